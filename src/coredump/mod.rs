@@ -1,0 +1,158 @@
+//! ESP-IDF coredumps, recognised from their bytes alone.
+//!
+//! [`examine`] never refuses: whatever arrives gets a [`Verdict`] and as much
+//! description as its bytes support.
+
+use std::fmt;
+
+use crate::device::Chip;
+
+/// What a file is worth to somebody who wants to read the crash.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Verdict {
+    Valid,
+    /// Whole after missing constant bytes were put back.
+    Repaired,
+    Truncated,
+    ChecksumMismatch,
+    UnsupportedVersion,
+    UnsupportedChip,
+    /// A panic printed on the console, with no dump.
+    PanicOnly,
+    NotACoredump,
+}
+
+impl Verdict {
+    /// The word used in sidecars, reports and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Repaired => "repaired",
+            Self::Truncated => "truncated",
+            Self::ChecksumMismatch => "checksum-mismatch",
+            Self::UnsupportedVersion => "unsupported-version",
+            Self::UnsupportedChip => "unsupported-chip",
+            Self::PanicOnly => "panic-only",
+            Self::NotACoredump => "not-a-coredump",
+        }
+    }
+
+    /// The verdict spelled `text`.
+    pub fn from_word(text: &str) -> Option<Self> {
+        [
+            Self::Valid,
+            Self::Repaired,
+            Self::Truncated,
+            Self::ChecksumMismatch,
+            Self::UnsupportedVersion,
+            Self::UnsupportedChip,
+            Self::PanicOnly,
+            Self::NotACoredump,
+        ]
+        .into_iter()
+        .find(|verdict| verdict.as_str() == text)
+    }
+
+    /// How much a dump with this verdict tells; higher is better.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Valid => 7,
+            Self::Repaired => 6,
+            Self::ChecksumMismatch => 5,
+            Self::Truncated => 4,
+            Self::UnsupportedChip => 3,
+            Self::UnsupportedVersion => 2,
+            Self::PanicOnly => 1,
+            Self::NotACoredump => 0,
+        }
+    }
+
+    /// Whether nothing of the dump is missing.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Valid | Self::Repaired)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the payload is wrapped in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Container {
+    /// ESP-IDF's image: header, payload, checksum.
+    Raw,
+    /// The payload's ELF alone.
+    BareElf,
+    /// The image as base64 lines.
+    Base64,
+    /// A console log with the image or a panic in it.
+    Console,
+}
+
+impl Container {
+    /// The word used in sidecars and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::BareElf => "bare-elf",
+            Self::Base64 => "base64",
+            Self::Console => "console",
+        }
+    }
+}
+
+/// How the payload is organised.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PayloadFormat {
+    Elf,
+    Binary,
+    PanicText,
+}
+
+impl PayloadFormat {
+    /// The word used in sidecars and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Elf => "elf",
+            Self::Binary => "binary",
+            Self::PanicText => "panic-text",
+        }
+    }
+}
+
+/// What [`examine`] found in some bytes. What is not known is `None`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Examination {
+    pub verdict: Verdict,
+    /// Why the verdict is not `valid`, one sentence each.
+    pub problems: Vec<String>,
+    pub container: Option<Container>,
+    pub format: Option<PayloadFormat>,
+    /// Major and minor of the image's version word.
+    pub header_version: Option<(u8, u8)>,
+    pub chip: Option<Chip>,
+    /// The application's ELF hash as far as the dump carries it (lower-case hex).
+    pub app_elf_sha256: Option<String>,
+    pub panic_reason: Option<String>,
+    /// Name of the crashed task.
+    pub task: Option<String>,
+    /// 16 hex digits that are the same for the same crash of the same build.
+    pub fingerprint: Option<String>,
+    /// The canonical payload, if whole: the bytes that a dump's id is made of,
+    /// the same however the dump travelled.
+    pub canonical: Option<Vec<u8>>,
+}
+
+impl Examination {
+    /// `container/format`, as the sidecar's `format` has it.
+    pub fn format_label(&self) -> Option<String> {
+        let container = self.container?;
+        Some(match self.format {
+            Some(format) => format!("{}/{}", container.as_str(), format.as_str()),
+            None => container.as_str().to_owned(),
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! espgate collects coredumps of ESP32s at a site, keeps and reads them, and
+//! serves firmware to the devices.
+//!
+//! Layers, lowest first; a module uses its own topic and lower layers only
+//! (`tests/layering.rs` fails the build otherwise):
+//!
+//! ```text
+//! 5 entry    daemon  cli
+//! 4 edges    http  serial  systemd
+//! 3 use      ingest  worker
+//! 2 means    config  journal  clock  identity  metrics  store  decode
+//! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
+//! 0 words    device  digest
+//! ```
+
+pub mod coredump;
+pub mod device;
+pub mod digest;
+pub mod reader;

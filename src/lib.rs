@@ -14,6 +14,7 @@
 //! ```
 
 pub mod clock;
+pub mod config;
 pub mod coredump;
 pub mod device;
 pub mod digest;

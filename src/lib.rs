@@ -18,6 +18,8 @@ pub mod config;
 pub mod coredump;
 pub mod device;
 pub mod digest;
+pub mod http;
+pub mod identity;
 pub mod ingest;
 pub mod journal;
 pub mod metrics;

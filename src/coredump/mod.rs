@@ -13,6 +13,7 @@ mod image;
 mod memory;
 mod notes;
 mod registers;
+pub mod xtensa;
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ use crate::device::Chip;
 
 pub use dump::{Checksum, ChecksumKind, Dump, Exception, ExtraInfo, Interrupted, Task};
 pub use examine::{examine, load};
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, fingerprint_text};
 pub use memory::{Memory, Region, RegionKind};
 pub use registers::Registers;
 

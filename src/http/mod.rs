@@ -13,3 +13,6 @@ pub mod routes;
 pub mod system;
 
 pub use app::App;
+//! HTTPS and the control socket: connections, certificates, requests.
+pub mod server;
+pub mod tls;

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod coredump;
+pub mod decode;
 pub mod device;
 pub mod digest;
 pub mod reader;

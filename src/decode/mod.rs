@@ -1,0 +1,4 @@
+//! From a dump to a report that names functions and source lines.
+
+pub mod elf;
+pub mod symbols;

@@ -3,9 +3,26 @@
 //! [`examine`] never refuses: whatever arrives gets a [`Verdict`] and as much
 //! description as its bytes support.
 
+mod binary_payload;
+mod dump;
+mod elf_payload;
+mod examine;
+mod fingerprint;
+mod frame;
+mod image;
+mod memory;
+mod notes;
+mod registers;
+
 use std::fmt;
 
 use crate::device::Chip;
+
+pub use dump::{Checksum, ChecksumKind, Dump, Exception, ExtraInfo, Interrupted, Task};
+pub use examine::{examine, load};
+pub use fingerprint::fingerprint;
+pub use memory::{Memory, Region, RegionKind};
+pub use registers::Registers;
 
 /// What a file is worth to somebody who wants to read the crash.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

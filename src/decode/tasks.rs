@@ -1,0 +1,140 @@
+//! The report's tasks: names, stacks, registers, backtraces.
+
+use crate::coredump::{Dump, Examination, Registers, Task};
+use crate::device::Architecture;
+
+use super::Options;
+use super::application::{Application, frames};
+use super::report::{self, Named, Stack, TaskName, hex};
+use super::unwind::Frame;
+
+/// All tasks of `dump`, the crashed one first.
+pub(super) fn tasks(
+    dump: &Dump,
+    application: Option<&Application<'_, '_>>,
+    options: Options,
+) -> Vec<report::Task> {
+    let mut tasks: Vec<&Task> = dump.tasks.iter().collect();
+    tasks.sort_by_key(|task| !task.crashed);
+    tasks
+        .into_iter()
+        .map(|task| describe(dump, task, application, options))
+        .collect()
+}
+
+/// The crashed task by name.
+pub(super) fn crashed(
+    dump: &Dump,
+    tasks: &[report::Task],
+    examination: &Examination,
+) -> Option<TaskName> {
+    let tcb = dump
+        .crashed_task()
+        .map(|task| task.tcb)
+        .or_else(|| dump.extra.and_then(|extra| extra.crashed_tcb))?;
+    let crashed = tasks.iter().find(|task| task.crashed);
+    Some(TaskName {
+        tcb: hex(tcb),
+        name: crashed
+            .and_then(|task| task.name.clone())
+            .or_else(|| examination.task.clone()),
+    })
+}
+
+fn describe(
+    dump: &Dump,
+    task: &Task,
+    application: Option<&Application<'_, '_>>,
+    _options: Options,
+) -> report::Task {
+    let mut walked = Vec::new();
+    if !task.fake_stack {
+        walked = frames(application, dump, &task.registers);
+        if let Some(interrupted) = dump.interrupted.filter(|_| task.crashed) {
+            let below = frames(application, dump, &interrupted.registers);
+            walked.extend(below.into_iter().map(|frame| Frame {
+                interrupted: true,
+                ..frame
+            }));
+        }
+    }
+    report::Task {
+        tcb: hex(task.tcb),
+        name: task.name_hint.clone(),
+        crashed: task.crashed,
+        stack: Stack::default(),
+        registers: registers(&task.registers),
+        backtrace: walked
+            .iter()
+            .flat_map(|frame| lines(frame, application))
+            .collect(),
+        note: task
+            .fake_stack
+            .then(|| "stack corrupted, no backtrace".to_owned()),
+        ..report::Task::default()
+    }
+}
+
+fn registers(registers: &Registers) -> Named {
+    let values = registers.iter();
+    Named(
+        values
+            .map(|(name, value)| (name.to_owned(), value.map(hex)))
+            .collect(),
+    )
+}
+
+/// The lines of the backtrace that one physical frame makes.
+fn lines(frame: &Frame, application: Option<&Application<'_, '_>>) -> Vec<report::Frame> {
+    let bare = report::Frame {
+        pc: hex(frame.pc),
+        guessed: frame.guessed,
+        interrupted: frame.interrupted,
+        ..report::Frame::default()
+    };
+    let Some(application) = application else {
+        return vec![bare];
+    };
+    let places = application.places(frame.probe);
+    if places.is_empty() {
+        return vec![by_symbol(bare, frame.probe, application)];
+    }
+    places
+        .into_iter()
+        .map(|place| report::Frame {
+            function: place.function,
+            file: place.file,
+            line: place.line,
+            inlined: place.inlined,
+            ..bare.clone()
+        })
+        .collect()
+}
+
+/// A line without source: from the symbol table, or the ROM's symbols.
+fn by_symbol(bare: report::Frame, probe: u32, application: &Application<'_, '_>) -> report::Frame {
+    let elf = application.elf;
+    let rom = !elf.is_code(probe) && in_rom(probe, elf.architecture());
+    let symbol = if rom {
+        elf.rom_symbol_near(probe)
+    } else {
+        elf.symbol_at(probe).filter(|_| elf.is_code(probe))
+    };
+    report::Frame {
+        function: symbol.map(|symbol| super::symbols::demangle(symbol.name)),
+        offset: symbol.map(|symbol| probe - symbol.address),
+        rom,
+        ..bare
+    }
+}
+
+/// Whether there is mask ROM at `address`, going by the largest ROM of each family.
+fn in_rom(address: u32, architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::Xtensa => (0x4000_0000..0x4007_0000).contains(&address),
+        Architecture::RiscV => {
+            (0x4000_0000..0x400a_0000).contains(&address)
+                || (0x4fc0_0000..0x4fc2_0000).contains(&address)
+        }
+    }
+}

@@ -7,11 +7,15 @@ mod application;
 pub mod causes;
 pub mod cfi;
 pub mod elf;
+mod location;
+pub mod mask;
 pub mod report;
 pub mod riscv;
 pub mod symbols;
 mod tasks;
+mod types;
 pub mod unwind;
+mod variables;
 mod windows;
 
 pub use application::Application;

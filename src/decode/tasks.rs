@@ -5,8 +5,10 @@ use crate::device::Architecture;
 
 use super::Options;
 use super::application::{Application, frames};
+use super::location::Scene;
 use super::report::{self, Named, Stack, TaskName, hex};
 use super::unwind::Frame;
+use super::variables::variables;
 
 /// All tasks of `dump`, the crashed one first.
 pub(super) fn tasks(
@@ -45,7 +47,7 @@ fn describe(
     dump: &Dump,
     task: &Task,
     application: Option<&Application<'_, '_>>,
-    _options: Options,
+    options: Options,
 ) -> report::Task {
     let mut walked = Vec::new();
     if !task.fake_stack {
@@ -58,16 +60,23 @@ fn describe(
             }));
         }
     }
+    let scene = application.map(|application| Scene {
+        application,
+        memory: &dump.memory,
+        frames: &walked,
+    });
+    let backtrace = walked
+        .iter()
+        .enumerate()
+        .flat_map(|(index, frame)| lines(scene, index, frame, task.crashed, options))
+        .collect();
     report::Task {
         tcb: hex(task.tcb),
         name: task.name_hint.clone(),
         crashed: task.crashed,
         stack: Stack::default(),
         registers: registers(&task.registers),
-        backtrace: walked
-            .iter()
-            .flat_map(|frame| lines(frame, application))
-            .collect(),
+        backtrace,
         note: task
             .fake_stack
             .then(|| "stack corrupted, no backtrace".to_owned()),
@@ -84,29 +93,44 @@ fn registers(registers: &Registers) -> Named {
     )
 }
 
-/// The lines of the backtrace that one physical frame makes.
-fn lines(frame: &Frame, application: Option<&Application<'_, '_>>) -> Vec<report::Frame> {
+/// The lines of the backtrace that the physical frame number `index` makes.
+fn lines(
+    scene: Option<Scene<'_, '_, '_>>,
+    index: usize,
+    frame: &Frame,
+    with_locals: bool,
+    options: Options,
+) -> Vec<report::Frame> {
     let bare = report::Frame {
         pc: hex(frame.pc),
         guessed: frame.guessed,
         interrupted: frame.interrupted,
         ..report::Frame::default()
     };
-    let Some(application) = application else {
+    let Some(scene) = scene else {
         return vec![bare];
     };
-    let places = application.places(frame.probe);
+    let places = scene.application.places(frame.probe);
+    let spot = scene.spot(index, &places);
     if places.is_empty() {
-        return vec![by_symbol(bare, frame.probe, application)];
+        return vec![by_symbol(bare, frame.probe, scene.application)];
     }
     places
         .into_iter()
-        .map(|place| report::Frame {
-            function: place.function,
-            file: place.file,
-            line: place.line,
-            inlined: place.inlined,
-            ..bare.clone()
+        .map(|place| {
+            let entry = spot.as_ref().zip(place.entry);
+            let (args, locals) = entry
+                .map(|(spot, entry)| variables(spot, entry, options))
+                .unwrap_or_default();
+            report::Frame {
+                function: place.function,
+                file: place.file,
+                line: place.line,
+                inlined: place.inlined,
+                args,
+                locals: if with_locals { locals } else { Vec::new() },
+                ..bare.clone()
+            }
         })
         .collect()
 }

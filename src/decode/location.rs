@@ -134,7 +134,9 @@ impl<'s, 'a> Spot<'s, '_, 'a> {
                 }
                 EvaluationResult::RequiresEntryValue(inner) => {
                     let value = self.value_at_entry(&inner, depth)?;
-                    evaluation.resume_with_entry_value(gimli::Value::Generic(value))
+                    let (_, base_type) = single_register(&inner, self.unit.encoding())?;
+                    let value = gimli::Value::from_u64(self.value_type(base_type)?, value);
+                    evaluation.resume_with_entry_value(value.ok()?)
                 }
                 EvaluationResult::RequiresRelocatedAddress(address) => {
                     evaluation.resume_with_relocated_address(address)
@@ -190,15 +192,18 @@ impl<'s, 'a> Spot<'s, '_, 'a> {
         }
         let places = scene.application.places(frame.probe);
         let caller = scene.spot(caller_index, &places)?;
-        let register = single_register(expression, self.unit.encoding())?;
+        let (register, _) = single_register(expression, self.unit.encoding())?;
         // the caller's window is another one: a call8 makes its a10 the callee's a2
         let passed = match self.frame.registers.architecture() {
             Architecture::Xtensa => register + windows_moved(&self.frame.registers)?,
             Architecture::RiscV => register,
         };
         let value = caller.passed(passed, self)?;
-        let pieces = caller.evaluate(value, depth + 1)?;
-        little_endian(&caller.gather(&pieces, 4)?)
+        match caller.evaluate(value, depth + 1)?.first()?.location {
+            // such an expression is the value, not the place of one
+            Location::Address { address } => Some(address),
+            ref location => little_endian(&caller.piece(location, 4)?),
+        }
     }
 
     /// The expression for what the call that returns to this spot passes in `register`.
@@ -235,7 +240,7 @@ impl<'s, 'a> Spot<'s, '_, 'a> {
 
     fn parameter_register(&self, parameter: &Entry<'a>) -> Option<u16> {
         let location = exprloc(parameter, gimli::DW_AT_location)?;
-        single_register(&location, self.unit.encoding())
+        single_register(&location, self.unit.encoding()).map(|(register, _)| register)
     }
 
     fn is_call_site(&self, entry: &Entry<'a>) -> bool {
@@ -334,13 +339,22 @@ fn exprloc<'a>(entry: &Entry<'a>, name: DwAt) -> Option<Expression<Slice<'a>>> {
     entry.attr_value(name)?.exprloc_value()
 }
 
-/// The register that an expression consists of.
-fn single_register(expression: &Expression<Slice<'_>>, encoding: gimli::Encoding) -> Option<u16> {
+/// The register that an expression reads, and the type that it is read as.
+fn single_register(
+    expression: &Expression<Slice<'_>>,
+    encoding: gimli::Encoding,
+) -> Option<(u16, UnitOffset)> {
     let mut operations = expression.operations(encoding);
-    match operations.next().ok()?? {
-        gimli::Operation::Register { register } => Some(register.0),
-        _ => None,
-    }
+    let found = match operations.next().ok()?? {
+        gimli::Operation::Register { register } => (register.0, UnitOffset(0)),
+        gimli::Operation::RegisterOffset {
+            register,
+            offset: 0,
+            base_type,
+        } => (register.0, base_type),
+        _ => return None,
+    };
+    operations.next().ok()?.is_none().then_some(found)
 }
 
 /// By how many registers the call into this frame moved the window.

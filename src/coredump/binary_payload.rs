@@ -19,7 +19,7 @@ pub(super) struct Counts {
     pub(super) segments: u32,
 }
 
-/// Where tasks and memory lie, as far as they are whole.
+/// Where tasks and memory lie. The last task may be cut within its stack.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Layout {
     tasks: Vec<TaskPlace>,
@@ -54,11 +54,15 @@ impl Layout {
             return layout;
         }
         for number in 1..=counts.tasks {
-            let Some(task) = task(&mut reader, counts.tcb_size) else {
+            let Some((task, whole)) = task(&mut reader, counts.tcb_size) else {
                 layout.missing = Some(format!("task {number} of {} is cut off", counts.tasks));
                 return layout;
             };
             layout.tasks.push(task);
+            if !whole {
+                layout.missing = Some(format!("task {number} of {} is cut off", counts.tasks));
+                return layout;
+            }
             layout.end = reader.position();
         }
         for number in 1..=counts.segments {
@@ -76,18 +80,23 @@ impl Layout {
     }
 }
 
-fn task(reader: &mut Reader<'_>, tcb_size: u32) -> Option<TaskPlace> {
+/// The next task, and whether its stack is all there: the saved frame lies at
+/// the beginning, so the rest of a stack tells something too.
+fn task(reader: &mut Reader<'_>, tcb_size: u32) -> Option<(TaskPlace, bool)> {
     let tcb = reader.word()?;
     let stack = (reader.word()?, reader.word()?);
     let tcb_bytes = range(reader, tcb_size)?;
     let stack_size = stack.1.checked_sub(stack.0)?;
-    let stack_bytes = range(reader, stack_size.checked_next_multiple_of(4)?)?;
-    Some(TaskPlace {
+    let there = reader.position()..reader.position() + reader.rest().len();
+    let all = range(reader, stack_size.checked_next_multiple_of(4)?);
+    let whole = all.is_some();
+    let place = TaskPlace {
         tcb,
         stack,
         tcb_bytes,
-        stack_bytes,
-    })
+        stack_bytes: all.unwrap_or(there),
+    };
+    Some((place, whole))
 }
 
 fn segment(reader: &mut Reader<'_>) -> Option<(u32, Range<usize>)> {

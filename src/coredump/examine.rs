@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use crate::device::Chip;
 
 use super::binary_payload;
+use super::console_text;
 use super::dump::{Checksum, Dump, MOST_PROBLEMS};
 use super::elf_payload::{self, Error, Layout};
 use super::fingerprint::fingerprint;
+use super::headerless;
 use super::image::{Header, Image};
 use super::{Container, Examination, PayloadFormat, Verdict};
 
@@ -22,7 +24,12 @@ pub fn examine(bytes: &[u8]) -> Examination {
 /// A console log gives the last whole dump in it, or the last one if none is
 /// whole; see [`super::dumps_in_log`] for all of them.
 pub fn load(bytes: &[u8]) -> (Examination, Option<Dump>) {
-    binary(bytes).into_parts()
+    let found = binary(bytes);
+    if found.verdict == Verdict::NotACoredump {
+        let other = console_text::text(bytes).or_else(|| without_header(bytes));
+        return other.unwrap_or(found).into_parts();
+    }
+    found.into_parts()
 }
 
 /// An image or a payload that is not text.
@@ -119,6 +126,38 @@ fn bare(bytes: &[u8]) -> Found {
     Found::nothing("it begins like no coredump")
 }
 
+/// A binary payload whose header was cut off, possibly with some bytes more.
+fn without_header(bytes: &[u8]) -> Option<Found> {
+    let recovered = headerless::recover(bytes)?;
+    let mut found = Found::new(Verdict::Valid, Container::Raw);
+    found.format = Some(PayloadFormat::Binary);
+    let Some(recovered) = recovered else {
+        let sentence = "the header is missing, and the tasks cannot be told apart without it";
+        found.lower(Verdict::Truncated, sentence.to_owned());
+        return Some(found);
+    };
+    let data = &recovered.data;
+    let layout = binary_payload::Layout::of(data, recovered.counts);
+    let rest = data.get(layout.end..).unwrap_or_default();
+    let padded = rest.len() < FLASH_PADDING && rest.iter().all(|b| *b == 0);
+    let header = "the header was missing; counts were found from the tasks themselves";
+    if layout.missing.is_none() && padded {
+        found.lower(Verdict::Repaired, header.to_owned());
+        found.canonical = data.get(..layout.end).map(<[u8]>::to_vec);
+    } else {
+        let sentence = layout.missing.clone();
+        let sentence = sentence.unwrap_or_else(|| "the last task is cut off".to_owned());
+        found.lower(Verdict::Truncated, sentence);
+        found.problem(header.to_owned());
+    }
+    if recovered.put_back > 0 {
+        let sentence = format!("the first {} bytes were missing", recovered.put_back);
+        found.problem(sentence);
+    }
+    found.dump = Some(binary_payload::parse(recovered.architecture, data, &layout));
+    Some(found)
+}
+
 /// How an ELF core may begin when an uploader took the image's header for 24
 /// bytes (it has 20 or 12 in some versions), and the constant bytes before it.
 const MANGLED: [(&[u8], &[u8]); 4] = [
@@ -164,7 +203,7 @@ impl Found {
         found
     }
 
-    fn problem(&mut self, sentence: String) {
+    pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&sentence) {
             self.problems.push(sentence);
         }
@@ -267,3 +306,6 @@ impl Found {
         (examination, dump)
     }
 }
+
+/// Flash writers fill the data up to a multiple of this.
+const FLASH_PADDING: usize = 32;

@@ -13,10 +13,10 @@ pub mod report;
 pub mod riscv;
 pub mod symbols;
 mod tasks;
+mod tcb;
 mod types;
 pub mod unwind;
 mod variables;
-mod windows;
 
 pub use application::Application;
 pub use elf::AppElf;

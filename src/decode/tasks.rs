@@ -7,6 +7,7 @@ use super::Options;
 use super::application::{Application, frames};
 use super::location::Scene;
 use super::report::{self, Named, Stack, TaskName, hex};
+use super::tcb::{ControlBlock, Layout};
 use super::unwind::Frame;
 use super::variables::variables;
 
@@ -16,11 +17,17 @@ pub(super) fn tasks(
     application: Option<&Application<'_, '_>>,
     options: Options,
 ) -> Vec<report::Task> {
+    let layout = application.and_then(Layout::new);
     let mut tasks: Vec<&Task> = dump.tasks.iter().collect();
     tasks.sort_by_key(|task| !task.crashed);
     tasks
         .into_iter()
-        .map(|task| describe(dump, task, application, options))
+        .map(|task| {
+            let block = application
+                .zip(layout.as_ref())
+                .and_then(|(application, layout)| layout.read(task, &dump.memory, application));
+            describe(dump, task, block.unwrap_or_default(), application, options)
+        })
         .collect()
 }
 
@@ -46,6 +53,7 @@ pub(super) fn crashed(
 fn describe(
     dump: &Dump,
     task: &Task,
+    block: ControlBlock,
     application: Option<&Application<'_, '_>>,
     options: Options,
 ) -> report::Task {
@@ -70,18 +78,75 @@ fn describe(
         .enumerate()
         .flat_map(|(index, frame)| lines(scene, index, frame, task.crashed, options))
         .collect();
+    let stack = stack(dump, task, &block);
     report::Task {
         tcb: hex(task.tcb),
-        name: task.name_hint.clone(),
+        name: block.name.clone().or_else(|| task.name_hint.clone()),
         crashed: task.crashed,
-        stack: Stack::default(),
+        state: block
+            .state
+            .or(task.crashed.then_some("running"))
+            .map(str::to_owned),
+        priority: block.priority,
+        base_priority: block.base_priority,
+        core: core(dump, task, &block),
         registers: registers(&task.registers),
         backtrace,
-        note: task
-            .fake_stack
-            .then(|| "stack corrupted, no backtrace".to_owned()),
-        ..report::Task::default()
+        note: note(task, &stack),
+        stack,
     }
+}
+
+/// The task's stack. The crashed task's use is counted from where it stopped:
+/// what its control block says is from the last time it was switched away.
+fn stack(dump: &Dump, task: &Task, block: &ControlBlock) -> Stack {
+    let interrupted = dump.interrupted.as_ref().filter(|_| task.crashed);
+    let top = match interrupted {
+        Some(interrupted) => interrupted.registers.sp(),
+        None if task.crashed => task.registers.sp(),
+        None => block.top.or(task.stack.map(|(start, _)| start)),
+    };
+    let dumped = interrupted
+        .map(|interrupted| interrupted.stack)
+        .or(task.stack);
+    let start = block.stack_start;
+    let end = block
+        .stack_end
+        .or(dumped.map(|(_, end)| end).filter(|_| !task.fake_stack));
+    let outside = start
+        .zip(end)
+        .zip(top)
+        .is_some_and(|((start, end), top)| top < start || top > end);
+    let corrupted = task.fake_stack || outside;
+    let within = top.filter(|_| !corrupted);
+    Stack {
+        start: start.map(hex),
+        end: end.map(hex),
+        used: within.zip(end).and_then(|(top, end)| end.checked_sub(top)),
+        free: within
+            .zip(start)
+            .and_then(|(top, start)| top.checked_sub(start)),
+        corrupted,
+    }
+}
+
+fn note(task: &Task, stack: &Stack) -> Option<String> {
+    let text = match (task.fake_stack, stack.corrupted) {
+        (true, _) => "stack corrupted, no backtrace",
+        (false, true) => "the stack pointer is outside of the task's stack",
+        (false, false) => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// The core that the task crashed on, or is bound to.
+fn core(dump: &Dump, task: &Task, block: &ControlBlock) -> Option<u32> {
+    let reason = dump.panic_reason.as_deref().filter(|_| task.crashed);
+    let crashed_on = reason.and_then(|reason| {
+        let (_, behind) = reason.rsplit_once(" on core ")?;
+        behind.chars().next()?.to_digit(10)
+    });
+    crashed_on.or(block.core)
 }
 
 fn registers(registers: &Registers) -> Named {

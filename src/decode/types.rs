@@ -230,6 +230,21 @@ pub(super) fn referred<'a>(
     unit.entry(offset).ok()
 }
 
+/// The structure that an attribute refers to, through any names it has.
+pub(super) fn structure<'a>(
+    unit: UnitRef<'_, Slice<'a>>,
+    value: AttributeValue<Slice<'a>>,
+) -> Option<Entry<'a>> {
+    let mut entry = referred(unit, value)?;
+    for _ in 0..CHAIN_LIMIT {
+        if entry.tag() == gimli::DW_TAG_structure_type {
+            return Some(entry);
+        }
+        entry = referred(unit, entry.attr_value(gimli::DW_AT_type)?)?;
+    }
+    None
+}
+
 fn size(entry: &Entry<'_>) -> Option<usize> {
     let size = entry.attr_value(gimli::DW_AT_byte_size)?.udata_value()?;
     usize::try_from(size).ok()

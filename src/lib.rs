@@ -16,6 +16,7 @@
 pub mod clock;
 pub mod config;
 pub mod coredump;
+pub mod decode;
 pub mod device;
 pub mod digest;
 pub mod http;

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod coredump;
 pub mod device;
 pub mod digest;
+pub mod esp;
 pub mod journal;
 pub mod printable;
 pub mod reader;

@@ -15,11 +15,14 @@
 
 pub mod bundle;
 pub mod clock;
+pub mod config;
 pub mod coredump;
 pub mod device;
 pub mod digest;
 pub mod esp;
+pub mod ingest;
 pub mod journal;
+pub mod metrics;
 pub mod printable;
 pub mod reader;
 pub mod store;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use zip::ZipArchive;
 
 use super::Refusal;
+use crate::printable::escaped;
 
 /// What a bundle may cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -181,16 +182,10 @@ fn too_large(limit: u64) -> Refusal {
     Refusal::zip(format!("it inflates to more than {limit} bytes"))
 }
 
-/// A name from outside, short and without anything that changes how a line looks.
+/// A name from outside, short and safe to print.
 fn shown(name: &str) -> String {
-    let mut shown = String::new();
-    for letter in name.chars().take(100) {
-        match letter {
-            '\\' | '"' | '\'' => shown.push(letter),
-            _ => shown.extend(letter.escape_debug()),
-        }
-    }
-    shown
+    let short: String = name.chars().take(100).collect();
+    escaped(&short).into_owned()
 }
 
 /// Passes on at most `left` bytes.

@@ -20,6 +20,7 @@ pub mod coredump;
 pub mod device;
 pub mod digest;
 pub mod esp;
+pub mod http;
 pub mod ingest;
 pub mod journal;
 pub mod metrics;

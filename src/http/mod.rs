@@ -1,3 +1,4 @@
 //! The HTTP edge.
 
 pub mod conditional;
+pub mod upload_scripts;

@@ -21,6 +21,7 @@ pub mod device;
 pub mod digest;
 pub mod esp;
 pub mod http;
+pub mod identity;
 pub mod ingest;
 pub mod journal;
 pub mod metrics;

@@ -13,12 +13,14 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod bundle;
 pub mod clock;
 pub mod config;
 pub mod coredump;
 pub mod decode;
 pub mod device;
 pub mod digest;
+pub mod esp;
 pub mod http;
 pub mod identity;
 pub mod ingest;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod auth;
 pub mod body;
+pub mod conditional;
 pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
@@ -11,6 +12,7 @@ pub mod leftover;
 pub mod query;
 pub mod routes;
 pub mod system;
+pub mod upload_scripts;
 
 pub use app::App;
 //! HTTPS and the control socket: connections, certificates, requests.

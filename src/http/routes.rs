@@ -10,7 +10,7 @@ use http::Method;
 
 use super::app::App;
 use super::error::Error;
-use super::{auth, coredump_intake, coredumps, system};
+use super::{auth, coredump_intake, coredumps, firmware, system};
 use crate::identity::Need;
 
 /// One route.
@@ -43,7 +43,7 @@ where
 
 /// The table.
 pub fn routes() -> Vec<Route> {
-    let mut routes = vec![
+    vec![
         route(
             Method::POST,
             "/api/iot/coredump",
@@ -81,14 +81,102 @@ pub fn routes() -> Vec<Route> {
             Need::Technician,
             coredumps::delete,
         ),
+        route(
+            Method::GET,
+            "/api/iot/firmware",
+            Need::Device,
+            firmware::device::image,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/firmware.zip",
+            Need::Device,
+            firmware::device::bundle,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/firmware-version",
+            Need::Device,
+            firmware::device::version,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/config",
+            Need::Device,
+            firmware::device::config,
+        ),
+        route(
+            Method::POST,
+            "/api/pipeline/models/{code}/firmware",
+            Need::Pipeline,
+            firmware::upload::receive,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/models/{code}/firmware-version",
+            Need::Pipeline,
+            firmware::manage::version,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/upload.sh",
+            Need::Public,
+            firmware::manage::upload_sh,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/upload.ps1",
+            Need::Public,
+            firmware::manage::upload_ps1,
+        ),
+        route(
+            Method::GET,
+            "/api/models/{code}/firmware",
+            Need::Viewer,
+            firmware::manage::list,
+        ),
+        route(
+            Method::PUT,
+            "/api/models/{code}/active",
+            Need::Technician,
+            firmware::manage::activate,
+        ),
+        route(
+            Method::POST,
+            "/api/models/{code}/rollback",
+            Need::Technician,
+            firmware::manage::rollback,
+        ),
+        route(
+            Method::PUT,
+            "/api/models/{code}/blocked/{version}",
+            Need::Technician,
+            firmware::manage::block,
+        ),
+        route(
+            Method::DELETE,
+            "/api/models/{code}/blocked/{version}",
+            Need::Technician,
+            firmware::manage::unblock,
+        ),
+        route(
+            Method::GET,
+            "/api/models/{code}/firmware/{version}",
+            Need::Technician,
+            firmware::manage::export,
+        ),
+        route(
+            Method::DELETE,
+            "/api/models/{code}/firmware/{version}",
+            Need::Technician,
+            firmware::manage::delete,
+        ),
         route(Method::GET, "/healthz", Need::Public, system::healthz),
         route(Method::GET, "/readyz", Need::Public, system::readyz),
         route(Method::GET, "/metrics", Need::Public, system::metrics),
         route(Method::GET, "/api/version", Need::Viewer, system::version),
         route(Method::GET, "/api/status", Need::Viewer, system::status),
-    ];
-    routes.extend(Vec::new());
-    routes
+    ]
 }
 
 /// The service that answers all of them.

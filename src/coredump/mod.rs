@@ -170,6 +170,23 @@ pub struct Examination {
 }
 
 impl Examination {
+    /// An examination that found nothing but its verdict.
+    pub fn unknown(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            problems: Vec::new(),
+            container: None,
+            format: None,
+            header_version: None,
+            chip: None,
+            app_elf_sha256: None,
+            panic_reason: None,
+            task: None,
+            fingerprint: None,
+            canonical: None,
+        }
+    }
+
     /// `container/format`, as the sidecar's `format` has it.
     pub fn format_label(&self) -> Option<String> {
         let container = self.container?;

@@ -10,6 +10,7 @@ mod dump;
 mod elf_payload;
 mod examine;
 mod fingerprint;
+mod found;
 mod frame;
 mod headerless;
 mod image;

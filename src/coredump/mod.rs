@@ -16,6 +16,7 @@ mod headerless;
 mod image;
 mod memory;
 mod notes;
+mod panic_lines;
 pub mod panic_text;
 mod registers;
 pub mod xtensa;

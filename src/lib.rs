@@ -14,11 +14,15 @@
 //! ```
 
 pub mod clock;
+pub mod config;
 pub mod coredump;
 pub mod device;
 pub mod digest;
 pub mod http;
+pub mod identity;
+pub mod ingest;
 pub mod journal;
+pub mod metrics;
 pub mod printable;
 pub mod reader;
 pub mod store;

@@ -1,4 +1,17 @@
-//! HTTPS and the control socket: connections, certificates, requests.
+//! HTTPS for devices, CI and people; the control socket for the command line.
 
+pub mod app;
+pub mod auth;
+pub mod body;
+pub mod coredump_intake;
+pub mod coredumps;
+pub mod device_caller;
+pub mod error;
+pub mod leftover;
+pub mod query;
+pub mod routes;
 pub mod server;
+pub mod system;
 pub mod tls;
+
+pub use app::App;

@@ -17,6 +17,18 @@ use log::{Level, Record};
 /// Longest value of a field, in bytes.
 const MAX_FIELD_BYTES: usize = 256;
 
+/// An error with its causes, on one line: `what: why: why of that`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// An event being described; [`Entry::say`] writes it.
 #[derive(Debug)]
 #[must_use = "an entry is written by `say`"]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::journal::Event;
+
 use super::publish::{FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder};
 use super::{Error, Result};
 
@@ -60,6 +62,41 @@ impl DataDir {
     /// The directory itself, absolute.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Removes the unfinished files that a crash left in the folders that are
+    /// not looked through otherwise; each is a journal entry.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_unfinished(&self) -> Result<()> {
+        let assets = fs::read_dir(&self.assets)
+            .map_err(|source| Error::io("list", &self.assets, source))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.is_dir());
+        let folders = [
+            self.root.clone(),
+            self.state(),
+            self.tls(),
+            self.run(),
+            self.cache(),
+            self.assets.clone(),
+        ];
+        for folder in folders.into_iter().chain(assets) {
+            let listing =
+                fs::read_dir(&folder).map_err(|source| Error::io("list", &folder, source))?;
+            for entry in listing.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(".tmp-") {
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
+                    Event::StoreRepaired.entry().say(format_args!(
+                        "removed {}, an unfinished file",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Coredumps, a folder a device.

@@ -1,9 +1,17 @@
 //! The data directory: what is in it is complete or absent.
 
+pub mod coredumps;
 pub mod data_dir;
+pub mod disk;
+pub mod housekeeping;
 pub mod publish;
+pub mod registry;
+pub mod retention;
+pub mod sequence;
+mod whole;
 
 pub use data_dir::DataDir;
+pub use whole::Store;
 
 use std::io;
 use std::path::{Path, PathBuf};

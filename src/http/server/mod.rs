@@ -2,13 +2,13 @@
 //! a request reaches its handler.
 
 mod accept;
-mod body;
 mod connection;
 mod exchange;
 mod file_body;
 mod gate;
 mod head;
 mod pace;
+mod progress;
 mod slots;
 
 use std::net::SocketAddr;
@@ -20,7 +20,6 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use body::{Unread, read_limited};
 pub use file_body::{Delivery, from_file, from_memory};
 use slots::Slots;
 

@@ -154,16 +154,19 @@ async fn the_servers_flight_is_one_small_record() {
 
 #[tokio::test]
 async fn a_certificate_whose_flight_does_not_fit_is_shown_as_such() {
+    let label = "a".repeat(60);
     let names = (0..32)
-        .map(|n| format!("{}{n}.example", "a".repeat(60)))
+        .map(|n| format!("{label}.{label}.{n}.example"))
         .collect();
-    let large: Vec<String> = names;
     let settings = Settings {
-        names: large,
+        names,
         ..Settings::default()
     };
     let site = Site::with(Limits::default(), settings).await;
     let shown = site.tls.show();
-    assert_eq!(shown.fits_4096, shown.flight_bytes <= 4091);
-    assert!(shown.flight_bytes > 2000);
+    assert!(
+        !shown.fits_4096 && shown.flight_bytes > 4096,
+        "{}",
+        shown.flight_bytes
+    );
 }

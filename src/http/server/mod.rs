@@ -82,6 +82,16 @@ impl Default for Limits {
     }
 }
 
+impl From<&crate::config::Http> for Limits {
+    fn from(http: &crate::config::Http) -> Self {
+        Self {
+            connections: http.max_connections,
+            connections_per_address: http.max_connections_per_address,
+            ..Self::default()
+        }
+    }
+}
+
 /// Who is at the other end; an extension of every request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peer {

@@ -75,6 +75,11 @@ impl Facts {
         Some(facts)
     }
 
+    /// Whether the certificate is a root: clients have it already.
+    pub(super) fn is_root(&self) -> bool {
+        self.raw_subject == self.raw_issuer
+    }
+
     /// Whether `self` names `issuer` as the one that made it.
     pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
         self.raw_issuer == issuer.raw_subject

@@ -103,7 +103,11 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
     let (facts, certified) = match (present, reason) {
         (Some(present), None) => present,
         _ => {
-            let pem = leaf::make(&authority, &key, &wanted, now)?;
+            let mut pem = leaf::make(&authority, &key, &wanted, now)?;
+            if !authority.facts.is_root() {
+                // Devices know the root above it; the rest of the way is ours to show.
+                pem.push_str(&authority.pem);
+            }
             publish::replace(folder, SERVER_FILE, pem.as_bytes(), publish::SECRET_MODE)?;
             certify(pem.as_bytes())?
         }

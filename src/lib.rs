@@ -13,6 +13,7 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coredump;

@@ -16,10 +16,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Decode(cli::decode::DecodeArgs),
+    #[command(hide = true)]
+    DecodeWorker(cli::decode::WorkerArgs),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Decode(args) => cli::decode::run(&args),
+        Command::DecodeWorker(args) => cli::decode::run_worker(&args),
     }
 }

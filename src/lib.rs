@@ -10,11 +10,18 @@
 //! 3 use      ingest  worker
 //! 2 means    config  journal  clock  identity  metrics  store  decode
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
-//! 0 words    device  digest
+//! 0 words    device  digest  printable
 //! ```
 
+pub mod clock;
+pub mod config;
 pub mod console;
 pub mod coredump;
 pub mod device;
 pub mod digest;
+pub mod ingest;
+pub mod journal;
+pub mod metrics;
+pub mod printable;
 pub mod reader;
+pub mod store;

@@ -253,9 +253,16 @@ mod tests {
 
     #[test]
     fn device_keys_are_folded_and_bounded() {
-        assert_eq!("Kitchen3".parse::<DeviceKey>().unwrap().as_str(), "kitchen3");
+        assert_eq!(
+            "Kitchen3".parse::<DeviceKey>().unwrap().as_str(),
+            "kitchen3"
+        );
         for bad in ["", "a-b", "a/b", "..", "ü", &"a".repeat(65)] {
-            assert_eq!(bad.parse::<DeviceKey>(), Err(InvalidName::DeviceKey), "{bad}");
+            assert_eq!(
+                bad.parse::<DeviceKey>(),
+                Err(InvalidName::DeviceKey),
+                "{bad}"
+            );
         }
     }
 
@@ -263,7 +270,11 @@ mod tests {
     fn model_codes_take_underscores_but_no_upper_case() {
         assert!("test_core_dump".parse::<ModelCode>().is_ok());
         for bad in ["", "A", "a-b", "a.b", &"a".repeat(51)] {
-            assert_eq!(bad.parse::<ModelCode>(), Err(InvalidName::ModelCode), "{bad}");
+            assert_eq!(
+                bad.parse::<ModelCode>(),
+                Err(InvalidName::ModelCode),
+                "{bad}"
+            );
         }
     }
 
@@ -285,7 +296,11 @@ mod tests {
             assert_eq!(mac.device_key().as_str(), "aabbcc001122");
         }
         for bad in ["", "aabbcc00112", "aabbcc0011223", "aabbcc00112g"] {
-            assert_eq!(bad.parse::<MacAddress>(), Err(InvalidName::MacAddress), "{bad}");
+            assert_eq!(
+                bad.parse::<MacAddress>(),
+                Err(InvalidName::MacAddress),
+                "{bad}"
+            );
         }
     }
 

@@ -169,6 +169,9 @@ mod tests {
         writer.write_all(b"c").unwrap();
         assert_eq!(writer.written(), 3);
         let (bytes, digest) = writer.finish();
-        assert_eq!((bytes.as_slice(), digest), (&b"abc"[..], Sha256::of(b"abc")));
+        assert_eq!(
+            (bytes.as_slice(), digest),
+            (&b"abc"[..], Sha256::of(b"abc"))
+        );
     }
 }

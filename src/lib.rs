@@ -17,3 +17,4 @@ pub mod coredump;
 pub mod device;
 pub mod digest;
 pub mod reader;
+pub mod serial;

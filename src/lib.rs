@@ -24,4 +24,5 @@ pub mod journal;
 pub mod metrics;
 pub mod printable;
 pub mod reader;
+pub mod serial;
 pub mod store;

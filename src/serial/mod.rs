@@ -1,0 +1,3 @@
+//! ESP32s on serial ports.
+
+pub mod link;

@@ -7,36 +7,38 @@ use std::str::FromStr;
 /// - a name, such as `psk`: the value given to any name that ends so, in any
 ///   case (`psk=..`, `wifi_psk: ..`, `"psk":".."`), up to its closing quote, a
 ///   blank or one of `,;&)}`;
-/// - a text that ends in `*`, such as `Bearer *`: what follows the text, up to
-///   the same ends.
+/// - a pattern for a whole line, such as `*license=*`: every `*` stands for
+///   anything, and what the last one stands for is masked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MaskRule {
     Name(String),
-    After(String),
+    /// The texts between the stars.
+    Line(Vec<String>),
 }
 
 /// A text that is no [`MaskRule`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a masking rule is a name, or a text of at least two characters that ends in `*`")]
+#[error("a masking rule is a name, or a text with `*` for what is masked")]
 pub struct InvalidRule;
 
 impl FromStr for MaskRule {
     type Err = InvalidRule;
 
     fn from_str(text: &str) -> Result<Self, InvalidRule> {
-        match text.strip_suffix('*') {
-            Some(before) if before.trim().len() >= 2 && !before.contains('*') => {
-                Ok(Self::After(before.to_ascii_lowercase()))
-            }
-            None if !text.is_empty() && text.bytes().all(is_name) => {
-                Ok(Self::Name(text.to_ascii_lowercase()))
-            }
-            _ => Err(InvalidRule),
+        let lower = text.to_ascii_lowercase();
+        if lower.contains('*') {
+            let texts: Vec<String> = lower.split('*').map(str::to_owned).collect();
+            let says_something = texts.iter().any(|text| !text.trim().is_empty());
+            return says_something
+                .then_some(Self::Line(texts))
+                .ok_or(InvalidRule);
         }
+        let is_name = !lower.is_empty() && lower.bytes().all(is_name);
+        is_name.then_some(Self::Name(lower)).ok_or(InvalidRule)
     }
 }
 
-/// The rules that apply when the configuration says nothing else.
+/// The rules that always apply.
 pub const DEFAULT_RULES: [&str; 12] = [
     "pass",
     "password",
@@ -47,9 +49,9 @@ pub const DEFAULT_RULES: [&str; 12] = [
     "secret",
     "token",
     "key",
-    "Bearer *",
-    "Authorization: Basic *",
-    "eg1_*",
+    "*Bearer *",
+    "*Authorization: Basic *",
+    "*eg1_*",
 ];
 
 /// The rules of one port.
@@ -68,9 +70,11 @@ impl Default for Masks {
 }
 
 impl Masks {
-    /// Exactly these rules.
-    pub fn new(rules: Vec<MaskRule>) -> Self {
-        Self(rules)
+    /// The default rules and these.
+    pub fn with(rules: impl IntoIterator<Item = MaskRule>) -> Self {
+        let mut masks = Self::default();
+        masks.0.extend(rules);
+        masks
     }
 
     /// `line` with every value that a rule names replaced by `***`.
@@ -79,20 +83,9 @@ impl Masks {
         let lower = line.to_ascii_lowercase();
         let mut spans: Vec<(usize, usize)> = Vec::new();
         for rule in &self.0 {
-            let (MaskRule::Name(word) | MaskRule::After(word)) = rule;
-            let mut from = 0;
-            while let Some(found) = lower.get(from..).and_then(|rest| rest.find(word.as_str())) {
-                let end = from + found + word.len();
-                let rest = lower.get(end..).unwrap_or_default();
-                let value = match rule {
-                    MaskRule::Name(_) => assigned(rest),
-                    MaskRule::After(_) => Some(rest),
-                };
-                if let Some(value) = value {
-                    let start = lower.len() - value.len();
-                    spans.push(value_span(start, value));
-                }
-                from = end;
+            match rule {
+                MaskRule::Name(name) => named_values(&lower, name, &mut spans),
+                MaskRule::Line(texts) => spans.extend(last_star(&lower, texts)),
             }
         }
         spans.retain(|(start, end)| start < end);
@@ -102,6 +95,28 @@ impl Masks {
         spans.sort_unstable();
         masked(&line, &spans)
     }
+}
+
+fn named_values(lower: &str, name: &str, spans: &mut Vec<(usize, usize)>) {
+    let mut from = 0;
+    while let Some(found) = lower.get(from..).and_then(|rest| rest.find(name)) {
+        from += found + name.len();
+        if let Some(value) = lower.get(from..).and_then(assigned) {
+            spans.push(value_span(lower.len() - value.len(), value));
+        }
+    }
+}
+
+/// What the last star of a pattern stands for, if the pattern fits the line.
+fn last_star(lower: &str, texts: &[String]) -> Option<(usize, usize)> {
+    let (suffix, texts) = texts.split_last()?;
+    let (prefix, texts) = texts.split_first()?;
+    let mut from = lower.starts_with(prefix.as_str()).then_some(prefix.len())?;
+    for text in texts {
+        from += lower.get(from..)?.find(text.as_str())? + text.len();
+    }
+    let end = lower.len().checked_sub(suffix.len())?;
+    (end >= from && lower.ends_with(suffix.as_str())).then_some((from, end))
 }
 
 /// What follows `=` or `:` (not `==`), if `rest` gives a value.
@@ -158,7 +173,7 @@ mod tests {
             (r#"{"token":"abc","n":1}"#, r#"{"token":"***","n":1}"#),
             ("authorization: bearer eyJ.x.y", "authorization: bearer ***"),
             ("token=eg1_abcdefgh_secret", "token=***"),
-            ("using eg1_abcdefgh_secret now", "using eg1_*** now"),
+            ("using eg1_abcdefgh_secret", "using eg1_***"),
             ("tests passed: 12", "tests passed: 12"),
             (
                 "assert failed: f x.c:1 (key == NULL)",
@@ -172,19 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_names_or_texts_with_a_star_at_the_end() {
-        assert_eq!("pin".parse(), Ok(MaskRule::Name("pin".to_owned())));
-        assert_eq!(
-            "Joined *".parse(),
-            Ok(MaskRule::After("joined ".to_owned()))
-        );
-        for bad in ["", "*", "a*", " *", "a*b", "two words", "x*y*"] {
+    fn rules_are_names_or_patterns_of_a_line() {
+        for bad in ["", "*", "**", " *", "two words"] {
             assert_eq!(bad.parse::<MaskRule>(), Err(InvalidRule), "{bad}");
         }
-        let masks = Masks::new(vec!["code is *".parse().unwrap()]);
-        assert_eq!(
-            masks.apply("Code is 1234, key=5".to_owned()),
-            "Code is ***, key=5"
-        );
+        let rules = ["pin", "*License=*", "unlock * now", "*from*to*"];
+        let masks = Masks::with(rules.map(|rule| rule.parse().unwrap()));
+        for (line, expected) in [
+            ("sim_pin: 1234", "sim_pin: ***"),
+            ("a LICENSE=b c", "a LICENSE=***"),
+            ("unlock 17 now", "unlock *** now"),
+            ("please unlock 17 now", "please unlock 17 now"),
+            ("unlock now", "unlock now"),
+            ("x from y to z", "x from y to***"),
+        ] {
+            assert_eq!(masks.apply(line.to_owned()), expected);
+        }
     }
 }

@@ -70,6 +70,8 @@ pub struct Plan {
     /// Whether its device node exists.
     pub present: bool,
     pub in_bootloader: bool,
+    /// No other port that is plugged in has its USB serial number.
+    pub serial_is_unique: bool,
 }
 
 /// A port that is left alone for now.
@@ -132,6 +134,7 @@ pub fn plan(
                 released: None,
                 present: true,
                 in_bootloader: remembered.in_bootloader,
+                serial_is_unique: true,
             }
         })
         .collect();
@@ -156,10 +159,12 @@ pub fn plan(
             released: None,
             present: target.is_some(),
             in_bootloader: state.of(&id).in_bootloader,
+            serial_is_unique: true,
             id,
         });
     }
     for plan in &mut plans {
+        plan.serial_is_unique = is_unique(plan.usb.as_ref(), found);
         let release = state.of(&plan.id).released;
         plan.released = release
             .map(|release| Released {
@@ -169,6 +174,11 @@ pub fn plan(
             .filter(|released| released.remaining != Some(Duration::ZERO));
     }
     plans
+}
+
+fn is_unique(usb: Option<&Usb>, found: &[Found]) -> bool {
+    let same = |port: &&Found| Some(&port.usb.serial) == usb.map(|usb| &usb.serial);
+    found.iter().filter(same).count() <= 1
 }
 
 fn matches(entry: &config::SerialPort, port: &Found, named: &[Named]) -> bool {
@@ -322,6 +332,7 @@ mod tests {
             (Why::Configured, 921_600)
         );
         assert!(plans[4].present && !plans[5].present);
+        assert!(!plans[0].serial_is_unique && plans[4].serial_is_unique);
     }
 
     #[test]

@@ -13,12 +13,17 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod bundle;
 pub mod clock;
 pub mod config;
 pub mod console;
 pub mod coredump;
+pub mod decode;
 pub mod device;
 pub mod digest;
+pub mod esp;
+pub mod http;
+pub mod identity;
 pub mod ingest;
 pub mod journal;
 pub mod metrics;

@@ -3,9 +3,32 @@
 //! [`examine`] never refuses: whatever arrives gets a [`Verdict`] and as much
 //! description as its bytes support.
 
+mod base64_text;
+mod binary_payload;
+mod console_text;
+mod dump;
+mod elf_payload;
+mod examine;
+mod fingerprint;
+mod frame;
+mod headerless;
+mod image;
+mod memory;
+mod notes;
+pub mod panic_text;
+mod registers;
+pub mod xtensa;
+
 use std::fmt;
 
 use crate::device::Chip;
+
+pub use console_text::dumps_in_log;
+pub use dump::{Checksum, ChecksumKind, Dump, Exception, ExtraInfo, Interrupted, Task};
+pub use examine::{examine, load};
+pub use fingerprint::{fingerprint, fingerprint_text};
+pub use memory::{Memory, Region, RegionKind};
+pub use registers::Registers;
 
 /// What a file is worth to somebody who wants to read the crash.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -172,9 +195,4 @@ impl Examination {
             None => container.as_str().to_owned(),
         })
     }
-}
-
-/// Says what `bytes` are.
-pub fn examine(_bytes: &[u8]) -> Examination {
-    Examination::unknown(Verdict::NotACoredump)
 }

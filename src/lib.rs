@@ -13,6 +13,7 @@
 //! 0 words    device  digest
 //! ```
 
+pub mod bootloader;
 pub mod coredump;
 pub mod device;
 pub mod digest;

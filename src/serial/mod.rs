@@ -1,3 +1,5 @@
 //! ESP32s on serial ports.
 
+pub mod flash;
 pub mod link;
+pub mod reset;

@@ -13,6 +13,7 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod bootloader;
 pub mod bundle;
 pub mod clock;
 pub mod config;

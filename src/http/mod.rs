@@ -15,6 +15,5 @@ pub mod system;
 pub mod upload_scripts;
 
 pub use app::App;
-//! HTTPS and the control socket: connections, certificates, requests.
 pub mod server;
 pub mod tls;

@@ -6,6 +6,7 @@
 //! crashes on ([`intake`], `storing`).
 
 pub mod discover;
+pub mod flash;
 mod health;
 pub mod hotplug;
 pub mod intake;
@@ -15,6 +16,7 @@ mod listener;
 pub mod policy;
 mod port;
 mod ports;
+pub mod reset;
 pub mod state;
 pub mod status;
 mod storing;

@@ -29,7 +29,7 @@ pub(crate) struct ScriptedLink {
     record: Record,
     pieces: VecDeque<Vec<u8>>,
     gone_at_the_end: bool,
-    has_lines: bool,
+    gone: bool,
 }
 
 impl ScriptedLink {
@@ -40,7 +40,7 @@ impl ScriptedLink {
             record: Record::default(),
             pieces: pieces.into_iter().map(Into::into).collect(),
             gone_at_the_end: false,
-            has_lines: true,
+            gone: false,
         }
     }
 
@@ -60,9 +60,13 @@ impl ScriptedLink {
         Arc::clone(&self.record)
     }
 
-    fn note(&self, deed: Deed) {
+    fn note(&self, deed: Deed) -> Result<(), LinkError> {
+        if self.gone {
+            return Err(LinkError::Gone);
+        }
         let mut record = self.record.lock().unwrap();
         record.push((self.begun.elapsed(), deed));
+        Ok(())
     }
 }
 
@@ -78,28 +82,28 @@ impl Link for ScriptedLink {
                 }
                 Ok(count)
             }
-            None if self.gone_at_the_end => Err(LinkError::Gone),
+            None if self.gone_at_the_end => {
+                self.gone = true;
+                Err(LinkError::Gone)
+            }
             None => std::future::pending().await,
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.note(Deed::Write(bytes.to_vec()));
-        Ok(())
+        self.note(Deed::Write(bytes.to_vec()))
     }
 
     fn set_lines(&mut self, Lines { dtr, rts }: Lines) -> Result<bool, LinkError> {
-        self.note(Deed::Lines { dtr, rts });
-        Ok(self.has_lines)
+        self.note(Deed::Lines { dtr, rts })?;
+        Ok(true)
     }
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {
-        self.note(Deed::Baud(baud));
-        Ok(())
+        self.note(Deed::Baud(baud))
     }
 
     fn discard(&mut self) -> Result<(), LinkError> {
-        self.note(Deed::Discard);
-        Ok(())
+        self.note(Deed::Discard)
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,7 +12,8 @@ use nix::libc;
 use nix::sys::termios::{FlushArg, tcflush};
 use tokio::io::unix::AsyncFd;
 
-use super::{Lines, Link, LinkError, ioctl};
+use super::kernel::{self, Locked};
+use super::{Lines, Link, LinkError};
 
 /// An open serial port that nobody else uses at the same time.
 ///
@@ -49,16 +49,16 @@ impl SerialLink {
                     other => failed("lock", other.into()),
                 },
             )?;
-        ioctl::set_exclusive(&file, true).map_err(|errno| failed("claim", errno.into()))?;
-        ioctl::set_raw(&file, baud).map_err(|errno| failed("configure", errno.into()))?;
-        let tty = AsyncFd::new(Locked(file)).map_err(|error| failed("watch", error))?;
+        kernel::set_exclusive(&file, true).map_err(|errno| failed("claim", errno.into()))?;
+        kernel::set_raw(&file, baud).map_err(|errno| failed("configure", errno.into()))?;
+        let tty = kernel::watch(file).map_err(|error| failed("watch", error))?;
         let mut link = Self { tty };
         link.set_lines(lines)?;
         Ok(link)
     }
 
     fn file(&self) -> &File {
-        &self.tty.get_ref().0
+        self.tty.get_ref().file()
     }
 }
 
@@ -66,7 +66,7 @@ impl Link for SerialLink {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         loop {
             let mut ready = self.tty.readable().await.map_err(|e| failed("read", e))?;
-            match ready.try_io(|tty| (&*tty.get_ref().0).read(buffer)) {
+            match ready.try_io(|tty| tty.get_ref().file().read(buffer)) {
                 // A terminal reads 0 bytes only after it was hung up, and for
                 // ever then.
                 Ok(Ok(0)) => return Err(LinkError::Gone),
@@ -81,7 +81,7 @@ impl Link for SerialLink {
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), LinkError> {
         while !bytes.is_empty() {
             let mut ready = self.tty.writable().await.map_err(|e| failed("write", e))?;
-            match ready.try_io(|tty| (&*tty.get_ref().0).write(bytes)) {
+            match ready.try_io(|tty| tty.get_ref().file().write(bytes)) {
                 Ok(Ok(0)) => return Err(LinkError::Gone),
                 Ok(Ok(count)) => bytes = bytes.get(count..).unwrap_or_default(),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,7 +93,7 @@ impl Link for SerialLink {
     }
 
     fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError> {
-        match ioctl::set_lines(self.file(), lines) {
+        match kernel::set_lines(self.file(), lines) {
             Ok(()) => Ok(true),
             // Pseudo terminals, and drivers without modem lines.
             Err(Errno::ENOTTY | Errno::EINVAL) => Ok(false),
@@ -103,7 +103,7 @@ impl Link for SerialLink {
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {
         refuse_touch(baud)?;
-        ioctl::set_raw(self.file(), baud).map_err(|e| failed("set the speed of", e.into()))
+        kernel::set_raw(self.file(), baud).map_err(|e| failed("set the speed of", e.into()))
     }
 
     fn discard(&mut self) -> Result<(), LinkError> {
@@ -116,17 +116,7 @@ impl Drop for SerialLink {
         // Closing waits up to 30 s for bytes that a stuck adapter never sends.
         let _ = tcflush(self.file(), FlushArg::TCOFLUSH);
         // The flag outlives us if root has the port open as well.
-        let _ = ioctl::set_exclusive(self.file(), false);
-    }
-}
-
-/// A locked terminal that can be watched; the lock ends with it.
-#[derive(Debug)]
-struct Locked(Flock<File>);
-
-impl AsRawFd for Locked {
-    fn as_raw_fd(&self) -> RawFd {
-        (*self.0).as_raw_fd()
+        let _ = kernel::set_exclusive(self.file(), false);
     }
 }
 

@@ -1,15 +1,18 @@
-//! The four terminal calls of Linux that no crate in use offers safely.
+//! The calls on terminals that Linux has and no crate in use offers safely.
 #![expect(
     unsafe_code,
-    reason = "DTR and RTS in one call, free baud rates and TIOCEXCL are ioctls"
+    reason = "DTR and RTS in one call, free baud rates, TIOCEXCL; a descriptor to wait for"
 )]
 
 use std::fs::File;
+use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::Flock;
 use nix::libc;
+use tokio::io::unix::AsyncFd;
 
 use super::Lines;
 
@@ -22,6 +25,28 @@ mod raw {
     nix::ioctl_write_ptr_bad!(set_modem_lines, libc::TIOCMSET, libc::c_int);
     nix::ioctl_read_bad!(settings, libc::TCGETS2, libc::termios2);
     nix::ioctl_write_ptr_bad!(set_settings, libc::TCSETS2, libc::termios2);
+}
+
+/// A locked terminal; the lock ends with it.
+#[derive(Debug)]
+pub(super) struct Locked(Flock<File>);
+
+impl Locked {
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl AsRawFd for Locked {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file().as_raw_fd()
+    }
+}
+
+/// Makes `tty` something that a task can wait for.
+pub(super) fn watch(tty: Flock<File>) -> io::Result<AsyncFd<Locked>> {
+    // SAFETY: `Locked` owns one open descriptor and never exchanges it.
+    Ok(unsafe { AsyncFd::register(Locked(tty)) }?)
 }
 
 /// Makes further opens of the terminal fail (for all but root), or allows them.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock::{Moment, iso8601};
 
@@ -81,6 +81,8 @@ pub struct PortStatus {
     pub brown_outs: u64,
     pub dumps: u64,
     pub panics: u64,
+    /// Of these, how many the store has taken in (kept or counted).
+    pub stored: u64,
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
     pub last_crash: Option<LastCrash>,
@@ -92,6 +94,7 @@ pub struct Board {
     status: Mutex<PortStatus>,
     tail: Mutex<VecDeque<String>>,
     lines: broadcast::Sender<String>,
+    changed: watch::Sender<()>,
 }
 
 impl Board {
@@ -101,6 +104,7 @@ impl Board {
             status: Mutex::default(),
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
+            changed: watch::Sender::new(()),
         };
         board.describe(plan, name);
         board
@@ -139,8 +143,17 @@ impl Board {
         (tail.iter().cloned().collect(), self.lines.subscribe())
     }
 
+    /// Waits until the status is as asked for.
+    pub async fn until(&self, holds: impl Fn(&PortStatus) -> bool) {
+        let mut changed = self.changed.subscribe();
+        // the sender is our own, so this ends only by holding
+        while !holds(&lock(&self.status)) && changed.changed().await.is_ok() {}
+    }
+
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut PortStatus) -> R) -> R {
-        change(&mut lock(&self.status))
+        let answer = change(&mut lock(&self.status));
+        self.changed.send_replace(());
+        answer
     }
 
     pub(super) fn received(&self, bytes: usize) {

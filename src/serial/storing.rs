@@ -56,6 +56,7 @@ async fn store_one(
         Ok(Ok((received, device))) => {
             board.change(|status| {
                 status.device_key = Some(device.to_string());
+                status.stored += 1;
                 status.last_crash = Some(LastCrash {
                     at: iso8601(Moment::now().wall),
                     coredump_id: received.id,

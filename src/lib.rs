@@ -14,6 +14,7 @@
 //! ```
 
 pub mod bundle;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coredump;

@@ -14,6 +14,7 @@ pub mod riscv;
 pub mod symbols;
 mod tasks;
 mod tcb;
+pub mod text;
 mod types;
 pub mod unwind;
 mod variables;

@@ -1,0 +1,166 @@
+//! `espgate decode`: a dump in a file, read without a daemon.
+
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+
+use crate::coredump::{self, Verdict};
+use crate::decode::{AppElf, Options, Report, decode, decode_loaded, text};
+
+/// Read a coredump on its own, without the daemon
+///
+/// CORE is an image as it lies in flash, a core ELF, base64 text or a console
+/// log. The exit status is 0 if the dump was whole, 1 if it was damaged (the
+/// report is printed all the same).
+#[derive(Args, Clone, Debug)]
+pub struct DecodeArgs {
+    /// File with the dump; `-` is standard input
+    #[arg(value_name = "CORE")]
+    pub core: PathBuf,
+    /// ELF file of the application that crashed, for functions and source lines
+    #[arg(long, value_name = "APP.elf")]
+    pub elf: Option<PathBuf>,
+    /// All dumps in a console log, one report per line as JSON
+    #[arg(long)]
+    pub all: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show values whose names look secret
+    #[arg(long)]
+    pub secrets: bool,
+}
+
+/// Decodes and prints.
+pub fn run(args: &DecodeArgs) -> ExitCode {
+    match print_reports(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // a reader that has seen enough, such as `head`
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "espgate decode: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all dumps were whole.
+fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
+    let core = read_core(&args.core)?;
+    let elf_bytes = args.elf.as_deref().map(read_elf).transpose()?;
+    let elf = match (&elf_bytes, &args.elf) {
+        (Some(bytes), Some(path)) => Some(AppElf::parse(bytes).with_context(|| {
+            format!(
+                "cannot use {} as the application's ELF (take the .elf beside the .bin in the build folder)",
+                path.display()
+            )
+        })?),
+        _ => None,
+    };
+    let options = Options {
+        secrets: args.secrets,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut whole = true;
+    let mut reports = 0;
+    if args.all {
+        for (examination, dump) in coredump::dumps_in_log(&core) {
+            let report = decode_loaded(
+                core.len(),
+                &examination,
+                dump.as_ref(),
+                elf.as_ref(),
+                options,
+            );
+            serde_json::to_writer(&mut out, &report)?;
+            out.write_all(b"\n")?;
+            whole &= examination.verdict.is_whole();
+            reports += 1;
+        }
+    }
+    if reports == 0 {
+        let report = decode(&core, elf.as_ref(), options);
+        whole = Verdict::from_word(&report.verdict).is_some_and(Verdict::is_whole);
+        if args.all || args.json {
+            serde_json::to_writer(&mut out, &report)?;
+            out.write_all(b"\n")?;
+        } else {
+            out.write_all(for_people(&report).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(whole)
+}
+
+fn for_people(report: &Report) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    text::render(report, !plain && io::stdout().is_terminal())
+}
+
+fn read_core(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(CORE_LIMIT + 1)
+            .read_to_end(&mut bytes)
+    } else {
+        open(path)?.take(CORE_LIMIT + 1).read_to_end(&mut bytes)
+    };
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() as u64 > CORE_LIMIT {
+        bail!(
+            "cannot decode {}: it is larger than {} MiB, cut the dump out of the log first",
+            path.display(),
+            CORE_LIMIT >> 20
+        );
+    }
+    Ok(bytes)
+}
+
+/// The contents of an ELF file of plausible size.
+fn read_elf(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let file = open(path)?;
+    let size = file.metadata().map(|about| about.len()).unwrap_or(0);
+    if size > ELF_LIMIT {
+        bail!(
+            "cannot use {}: it is larger than {} MiB, which no application is",
+            path.display(),
+            ELF_LIMIT >> 20
+        );
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size)?);
+    file.take(ELF_LIMIT)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> anyhow::Result<std::fs::File> {
+    std::fs::File::open(path).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => ": check the path",
+            io::ErrorKind::PermissionDenied => ": run as somebody who may read it",
+            _ => "",
+        };
+        anyhow!("cannot open {}: {error}{hint}", path.display())
+    })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// A console log of days fits.
+const CORE_LIMIT: u64 = 64 << 20;
+const ELF_LIMIT: u64 = 256 << 20;

@@ -358,6 +358,15 @@ fn damage_has_the_verdict_that_names_it() {
     }
 }
 
+/// A TCB that names itself, with nothing else of a task in front.
+fn almost_a_task() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    for at in [4 + 16, 4 + 36] {
+        bytes[at..at + 4].copy_from_slice(&0x4040_4040_u32.to_le_bytes());
+    }
+    bytes
+}
+
 #[test]
 fn a_checksum_that_fits_does_not_make_up_for_a_payload_that_does_not() {
     let mut image = xtensa().image(0x0102, false);

@@ -343,6 +343,7 @@ fn damage_has_the_verdict_that_names_it() {
             xtensa().elf()[..900].to_vec(),
             Verdict::Truncated,
         ),
+        ("almost a task", almost_a_task(), Verdict::NotACoredump),
         (
             "plain text",
             b"hello, I am a console\n".to_vec(),

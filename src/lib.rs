@@ -13,11 +13,15 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod bundle;
 pub mod clock;
 pub mod config;
 pub mod coredump;
+pub mod daemon;
+pub mod decode;
 pub mod device;
 pub mod digest;
+pub mod esp;
 pub mod http;
 pub mod identity;
 pub mod ingest;
@@ -26,3 +30,5 @@ pub mod metrics;
 pub mod printable;
 pub mod reader;
 pub mod store;
+pub mod systemd;
+pub mod worker;

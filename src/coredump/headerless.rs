@@ -50,7 +50,7 @@ fn owner(bytes: &[u8], offset: usize) -> Option<u32> {
 }
 
 fn is_memory(address: u32) -> bool {
-    address % 4 == 0 && matches!(address, 0x3c00_0000..0x6200_0000)
+    address.is_multiple_of(4) && matches!(address, 0x3c00_0000..0x6200_0000)
 }
 
 fn is_stack(start: u32, end: u32) -> bool {
@@ -69,8 +69,13 @@ fn recover_from(bytes: &[u8], put_back: usize) -> Option<Recovered> {
     let known = starts.get(usize::from(put_back == 8)..)?;
     let tcb_size = match known {
         [at, next, ..] => (next - at).checked_sub(12 + stack(*at)?)?,
-        [at] if put_back < 8 => (data.len() - at).checked_sub(12 + stack(*at)?)?,
-        _ => return None,
+        [at] => {
+            let longest = (data.len() - at).checked_sub(12 + stack(*at)?)?;
+            let shortest = longest.saturating_sub(FLASH_PADDING);
+            let framed = |size: &usize| running(&data, *at, *size);
+            (shortest..=longest).rev().step_by(4).find(framed)?
+        }
+        [] => return None,
     };
     if !(SMALLEST_TCB..=LARGEST_TCB).contains(&tcb_size) {
         return None;
@@ -91,7 +96,7 @@ fn recover_from(bytes: &[u8], put_back: usize) -> Option<Recovered> {
     if put_back < 8 {
         counts.segments = segments(&data, &starts, tcb_size);
     }
-    let architecture = architecture(&data, 12 + tcb_size)?;
+    let architecture = architecture(&data, 0, tcb_size)?;
     Some(Recovered {
         data,
         put_back,
@@ -144,18 +149,31 @@ fn segments(data: &[u8], starts: &[usize], tcb_size: usize) -> u32 {
     count
 }
 
-/// Whose frame the first stack begins with: the one whose stack pointer points
-/// into that stack.
-fn architecture(data: &[u8], frame: usize) -> Option<Architecture> {
-    let (start, end) = (word_at(data, 4)?, word_at(data, 8)?);
+/// Whose frame the stack of the task at `at` begins with: the one whose stack
+/// pointer points into that stack.
+fn architecture(data: &[u8], at: usize, tcb_size: usize) -> Option<Architecture> {
+    let (start, end) = (word_at(data, at + 4)?, word_at(data, at + 8)?);
     let points = |word: usize| {
-        let pointer = word_at(data, frame + word * 4);
+        let pointer = word_at(data, at + 12 + tcb_size + word * 4);
         pointer.is_some_and(|pointer| pointer > start && pointer <= end)
     };
-    if points(XTENSA_A1) {
+    if points(XTENSA_A1) || points(SOLICITED_A1) {
         return Some(Architecture::Xtensa);
     }
     points(RISC_V_SP).then_some(Architecture::RiscV)
+}
+
+/// Whether the task at `at` stands in code, if its TCB is `tcb_size` long.
+fn running(data: &[u8], at: usize, tcb_size: usize) -> bool {
+    let frame = at + 12 + tcb_size;
+    let pc = match architecture(data, at, tcb_size) {
+        Some(Architecture::Xtensa) => word_at(data, frame + 4),
+        Some(Architecture::RiscV) => word_at(data, frame),
+        None => None,
+    };
+    // code lies from 0x4000_0000; saved return addresses of Xtensa carry a
+    // call size in the two highest bits
+    pc.is_some_and(|pc| pc >> 30 != 0 && pc & 0x3fff_ffff < 0x1000_2000)
 }
 
 fn write(data: &mut [u8], at: usize, word: u32) {
@@ -174,3 +192,7 @@ const MOST_TASKS: usize = 1024;
 /// Words of `XtExcFrame` and of `RvExcFrame`.
 const XTENSA_A1: usize = 4;
 const RISC_V_SP: usize = 2;
+/// Word of `XtSolFrame`.
+const SOLICITED_A1: usize = 5;
+/// Flash writers fill the data up to a multiple of this.
+const FLASH_PADDING: usize = 32;

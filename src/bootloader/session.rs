@@ -119,7 +119,11 @@ impl Session {
 
     /// The time for an answer is over.
     pub fn expire(&mut self) -> Action {
-        let event = self.exchange.expire();
+        let event = match self.phase {
+            // Nobody knows at which speed the ROM listens now.
+            Phase::Speed { .. } => Event::Silent,
+            _ => self.exchange.expire(),
+        };
         self.handle(event).unwrap_or_else(Action::Done)
     }
 
@@ -324,7 +328,7 @@ impl Session {
         }
         let chip = self.chip.ok_or(Err(Failure::Lost(Stage::Identifying)))?;
         Err(Ok(Found {
-            bytes: self.dump.take(),
+            bytes: self.dump.bytes().to_vec(),
             chip,
             mac: self.mac,
             offset: self.dump.offset,

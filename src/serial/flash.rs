@@ -102,6 +102,10 @@ impl<L: Link> Visit<'_, L> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Found, FlashError> {
         let mut settings = self.options.settings;
+        if self.options.reset == Kind::UsbJtag {
+            // USB has no speed to raise.
+            settings.faster = None;
+        }
         let mut heard = Heard::Nothing;
         let mut attempt = 0;
         loop {

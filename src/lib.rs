@@ -10,12 +10,29 @@
 //! 3 use      ingest  worker
 //! 2 means    config  journal  clock  identity  metrics  store  decode
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
-//! 0 words    device  digest
+//! 0 words    device  digest  printable
 //! ```
 
 pub mod bootloader;
+pub mod bundle;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod console;
 pub mod coredump;
+pub mod daemon;
+pub mod decode;
 pub mod device;
 pub mod digest;
+pub mod esp;
+pub mod http;
+pub mod identity;
+pub mod ingest;
+pub mod journal;
+pub mod metrics;
+pub mod printable;
 pub mod reader;
 pub mod serial;
+pub mod store;
+pub mod systemd;
+pub mod worker;

@@ -3,9 +3,34 @@
 //! [`examine`] never refuses: whatever arrives gets a [`Verdict`] and as much
 //! description as its bytes support.
 
+mod base64_text;
+mod binary_payload;
+mod console_text;
+mod dump;
+mod elf_payload;
+mod examine;
+mod fingerprint;
+mod found;
+mod frame;
+mod headerless;
+mod image;
+mod memory;
+mod notes;
+mod panic_lines;
+pub mod panic_text;
+mod registers;
+pub mod xtensa;
+
 use std::fmt;
 
 use crate::device::Chip;
+
+pub use console_text::dumps_in_log;
+pub use dump::{Checksum, ChecksumKind, Dump, Exception, ExtraInfo, Interrupted, Task};
+pub use examine::{examine, load};
+pub use fingerprint::{fingerprint, fingerprint_text};
+pub use memory::{Memory, Region, RegionKind};
+pub use registers::Registers;
 
 /// What a file is worth to somebody who wants to read the crash.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -147,6 +172,23 @@ pub struct Examination {
 }
 
 impl Examination {
+    /// An examination that found nothing but its verdict.
+    pub fn unknown(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            problems: Vec::new(),
+            container: None,
+            format: None,
+            header_version: None,
+            chip: None,
+            app_elf_sha256: None,
+            panic_reason: None,
+            task: None,
+            fingerprint: None,
+            canonical: None,
+        }
+    }
+
     /// `container/format`, as the sidecar's `format` has it.
     pub fn format_label(&self) -> Option<String> {
         let container = self.container?;

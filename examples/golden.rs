@@ -1,0 +1,210 @@
+//! Compares reports with what Espressif's tool and GDB print for the same dumps.
+//!
+//! `ESPGATE_SHARED_DATA` names the folder with `coredumps/{golden,apps,cases}`.
+//!
+//! Compared is `golden/<case>.json`, for which GDB had the chip's ROM as an ELF
+//! too, not `<case>.norom.json`: without the ROM, GDB gives up on RISC-V at the
+//! first ROM frame, and the application's frames above it are missing there.
+//!
+//! Frames: every task's, in order, without those in ROM (the application does
+//! not carry their names), artefacts and inferred tail calls. Program counter,
+//! function, file, line and whether it is inlined must be the same.
+//!
+//! Arguments: of the crashed task's frames, by name. The same are: the value
+//! without decoration; the text behind it, without quotes; `<optimized out>`
+//! and `<error reading variable>` are both a value that is not known.
+//! `name=name@entry=value` counts as `name=value`.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use espgate::decode::report::{Frame, Report, Task, Variable};
+use espgate::decode::{AppElf, Options, decode};
+use serde_json::Value;
+
+const CASES: [&str; 3] = ["esp32", "esp32_bin", "esp32c3"];
+/// Share of arguments that must be the same.
+const ARGUMENTS_BAR: f64 = 0.9;
+
+#[derive(Default)]
+struct Score {
+    passed: usize,
+    failed: usize,
+}
+
+impl Score {
+    fn count(&mut self, what: &str, same: bool, golden: &str, ours: &str) {
+        if same {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            println!("{what}\n  golden {golden}\n  ours   {ours}");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let data = std::env::var("ESPGATE_SHARED_DATA").expect("ESPGATE_SHARED_DATA names the folder");
+    let folder = Path::new(&data).join("coredumps");
+    let (mut frames, mut arguments) = (Score::default(), Score::default());
+    for case in CASES {
+        let golden = std::fs::read(folder.join(format!("golden/{case}.json"))).expect(case);
+        let golden: Value = serde_json::from_slice(&golden).expect(case);
+        let elf = std::fs::read(folder.join(format!("apps/{case}.elf"))).expect(case);
+        let elf = AppElf::parse(&elf).expect(case);
+        let dump = std::fs::read(folder.join(format!("cases/{case}.raw"))).expect(case);
+        let report = decode(&dump, Some(&elf), Options::default());
+        let (frames_before, arguments_before) = (frames.passed, arguments.passed);
+        compare(case, &golden, &report, &mut frames, &mut arguments);
+        println!(
+            "{case}: {} frames and {} arguments are the same",
+            frames.passed - frames_before,
+            arguments.passed - arguments_before
+        );
+    }
+    let compared = arguments.passed + arguments.failed;
+    #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
+    let share = arguments.passed as f64 / compared.max(1) as f64;
+    println!(
+        "frames: {} the same, {} differ",
+        frames.passed, frames.failed
+    );
+    println!(
+        "arguments of crashed tasks: {} of {compared} the same ({:.0}%)",
+        arguments.passed,
+        share * 100.0
+    );
+    let good = frames.failed == 0 && frames.passed > 0 && share >= ARGUMENTS_BAR;
+    println!(
+        "{} passed, {} failed",
+        frames.passed + arguments.passed,
+        frames.failed + arguments.failed
+    );
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn compare(case: &str, golden: &Value, report: &Report, frames: &mut Score, arguments: &mut Score) {
+    for thread in golden["threads"].as_array().expect("threads") {
+        let tcb = thread["tcb"].as_str().expect("tcb");
+        let task = report.tasks.iter().find(|task| task.tcb == tcb);
+        let theirs: Vec<&Value> = thread["frames"]
+            .as_array()
+            .expect("frames")
+            .iter()
+            .filter(|frame| {
+                ["rom", "artefact", "tailcall"]
+                    .iter()
+                    .all(|flag| frame[flag] != Value::Bool(true))
+            })
+            .collect();
+        let ours: Vec<&Frame> = task
+            .map(|task: &Task| task.backtrace.iter().filter(|frame| !frame.rom).collect())
+            .unwrap_or_default();
+        for i in 0..theirs.len().max(ours.len()) {
+            let golden_line = theirs
+                .get(i)
+                .map_or("no frame".to_owned(), |f| golden_line(f));
+            let our_line = ours.get(i).map_or("no frame".to_owned(), |f| our_line(f));
+            let what = format!("{case} task {tcb} frame {i}");
+            frames.count(&what, golden_line == our_line, &golden_line, &our_line);
+            let crashed = task.is_some_and(|task| task.crashed);
+            if let (true, Some(theirs), Some(ours)) = (crashed, theirs.get(i), ours.get(i)) {
+                compare_arguments(&what, theirs, &ours.args, arguments);
+            }
+        }
+    }
+}
+
+fn golden_line(frame: &Value) -> String {
+    let word = |key: &str| frame[key].as_str().unwrap_or("-").to_owned();
+    let inlined = frame["inlined_into_next"] == Value::Bool(true);
+    format!(
+        "{} {} at {}:{} inlined {inlined}",
+        word("pc_resolved"),
+        word("function"),
+        word("file"),
+        frame["line"]
+    )
+}
+
+fn our_line(frame: &Frame) -> String {
+    format!(
+        "{} {} at {}:{} inlined {}",
+        frame.pc,
+        frame.function.as_deref().unwrap_or("-"),
+        frame.file.as_deref().unwrap_or("-"),
+        frame
+            .line
+            .map_or("null".to_owned(), |line| line.to_string()),
+        frame.inlined
+    )
+}
+
+fn compare_arguments(what: &str, golden: &Value, ours: &[Variable], score: &mut Score) {
+    let theirs = golden_arguments(golden["args_text"].as_str().unwrap_or_default());
+    for i in 0..theirs.len().max(ours.len()) {
+        let theirs = theirs.get(i);
+        let same = theirs.zip(ours.get(i)).is_some_and(|(theirs, ours)| {
+            theirs.name == ours.name
+                && theirs.value == ours.value
+                && theirs.text == ours.text
+                && theirs.symbol == ours.symbol
+        });
+        let what = format!("{what} argument {i}");
+        score.count(
+            &what,
+            same,
+            &format!("{theirs:?}"),
+            &format!("{:?}", ours.get(i)),
+        );
+    }
+}
+
+/// `a=1, b=0x3ffb4f0b "text, more"` taken apart.
+fn golden_arguments(text: &str) -> Vec<Variable> {
+    let mut pieces = Vec::new();
+    let mut quoted = false;
+    let mut start = 0;
+    for (i, letter) in text.char_indices() {
+        match letter {
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                pieces.push(text[start..i].trim());
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(text[start..].trim());
+    pieces
+        .into_iter()
+        .filter_map(|piece| {
+            let (name, rest) = piece.split_once('=')?;
+            let rest = match rest.split_once('=') {
+                Some((entry, rest)) if entry == format!("{name}@entry") => rest,
+                _ => rest,
+            };
+            let mut variable = Variable {
+                name: name.to_owned(),
+                ..Variable::default()
+            };
+            if rest.starts_with("<optimized out>") || rest.starts_with("<error reading") {
+                return Some(variable);
+            }
+            let (value, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+            variable.value = Some(value.to_owned());
+            if behind.starts_with('<') {
+                variable.symbol = Some(behind.trim_matches(['<', '>']).to_owned());
+            } else if !behind.is_empty() {
+                variable.text = Some(behind.trim_matches(['"', '\'']).to_owned());
+            }
+            Some(variable)
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! Text to [`Config`]: unknown keys, wrong types and impossible values, each
+//! with its line.
+
+use serde::{Deserialize, Deserializer};
+use toml::de::{DeTable, DeValue};
+
+use super::fault::line_of;
+use super::{AuthMode, Config, Fault};
+
+/// A configuration that parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// Keys that mean nothing here: typos, or a newer version's.
+    pub unknown: Vec<Fault>,
+}
+
+/// Reads a configuration file's text.
+///
+/// # Errors
+/// All faults that make it impossible to run with it. Unknown keys are not
+/// among them; they are listed in [`Loaded::unknown`].
+pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
+    let fault = |error: &toml::de::Error| {
+        vec![Fault::new(
+            line_of(text, error.span()),
+            "",
+            error.message().trim(),
+        )]
+    };
+    let places = DeTable::parse(text).map_err(|error| fault(&error))?;
+    let deserializer = toml::Deserializer::parse(text).map_err(|error| fault(&error))?;
+    let mut paths = Vec::new();
+    let config: Config =
+        serde_ignored::deserialize(deserializer, |path| paths.push(path.to_string()))
+            .map_err(|error| fault(&error))?;
+    // serde_ignored marks optional values with a `?` of their own
+    let paths = paths.iter().map(|path| path.replace(".?", ""));
+    let unknown = paths
+        .map(|path| {
+            let line = line_of(text, span_of(places.get_ref(), &path));
+            Fault::new(line, &path, "unknown key")
+        })
+        .collect();
+    let faults = impossible_values(&config, |key| line_of(text, span_of(places.get_ref(), key)));
+    if faults.is_empty() {
+        Ok(Loaded { config, unknown })
+    } else {
+        Err(faults)
+    }
+}
+
+/// An empty text stands for "not given".
+pub(super) fn empty_is_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    match String::deserialize(deserializer)?.as_str() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+fn span_of(table: &DeTable<'_>, path: &str) -> Option<std::ops::Range<usize>> {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    let (name, value) = table.get_key_value(key)?;
+    let mut value = value.get_ref();
+    let mut rest = rest;
+    while let DeValue::Array(items) = value {
+        let (index, deeper) = rest.split_once('.').unwrap_or((rest, ""));
+        let Some(item) = index.parse().ok().and_then(|index: usize| items.get(index)) else {
+            break;
+        };
+        value = item.get_ref();
+        rest = deeper;
+    }
+    match value {
+        DeValue::Table(inner) if !rest.is_empty() => span_of(inner, rest).or(Some(name.span())),
+        _ => Some(name.span()),
+    }
+}
+
+fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |key: &str, message: &str| {
+        faults.push(Fault::new(line(key), key, message));
+    };
+    if config.http.listen.is_empty() {
+        fault("http.listen", "at least one address is needed");
+    }
+    if !config.http.public_url.is_empty() && !is_https_url(&config.http.public_url) {
+        fault(
+            "http.public_url",
+            "must be https://host[:port], nothing else",
+        );
+    }
+    for (key, value) in [
+        ("http.max_connections", config.http.max_connections),
+        (
+            "http.max_connections_per_address",
+            config.http.max_connections_per_address,
+        ),
+        ("http.max_uploads", config.http.max_uploads),
+        (
+            "coredumps.keep_per_device",
+            config.coredumps.keep_per_device,
+        ),
+        (
+            "coredumps.keep_last_of_crash",
+            config.coredumps.keep_last_of_crash,
+        ),
+        ("firmware.keep_versions", config.firmware.keep_versions),
+    ] {
+        if value == 0 {
+            fault(key, "must be at least 1");
+        }
+    }
+    if !(1024..=64 * 1024 * 1024).contains(&config.coredumps.max_upload_bytes) {
+        fault("coredumps.max_upload_bytes", "must be 1024 to 67108864");
+    }
+    if !(64 * 1024..=1 << 32).contains(&config.firmware.max_bundle_bytes) {
+        fault("firmware.max_bundle_bytes", "must be 65536 to 4294967296");
+    }
+    if config.tls.cert.is_some() != config.tls.key.is_some() {
+        fault("tls.cert", "cert and key belong together");
+    }
+    if config.tls.ca_cert.is_some() != config.tls.ca_key.is_some() {
+        fault("tls.ca_cert", "ca_cert and ca_key belong together");
+    }
+    if config.auth.pipeline == AuthMode::Open
+        && !config.http.listen.iter().all(|a| a.ip().is_loopback())
+    {
+        fault(
+            "auth.pipeline",
+            "\"open\" is possible only if every listen address is loopback",
+        );
+    }
+    for (index, port) in config.serial.port.iter().enumerate() {
+        let key = |name: &str| format!("serial.port.{index}.{name}");
+        if port.path.is_some() == port.matching.is_some() {
+            fault(&key("path"), "a port is named by either path or match");
+        }
+        if let Some(matching) = &port.matching
+            && *matching == super::PortMatch::default()
+        {
+            fault(&key("match"), "needs usb_serial, vid, pid or place");
+        }
+        // 1200 baud makes USB CDC boards restart into their bootloader.
+        if port.baud == 1200 || !(300..=4_000_000).contains(&port.baud) {
+            fault(&key("baud"), "must be 300 to 4000000, and not 1200");
+        }
+    }
+    faults
+}
+
+fn is_https_url(url: &str) -> bool {
+    url.strip_prefix("https://").is_some_and(|authority| {
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        !authority.is_empty()
+            && authority
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DEFAULT_TEXT, Quantity, RecordLimit};
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let loaded = parse("").unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(loaded.unknown.is_empty());
+    }
+
+    #[test]
+    fn the_printed_default_is_the_default() {
+        let loaded = parse(DEFAULT_TEXT).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert_eq!(loaded.unknown, []);
+    }
+
+    #[test]
+    fn every_commented_example_of_the_printed_default_is_possible() {
+        let text: String = DEFAULT_TEXT
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let loaded = parse(&text).unwrap();
+        assert_eq!(loaded.unknown, []);
+        assert_eq!(loaded.config.serial.port.len(), 2);
+    }
+
+    #[test]
+    fn unknown_keys_are_listed_with_their_lines() {
+        let loaded =
+            parse("[http]\nlistenn = 1\n\n[[serial.port]]\npath = \"/dev/x\"\nboud = 1\n").unwrap();
+        let faults: Vec<_> = loaded.unknown.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            faults,
+            [
+                "line 2: http.listenn: unknown key",
+                "line 6: serial.port.0.boud: unknown key"
+            ]
+        );
+    }
+
+    #[test]
+    fn impossible_values_name_line_and_key() {
+        for (text, fault) in [
+            ("[http\n", "line 1: "),
+            ("\n[http]\nlisten = [\"x\"]\n", "line 3: "),
+            ("[http]\nlisten = []\n", "line 2: http.listen: "),
+            (
+                "[http]\npublic_url = \"https://a/$(x)\"\n",
+                "line 2: http.public_url: ",
+            ),
+            ("[auth]\npipeline = \"open\"\n", "line 2: auth.pipeline: "),
+            ("[tls]\ncert = \"x\"\n", "line 2: tls.cert: "),
+            ("[coredumps]\nmax_total = \"101%\"\n", "line 2: "),
+            (
+                "[[serial.port]]\nbaud = 1200\npath=\"/dev/x\"\n",
+                "line 2: serial.port.0.baud: ",
+            ),
+            ("[[serial.port]]\ndevice_key = \"a b\"\n", "line 2: "),
+            ("[coredumps]\nmin_free = -1\n", "line 2: "),
+        ] {
+            let faults = parse(text).unwrap_err();
+            assert!(
+                faults[0].to_string().starts_with(fault),
+                "{text}: {faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn amounts_are_bytes_or_percent() {
+        let loaded = parse(
+            "[coredumps]\nmax_total = 1000\nmin_free = \"7%\"\n[tls]\nmax_record_bytes = 0\n",
+        )
+        .unwrap();
+        assert_eq!(loaded.config.coredumps.max_total, Quantity::Bytes(1000));
+        assert_eq!(loaded.config.coredumps.min_free.of(1000), 70);
+        assert_eq!(loaded.config.tls.max_record_bytes, RecordLimit::Maximum);
+    }
+}

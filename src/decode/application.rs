@@ -1,0 +1,138 @@
+//! The application as a debugger has it: ELF, symbols and unwinding rules together.
+
+use crate::coredump::{Dump, Registers, xtensa};
+use crate::device::Architecture;
+
+use super::cfi::CallFrames;
+use super::elf::AppElf;
+use super::riscv::Unwinder;
+use super::symbols::{Place, Symbols};
+use super::unwind::{FRAME_LIMIT, Frame};
+
+/// An application that fits a dump.
+pub struct Application<'e, 'a> {
+    pub elf: &'e AppElf<'a>,
+    /// Absent if the ELF has no sound debug information.
+    pub symbols: Option<Symbols<'a>>,
+    pub rules: CallFrames<'a>,
+}
+
+impl<'e, 'a> Application<'e, 'a> {
+    /// Prepares `elf` for looking things up.
+    pub fn new(elf: &'e AppElf<'a>) -> Self {
+        let has_debug_info = !elf.section(".debug_info").is_empty();
+        Self {
+            elf,
+            symbols: has_debug_info.then(|| Symbols::new(elf).ok()).flatten(),
+            rules: CallFrames::new(elf),
+        }
+    }
+
+    /// What the ELF lacks, in words.
+    pub fn problem(&self) -> Option<String> {
+        let text = match &self.symbols {
+            Some(_) => return None,
+            None if self.elf.section(".debug_info").is_empty() => {
+                "the ELF has no debug information: functions by symbol only, no lines"
+            }
+            None => "the ELF's debug information is damaged: functions by symbol only, no lines",
+        };
+        Some(text.to_owned())
+    }
+
+    /// The source places of the instruction at `probe`.
+    pub fn places(&self, probe: u32) -> Vec<Place> {
+        self.symbols
+            .as_ref()
+            .map(|symbols| symbols.places(probe))
+            .unwrap_or_default()
+    }
+}
+
+/// The frames of the context with `registers`, innermost first, with the help
+/// of the application if there is one.
+pub(super) fn frames(
+    application: Option<&Application<'_, '_>>,
+    dump: &Dump,
+    registers: &Registers,
+) -> Vec<Frame> {
+    match (registers.architecture(), application) {
+        (Architecture::Xtensa, _) if !dump.printed_backtrace.is_empty() => {
+            printed(&dump.printed_backtrace, registers)
+        }
+        (Architecture::Xtensa, _) => windows(application, dump, registers),
+        (Architecture::RiscV, Some(application)) => Unwinder {
+            elf: application.elf,
+            rules: &application.rules,
+            memory: &dump.memory,
+        }
+        .frames(registers),
+        (Architecture::RiscV, None) => without_rules(registers),
+    }
+}
+
+fn windows(
+    application: Option<&Application<'_, '_>>,
+    dump: &Dump,
+    registers: &Registers,
+) -> Vec<Frame> {
+    let code = |address| {
+        let elf = application?.elf;
+        elf.constant_from(address)
+            .filter(|_| elf.is_code(address))?
+            .first()
+            .copied()
+    };
+    let chain = xtensa::unwind(registers, &dump.memory, code);
+    chain
+        .into_iter()
+        .enumerate()
+        .map(|(index, frame)| Frame {
+            cfa: frame.cfa,
+            ..match index {
+                0 => Frame::innermost(frame.pc, frame.registers),
+                _ => Frame::caller(frame.pc, frame.registers, false),
+            }
+        })
+        .collect()
+}
+
+/// The chain that an Xtensa device printed: addresses inside the call
+/// instructions, which are three bytes long.
+fn printed(backtrace: &[(u32, u32)], registers: &Registers) -> Vec<Frame> {
+    let exact = registers.pc();
+    backtrace
+        .iter()
+        .take(FRAME_LIMIT)
+        .enumerate()
+        .map(|(index, (address, sp))| {
+            let mut known = Registers::new(Architecture::Xtensa);
+            known.set_general(1, Some(*sp));
+            let returns_to = address.wrapping_add(CALL_SIZE);
+            match exact.filter(|pc| *pc == returns_to || pc == address) {
+                Some(pc) if index == 0 => Frame::innermost(pc, *registers),
+                _ if index == 0 => Frame::innermost(*address, known),
+                _ => Frame {
+                    probe: *address,
+                    ..Frame::caller(returns_to, known, false)
+                },
+            }
+        })
+        .collect()
+}
+
+/// RISC-V without an application: where it was, and where that may return to.
+fn without_rules(registers: &Registers) -> Vec<Frame> {
+    let Some(pc) = registers.pc() else {
+        return Vec::new();
+    };
+    let mut frames = vec![Frame::innermost(pc, *registers)];
+    if let Some(ra) = registers.general(1).filter(|ra| *ra != 0) {
+        let unknown = Registers::new(Architecture::RiscV);
+        frames.push(Frame::caller(ra, unknown, true));
+    }
+    frames
+}
+
+/// Bytes of Xtensa's `call` and `callx`.
+const CALL_SIZE: u32 = 3;

@@ -1,0 +1,170 @@
+//! RISC-V backtraces: by call frame information, and over code that has none.
+
+use crate::coredump::{Memory, Registers};
+use crate::reader::{half_at, word_at};
+
+use super::cfi::{CallFrames, Caller, ReturnAddress};
+use super::elf::AppElf;
+use super::unwind::{FRAME_LIMIT, Frame};
+
+/// What a backtrace is made from.
+#[derive(Clone, Copy)]
+pub struct Unwinder<'r, 'a> {
+    pub elf: &'r AppElf<'a>,
+    pub rules: &'r CallFrames<'a>,
+    pub memory: &'r Memory,
+}
+
+impl Unwinder<'_, '_> {
+    /// The frames of the context with `registers`, innermost first.
+    ///
+    /// Where the rules end outside the application (its ROM calls back into it)
+    /// the stack is searched for the caller; the frames from there on are
+    /// marked as guessed.
+    pub fn frames(&self, registers: &Registers) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut next = registers.pc().map(|pc| Frame::innermost(pc, *registers));
+        while let Some(mut frame) = next.take() {
+            let innermost = frames.is_empty();
+            if let Some(caller) = self
+                .rules
+                .caller(self.memory, &frame.registers, frame.probe)
+            {
+                frame.cfa = Some(caller.cfa);
+                next = accepted(&frame, &caller, innermost)
+                    .map(|pc| Frame::caller(pc, caller.registers, frame.guessed));
+            } else if !self.elf.is_code(frame.probe) {
+                next = self.bridged(&frame.registers, innermost);
+            }
+            frames.push(frame);
+            if frames.len() >= FRAME_LIMIT {
+                break;
+            }
+        }
+        frames
+    }
+
+    /// The nearest frame of the application above code without rules.
+    fn bridged(&self, registers: &Registers, innermost: bool) -> Option<Frame> {
+        let sp = registers.sp()?;
+        // a function that calls nothing has left its return address in ra
+        let in_register = registers.general(RA).filter(|_| innermost);
+        if let Some(ra) = in_register.filter(|ra| self.follows_call(*ra)) {
+            let above = (0..LEAF_FRAME_LIMIT)
+                .step_by(16)
+                .filter_map(|n| sp.checked_add(n));
+            if let Some(frame) = self.first_sound(registers, ra, above) {
+                return Some(frame);
+            }
+        }
+        let stack = self.memory.from(sp)?;
+        let words = stack
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| u32::from_le_bytes(*word));
+        words.take(SCAN_LIMIT).enumerate().find_map(|(i, word)| {
+            if !self.follows_call(word) {
+                return None;
+            }
+            let behind = sp.checked_add(u32::try_from(i * 4 + 4).ok()?)?;
+            let first = behind.checked_next_multiple_of(16)?;
+            // variadic functions keep their register arguments above ra
+            let above = (first..=behind.saturating_add(VARIADIC_AREA)).step_by(16);
+            self.first_sound(registers, word, above)
+        })
+    }
+
+    /// The frame that returns to `ra` with the first of `stack_pointers` from
+    /// which the rules lead to the task's outermost function.
+    fn first_sound(
+        &self,
+        registers: &Registers,
+        ra: u32,
+        stack_pointers: impl Iterator<Item = u32>,
+    ) -> Option<Frame> {
+        let mut trial = Registers::new(registers.architecture());
+        trial.set("pc", Some(ra));
+        for kept in [GP, TP] {
+            trial.set_general(kept, registers.general(kept));
+        }
+        for sp in stack_pointers {
+            trial.set_general(SP, Some(sp));
+            let frame = Frame::caller(ra, trial, true);
+            if self.is_sound(frame) {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    /// Whether every return address above `frame` follows a call, and the last
+    /// one is in the function that FreeRTOS starts every task with.
+    fn is_sound(&self, mut frame: Frame) -> bool {
+        for _ in 0..FRAME_LIMIT {
+            let Some(caller) = self
+                .rules
+                .caller(self.memory, &frame.registers, frame.probe)
+            else {
+                return false;
+            };
+            let Some(pc) = accepted(&frame, &caller, false) else {
+                return self
+                    .elf
+                    .symbol_at(frame.probe)
+                    .is_some_and(|symbol| symbol.name == OUTERMOST);
+            };
+            if !self.follows_call(pc) {
+                return false;
+            }
+            frame = Frame::caller(pc, caller.registers, true);
+        }
+        false
+    }
+
+    /// Whether the instruction before `address` is a call in the application.
+    fn follows_call(&self, address: u32) -> bool {
+        if !self.elf.is_code(address.wrapping_sub(1)) {
+            return false;
+        }
+        let at = |distance: u32| self.elf.constant_from(address.checked_sub(distance)?);
+        let long = at(4).and_then(|code| word_at(code, 0));
+        let short = at(2).and_then(|code| half_at(code, 0));
+        long.is_some_and(is_long_call) || short.is_some_and(is_short_call)
+    }
+}
+
+/// The return address into the caller, if the frame has a caller at all.
+fn accepted(frame: &Frame, caller: &Caller, innermost: bool) -> Option<u32> {
+    let sp = frame.registers.sp()?;
+    let believable = match caller.return_address {
+        ReturnAddress::Undefined => false,
+        ReturnAddress::InRegister => innermost && caller.cfa >= sp,
+        ReturnAddress::Saved => caller.cfa > sp,
+    };
+    caller.registers.pc().filter(|pc| believable && *pc != 0)
+}
+
+/// `jal ra, ..` or `jalr ra, ..`.
+fn is_long_call(instruction: u32) -> bool {
+    let to_ra = (instruction >> 7) & 0x1f == 1;
+    to_ra && (instruction & 0x7f == 0x6f || instruction & 0x707f == 0x67)
+}
+
+/// `c.jalr` or `c.jal`.
+fn is_short_call(instruction: u16) -> bool {
+    (instruction & 0xf07f == 0x9002 && instruction != 0x9002) || instruction & 0xe003 == 0x2001
+}
+
+const RA: u16 = 1;
+const SP: u16 = 2;
+const GP: u16 = 3;
+const TP: u16 = 4;
+/// Every FreeRTOS task begins here.
+const OUTERMOST: &str = "vPortTaskWrapper";
+/// Words of stack searched for a return address.
+const SCAN_LIMIT: usize = 2048;
+/// How far above its return address a function's frame may end.
+const VARIADIC_AREA: u32 = 48;
+/// Largest frame tried for a function that has not saved its return address.
+const LEAF_FRAME_LIMIT: u32 = 128;

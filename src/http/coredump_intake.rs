@@ -1,0 +1,168 @@
+//! `POST /api/iot/coredump`: a device hands in its dump. It erases its copy
+//! whatever is answered, so what can be kept is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::body::{Unread, read_limited};
+use super::device_caller;
+use super::error::{Error, Result};
+use super::query::Query;
+use crate::clock::{Moment, iso8601};
+use crate::ingest::Origin;
+use crate::journal::Event;
+use crate::store::coredumps::Source;
+
+/// How long an upload waits for its turn; devices give up after 15 s.
+const SLOT_WAIT: Duration = Duration::from_secs(12);
+/// What a device may say along with a dump, kept in the sidecar.
+const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
+
+/// Handles the request: query, identity, body, in this order.
+///
+/// # Errors
+/// In the words devices know; the content of the dump is never a reason.
+pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let required = |name: &str| {
+        query
+            .get(name)
+            .map(Origin::bounded)
+            .ok_or_else(|| Error::Invalid(format!("Missing required query parameter: {name}")))
+    };
+    let chip = required("chip")?;
+    let firmware_version = required("firmware_version")?;
+    let device = device_caller::identify(&app, &parts, &query).await?;
+
+    let mut origin = Origin::new(device.key, Source::Https, device.identity);
+    origin.model = device.model;
+    origin.chip = Some(chip);
+    origin.firmware_version = Some(firmware_version);
+    origin.app_elf_sha256 = query.get("app_elf_sha256").and_then(hash_prefix);
+    origin.reported = reported(&query);
+
+    // No slot in time: read all the same, a refusal would lose the dump.
+    let slot = tokio::time::timeout(SLOT_WAIT, app.uploads.acquire()).await;
+    let limit = app.config().coredumps.max_upload_bytes;
+    let bytes = match read_limited(body, limit).await {
+        Ok(bytes) if bytes.is_empty() => {
+            return Err(Error::Invalid(String::from("No coredump content provided")));
+        }
+        Ok(bytes) => bytes,
+        Err(Unread::TooLarge { kept }) => {
+            origin.problems.push(String::from("oversize"));
+            keep(&app, kept, origin).await?;
+            return Err(Error::Invalid(format!(
+                "Coredump exceeds maximum size of {}",
+                in_words(limit)
+            )));
+        }
+        Err(unread) => {
+            Event::UploadBrokenOff
+                .entry()
+                .device(&origin.device)
+                .say(format_args!(
+                    "an upload of {} is lost: {unread}",
+                    origin.device
+                ));
+            return Err(unread.into());
+        }
+    };
+    let received = keep(&app, bytes, origin).await?;
+    drop(slot);
+    let answer = match received.kept {
+        true => json!({
+            "status": "ok",
+            "filename": received.filename,
+            "coredump_id": received.id,
+        }),
+        false => json!({
+            "status": "ok",
+            "filename": received.filename,
+            "coredump_id": received.id,
+            "kept": false,
+        }),
+    };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// Commits in one blocking call, which a leaving client cannot cut short.
+async fn keep(app: &Arc<App>, bytes: Bytes, origin: Origin) -> Result<crate::ingest::Received> {
+    let ingest = Arc::clone(&app.ingest);
+    let device = origin.device.to_string();
+    let received = tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await??;
+    let mut facts = app.facts();
+    facts.received += 1;
+    facts.last_intake = Some((iso8601(Moment::now().wall), device));
+    Ok(received)
+}
+
+fn hash_prefix(text: &str) -> Option<String> {
+    let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    fits.then(|| text.to_ascii_lowercase())
+}
+
+fn reported(query: &Query) -> Map<String, Value> {
+    REPORTED
+        .iter()
+        .filter_map(|name| {
+            let value = query.get(name)?;
+            let value = match value.parse::<u64>() {
+                Ok(number) if *name != "mac" => Value::from(number),
+                _ => Value::from(Origin::bounded(value)),
+            };
+            Some(((*name).to_owned(), value))
+        })
+        .collect()
+}
+
+/// A limit as people say it: `1MB`, `512KB`, `1000 bytes`.
+pub fn in_words(bytes: usize) -> String {
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * 1024;
+    match bytes {
+        _ if bytes > 0 && bytes.is_multiple_of(MIB) => format!("{}MB", bytes / MIB),
+        _ if bytes > 0 && bytes.is_multiple_of(KIB) => format!("{}KB", bytes / KIB),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_said_in_words() {
+        for (bytes, words) in [
+            (1_048_576, "1MB"),
+            (134_217_728, "128MB"),
+            (1024, "1KB"),
+            (1_000_000, "1000000 bytes"),
+        ] {
+            assert_eq!(in_words(bytes), words);
+        }
+    }
+
+    #[test]
+    fn what_devices_report_is_bounded_and_numbers_are_numbers() {
+        let query = Query::parse(&format!(
+            "uptime_s=12&boot_count=x&mac=112233445566&reset_reason={}&other=1",
+            "r".repeat(1000)
+        ));
+        let reported = reported(&query);
+        assert_eq!(reported["uptime_s"], 12);
+        assert_eq!(reported["boot_count"], "x");
+        assert_eq!(reported["mac"], "112233445566");
+        assert_eq!(reported["reset_reason"].as_str().unwrap().len(), 128);
+        assert_eq!(reported.len(), 4);
+    }
+}

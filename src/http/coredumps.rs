@@ -1,0 +1,282 @@
+//! Stored coredumps for people: list, show, fetch, delete.
+
+use std::fs;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::error::{Error, Result};
+use super::query::Query;
+use crate::clock::parse;
+use crate::decode::{self, Report};
+use crate::device::DeviceKey;
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::store::coredumps::{DecodeState, Sidecar};
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+
+/// `GET /api/coredumps?device=&model=&since=&limit=&cursor=`, newest first.
+///
+/// # Errors
+/// 400 for parameters that mean nothing.
+pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>> {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let filter = Filter::of(&query)?;
+    tokio::task::spawn_blocking(move || Ok(Json(filter.page(&app)))).await?
+}
+
+struct Filter {
+    device: Option<DeviceKey>,
+    model: Option<String>,
+    since: Option<time::OffsetDateTime>,
+    before: Option<u64>,
+    limit: usize,
+}
+
+impl Filter {
+    fn of(query: &Query) -> Result<Self> {
+        let invalid = |what: &str| Error::Invalid(format!("Invalid query parameter: {what}"));
+        Ok(Self {
+            device: query
+                .get("device")
+                .map(|key| key.parse().map_err(|_| invalid("device")))
+                .transpose()?,
+            model: query.get("model").map(str::to_owned),
+            since: query
+                .get("since")
+                .map(|since| parse(since).ok_or_else(|| invalid("since")))
+                .transpose()?,
+            before: query
+                .get("cursor")
+                .map(|cursor| cursor.parse().map_err(|_| invalid("cursor")))
+                .transpose()?,
+            limit: match query.get("limit").map(str::parse) {
+                None => DEFAULT_LIMIT,
+                Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
+                Some(_) => return Err(invalid("limit")),
+            },
+        })
+    }
+
+    fn page(&self, app: &App) -> Value {
+        let mut found = app.store.coredumps.collect(|device, entry| {
+            let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
+                && (self.model.is_none() || self.model == entry.model_code)
+                && self.before.is_none_or(|before| entry.sequence < before)
+                && self
+                    .since
+                    .is_none_or(|since| parse(&entry.uploaded_at).is_some_and(|at| at >= since));
+            fits.then(|| (entry.sequence, device.clone(), entry.stem.clone()))
+        });
+        found.sort_by_key(|(sequence, ..)| std::cmp::Reverse(*sequence));
+        let more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let cursor = found.last().filter(|_| more).map(|last| last.0.to_string());
+        let page: Vec<Value> = found
+            .iter()
+            .filter_map(|(_, device, stem)| {
+                // Removed meanwhile: it is simply not on the page.
+                let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
+                Some(shown(&sidecar, stem))
+            })
+            .collect();
+        json!({ "coredumps": page, "next_cursor": cursor })
+    }
+}
+
+fn shown(sidecar: &Sidecar, stem: &str) -> Value {
+    let mut value = serde_json::to_value(sidecar).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("filename".into(), format!("{stem}.dmp").into());
+    }
+    value
+}
+
+/// One dump, found by its id.
+pub struct Found {
+    pub device: DeviceKey,
+    pub stem: String,
+}
+
+/// Finds a dump by its id.
+///
+/// # Errors
+/// 404.
+pub fn find(app: &App, id: &str) -> Result<Found> {
+    app.store
+        .coredumps
+        .locate(id)
+        .map(|(device, stem)| Found { device, stem })
+        .ok_or_else(|| Error::NotFound(format!("Coredump {id}")))
+}
+
+/// Does something with one dump's folder, off the async threads.
+///
+/// # Errors
+/// 404, or what `work` says.
+pub async fn with_dump<R: Send + 'static>(
+    app: Arc<App>,
+    id: String,
+    work: impl FnOnce(&App, Found) -> Result<R> + Send + 'static,
+) -> Result<R> {
+    tokio::task::spawn_blocking(move || {
+        let found = find(&app, &id)?;
+        work(&app, found)
+    })
+    .await?
+}
+
+/// `GET /api/coredumps/{id}`
+///
+/// # Errors
+/// 404.
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>> {
+    with_dump(app, id, |app, found| {
+        let sidecar = app
+            .store
+            .coredumps
+            .with(&found.device, |folder| folder.sidecar(&found.stem))?;
+        Ok(Json(shown(&sidecar, &found.stem)))
+    })
+    .await
+}
+
+fn file(app: &App, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
+    let path = app.store.coredumps.with(&found.device, |folder| {
+        Ok(folder.file(&found.stem, extension))
+    })?;
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::internal(&error)),
+    }
+}
+
+/// `GET /api/coredumps/{id}/report`, as JSON or, for `Accept: text/plain`, as text.
+///
+/// # Errors
+/// 404, with `"decode":"pending"` if it is not made yet.
+pub async fn report(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let report = with_dump(app, id, |app, found| file(app, &found, "report.json")).await?;
+    let Some(report) = report else {
+        let body = json!({ "error": "The report was not found", "decode": "pending" });
+        return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());
+    };
+    let wants_text = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.starts_with("text/plain"));
+    if wants_text {
+        let report: Report =
+            serde_json::from_slice(&report).map_err(|error| Error::internal(&error))?;
+        let text = decode::text::render(&report, false);
+        return Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
+    }
+    Ok(([(CONTENT_TYPE, "application/json")], report).into_response())
+}
+
+/// `GET /api/coredumps/{id}/dump`: the bytes as received.
+///
+/// # Errors
+/// 404.
+pub async fn dump(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+    let bytes = with_dump(app, id, |app, found| file(app, &found, "dmp")).await?;
+    let bytes = bytes.ok_or_else(|| Error::NotFound(String::from("The dump")))?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+/// `GET /api/coredumps/{id}/log`: console lines around the crash.
+///
+/// # Errors
+/// 404.
+pub async fn log(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+    let bytes = with_dump(app, id, |app, found| file(app, &found, "log")).await?;
+    let bytes = bytes.ok_or_else(|| Error::NotFound(String::from("A console log of the dump")))?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], bytes).into_response())
+}
+
+/// `DELETE /api/coredumps/{id}`
+///
+/// # Errors
+/// 404.
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    let coredump = id.clone();
+    with_dump(app, id, move |app, found| {
+        app.store
+            .coredumps
+            .with(&found.device, |folder| folder.remove(&found.stem))?;
+        Event::CoredumpDeleted
+            .entry()
+            .device(&found.device)
+            .coredump(&coredump)
+            .actor(&caller)
+            .say(format_args!(
+                "{caller} deleted coredump {coredump} of {}",
+                found.device
+            ));
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// `POST /api/coredumps/{id}/redecode`
+///
+/// # Errors
+/// 404.
+pub async fn redecode(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let count = with_dump(Arc::clone(&app), id, |app, found| {
+        mark_pending(app, &found.device, &found.stem)?;
+        Ok(1)
+    })
+    .await?;
+    app.ingest.wake();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+}
+
+/// `POST /api/coredumps/redecode`: all of them.
+///
+/// # Errors
+/// When a sidecar cannot be written.
+pub async fn redecode_all(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Value>)> {
+    let marking = Arc::clone(&app);
+    let count = tokio::task::spawn_blocking(move || {
+        let all = marking
+            .store
+            .coredumps
+            .collect(|device, entry| Some((device.clone(), entry.stem.clone())));
+        for (device, stem) in &all {
+            mark_pending(&marking, device, stem)?;
+        }
+        Ok::<_, Error>(all.len())
+    })
+    .await??;
+    app.ingest.wake();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+}
+
+fn mark_pending(app: &App, device: &DeviceKey, stem: &str) -> Result<()> {
+    app.store.coredumps.with(device, |folder| {
+        folder.change(stem, |sidecar| sidecar.decode = DecodeState::Pending)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! What went wrong, as a status and the body that devices and CI know.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::body::Unread;
+use crate::identity::{Denied, Refused};
+use crate::journal::{Event, chain};
+use crate::store;
+
+/// A request that was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// No credential, or one that opens nothing.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// Open mode, and the device did not say who it is.
+    #[error("Device authentication required")]
+    DeviceUnknown,
+    /// The caller is known and may not.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0} was not found")]
+    NotFound(String),
+    #[error("Resource not found")]
+    NoSuchRoute,
+    #[error("Method not allowed")]
+    MethodNotAllowed,
+    /// Something is there already, or in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// More bytes than are taken.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The body did not come in time.
+    #[error("The request body did not arrive in time")]
+    TooSlow,
+    /// The client went away; nobody reads the answer.
+    #[error("The client closed the connection")]
+    ClientGone,
+    #[error("The gateway is stopping")]
+    Stopping,
+    #[error("No room left on the gateway's disk")]
+    NoRoom,
+    /// A fault of ours; the cause goes to the journal.
+    #[error("Internal error")]
+    Internal(String),
+}
+
+/// Result of a handler.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A fault of ours, for the journal with all its causes.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        Self::Internal(chain(error))
+    }
+
+    fn status(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Invalid(_) => (
+                StatusCode::BAD_REQUEST,
+                "VALIDATION_FAILED",
+                "The request is not valid",
+            ),
+            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "", ""),
+            Self::DeviceUnknown => (
+                StatusCode::UNAUTHORIZED,
+                "AUTHENTICATION_REQUIRED",
+                "Authentication is required",
+            ),
+            Self::Forbidden(_) => (
+                StatusCode::FORBIDDEN,
+                "AUTHORIZATION_FAILED",
+                "The caller may not do this",
+            ),
+            Self::NotFound(_) | Self::NoSuchRoute => (
+                StatusCode::NOT_FOUND,
+                "RECORD_NOT_FOUND",
+                "There is no such thing here",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "The method is not possible here",
+            ),
+            Self::Conflict(_) => (
+                StatusCode::CONFLICT,
+                "CONFLICT",
+                "The request does not fit the present state",
+            ),
+            Self::TooLarge(_) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "VALIDATION_FAILED",
+                "The request is not valid",
+            ),
+            Self::TooSlow | Self::ClientGone => (
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                "The request was not completed in time",
+            ),
+            Self::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "SERVICE_UNAVAILABLE",
+                "Try again shortly",
+            ),
+            Self::NoRoom => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "INSUFFICIENT_STORAGE",
+                "There is no room to keep this",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "PROCESSING_ERROR",
+                "The request could not be processed",
+            ),
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Unauthenticated(refused.to_string())
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Anonymous => Self::Unauthenticated(denied.to_string()),
+            denied => Self::Forbidden(denied.to_string()),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match &error {
+            store::Error::Full { .. } => Self::NoRoom,
+            store::Error::Io { .. }
+            | store::Error::Exists { .. }
+            | store::Error::Locked { .. }
+            | store::Error::NewerFormat { .. }
+            | store::Error::Format { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge { .. } => Self::TooLarge(unread.to_string()),
+            Unread::TooSlow { .. } => Self::TooSlow,
+            Unread::ClientGone { .. } => Self::ClientGone,
+            Unread::Malformed { .. } => Self::Invalid(unread.to_string()),
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, code, generic) = self.status();
+        let message = self.to_string();
+        let correlation = Uuid::new_v4().to_string();
+        match &self {
+            Self::Internal(cause) => Event::RequestFailed
+                .entry()
+                .correlation(&correlation)
+                .say(format_args!("a request failed ({correlation}): {cause}")),
+            Self::NoRoom => Event::DiskFull
+                .entry()
+                .correlation(&correlation)
+                .say("no room left to keep what was sent"),
+            _ => log::debug!("refused with {status}: {message}"),
+        }
+        let body = match &self {
+            Self::Unauthenticated(_) => json!({ "error": message }),
+            _ => json!({
+                "error": message,
+                "details": { "message": generic },
+                "code": code,
+                "correlationId": correlation,
+            }),
+        };
+        let mut response = (status, body.to_string()).into_response();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if matches!(self, Self::Unauthenticated(_)) {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,116 @@
+//! How the gateway is: alive, ready, its figures, its status.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::app::App;
+use crate::clock::{Moment, iso8601};
+use crate::store::disk::Space;
+use crate::store::housekeeping::free_asked;
+
+/// `GET /healthz`: alive.
+pub async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: whether a dump can be taken now; 503 with the reasons if not.
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let reasons = unready(&app);
+    let status = match reasons.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (
+        status,
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
+    )
+        .into_response()
+}
+
+fn unready(app: &App) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if app.stopping.is_cancelled() {
+        reasons.push(String::from("the gateway is stopping"));
+    }
+    match Space::of(app.store.coredumps.root()) {
+        Ok(space) if space.free < app.config().coredumps.max_upload_bytes as u64 => {
+            reasons.push(format!("only {} bytes are free on the disk", space.free));
+        }
+        Ok(_) => {}
+        Err(error) => reasons.push(error.to_string()),
+    }
+    if app.uploads.available_permits() == 0 {
+        reasons.push(String::from("all upload slots are taken"));
+    }
+    reasons
+}
+
+/// `GET /metrics`
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    if let Ok(space) = Space::of(app.store.coredumps.root()) {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        app.metrics.disk_free_bytes.set(signed(space.free));
+        app.metrics.disk_total_bytes.set(signed(space.total));
+    }
+    app.metrics
+        .clock_synced
+        .set(i64::from(crate::clock::is_synced()));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+}
+
+/// `GET /api/version`
+pub async fn version() -> Json<Value> {
+    Json(json!({ "name": "espgate", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// `GET /api/status`: what `espgate status` shows.
+pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
+    let shown = tokio::task::spawn_blocking(move || describe(&app)).await;
+    Json(shown.unwrap_or_default())
+}
+
+fn describe(app: &App) -> Value {
+    let now = Moment::now();
+    let facts = app.facts().clone();
+    let registry = &app.store.registry;
+    let sizes = app.store.coredumps.collect(|_, entry| Some(entry.bytes));
+    let space = Space::of(app.store.coredumps.root()).ok();
+    let mut degraded = facts.degraded.clone();
+    degraded.extend(unready(app));
+    if let Some(space) = space
+        && space.free < free_asked(&app.config().coredumps, space.total)
+    {
+        degraded.push(String::from("less room is free than min_free asks for"));
+    }
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "gateway_id": app.store.gateway_id,
+        "started_at": iso8601(app.started.wall),
+        "uptime_s": now.seconds_since(&app.started),
+        "data_dir": app.store.data_dir.root(),
+        "listeners": facts.listeners,
+        "clock": now.clock_word(),
+        "last_intake": facts.last_intake.map(|(at, device)| json!({ "at": at, "device_key": device })),
+        "received_since_start": facts.received,
+        "counts": {
+            "coredumps": sizes.len(),
+            "devices": registry.devices.read().devices.len(),
+            "models": registry.models.read().models.len(),
+            "tokens": registry.tokens.read().tokens.len(),
+        },
+        "disk": {
+            "coredump_bytes": sizes.iter().sum::<u64>(),
+            "free_bytes": space.map(|space| space.free),
+            "total_bytes": space.map(|space| space.total),
+        },
+        "index_ready": facts.index_ready,
+        "degraded": degraded,
+    })
+}

@@ -1,0 +1,178 @@
+//! Whether a dump is new, held already, or one more round of a crash loop: a
+//! decision over the device's index, without any I/O.
+
+use crate::clock::{Moment, parse};
+use crate::coredump::Examination;
+use crate::store::coredumps::Entry;
+
+/// Beyond the first few, one body of a crash is written in this time, seconds.
+const BODY_INTERVAL: u64 = 600;
+
+/// What to do with a dump.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    Store,
+    /// The same dump is held under `stem`.
+    SeenAgain {
+        stem: String,
+    },
+    /// The same crash was written lately; `stem` is its newest dump.
+    Count {
+        stem: String,
+    },
+}
+
+/// The rule for crash loops.
+#[derive(Clone, Copy, Debug)]
+pub struct Thinning {
+    /// So many dumps of a crash are always written.
+    pub keep_first: usize,
+}
+
+/// Decides; `entries` are the device's dumps, oldest first.
+pub fn decide(
+    entries: &[Entry],
+    id: &str,
+    found: &Examination,
+    now: &Moment,
+    thinning: Thinning,
+) -> Decision {
+    if let Some(same) = entries.iter().find(|entry| entry.id == id) {
+        return Decision::SeenAgain {
+            stem: same.stem.clone(),
+        };
+    }
+    let Some(fingerprint) = &found.fingerprint else {
+        return Decision::Store;
+    };
+    let crash: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| entry.fingerprint.as_ref() == Some(fingerprint))
+        .collect();
+    let best = crash.iter().map(|entry| entry.verdict.rank()).max();
+    let (Some(newest), Some(best)) = (crash.last(), best) else {
+        return Decision::Store;
+    };
+    if crash.len() < thinning.keep_first || found.verdict.rank() > best {
+        return Decision::Store;
+    }
+    match seconds_since(newest, now) {
+        Some(seconds) if seconds < BODY_INTERVAL => Decision::Count {
+            stem: newest.stem.clone(),
+        },
+        _ => Decision::Store,
+    }
+}
+
+fn seconds_since(entry: &Entry, now: &Moment) -> Option<u64> {
+    let then = Moment {
+        wall: parse(&entry.uploaded_at)?,
+        monotonic_us: entry.monotonic_us.unwrap_or(0),
+        boot_id: entry.boot_id.clone().unwrap_or_default(),
+        synced: false,
+    };
+    now.seconds_since(&then)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coredump::Verdict;
+    use crate::store::coredumps::{DecodeState, Source};
+
+    fn entry(id: &str, minute: u64) -> Entry {
+        Entry {
+            stem: format!("coredump_{id}"),
+            id: id.to_owned(),
+            sequence: minute,
+            source: Source::Https,
+            bytes: 1,
+            fingerprint: Some(String::from("f")),
+            verdict: Verdict::Valid,
+            decode: DecodeState::Pending,
+            app_elf_sha256: None,
+            model_code: None,
+            firmware_version: None,
+            uploaded_at: String::from("2026-01-01T00:00:00Z"),
+            boot_id: Some(String::from("b")),
+            monotonic_us: Some(minute * 60_000_000),
+        }
+    }
+
+    fn now(minute: u64) -> Moment {
+        Moment {
+            wall: parse("1970-01-01T00:00:00Z").unwrap(),
+            monotonic_us: minute * 60_000_000,
+            boot_id: String::from("b"),
+            synced: false,
+        }
+    }
+
+    fn found(fingerprint: Option<&str>, verdict: Verdict) -> Examination {
+        Examination {
+            fingerprint: fingerprint.map(str::to_owned),
+            ..Examination::unknown(verdict)
+        }
+    }
+
+    #[test]
+    fn crash_loops_are_written_thrice_and_then_every_ten_minutes() {
+        let three = [entry("a", 1), entry("b", 2), entry("c", 3)];
+        let counted = Decision::Count {
+            stem: String::from("coredump_c"),
+        };
+        let again = Decision::SeenAgain {
+            stem: String::from("coredump_a"),
+        };
+        let valid = found(Some("f"), Verdict::Valid);
+        for (held, id, found, minute, expected) in [
+            (&three[..0], "x", &valid, 4, Decision::Store),
+            (&three[..2], "x", &valid, 4, Decision::Store),
+            (&three[..], "x", &valid, 4, counted.clone()),
+            (&three[..], "x", &valid, 12, counted.clone()),
+            (&three[..], "x", &valid, 13, Decision::Store),
+            (&three[..], "a", &valid, 4, again),
+            (
+                &three[..],
+                "x",
+                &found(None, Verdict::Valid),
+                4,
+                Decision::Store,
+            ),
+            (
+                &three[..],
+                "x",
+                &found(Some("g"), Verdict::Valid),
+                4,
+                Decision::Store,
+            ),
+            (
+                &three[..],
+                "x",
+                &found(Some("f"), Verdict::Truncated),
+                4,
+                counted,
+            ),
+        ] {
+            let thinning = Thinning { keep_first: 3 };
+            let decision = decide(held, id, found, &now(minute), thinning);
+            assert_eq!(decision, expected, "{id} at minute {minute}");
+        }
+    }
+
+    #[test]
+    fn a_better_copy_of_a_crash_is_always_written() {
+        let mut three = [entry("a", 1), entry("b", 2), entry("c", 3)];
+        for entry in &mut three {
+            entry.verdict = Verdict::Truncated;
+        }
+        let decision = decide(
+            &three,
+            "x",
+            &found(Some("f"), Verdict::Valid),
+            &now(4),
+            Thinning { keep_first: 3 },
+        );
+        assert_eq!(decision, Decision::Store);
+    }
+}

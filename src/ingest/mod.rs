@@ -1,0 +1,367 @@
+//! The door: every dump comes in here, whichever way it travelled.
+
+mod decision;
+mod origin;
+
+pub use decision::{Decision, Thinning, decide};
+pub use origin::Origin;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::clock::{Moment, file_stamp, iso8601};
+use crate::config;
+use crate::coredump::{self, Examination, Verdict};
+use crate::digest::Sha256;
+use crate::journal::{Event, chain};
+use crate::metrics::Metrics;
+use crate::store::coredumps::sidecar::SCHEMA;
+use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar};
+use crate::store::{self, Store, housekeeping};
+
+/// Version of the recipe that fingerprints are made by.
+const FINGERPRINT_ALGORITHM: u32 = 1;
+
+/// What became of a dump.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Received {
+    /// The file's name, of this dump or of the one that stands for it.
+    pub filename: String,
+    pub id: String,
+    /// Whether this body was written; otherwise it was only counted.
+    pub kept: bool,
+    pub verdict: Verdict,
+    pub fingerprint: Option<String>,
+}
+
+/// The door for dumps. Everything it does blocks: call it from a thread that may.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    settings: Mutex<config::Coredumps>,
+    /// Ids of the dumps that the worker has in hand.
+    in_use: Mutex<HashSet<String>>,
+    arrived: Notify,
+}
+
+impl Ingest {
+    /// A door to `store`.
+    pub fn new(store: Arc<Store>, metrics: Arc<Metrics>, settings: config::Coredumps) -> Self {
+        Self {
+            store,
+            metrics,
+            settings: Mutex::new(settings),
+            in_use: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// Takes new settings from now on.
+    pub fn reconfigure(&self, settings: config::Coredumps) {
+        *lock(&self.settings) = settings;
+    }
+
+    /// Waits until a dump or a bundle came in since the last wait.
+    pub async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Says that there may be something to decode.
+    pub fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// The ids of the dumps that must not be removed now.
+    pub fn in_use(&self) -> &Mutex<HashSet<String>> {
+        &self.in_use
+    }
+
+    /// Keeps a dump. When this returns, data, sidecar and folder are on the disk.
+    ///
+    /// # Errors
+    /// [`store::Error::Full`] if there is no room after the rules removed what
+    /// they may; [`store::Error::Io`].
+    pub fn coredump(&self, bytes: &[u8], origin: Origin) -> store::Result<Received> {
+        let started = std::time::Instant::now();
+        let found = coredump::examine(bytes);
+        let source = origin.source;
+        let mut outcome = self.keep(bytes, &found, &origin);
+        if let Err(store::Error::Full { .. }) = &outcome {
+            self.make_room(bytes.len() as u64);
+            outcome = self.keep(bytes, &found, &origin);
+        }
+        let result = match &outcome {
+            Ok(received) if received.kept => "stored",
+            Ok(_) => "counted",
+            Err(store::Error::Full { .. }) => "full",
+            Err(_) => "failed",
+        };
+        self.metrics.intake(
+            source.as_str(),
+            result,
+            bytes.len() as u64,
+            started.elapsed(),
+        );
+        if outcome.is_ok() {
+            self.remember_device(&origin, &found);
+            self.wake();
+        }
+        outcome
+    }
+
+    /// Removes what the rules allow, so that `needed` bytes fit.
+    fn make_room(&self, needed: u64) {
+        let settings = lock(&self.settings).clone();
+        let in_use = lock(&self.in_use).clone();
+        if let Err(error) = housekeeping::sweep(&self.store, &settings, needed, &in_use) {
+            Event::DiskFull
+                .entry()
+                .say(format_args!("cannot make room: {}", chain(&error)));
+        }
+    }
+
+    fn keep(&self, bytes: &[u8], found: &Examination, origin: &Origin) -> store::Result<Received> {
+        let now = Moment::now();
+        let payload = found.canonical.as_deref().unwrap_or(bytes);
+        let id = store::coredumps::id(origin.device.as_str(), payload);
+        let thinning = Thinning {
+            keep_first: lock(&self.settings).keep_first_of_crash,
+        };
+        self.store.coredumps.with(&origin.device, |folder| {
+            let decision = decide(folder.entries(), &id, found, &now, thinning);
+            match decision {
+                Decision::Store => self.store_new(folder, bytes, found, origin, id, &now),
+                Decision::SeenAgain { stem } => see_again(folder, &stem, found, origin, &now),
+                Decision::Count { stem } => count(folder, &stem, found, origin, &now),
+            }
+        })
+    }
+
+    fn store_new(
+        &self,
+        folder: &mut DeviceFolder,
+        bytes: &[u8],
+        found: &Examination,
+        origin: &Origin,
+        id: String,
+        now: &Moment,
+    ) -> store::Result<Received> {
+        let sequence = self.store.coredumps.next_sequence()?;
+        let mut sidecar = describe(bytes, found, origin, id.clone(), now);
+        sidecar.sequence = sequence;
+        sidecar.gateway_id = Some(self.store.gateway_id.clone());
+        // Names are told apart by microseconds; a taken one moves on to the next.
+        let mut wall = now.wall;
+        loop {
+            let stem = format!("coredump_{}", file_stamp(wall));
+            let new = NewDump {
+                sidecar: sidecar.clone(),
+                dump: bytes,
+                log: origin.log.as_deref(),
+            };
+            match folder.store(&stem, &new) {
+                Err(store::Error::Exists { .. }) => wall += time::Duration::MICROSECOND,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    say_stored(&sidecar);
+                    return Ok(Received {
+                        filename: format!("{stem}.dmp"),
+                        id,
+                        kept: true,
+                        verdict: found.verdict,
+                        fingerprint: found.fingerprint.clone(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn remember_device(&self, origin: &Origin, found: &Examination) {
+        let now = iso8601(Moment::now().wall);
+        let version = origin.firmware_version.clone();
+        let app = found.app_elf_sha256.clone();
+        self.store.registry.devices.note(|devices| {
+            let device = devices.ensure(&origin.device, &now);
+            device.last_seen = Some(now.clone());
+            if device.model.is_none() {
+                device.model.clone_from(&origin.model);
+            }
+            if version.is_some() || app.is_some() {
+                device.running = Some(store::registry::devices::Running {
+                    version,
+                    app_elf_sha256: app,
+                    at: now.clone(),
+                    from: String::from("dump"),
+                });
+            }
+        });
+    }
+}
+
+/// The dump is held already: another source is a sighting, the same source an
+/// occurrence.
+fn see_again(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    found: &Examination,
+    origin: &Origin,
+    now: &Moment,
+) -> store::Result<Received> {
+    let at = iso8601(now.wall);
+    if let Some(log) = &origin.log
+        && !folder.file(stem, "log").exists()
+    {
+        folder.store_log(stem, log)?;
+    }
+    let held = folder.change(stem, |sidecar| sidecar.saw_again(at.clone(), origin.source))?;
+    if held.source == origin.source {
+        let mut again = held.clone();
+        again.uploaded_at = at;
+        folder.count(&again);
+        folder.flush()?;
+    }
+    Event::CoredumpSeenAgain
+        .entry()
+        .device(&origin.device)
+        .coredump(&held.id)
+        .maybe("FINGERPRINT", held.fingerprint.as_ref())
+        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
+        .say(format_args!(
+            "coredump {} of {} came again over {}",
+            held.id,
+            origin.device,
+            origin.source.as_str()
+        ));
+    Ok(Received {
+        filename: format!("{stem}.dmp"),
+        id: held.id,
+        kept: false,
+        verdict: found.verdict,
+        fingerprint: held.fingerprint,
+    })
+}
+
+/// One more round of a crash loop: counted, not written.
+fn count(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    found: &Examination,
+    origin: &Origin,
+    now: &Moment,
+) -> store::Result<Received> {
+    let kept = folder.sidecar(stem)?;
+    let mut occurrence = kept.clone();
+    occurrence.uploaded_at = iso8601(now.wall);
+    occurrence
+        .firmware_version
+        .clone_from(&origin.firmware_version);
+    folder.count(&occurrence);
+    folder.flush()?;
+    let fingerprint = found.fingerprint.clone().unwrap_or_default();
+    let occurrences = folder
+        .crash(&fingerprint)
+        .map_or(0, |crash| crash.occurrences);
+    Event::CoredumpCounted
+        .entry()
+        .device(&origin.device)
+        .coredump(&kept.id)
+        .fingerprint(&fingerprint)
+        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
+        .say(format_args!(
+            "{} crashed the same way again ({occurrences} times so far); counted with coredump {}",
+            origin.device, kept.id
+        ));
+    Ok(Received {
+        filename: format!("{stem}.dmp"),
+        id: kept.id,
+        kept: false,
+        verdict: found.verdict,
+        fingerprint: Some(fingerprint),
+    })
+}
+
+fn describe(
+    bytes: &[u8],
+    found: &Examination,
+    origin: &Origin,
+    id: String,
+    now: &Moment,
+) -> Sidecar {
+    let mut problems = origin.problems.clone();
+    problems.extend(found.problems.iter().cloned());
+    Sidecar {
+        schema: SCHEMA,
+        id,
+        chip: origin
+            .chip
+            .clone()
+            .or_else(|| found.chip.map(|chip| chip.to_string())),
+        firmware_version: origin.firmware_version.clone(),
+        device_key: origin.device.to_string(),
+        model_code: origin.model.as_ref().map(ToString::to_string),
+        uploaded_at: iso8601(now.wall),
+        size: bytes.len() as u64,
+        sha256: Sha256::of(bytes).to_string(),
+        source: origin.source,
+        serial_port: origin.serial_port.clone(),
+        identity: origin.identity.to_owned(),
+        format: found.format_label(),
+        header_version: found
+            .header_version
+            .map(|(major, minor)| format!("{major}.{minor}")),
+        verdict: found.verdict.to_string(),
+        problems,
+        app_elf_sha256: found
+            .app_elf_sha256
+            .clone()
+            .or_else(|| origin.app_elf_sha256.clone()),
+        panic_reason: found.panic_reason.clone(),
+        task: found.task.clone(),
+        decode: DecodeState::Pending,
+        fingerprint: found.fingerprint.clone(),
+        fingerprint_algorithm: found.fingerprint.is_some().then_some(FINGERPRINT_ALGORITHM),
+        sightings: Vec::new(),
+        gateway_id: None,
+        boot_id: Some(now.boot_id.clone()),
+        monotonic_us: Some(now.monotonic_us),
+        sequence: 0,
+        clock: Some(now.clock_word().to_owned()),
+        extra: origin.reported.clone(),
+    }
+}
+
+fn say_stored(sidecar: &Sidecar) {
+    let event = match sidecar.verdict.as_str() {
+        "not-a-coredump" => Event::CoredumpUnrecognised,
+        _ => Event::CoredumpStored,
+    };
+    let reason = sidecar.panic_reason.as_deref().unwrap_or("no reason given");
+    event
+        .entry()
+        .device(&sidecar.device_key)
+        .coredump(&sidecar.id)
+        .maybe("MODEL_CODE", sidecar.model_code.as_ref())
+        .maybe("FIRMWARE_VERSION", sidecar.firmware_version.as_ref())
+        .maybe("FINGERPRINT", sidecar.fingerprint.as_ref())
+        .maybe("SERIAL_PORT", sidecar.serial_port.as_ref())
+        .say(format_args!(
+            "stored coredump {} of {} ({}, {}) over {}: {}, {} bytes, {reason}",
+            sidecar.id,
+            sidecar.device_key,
+            sidecar.chip.as_deref().unwrap_or("unknown chip"),
+            sidecar
+                .firmware_version
+                .as_deref()
+                .unwrap_or("unknown version"),
+            sidecar.source.as_str(),
+            sidecar.verdict,
+            sidecar.size,
+        ));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

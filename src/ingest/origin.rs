@@ -1,0 +1,59 @@
+//! Where a dump comes from, as its way in knows it.
+
+use serde_json::{Map, Value};
+
+use crate::device::{DeviceKey, ModelCode};
+use crate::store::coredumps::Source;
+
+/// Longest text that a device may put into a sidecar, in bytes.
+const MAX_TEXT: usize = 128;
+
+/// Who sent a dump, and what was said along with it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub device: DeviceKey,
+    pub model: Option<ModelCode>,
+    pub source: Source,
+    /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
+    pub identity: &'static str,
+    pub serial_port: Option<String>,
+    /// As the device said; otherwise the dump's own chip is taken.
+    pub chip: Option<String>,
+    pub firmware_version: Option<String>,
+    /// As the device said; the dump's own prefix goes first.
+    pub app_elf_sha256: Option<String>,
+    /// More that is kept in the sidecar.
+    pub reported: Map<String, Value>,
+    /// What is known to be wrong with the bytes.
+    pub problems: Vec<String>,
+    /// Console lines around the crash.
+    pub log: Option<Vec<u8>>,
+}
+
+impl Origin {
+    /// An origin of which no more is known.
+    pub fn new(device: DeviceKey, source: Source, identity: &'static str) -> Self {
+        Self {
+            device,
+            model: None,
+            source,
+            identity,
+            serial_port: None,
+            chip: None,
+            firmware_version: None,
+            app_elf_sha256: None,
+            reported: Map::new(),
+            problems: Vec::new(),
+            log: None,
+        }
+    }
+
+    /// A text from a device, cut to what a sidecar takes.
+    pub fn bounded(text: &str) -> String {
+        let mut end = text.len().min(MAX_TEXT);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.get(..end).unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,136 @@
+//! The journal: one event, one structured entry, with a message id that tools
+//! and the catalog know it by.
+
+mod event;
+mod events_file;
+mod limit;
+mod logger;
+
+pub use event::Event;
+pub use events_file::{EventsFile, MAX_TOTAL_BYTES};
+pub use logger::{attach_events_file, install};
+
+use std::fmt::Display;
+
+use log::{Level, Record};
+
+/// Longest value of a field, in bytes.
+const MAX_FIELD_BYTES: usize = 256;
+
+/// An error with its causes, on one line: `what: why: why of that`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// An event being described; [`Entry::say`] writes it.
+#[derive(Debug)]
+#[must_use = "an entry is written by `say`"]
+pub struct Entry {
+    event: Event,
+    level: Level,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Event {
+    /// Begins an entry of this event.
+    pub fn entry(self) -> Entry {
+        Entry {
+            event: self,
+            level: self.level(),
+            fields: vec![("MESSAGE_ID", self.message_id().to_owned())],
+        }
+    }
+}
+
+impl Entry {
+    /// `DEVICE_KEY`
+    pub fn device(self, key: &impl Display) -> Self {
+        self.field("DEVICE_KEY", key)
+    }
+
+    /// `MODEL_CODE`
+    pub fn model(self, code: &impl Display) -> Self {
+        self.field("MODEL_CODE", code)
+    }
+
+    /// `FIRMWARE_VERSION`
+    pub fn version(self, version: &impl Display) -> Self {
+        self.field("FIRMWARE_VERSION", version)
+    }
+
+    /// `COREDUMP_ID`
+    pub fn coredump(self, id: &impl Display) -> Self {
+        self.field("COREDUMP_ID", id)
+    }
+
+    /// `FINGERPRINT`
+    pub fn fingerprint(self, fingerprint: &impl Display) -> Self {
+        self.field("FINGERPRINT", fingerprint)
+    }
+
+    /// `SERIAL_PORT`
+    pub fn port(self, port: &impl Display) -> Self {
+        self.field("SERIAL_PORT", port)
+    }
+
+    /// `CORRELATION_ID`
+    pub fn correlation(self, id: &impl Display) -> Self {
+        self.field("CORRELATION_ID", id)
+    }
+
+    /// `ACTOR`: who caused a change, such as `uid 1000` or `token 1a2b3c4d`.
+    pub fn actor(self, actor: &impl Display) -> Self {
+        self.field("ACTOR", actor)
+    }
+
+    /// Another level than the event's usual one.
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// A field, if there is a value for it.
+    pub fn maybe<T: Display>(self, name: &'static str, value: Option<T>) -> Self {
+        match value {
+            Some(value) => self.field(name, &value),
+            None => self,
+        }
+    }
+
+    fn field(mut self, name: &'static str, value: &impl Display) -> Self {
+        let mut text = value.to_string();
+        let mut end = text.len().min(MAX_FIELD_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        self.fields.push((name, text));
+        self
+    }
+
+    /// Writes the entry, with `message` as its text for people.
+    pub fn say(self, message: impl Display) {
+        let Some(swallowed) = limit::admit(self.event, &self.fields) else {
+            return;
+        };
+        let text = match swallowed {
+            0 => message.to_string(),
+            count => format!("{message} ({count} more like this were not written)"),
+        };
+        log::logger().log(
+            &Record::builder()
+                .level(self.level)
+                .target("espgate")
+                .key_values(&self.fields.as_slice())
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! What is known of one crash of one device, also after its dumps are gone:
+//! `crash_<fingerprint>.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::sidecar::Sidecar;
+
+/// One crash: the same fingerprint on one device.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Crash {
+    pub schema: u32,
+    pub fingerprint: String,
+    pub device_key: String,
+    pub model_code: Option<String>,
+    pub panic_reason: Option<String>,
+    pub task: Option<String>,
+    pub first_seen: String,
+    pub last_seen: String,
+    /// How often it happened, stored or not.
+    pub occurrences: u64,
+    pub occurrences_per_version: BTreeMap<String, u64>,
+    /// Ids of the dumps that are kept, oldest first.
+    pub kept: Vec<String>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Crash {
+    /// A crash that `sidecar` is the first sight of; nothing is counted yet.
+    pub fn new(fingerprint: &str, sidecar: &Sidecar) -> Self {
+        Self {
+            schema: super::sidecar::SCHEMA,
+            fingerprint: fingerprint.to_owned(),
+            device_key: sidecar.device_key.clone(),
+            model_code: sidecar.model_code.clone(),
+            panic_reason: sidecar.panic_reason.clone(),
+            task: sidecar.task.clone(),
+            first_seen: sidecar.uploaded_at.clone(),
+            last_seen: sidecar.uploaded_at.clone(),
+            occurrences: 0,
+            occurrences_per_version: BTreeMap::new(),
+            kept: Vec::new(),
+            extra: Map::new(),
+        }
+    }
+
+    /// Counts one more occurrence.
+    pub fn count(&mut self, at: &str, version: Option<&str>) {
+        self.occurrences += 1;
+        self.last_seen = at.to_owned();
+        // Versions come from devices: what they may make us remember is bounded.
+        let known = self.occurrences_per_version.len() < 64;
+        let version = version.unwrap_or("unknown");
+        if known || self.occurrences_per_version.contains_key(version) {
+            *self
+                .occurrences_per_version
+                .entry(version.to_owned())
+                .or_default() += 1;
+        }
+    }
+
+    /// The file's name.
+    pub fn file_name(&self) -> String {
+        format!("crash_{}.json", self.fingerprint)
+    }
+
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sidecar::tests::sample;
+    use super::*;
+
+    #[test]
+    fn occurrences_are_counted_in_all_and_per_version() {
+        let mut crash = Crash::new("f", &sample("a", 1));
+        crash.count("t1", Some("1.0"));
+        crash.count("t2", Some("1.1"));
+        crash.count("t3", Some("1.1"));
+        assert_eq!(crash.occurrences, 3);
+        assert_eq!(crash.occurrences_per_version["1.1"], 2);
+        assert_eq!(crash.last_seen, "t3");
+    }
+
+    #[test]
+    fn versions_that_devices_invent_are_bounded() {
+        let mut crash = Crash::new("f", &sample("a", 1));
+        for n in 0..1000 {
+            crash.count("t", Some(&n.to_string()));
+        }
+        assert_eq!(crash.occurrences, 1000);
+        assert_eq!(crash.occurrences_per_version.len(), 64);
+    }
+}

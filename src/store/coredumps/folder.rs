@@ -1,0 +1,255 @@
+//! One device's folder: the dumps in it, indexed from their sidecars, and the
+//! changes to it. Whoever holds it is its only writer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::publish::{
+    FILE_MODE, FOLDER_MODE, make_folder, publish_together, replace, sync_folder,
+};
+use super::super::{Error, Result};
+use super::crash::Crash;
+use super::sidecar::{DecodeState, Sidecar, Source};
+use crate::coredump::Verdict;
+
+/// What the index holds of one dump.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// File name without extension.
+    pub stem: String,
+    pub id: String,
+    pub sequence: u64,
+    pub source: Source,
+    /// Bytes of the dump and of the files beside it.
+    pub bytes: u64,
+    pub fingerprint: Option<String>,
+    pub verdict: Verdict,
+    pub decode: DecodeState,
+    pub app_elf_sha256: Option<String>,
+    pub model_code: Option<String>,
+    pub firmware_version: Option<String>,
+    pub uploaded_at: String,
+    pub boot_id: Option<String>,
+    pub monotonic_us: Option<u64>,
+}
+
+impl Entry {
+    /// The index entry of a sidecar; `bytes` is what all its files take.
+    pub fn of(stem: &str, sidecar: &Sidecar, bytes: u64) -> Self {
+        Self {
+            stem: stem.to_owned(),
+            id: sidecar.id.clone(),
+            sequence: sidecar.sequence,
+            source: sidecar.source,
+            bytes,
+            fingerprint: sidecar.fingerprint.clone(),
+            verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
+            decode: sidecar.decode,
+            app_elf_sha256: sidecar.app_elf_sha256.clone(),
+            model_code: sidecar.model_code.clone(),
+            firmware_version: sidecar.firmware_version.clone(),
+            uploaded_at: sidecar.uploaded_at.clone(),
+            boot_id: sidecar.boot_id.clone(),
+            monotonic_us: sidecar.monotonic_us,
+        }
+    }
+}
+
+/// One device's dumps, oldest first.
+#[derive(Debug, Default)]
+pub struct DeviceFolder {
+    pub(super) path: PathBuf,
+    pub(super) entries: Vec<Entry>,
+    pub(super) crashes: BTreeMap<String, Crash>,
+    /// Crash files that are older than what is in memory.
+    pub(super) stale: std::collections::BTreeSet<String>,
+}
+
+/// The files of one new dump.
+#[derive(Debug)]
+pub struct NewDump<'a> {
+    pub sidecar: Sidecar,
+    pub dump: &'a [u8],
+    pub log: Option<&'a [u8]>,
+}
+
+impl DeviceFolder {
+    /// All dumps, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The crashes known of this device.
+    pub fn crashes(&self) -> impl Iterator<Item = &Crash> {
+        self.crashes.values()
+    }
+
+    /// The crash with this fingerprint.
+    pub fn crash(&self, fingerprint: &str) -> Option<&Crash> {
+        self.crashes.get(fingerprint)
+    }
+
+    /// The dump with this id.
+    pub fn find(&self, id: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    /// The path of one of a dump's files, such as `dmp` or `report.json`.
+    pub fn file(&self, stem: &str, extension: &str) -> PathBuf {
+        self.path.join(format!("{stem}.{extension}"))
+    }
+
+    /// Puts a dump and its sidecar onto the disk, the sidecar first; the folder
+    /// is synced once. Its crash is counted in memory (see [`Self::flush`]).
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the stem is taken, [`Error::Full`], [`Error::Io`].
+    pub fn store(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
+        make_folder(&self.path, FOLDER_MODE)?;
+        let sidecar = new.sidecar.to_bytes();
+        let names = [
+            format!("{stem}.log"),
+            format!("{stem}.json"),
+            format!("{stem}.dmp"),
+        ];
+        let [log_name, sidecar_name, dump_name] = &names;
+        let mut files: Vec<(&str, &[u8])> = Vec::with_capacity(3);
+        if let Some(log) = new.log {
+            files.push((log_name, log));
+        }
+        files.push((sidecar_name, &sidecar));
+        files.push((dump_name, new.dump));
+        if self.file(stem, "dmp").exists() {
+            return Err(Error::Exists {
+                path: self.file(stem, "dmp"),
+            });
+        }
+        publish_together(&self.path, &files)?;
+        let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let at = self
+            .entries
+            .partition_point(|entry| entry.sequence < new.sidecar.sequence);
+        self.entries
+            .insert(at, Entry::of(stem, &new.sidecar, bytes));
+        self.count(&new.sidecar);
+        Ok(())
+    }
+
+    /// Counts an occurrence of the sidecar's crash, in memory.
+    pub fn count(&mut self, sidecar: &Sidecar) {
+        let Some(fingerprint) = &sidecar.fingerprint else {
+            return;
+        };
+        let crash = self
+            .crashes
+            .entry(fingerprint.clone())
+            .or_insert_with(|| Crash::new(fingerprint, sidecar));
+        crash.count(&sidecar.uploaded_at, sidecar.firmware_version.as_deref());
+        self.stale.insert(fingerprint.clone());
+    }
+
+    /// Writes the crash files that are behind.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`]; what was not written stays due.
+    pub fn flush(&mut self) -> Result<()> {
+        while let Some(fingerprint) = self.stale.first().cloned() {
+            if let Some(crash) = self.crashes.get_mut(&fingerprint) {
+                crash.kept = self
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
+                    .map(|entry| entry.id.clone())
+                    .collect();
+                replace(&self.path, &crash.file_name(), &crash.to_bytes(), FILE_MODE)?;
+            }
+            self.stale.remove(&fingerprint);
+        }
+        Ok(())
+    }
+
+    /// Reads a dump's sidecar.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a sidecar that does not parse is an error of kind `InvalidData`.
+    pub fn sidecar(&self, stem: &str) -> Result<Sidecar> {
+        read_sidecar(&self.file(stem, "json"))
+    }
+
+    /// Changes a dump's sidecar durably.
+    ///
+    /// # Errors
+    /// As [`Self::sidecar`], and [`Error::Full`].
+    pub fn change(&mut self, stem: &str, change: impl FnOnce(&mut Sidecar)) -> Result<Sidecar> {
+        let mut sidecar = self.sidecar(stem)?;
+        change(&mut sidecar);
+        replace(
+            &self.path,
+            &format!("{stem}.json"),
+            &sidecar.to_bytes(),
+            FILE_MODE,
+        )?;
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
+            *entry = Entry::of(stem, &sidecar, entry.bytes);
+        }
+        Ok(sidecar)
+    }
+
+    /// Stores a dump's report and its new state.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`].
+    pub fn store_report(
+        &mut self,
+        stem: &str,
+        report: &[u8],
+        change: impl FnOnce(&mut Sidecar),
+    ) -> Result<Sidecar> {
+        replace(
+            &self.path,
+            &format!("{stem}.report.json"),
+            report,
+            FILE_MODE,
+        )?;
+        self.change(stem, change)
+    }
+
+    /// Adds console lines to a dump that has none yet.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`].
+    pub fn store_log(&mut self, stem: &str, log: &[u8]) -> Result<()> {
+        replace(&self.path, &format!("{stem}.log"), log, FILE_MODE)
+    }
+
+    /// Removes a dump and what is beside it; the dump goes first, so that what
+    /// a crash leaves behind is recognised at the next start.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove(&mut self, stem: &str) -> Result<Option<Entry>> {
+        for extension in ["dmp", "report.json", "log", "json"] {
+            let path = self.file(stem, extension);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, source));
+                }
+                _ => {}
+            }
+        }
+        sync_folder(&self.path)?;
+        let at = self.entries.iter().position(|entry| entry.stem == stem);
+        let removed = at.map(|at| self.entries.remove(at));
+        if let Some(fingerprint) = removed.as_ref().and_then(|entry| entry.fingerprint.clone()) {
+            self.stale.insert(fingerprint);
+        }
+        Ok(removed)
+    }
+}
+
+pub(super) fn read_sidecar(path: &Path) -> Result<Sidecar> {
+    let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::io("understand", path, std::io::Error::other(error)))
+}

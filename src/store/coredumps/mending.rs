@@ -1,0 +1,213 @@
+//! Reading a device's folder, and putting right what a crash left in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Map;
+
+use super::super::publish::{FILE_MODE, replace, set_aside, sync_folder};
+use super::super::{Error, Result};
+use super::crash::Crash;
+use super::folder::{DeviceFolder, Entry, read_sidecar};
+use super::sidecar::{DecodeState, SCHEMA, Sidecar, Source};
+use crate::clock;
+use crate::coredump;
+use crate::digest::Sha256;
+
+/// One thing that was put right, as a sentence.
+pub(super) type Mended = String;
+
+/// Reads `path`, which may not exist; says what had to be put right.
+///
+/// # Errors
+/// [`Error::Io`] if the folder itself cannot be read or mended.
+pub(super) fn load(
+    path: &Path,
+    next_sequence: &mut dyn FnMut() -> Result<u64>,
+) -> Result<(DeviceFolder, Vec<Mended>)> {
+    let mut folder = DeviceFolder {
+        path: path.to_owned(),
+        ..DeviceFolder::default()
+    };
+    let mut mended = Vec::new();
+    let listing = match fs::read_dir(path) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((folder, mended)),
+        Err(source) => return Err(Error::io("list", path, source)),
+    };
+    let mut files: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in listing {
+        let entry = entry.map_err(|source| Error::io("list", path, source))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let data = entry
+            .metadata()
+            .map_err(|source| Error::io("look at", &entry.path(), source))?;
+        if !data.is_file() {
+            continue;
+        }
+        if name.starts_with(".tmp-") {
+            remove(&entry.path())?;
+            mended.push(format!("removed {name}, an unfinished file"));
+        } else {
+            files.insert(name, data.len());
+        }
+    }
+    let stems: BTreeSet<String> = files
+        .keys()
+        .filter_map(|name| name.strip_suffix(".dmp"))
+        .map(str::to_owned)
+        .collect();
+    drop_orphans(path, &mut files, &stems, &mut mended)?;
+    for stem in &stems {
+        let sidecar_path = path.join(format!("{stem}.json"));
+        let sidecar = match read_sidecar(&sidecar_path) {
+            Ok(sidecar) => sidecar,
+            Err(_) => {
+                if files.contains_key(&format!("{stem}.json")) {
+                    let aside = set_aside(&sidecar_path)?;
+                    mended.push(format!("set {} aside, it did not parse", aside.display()));
+                }
+                let rebuilt = rebuild(path, stem, next_sequence()?)?;
+                replace(
+                    path,
+                    &format!("{stem}.json"),
+                    &rebuilt.to_bytes(),
+                    FILE_MODE,
+                )?;
+                mended.push(format!("rebuilt the sidecar of {stem}.dmp from the dump"));
+                rebuilt
+            }
+        };
+        let bytes = ["dmp", "json", "report.json", "log"]
+            .iter()
+            .filter_map(|extension| files.get(&format!("{stem}.{extension}")))
+            .sum();
+        folder.entries.push(Entry::of(stem, &sidecar, bytes));
+    }
+    folder.entries.sort_by_key(|entry| entry.sequence);
+    load_crashes(&mut folder, &files, &mut mended)?;
+    if !mended.is_empty() {
+        sync_folder(path)?;
+    }
+    Ok((folder, mended))
+}
+
+/// Removes sidecars, reports and logs whose dump never came or went first.
+fn drop_orphans(
+    path: &Path,
+    files: &mut BTreeMap<String, u64>,
+    stems: &BTreeSet<String>,
+    mended: &mut Vec<Mended>,
+) -> Result<()> {
+    let orphans: Vec<String> = files
+        .keys()
+        .filter(|name| name.starts_with("coredump_"))
+        .filter(|name| {
+            [".report.json", ".log", ".json"]
+                .iter()
+                .find_map(|extension| name.strip_suffix(extension))
+                .is_some_and(|stem| !stems.contains(stem))
+        })
+        .cloned()
+        .collect();
+    for name in orphans {
+        remove(&path.join(&name))?;
+        mended.push(format!("removed {name}, which has no dump"));
+        files.remove(&name);
+    }
+    Ok(())
+}
+
+/// Reads the crash files; a crash whose file is missing or damaged is counted
+/// anew from the dumps that are there.
+fn load_crashes(
+    folder: &mut DeviceFolder,
+    files: &BTreeMap<String, u64>,
+    mended: &mut Vec<Mended>,
+) -> Result<()> {
+    for name in files.keys() {
+        if !(name.starts_with("crash_") && name.ends_with(".json")) {
+            continue;
+        }
+        let path = folder.path.join(name);
+        let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        match serde_json::from_slice::<Crash>(&bytes) {
+            Ok(crash) => {
+                folder.crashes.insert(crash.fingerprint.clone(), crash);
+            }
+            Err(_) => {
+                let aside = set_aside(&path)?;
+                mended.push(format!("set {} aside, it did not parse", aside.display()));
+            }
+        }
+    }
+    let uncounted: Vec<String> = folder
+        .entries
+        .iter()
+        .filter(|entry| {
+            entry.fingerprint.as_ref().is_some_and(|fingerprint| {
+                folder.crashes.get(fingerprint).is_none_or(|crash| {
+                    // counted in memory when the power went
+                    crash.last_seen < entry.uploaded_at && !crash.kept.contains(&entry.id)
+                })
+            })
+        })
+        .map(|entry| entry.stem.clone())
+        .collect();
+    for stem in uncounted {
+        let sidecar = folder.sidecar(&stem)?;
+        folder.count(&sidecar);
+    }
+    folder.flush()
+}
+
+/// What can be told of a dump whose sidecar is lost.
+fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
+    let file = path.join(format!("{stem}.dmp"));
+    let bytes = fs::read(&file).map_err(|source| Error::io("read", &file, source))?;
+    let device_key = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let found = coredump::examine(&bytes);
+    let id = super::id(&device_key, found.canonical.as_deref().unwrap_or(&bytes));
+    let modified = fs::metadata(&file)
+        .and_then(|data| data.modified())
+        .map_err(|source| Error::io("look at", &file, source))?;
+    Ok(Sidecar {
+        schema: SCHEMA,
+        id,
+        chip: found.chip.map(|chip| chip.to_string()),
+        firmware_version: None,
+        device_key,
+        model_code: None,
+        uploaded_at: clock::iso8601(modified.into()),
+        size: bytes.len() as u64,
+        sha256: Sha256::of(&bytes).to_string(),
+        source: Source::Https,
+        serial_port: None,
+        identity: String::from("rebuilt"),
+        format: found.format_label(),
+        header_version: found.header_version.map(|(a, b)| format!("{a}.{b}")),
+        verdict: found.verdict.to_string(),
+        problems: found.problems,
+        app_elf_sha256: found.app_elf_sha256,
+        panic_reason: found.panic_reason,
+        task: found.task,
+        decode: DecodeState::Pending,
+        fingerprint_algorithm: found.fingerprint.is_some().then_some(1),
+        fingerprint: found.fingerprint,
+        sightings: Vec::new(),
+        gateway_id: None,
+        boot_id: None,
+        monotonic_us: None,
+        sequence,
+        clock: None,
+        extra: Map::new(),
+    })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|source| Error::io("remove", path, source))
+}

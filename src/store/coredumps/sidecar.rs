@@ -1,0 +1,171 @@
+//! What is known of one stored dump: the JSON file beside it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The schema this program writes.
+pub const SCHEMA: u32 = 1;
+/// Sightings that are remembered.
+const MAX_SIGHTINGS: usize = 20;
+
+/// How a dump came in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Https,
+    Uart,
+    Flash,
+}
+
+impl Source {
+    /// The word in sidecars, metrics and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Uart => "uart",
+            Self::Flash => "flash",
+        }
+    }
+}
+
+/// How far the dump has been read.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecodeState {
+    Pending,
+    Done,
+    /// Read without symbols: nobody uploaded the ELF yet.
+    NoElf,
+    Failed,
+}
+
+impl DecodeState {
+    /// The word in sidecars and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Done => "done",
+            Self::NoElf => "no-elf",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One time the same dump was seen.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sighting {
+    pub at: String,
+    pub source: Source,
+}
+
+/// The sidecar. Fields written by a newer version survive in `extra`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Sidecar {
+    pub schema: u32,
+    pub id: String,
+    pub chip: Option<String>,
+    pub firmware_version: Option<String>,
+    pub device_key: String,
+    pub model_code: Option<String>,
+    /// ISO 8601, UTC.
+    pub uploaded_at: String,
+    pub size: u64,
+    pub sha256: String,
+    pub source: Source,
+    pub serial_port: Option<String>,
+    /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
+    pub identity: String,
+    pub format: Option<String>,
+    pub header_version: Option<String>,
+    pub verdict: String,
+    pub problems: Vec<String>,
+    pub app_elf_sha256: Option<String>,
+    pub panic_reason: Option<String>,
+    pub task: Option<String>,
+    pub decode: DecodeState,
+    pub fingerprint: Option<String>,
+    pub fingerprint_algorithm: Option<u32>,
+    pub sightings: Vec<Sighting>,
+    pub gateway_id: Option<String>,
+    pub boot_id: Option<String>,
+    pub monotonic_us: Option<u64>,
+    pub sequence: u64,
+    /// `synced` or `unsynced`.
+    pub clock: Option<String>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Sidecar {
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Remembers that the dump was seen again.
+    pub fn saw_again(&mut self, at: String, source: Source) {
+        self.sightings.push(Sighting { at, source });
+        let surplus = self.sightings.len().saturating_sub(MAX_SIGHTINGS);
+        self.sightings.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::store) fn sample(id: &str, sequence: u64) -> Sidecar {
+        Sidecar {
+            schema: SCHEMA,
+            id: id.to_owned(),
+            chip: Some(String::from("esp32")),
+            firmware_version: Some(String::from("1.0")),
+            device_key: String::from("k1"),
+            model_code: None,
+            uploaded_at: String::from("2026-02-11T14:30:00.123456Z"),
+            size: 4,
+            sha256: String::new(),
+            source: Source::Https,
+            serial_port: None,
+            identity: String::from("token"),
+            format: None,
+            header_version: None,
+            verdict: String::from("not-a-coredump"),
+            problems: Vec::new(),
+            app_elf_sha256: None,
+            panic_reason: None,
+            task: None,
+            decode: DecodeState::Pending,
+            fingerprint: None,
+            fingerprint_algorithm: None,
+            sightings: Vec::new(),
+            gateway_id: None,
+            boot_id: None,
+            monotonic_us: None,
+            sequence,
+            clock: None,
+            extra: Map::new(),
+        }
+    }
+
+    #[test]
+    fn fields_of_a_newer_version_survive_a_rewrite() {
+        let mut value: Value = serde_json::from_slice(&sample("a", 1).to_bytes()).unwrap();
+        value["weather"] = "rain".into();
+        let sidecar: Sidecar = serde_json::from_value(value).unwrap();
+        let again: Value = serde_json::from_slice(&sidecar.to_bytes()).unwrap();
+        assert_eq!(again["weather"], "rain");
+    }
+
+    #[test]
+    fn the_last_twenty_sightings_are_kept() {
+        let mut sidecar = sample("a", 1);
+        for n in 0..25 {
+            sidecar.saw_again(n.to_string(), Source::Uart);
+        }
+        assert_eq!(sidecar.sightings.len(), 20);
+        assert_eq!(sidecar.sightings[0].at, "5");
+    }
+}

@@ -1,0 +1,240 @@
+//! The data directory as a whole: its folders, its format number, its lock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::journal::Event;
+
+use super::publish::{FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder};
+use super::{Error, Result};
+
+/// The format this program writes.
+const FORMAT: u32 = 1;
+
+/// An opened data directory. While it lives, no other daemon opens the same.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    coredumps: PathBuf,
+    assets: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl DataDir {
+    /// Opens (or makes) the directory and locks it. `coredumps` and `assets`
+    /// say where those live if not below it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] with the holder's process id, [`Error::NewerFormat`],
+    /// [`Error::Format`], or what the filesystem says.
+    pub fn open(root: &Path, coredumps: Option<&Path>, assets: Option<&Path>) -> Result<Self> {
+        make_folder(root, FOLDER_MODE)?;
+        let root = fs::canonicalize(root).map_err(|source| Error::io("resolve", root, source))?;
+        let lock = lock(&root)?;
+        check_format(&root)?;
+        let directory = Self {
+            coredumps: coredumps.map_or_else(|| root.join("coredumps"), Path::to_owned),
+            assets: assets.map_or_else(|| root.join("assets"), Path::to_owned),
+            root,
+            _lock: lock,
+        };
+        for folder in [
+            directory.coredumps(),
+            directory.assets(),
+            &directory.events(),
+            &directory.device_config(),
+            &directory.run(),
+            &directory.cache(),
+        ] {
+            make_folder(folder, FOLDER_MODE)?;
+        }
+        for folder in [directory.state(), directory.tls()] {
+            make_folder(&folder, SECRET_FOLDER_MODE)?;
+        }
+        sync_folder(&directory.root)?;
+        Ok(directory)
+    }
+
+    /// The directory itself, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes the unfinished files that a crash left in the folders that are
+    /// not looked through otherwise; each is a journal entry.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_unfinished(&self) -> Result<()> {
+        let assets = fs::read_dir(&self.assets)
+            .map_err(|source| Error::io("list", &self.assets, source))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.is_dir());
+        let folders = [
+            self.root.clone(),
+            self.state(),
+            self.tls(),
+            self.run(),
+            self.cache(),
+            self.assets.clone(),
+        ];
+        for folder in folders.into_iter().chain(assets) {
+            let listing =
+                fs::read_dir(&folder).map_err(|source| Error::io("list", &folder, source))?;
+            for entry in listing.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(".tmp-") {
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
+                    Event::StoreRepaired.entry().say(format_args!(
+                        "removed {}, an unfinished file",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Coredumps, a folder a device.
+    pub fn coredumps(&self) -> &Path {
+        &self.coredumps
+    }
+
+    /// Firmware, a folder a model.
+    pub fn assets(&self) -> &Path {
+        &self.assets
+    }
+
+    /// Gateway, models, devices, tokens, ports.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The month files of events.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
+    /// What devices get as their configuration.
+    pub fn device_config(&self) -> PathBuf {
+        self.root.join("config")
+    }
+
+    /// CA, certificate and keys.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// Sockets and addresses of the running daemon.
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// What can be made again from the other files.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+}
+
+fn lock(root: &Path) -> Result<Flock<File>> {
+    let path = root.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(&path)
+        .map_err(|source| Error::io("open", &path, source))?;
+    let mut holder = String::new();
+    // Best effort: it only names who holds the lock.
+    let _ = (&mut file).take(64).read_to_string(&mut holder);
+    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, code)| {
+        if code == nix::errno::Errno::EWOULDBLOCK {
+            Error::Locked {
+                path: root.to_owned(),
+                holder: match holder.trim() {
+                    "" => String::from("process unknown"),
+                    pid => format!("process {pid}"),
+                },
+            }
+        } else {
+            Error::io("lock", &path, code.into())
+        }
+    })?;
+    let _ = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
+}
+
+fn check_format(root: &Path) -> Result<()> {
+    let path = root.join("FORMAT");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return replace(root, "FORMAT", format!("{FORMAT}\n").as_bytes(), 0o640);
+        }
+        Err(source) => return Err(Error::io("read", &path, source)),
+    };
+    match text.trim().parse::<u32>() {
+        Ok(found) if found > FORMAT => Err(Error::NewerFormat {
+            path: root.to_owned(),
+            found,
+            known: FORMAT,
+        }),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Format {
+            path: root.to_owned(),
+            why: format!("FORMAT holds {:?}, not a number", text.trim()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_told_who_holds_the_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path(), None, None).unwrap();
+        let second = DataDir::open(folder.path(), None, None).unwrap_err();
+        let pid = std::process::id().to_string();
+        assert!(second.to_string().contains(&pid), "{second}");
+        drop(first);
+        DataDir::open(folder.path(), None, None).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_garbage_too() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataDir::open(folder.path(), None, None).unwrap());
+        for (text, newer) in [("2\n", true), ("x", false)] {
+            replace(folder.path(), "FORMAT", text.as_bytes(), 0o640).unwrap();
+            let error = DataDir::open(folder.path(), None, None).unwrap_err();
+            assert_eq!(matches!(error, Error::NewerFormat { .. }), newer, "{text}");
+        }
+    }
+
+    #[test]
+    fn folders_with_secrets_are_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(&folder.path().join("new/data"), None, None).unwrap();
+        for (path, mode) in [
+            (directory.state(), 0o700),
+            (directory.tls(), 0o700),
+            (directory.coredumps().to_owned(), 0o750),
+        ] {
+            let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
+    }
+}

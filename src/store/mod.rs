@@ -1,0 +1,82 @@
+//! The data directory: what is in it is complete or absent.
+
+pub mod coredumps;
+pub mod data_dir;
+pub mod disk;
+pub mod firmware;
+pub mod housekeeping;
+pub mod publish;
+pub mod registry;
+pub mod retention;
+pub mod sequence;
+mod whole;
+
+pub use data_dir::DataDir;
+pub use whole::Store;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+/// What can go wrong with the files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filesystem has no room (or no quota left).
+    #[error("no room left on the disk to {action} {}", .path.display())]
+    Full {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Something with this name is there already.
+    #[error("{} exists already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{} is used by another espgate ({holder})", .path.display())]
+    Locked { path: PathBuf, holder: String },
+    #[error(
+        "{} was written by a newer espgate (format {found}, this one knows {known}): install that version or newer",
+        .path.display()
+    )]
+    NewerFormat {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error("{} does not have the format of a data directory: {why}", .path.display())]
+    Format { path: PathBuf, why: String },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done, telling a full disk apart.
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        let full = [Errno::ENOSPC, Errno::EDQUOT]
+            .iter()
+            .any(|code| source.raw_os_error() == Some(*code as i32));
+        if full {
+            return Self::Full {
+                action,
+                path,
+                source,
+            };
+        }
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return Self::Exists { path };
+        }
+        Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;

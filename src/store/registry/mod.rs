@@ -1,0 +1,44 @@
+//! Who and what is registered: gateway, models, devices, tokens. Each is one
+//! JSON file under `state/`, replaced as a whole.
+
+pub mod devices;
+mod file;
+pub mod gateway;
+pub mod models;
+pub mod tokens;
+
+pub use devices::{Device, Devices};
+pub use gateway::Gateway;
+pub use models::{Activate, Model, Models};
+pub use tokens::{Credential, Role, Tokens};
+
+use std::path::Path;
+
+pub use file::StateFile;
+
+use super::Result;
+
+/// All registers, read from `state/`.
+#[derive(Debug)]
+pub struct Registry {
+    pub gateway: StateFile<Gateway>,
+    pub models: StateFile<Models>,
+    pub devices: StateFile<Devices>,
+    pub tokens: StateFile<Tokens>,
+}
+
+impl Registry {
+    /// Reads the registers; a file that does not parse is set aside, journalled
+    /// and begun anew.
+    ///
+    /// # Errors
+    /// [`super::Error::Io`].
+    pub fn open(state: &Path) -> Result<Self> {
+        Ok(Self {
+            gateway: StateFile::open(state, "gateway.json")?,
+            models: StateFile::open(state, "models.json")?,
+            devices: StateFile::open(state, "devices.json")?,
+            tokens: StateFile::open(state, "tokens.json")?,
+        })
+    }
+}

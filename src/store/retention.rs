@@ -1,0 +1,436 @@
+//! Which dumps go: a decision over a list, without any I/O.
+
+use std::collections::{BTreeMap, HashSet};
+
+/// One stored dump, as far as the decision needs it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// Index of the device; its own numbering, any will do.
+    pub device: usize,
+    /// Whether somebody registered the device.
+    pub registered: bool,
+    /// Whether the device only came over USB.
+    pub usb_only: bool,
+    /// Order of arrival.
+    pub sequence: u64,
+    pub bytes: u64,
+    pub fingerprint: Option<String>,
+    /// How much the dump tells; higher is better.
+    pub rank: u8,
+    /// Whether it is being decoded.
+    pub in_use: bool,
+}
+
+/// The rules' figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub keep_per_device: usize,
+    pub keep_first_of_crash: usize,
+    pub keep_last_of_crash: usize,
+    /// Bytes that all dumps may take.
+    pub max_total: u64,
+    /// Bytes that are missing to the free room asked for.
+    pub must_free: u64,
+}
+
+/// Devices seen on USB that nobody registered whose dumps are kept.
+pub const MAX_UNREGISTERED: usize = 64;
+/// Dumps of a device that are never removed for lack of room alone.
+pub const SAFE_PER_DEVICE: usize = 20;
+
+/// Why a dump goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rule {
+    CrashLoop,
+    PerDevice,
+    Unregistered,
+    MaxTotal,
+    MinFree,
+}
+
+impl Rule {
+    /// The configuration key, or the words, that a person knows the rule by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CrashLoop => "keep_first_of_crash and keep_last_of_crash",
+            Self::PerDevice => "keep_per_device",
+            Self::Unregistered => "at most 64 unregistered USB devices",
+            Self::MaxTotal => "max_total",
+            Self::MinFree => "min_free",
+        }
+    }
+}
+
+/// Chooses what to remove: positions in `held`, each with its rule, in the
+/// order in which they should go.
+///
+/// Never chosen: the newest dump of a registered device, a dump in use, and
+/// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device.
+pub fn plan(held: &[Held], limits: Limits) -> Vec<(usize, Rule)> {
+    let mut devices: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, dump) in held.iter().enumerate() {
+        devices.entry(dump.device).or_default().push(at);
+    }
+    let sequence = |at: &usize| held.get(*at).map_or(0, |dump| dump.sequence);
+    for dumps in devices.values_mut() {
+        dumps.sort_by_key(sequence);
+    }
+    let mut plan = Plan {
+        held,
+        gone: HashSet::new(),
+        removals: Vec::new(),
+    };
+    for dumps in devices.values() {
+        plan.thin_crash_loops(dumps, limits);
+        plan.cap_device(dumps, limits.keep_per_device);
+    }
+    plan.cap_unregistered(&devices);
+    plan.make_room(&devices, limits);
+    plan.removals
+}
+
+struct Plan<'a> {
+    held: &'a [Held],
+    gone: HashSet<usize>,
+    removals: Vec<(usize, Rule)>,
+}
+
+impl Plan<'_> {
+    fn is_held(&self, at: usize) -> bool {
+        !self.gone.contains(&at)
+    }
+
+    fn bytes(&self, at: usize) -> u64 {
+        self.held.get(at).map_or(0, |dump| dump.bytes)
+    }
+
+    fn remove(&mut self, at: usize, rule: Rule) {
+        if self.gone.insert(at) {
+            self.removals.push((at, rule));
+        }
+    }
+
+    /// Whether the rules as a whole protect this dump, `dumps` being its
+    /// device's, oldest first.
+    fn is_protected(&self, at: usize, dumps: &[usize]) -> bool {
+        let Some(dump) = self.held.get(at) else {
+            return true;
+        };
+        dump.in_use || (dump.registered && dumps.last() == Some(&at))
+    }
+
+    fn thin_crash_loops(&mut self, dumps: &[usize], limits: Limits) {
+        let mut crashes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for at in dumps {
+            if let Some(fingerprint) = self.held.get(*at).and_then(|d| d.fingerprint.as_deref()) {
+                crashes.entry(fingerprint).or_default().push(*at);
+            }
+        }
+        for same in crashes.into_values() {
+            let rank = |at: &usize| self.held.get(*at).map_or(0, |dump| dump.rank);
+            let best = same.iter().rev().copied().max_by_key(rank);
+            let last = same.len().saturating_sub(limits.keep_last_of_crash);
+            for at in same
+                .iter()
+                .take(last)
+                .skip(limits.keep_first_of_crash)
+                .copied()
+            {
+                if Some(at) != best && !self.is_protected(at, dumps) {
+                    self.remove(at, Rule::CrashLoop);
+                }
+            }
+        }
+    }
+
+    fn cap_device(&mut self, dumps: &[usize], keep: usize) {
+        let held: Vec<usize> = dumps
+            .iter()
+            .copied()
+            .filter(|at| self.is_held(*at))
+            .collect();
+        let surplus = held.len().saturating_sub(keep);
+        let removable: Vec<usize> = held
+            .into_iter()
+            .filter(|at| !self.is_protected(*at, dumps))
+            .take(surplus)
+            .collect();
+        for at in removable {
+            self.remove(at, Rule::PerDevice);
+        }
+    }
+
+    /// Of the devices nobody registered, those heard of longest ago go.
+    fn cap_unregistered(&mut self, devices: &BTreeMap<usize, Vec<usize>>) {
+        let mut strangers: Vec<&Vec<usize>> = devices
+            .values()
+            .filter(|dumps| {
+                dumps
+                    .iter()
+                    .filter_map(|at| self.held.get(*at))
+                    .all(|dump| dump.usb_only && !dump.registered)
+            })
+            .collect();
+        let newest = |dumps: &&Vec<usize>| {
+            let newest = dumps.last().and_then(|at| self.held.get(*at));
+            newest.map_or(0, |dump| dump.sequence)
+        };
+        strangers.sort_by_key(newest);
+        let surplus = strangers.len().saturating_sub(MAX_UNREGISTERED);
+        for dumps in strangers.into_iter().take(surplus) {
+            for at in dumps {
+                if self.is_held(*at) && !self.is_protected(*at, dumps) {
+                    self.remove(*at, Rule::Unregistered);
+                }
+            }
+        }
+    }
+
+    /// Takes the oldest of whichever device holds the most bytes, until there
+    /// is room or nothing more may go.
+    fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: Limits) {
+        let mut candidates: Vec<Candidate> = devices
+            .values()
+            .map(|dumps| {
+                let held: Vec<usize> = dumps
+                    .iter()
+                    .copied()
+                    .filter(|at| self.is_held(*at))
+                    .collect();
+                let bytes = held.iter().map(|at| self.bytes(*at)).sum();
+                let spare = held.len().saturating_sub(SAFE_PER_DEVICE);
+                let mut removable: Vec<usize> = held
+                    .iter()
+                    .copied()
+                    .take(spare)
+                    .filter(|at| !self.is_protected(*at, dumps))
+                    .collect();
+                removable.reverse();
+                Candidate { bytes, removable }
+            })
+            .collect();
+        let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+        // What the rules above remove makes room as well.
+        let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
+        let mut must_free = limits.must_free.saturating_sub(freed);
+        loop {
+            let rule = if must_free > 0 {
+                Rule::MinFree
+            } else if total > limits.max_total {
+                Rule::MaxTotal
+            } else {
+                return;
+            };
+            let Some((at, candidate)) = candidates
+                .iter_mut()
+                .filter(|candidate| !candidate.removable.is_empty())
+                .max_by_key(|candidate| candidate.bytes)
+                .and_then(|candidate| Some((candidate.removable.pop()?, candidate)))
+            else {
+                return;
+            };
+            let bytes = self.held.get(at).map_or(0, |dump| dump.bytes);
+            candidate.bytes -= bytes;
+            total -= bytes;
+            must_free = must_free.saturating_sub(bytes);
+            self.remove(at, rule);
+        }
+    }
+}
+
+struct Candidate {
+    bytes: u64,
+    /// Newest first, so that the oldest is popped.
+    removable: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GENEROUS: Limits = Limits {
+        keep_per_device: 1000,
+        keep_first_of_crash: 3,
+        keep_last_of_crash: 2,
+        max_total: u64::MAX,
+        must_free: 0,
+    };
+
+    fn dump(device: usize, sequence: u64, fingerprint: &str) -> Held {
+        Held {
+            device,
+            registered: true,
+            usb_only: false,
+            sequence,
+            bytes: 10,
+            fingerprint: (!fingerprint.is_empty()).then(|| fingerprint.to_owned()),
+            rank: 7,
+            in_use: false,
+        }
+    }
+
+    fn removed(held: &[Held], limits: Limits) -> Vec<u64> {
+        plan(held, limits)
+            .into_iter()
+            .map(|(at, _)| held[at].sequence)
+            .collect()
+    }
+
+    #[test]
+    fn of_a_crash_loop_the_first_three_and_the_last_two_stay() {
+        let held: Vec<_> = (1..=9).map(|n| dump(0, n, "f")).collect();
+        assert_eq!(removed(&held, GENEROUS), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn the_best_verdict_of_a_crash_stays() {
+        let mut held: Vec<_> = (1..=9).map(|n| dump(0, n, "f")).collect();
+        for other in held.iter_mut() {
+            other.rank = 4;
+        }
+        held[5].rank = 7;
+        assert_eq!(removed(&held, GENEROUS), [4, 5, 7]);
+    }
+
+    #[test]
+    fn dumps_without_a_fingerprint_are_never_thinned() {
+        let held: Vec<_> = (1..=50).map(|n| dump(0, n, "")).collect();
+        assert_eq!(removed(&held, GENEROUS), [0; 0]);
+    }
+
+    #[test]
+    fn beyond_the_cap_a_devices_oldest_go() {
+        let held: Vec<_> = (1..=5).map(|n| dump(0, n, "")).collect();
+        let limits = Limits {
+            keep_per_device: 3,
+            ..GENEROUS
+        };
+        assert_eq!(removed(&held, limits), [1, 2]);
+    }
+
+    #[test]
+    fn room_is_taken_from_the_device_that_holds_the_most_and_only_as_much_as_needed() {
+        let mut held: Vec<_> = (1..=30).map(|n| dump(0, n, "")).collect();
+        held.extend((31..=55).map(|n| dump(1, n, "")));
+        let limits = Limits {
+            must_free: 25,
+            ..GENEROUS
+        };
+        assert_eq!(removed(&held, limits), [1, 2, 3]);
+        let limits = Limits {
+            max_total: 530,
+            ..GENEROUS
+        };
+        assert_eq!(removed(&held, limits), [1, 2]);
+    }
+
+    #[test]
+    fn the_last_twenty_of_a_device_are_safe_from_lack_of_room() {
+        let held: Vec<_> = (1..=25).map(|n| dump(0, n, "")).collect();
+        let limits = Limits {
+            must_free: u64::MAX,
+            max_total: 0,
+            ..GENEROUS
+        };
+        assert_eq!(removed(&held, limits), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_oldest_strangers_on_usb_go_beyond_sixty_four() {
+        let held: Vec<_> = (0..66)
+            .map(|n| Held {
+                registered: false,
+                usb_only: true,
+                ..dump(n, n as u64, "")
+            })
+            .collect();
+        assert_eq!(removed(&held, GENEROUS), [0, 1]);
+    }
+
+    fn any_held() -> impl Strategy<Value = Vec<Held>> {
+        let one = (
+            0..4usize,
+            0..500u64,
+            1..100u64,
+            0..4u8,
+            0..8u8,
+            any::<bool>(),
+        );
+        proptest::collection::vec(one, 0..120).prop_map(|list| {
+            let mut seen = HashSet::new();
+            list.into_iter()
+                .filter(|(_, sequence, ..)| seen.insert(*sequence))
+                .map(
+                    |(device, sequence, bytes, fingerprint, rank, in_use)| Held {
+                        device,
+                        registered: device % 2 == 0,
+                        usb_only: device == 3,
+                        sequence,
+                        bytes,
+                        fingerprint: (fingerprint > 0).then(|| fingerprint.to_string()),
+                        rank,
+                        in_use,
+                    },
+                )
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_protected_is_never_chosen(
+            held in any_held(), keep in 1..10usize, first in 0..4usize, last in 1..4usize,
+            max_total in 0..3000u64, must_free in 0..3000u64,
+        ) {
+            let limits = Limits {
+                keep_per_device: keep, keep_first_of_crash: first, keep_last_of_crash: last,
+                max_total, must_free,
+            };
+            let removals = plan(&held, limits);
+            let gone: HashSet<usize> = removals.iter().map(|(at, _)| *at).collect();
+            prop_assert_eq!(gone.len(), removals.len(), "one removal each");
+            for (at, _) in &removals {
+                prop_assert!(!held[*at].in_use);
+                let newest = held.iter().filter(|d| d.device == held[*at].device)
+                    .map(|d| d.sequence).max();
+                prop_assert!(!held[*at].registered || newest != Some(held[*at].sequence));
+            }
+            // lack of room leaves twenty, and takes no more than needed
+            for device in 0..4 {
+                let left = held.iter().enumerate()
+                    .filter(|(at, d)| d.device == device && !gone.contains(at)).count();
+                if removals.iter().any(|(at, rule)| held[*at].device == device
+                    && matches!(rule, Rule::MaxTotal | Rule::MinFree)) {
+                    prop_assert!(left >= SAFE_PER_DEVICE);
+                }
+            }
+            if let Some((at, Rule::MaxTotal)) = removals.last() {
+                let left: u64 = held.iter().enumerate()
+                    .filter(|(n, _)| !gone.contains(n)).map(|(_, d)| d.bytes).sum();
+                prop_assert!(left + held[*at].bytes > max_total);
+            }
+            // of every fingerprint somebody with the best rank is left, unless the cap took it
+            for (at, rule) in &removals {
+                if *rule == Rule::CrashLoop {
+                    let best = held.iter().filter(|d| d.device == held[*at].device
+                        && d.fingerprint == held[*at].fingerprint).map(|d| d.rank).max();
+                    let kept = held.iter().enumerate().any(|(n, d)| d.device == held[*at].device
+                        && d.fingerprint == held[*at].fingerprint && Some(d.rank) == best
+                        && !removals.contains(&(n, Rule::CrashLoop)));
+                    prop_assert!(kept);
+                }
+            }
+        }
+
+        #[test]
+        fn a_second_round_over_what_is_left_removes_nothing_more(held in any_held(), keep in 1..10usize) {
+            let limits = Limits { keep_per_device: keep, ..GENEROUS };
+            let gone: HashSet<usize> = plan(&held, limits).into_iter().map(|(at, _)| at).collect();
+            let left: Vec<Held> = held.iter().enumerate()
+                .filter(|(at, _)| !gone.contains(at)).map(|(_, d)| d.clone()).collect();
+            prop_assert_eq!(plan(&left, limits), vec![]);
+        }
+    }
+}

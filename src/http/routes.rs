@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, on};
 use http::Method;
 
 use super::app::App;
 use super::error::Error;
-use super::{auth, coredump_intake, coredumps, leftover, system};
+use super::registers::{devices, models, tokens};
+use super::{auth, coredump_intake, coredumps, system};
 use crate::identity::Need;
 
 /// One route.
@@ -87,8 +88,31 @@ pub fn routes() -> Vec<Route> {
         route(Method::GET, "/api/version", Need::Viewer, system::version),
         route(Method::GET, "/api/status", Need::Viewer, system::status),
     ];
-    routes.extend(Vec::new());
+    routes.extend(administration());
     routes
+}
+
+/// What is registered, and moving all of it to another machine.
+fn administration() -> Vec<Route> {
+    use Method as M;
+    use Need::{Root, Technician, Viewer};
+    vec![
+        route(M::GET, "/api/models", Viewer, models::list),
+        route(M::GET, "/api/models/{code}", Viewer, models::show),
+        route(M::PUT, "/api/models/{code}", Technician, models::put),
+        route(M::GET, "/api/devices", Viewer, devices::list),
+        route(M::POST, "/api/devices", Root, tokens::register),
+        route(M::GET, "/api/devices/{key}", Viewer, devices::show),
+        route(M::PUT, "/api/devices/{key}", Technician, devices::put),
+        route(M::DELETE, "/api/devices/{key}", Technician, devices::remove),
+        route(M::PUT, "/api/devices/{key}/pin", Technician, devices::pin),
+        route(M::DELETE, "/api/devices/{key}/pin", Technician, devices::unpin),
+        route(M::POST, "/api/devices/{key}/token", Root, tokens::mint_for_device),
+        route(M::DELETE, "/api/devices/{key}/tokens", Technician, tokens::revoke_device),
+        route(M::GET, "/api/tokens", Technician, tokens::list),
+        route(M::POST, "/api/tokens", Root, tokens::mint),
+        route(M::DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
+    ]
 }
 
 /// The service that answers all of them.
@@ -101,6 +125,5 @@ pub fn router(app: Arc<App>) -> Router {
     router
         .fallback(|| async { Error::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(from_fn(leftover::drain_before_refusing))
         .with_state(app)
 }

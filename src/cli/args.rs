@@ -64,6 +64,8 @@ pub(super) enum Command {
     #[command(subcommand)]
     Coredumps(coredumps::Command),
     Decode(decode::DecodeArgs),
+    #[command(hide = true)]
+    DecodeWorker(decode::WorkerArgs),
     /// Models: product lines, and what their devices are served
     #[command(subcommand)]
     Models(models::Command),

@@ -1,14 +1,14 @@
 //! `espgate decode`: a dump in a file, read without a daemon.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use crate::coredump::{self, Verdict};
-use crate::decode::{AppElf, Options, Report, decode, decode_loaded, text};
+use crate::decode::{AppElf, Options, Report, child, decode, decode_loaded, files, text};
 
 /// Read a coredump on its own, without the daemon
 ///
@@ -34,6 +34,29 @@ pub struct DecodeArgs {
     pub secrets: bool,
 }
 
+/// The decoder's process; started by the daemon only.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerArgs {
+    core: PathBuf,
+    #[arg(long)]
+    elf: Vec<PathBuf>,
+}
+
+/// Confines this process, decodes, and prints the report as JSON.
+pub fn run_worker(args: &WorkerArgs) -> ExitCode {
+    let printed = child::confine()
+        .context("cannot confine the decoder")
+        .and_then(|()| Ok(child::report(&args.core, &args.elf)?))
+        .and_then(|report| Ok(serde_json::to_writer(io::stdout().lock(), &report)?));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Decodes and prints.
 pub fn run(args: &DecodeArgs) -> ExitCode {
     match print_reports(args) {
@@ -50,8 +73,9 @@ pub fn run(args: &DecodeArgs) -> ExitCode {
 
 /// Whether all dumps were whole.
 fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
-    let core = read_core(&args.core)?;
-    let elf_bytes = args.elf.as_deref().map(read_elf).transpose()?;
+    let core = files::core(&args.core).map_err(with_advice)?;
+    let elf_bytes = args.elf.as_deref().map(files::elf).transpose();
+    let elf_bytes = elf_bytes.map_err(with_advice)?;
     let elf = match (&elf_bytes, &args.elf) {
         (Some(bytes), Some(path)) => Some(AppElf::parse(bytes).with_context(|| {
             format!(
@@ -101,54 +125,20 @@ fn for_people(report: &Report) -> String {
     text::render(report, !plain && io::stdout().is_terminal())
 }
 
-fn read_core(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin()
-            .lock()
-            .take(CORE_LIMIT + 1)
-            .read_to_end(&mut bytes)
-    } else {
-        open(path)?.take(CORE_LIMIT + 1).read_to_end(&mut bytes)
+/// The error with what to do about it.
+fn with_advice(error: files::Error) -> anyhow::Error {
+    let advice = match &error {
+        files::Error::Io { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "run as somebody who may read it",
+            io::ErrorKind::IsADirectory => "name a file",
+            _ => "check the file",
+        },
+        files::Error::TooLarge { .. } => "cut the dump out of it first",
+        files::Error::NoElf { .. } => "take the .elf out of the build folder",
     };
-    read.with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.len() as u64 > CORE_LIMIT {
-        bail!(
-            "cannot decode {}: it is larger than {} MiB, cut the dump out of the log first",
-            path.display(),
-            CORE_LIMIT >> 20
-        );
-    }
-    Ok(bytes)
-}
-
-/// The contents of an ELF file of plausible size.
-fn read_elf(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let file = open(path)?;
-    let size = file.metadata().map(|about| about.len()).unwrap_or(0);
-    if size > ELF_LIMIT {
-        bail!(
-            "cannot use {}: it is larger than {} MiB, which no application is",
-            path.display(),
-            ELF_LIMIT >> 20
-        );
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size)?);
-    file.take(ELF_LIMIT)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(bytes)
-}
-
-fn open(path: &Path) -> anyhow::Result<std::fs::File> {
-    std::fs::File::open(path).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound => ": check the path",
-            io::ErrorKind::PermissionDenied => ": run as somebody who may read it",
-            _ => "",
-        };
-        anyhow!("cannot open {}: {error}{hint}", path.display())
-    })
+    let error = anyhow::Error::new(error);
+    anyhow!("{error:#}: {advice}")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -160,7 +150,3 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         io.or(json) == Some(io::ErrorKind::BrokenPipe)
     })
 }
-
-/// A console log of days fits.
-const CORE_LIMIT: u64 = 64 << 20;
-const ELF_LIMIT: u64 = 256 << 20;

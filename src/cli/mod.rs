@@ -42,6 +42,7 @@ pub fn run() -> ExitCode {
         None if global.installed() => status::run(global, false),
         None | Some(Command::Serve) => return serve::run(global),
         Some(Command::Decode(args)) => return decode::run(&args),
+        Some(Command::DecodeWorker(args)) => return decode::run_worker(&args),
         Some(Command::Status(args)) => status::run(global, args.json),
         Some(Command::Coredumps(command)) => coredumps::run(global, command),
         Some(Command::Models(command)) => models::run(global, command),

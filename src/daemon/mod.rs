@@ -106,6 +106,7 @@ async fn serve(
         &root,
         folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref()).as_deref(),
         folder_override("ASSETS_DIR", config.firmware.dir.as_deref()).as_deref(),
+        crate::bundle::Limits::for_bundles_of(config.firmware.max_bundle_bytes),
     )?);
     surroundings::look(&store);
     let metrics = Arc::new(Metrics::default());

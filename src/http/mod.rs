@@ -7,6 +7,7 @@ pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
 pub mod error;
+pub mod firmware;
 pub mod query;
 pub mod registers;
 pub mod routes;

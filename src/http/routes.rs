@@ -11,7 +11,7 @@ use http::Method;
 use super::app::App;
 use super::error::Error;
 use super::registers::{devices, models, tokens};
-use super::{auth, coredump_intake, coredumps, system};
+use super::{auth, coredump_intake, coredumps, firmware, system};
 use crate::identity::Need;
 
 /// One route.
@@ -81,6 +81,96 @@ pub fn routes() -> Vec<Route> {
             "/api/coredumps/{id}",
             Need::Technician,
             coredumps::delete,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/firmware",
+            Need::Device,
+            firmware::device::image,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/firmware.zip",
+            Need::Device,
+            firmware::device::bundle,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/firmware-version",
+            Need::Device,
+            firmware::device::version,
+        ),
+        route(
+            Method::GET,
+            "/api/iot/config",
+            Need::Device,
+            firmware::device::config,
+        ),
+        route(
+            Method::POST,
+            "/api/pipeline/models/{code}/firmware",
+            Need::Pipeline,
+            firmware::upload::receive,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/models/{code}/firmware-version",
+            Need::Pipeline,
+            firmware::manage::version,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/upload.sh",
+            Need::Public,
+            firmware::manage::upload_sh,
+        ),
+        route(
+            Method::GET,
+            "/api/pipeline/upload.ps1",
+            Need::Public,
+            firmware::manage::upload_ps1,
+        ),
+        route(
+            Method::GET,
+            "/api/models/{code}/firmware",
+            Need::Viewer,
+            firmware::manage::list,
+        ),
+        route(
+            Method::PUT,
+            "/api/models/{code}/active",
+            Need::Technician,
+            firmware::manage::activate,
+        ),
+        route(
+            Method::POST,
+            "/api/models/{code}/rollback",
+            Need::Technician,
+            firmware::manage::rollback,
+        ),
+        route(
+            Method::PUT,
+            "/api/models/{code}/blocked/{version}",
+            Need::Technician,
+            firmware::manage::block,
+        ),
+        route(
+            Method::DELETE,
+            "/api/models/{code}/blocked/{version}",
+            Need::Technician,
+            firmware::manage::unblock,
+        ),
+        route(
+            Method::GET,
+            "/api/models/{code}/firmware/{version}",
+            Need::Technician,
+            firmware::manage::export,
+        ),
+        route(
+            Method::DELETE,
+            "/api/models/{code}/firmware/{version}",
+            Need::Technician,
+            firmware::manage::delete,
         ),
         route(Method::GET, "/healthz", Need::Public, system::healthz),
         route(Method::GET, "/readyz", Need::Public, system::readyz),

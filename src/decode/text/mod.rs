@@ -161,7 +161,7 @@ fn in_full(task: &Task, lines: &mut Lines) {
             ('>', Tone::Strong)
         };
         let arguments: Vec<String> = frame.args.iter().map(variable).collect();
-        let called = match frame.function.is_some() {
+        let called = match frame.function.is_some() && frame.offset.is_none() {
             true => format!("{} ({})", function(frame), arguments.join(", ")),
             false => function(frame),
         };

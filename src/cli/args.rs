@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{config, coredumps, decode, devices, models, tokens};
+use super::{config, coredumps, decode, devices, firmware, models, ports, tls, tokens};
 use crate::config::DEFAULT_PATH;
 use crate::daemon;
 
@@ -66,6 +66,9 @@ pub(super) enum Command {
     Decode(decode::DecodeArgs),
     #[command(hide = true)]
     DecodeWorker(decode::WorkerArgs),
+    /// Firmware: bundles in, out, active, away
+    #[command(subcommand)]
+    Firmware(firmware::Command),
     /// Models: product lines, and what their devices are served
     #[command(subcommand)]
     Models(models::Command),
@@ -75,6 +78,12 @@ pub(super) enum Command {
     /// Tokens for CI, people and whole fleets
     #[command(subcommand)]
     Tokens(tokens::Command),
+    /// Serial ports and the boards on them
+    #[command(subcommand)]
+    Ports(ports::Command),
+    /// The CA for firmware, and the server's certificate
+    #[command(subcommand)]
+    Tls(tls::Command),
     /// The configuration file: check it, show what is in force
     #[command(subcommand)]
     Config(config::Command),

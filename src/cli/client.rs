@@ -4,7 +4,7 @@ mod call;
 mod upload;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -64,9 +64,9 @@ impl Client {
         )))
     }
 
-    /// The socket that answered.
-    pub(super) fn socket(&self) -> &Path {
-        &self.socket
+    /// Runs something that awaits answers.
+    pub(super) fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
     }
 
     /// A request to be described and sent.

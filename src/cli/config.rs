@@ -12,7 +12,7 @@ use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
 use super::places;
-use crate::config::{self, DEFAULT_TEXT, Fault, parse};
+use crate::config::{DEFAULT_TEXT, Fault, parse};
 
 /// Largest configuration file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(shown["http"]["max_connections"].as_integer(), Some(256));
         assert!(shown["http"].get("max_upload").is_none());
         assert!(!shown.contains_key("typo"));
-        let again = config::parse(&toml::to_string(&shown).unwrap()).unwrap();
+        let again = parse(&toml::to_string(&shown).unwrap()).unwrap();
         assert_eq!(again.config.http.max_uploads, 3);
         assert_eq!(again.unknown, []);
     }

@@ -11,9 +11,11 @@ use serde_json::Value;
 
 use super::answer::{items, moment, print, print_facts, print_json, print_table, say, text};
 use super::args::{Global, Json};
-use super::client::{Client, segment};
+use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
+use super::style::coloured;
 use super::table::Table;
+use crate::decode::{self, Report};
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
 
@@ -145,14 +147,11 @@ fn uploaded(dump: &Value) -> String {
 fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let path = format!("/api/coredumps/{}", segment(id));
     let doing = format!("show coredump {id}");
-    let report = client.get(format!("{path}/report")).doing(&doing);
-    let report = if json { report } else { report.as_text() };
-    let report = report.patient().ask()?;
+    let report = client.get(format!("{path}/report")).doing(&doing).ask()?;
     if report.status == StatusCode::OK {
         return match json {
             true => print_json(&report),
-            // escaped where it is made, but for colours
-            false => print(&report.text()),
+            false => print(&in_words(&report)?),
         };
     }
     // No report yet, or no such dump: the sidecar tells.
@@ -162,6 +161,13 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     }
     facts(&sidecar.value()?)?;
     say("there is no report yet; the dump is being decoded")
+}
+
+/// The report as text, escaped; in colours on a terminal.
+fn in_words(report: &Answer) -> Result<String, Failure> {
+    let report: Report =
+        serde_json::from_slice(&report.body).context("the stored report cannot be read")?;
+    Ok(decode::text::render(&report, coloured()))
 }
 
 fn facts(dump: &Value) -> Result<(), Failure> {

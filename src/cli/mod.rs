@@ -9,13 +9,16 @@ pub mod decode;
 mod devices;
 mod failure;
 mod files;
+mod firmware;
 mod models;
 mod places;
+mod ports;
 mod progress;
 mod serve;
 mod status;
 mod style;
 mod table;
+mod tls;
 mod tokens;
 
 use std::process::ExitCode;
@@ -23,7 +26,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
-use failure::Failure;
 
 /// All commands and flags, for the manual page and shell completions.
 pub fn command() -> clap::Command {
@@ -45,9 +47,12 @@ pub fn run() -> ExitCode {
         Some(Command::DecodeWorker(args)) => return decode::run_worker(&args),
         Some(Command::Status(args)) => status::run(global, args.json),
         Some(Command::Coredumps(command)) => coredumps::run(global, command),
+        Some(Command::Firmware(command)) => firmware::run(global, command),
         Some(Command::Models(command)) => models::run(global, command),
         Some(Command::Devices(command)) => devices::run(global, command),
         Some(Command::Tokens(command)) => tokens::run(global, command),
+        Some(Command::Ports(command)) => ports::run(global, command),
+        Some(Command::Tls(command)) => tls::run(global, command),
         Some(Command::Config(command)) => config::run(global, command),
     };
     match outcome {

@@ -139,11 +139,11 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             _ => "at once",
         };
         table.row([
-            &text(model, "code"),
-            &text(model, "active"),
-            if held { "held" } else { "served" },
-            uploads,
-            &text(model, "devices"),
+            text(model, "code"),
+            text(model, "active"),
+            String::from(if held { "held" } else { "served" }),
+            uploads.to_owned(),
+            text(model, "devices"),
         ]);
     }
     print_table(&table, models.is_empty(), "no models; `espgate models add CODE` adds one")

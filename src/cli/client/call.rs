@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -80,11 +80,6 @@ impl<'a> Call<'a> {
         let value = HeaderValue::from_static(value);
         self.request.headers_mut().insert(name, value);
         self
-    }
-
-    /// Asks for text instead of JSON.
-    pub(in crate::cli) fn as_text(self) -> Self {
-        self.header(ACCEPT, "text/plain")
     }
 
     /// Carries JSON.
@@ -163,18 +158,12 @@ impl<'a> Call<'a> {
         out: &mut impl Write,
         progress: Option<&str>,
     ) -> Result<u64, Failure> {
-        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let doing = self.doing.clone();
         let client = self.client;
         client.runtime.block_on(async {
             let cannot = || format!("cannot {doing}");
-            let response = self.response().await.with_context(cannot)?;
-            let status = response.status();
-            let size = http_body::Body::size_hint(response.body()).exact();
-            let mut body = response.into_body();
-            if !status.is_success() {
-                let body = body.collect().await.with_context(cannot)?.to_bytes();
-                return Err(refused(&doing, &advice, &Answer { status, body }));
-            }
+            let mut body = self.opened().await?;
+            let size = http_body::Body::size_hint(&body).exact();
             let mut progress = progress.map(|what| Progress::new(what, size));
             let mut written = 0;
             // Without a timeout: what is followed may be silent for days.
@@ -191,6 +180,23 @@ impl<'a> Call<'a> {
             }
             Ok(written)
         })
+    }
+
+    /// Sends, and gives the body of a request that was done, to be read as it comes.
+    ///
+    /// # Errors
+    /// What the daemon says against it.
+    pub(in crate::cli) async fn opened(self) -> Result<Incoming, Failure> {
+        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let cannot = || format!("cannot {doing}");
+        let response = self.response().await.with_context(cannot)?;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let body = body.collect().await.with_context(cannot)?.to_bytes();
+        Err(refused(&doing, &advice, &Answer { status, body }))
     }
 
     async fn response(self) -> anyhow::Result<Response<Incoming>> {

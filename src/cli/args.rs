@@ -29,13 +29,31 @@ pub(super) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Global {
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "ESPGATE_CONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ESPGATE_CONFIG",
+        hide_env_values = true
+    )]
     pub(super) config: Option<PathBuf>,
     /// Where the daemon keeps everything
-    #[arg(long, global = true, value_name = "DIR", env = "ESPGATE_DATA_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ESPGATE_DATA_DIR",
+        hide_env_values = true
+    )]
     pub(super) data_dir: Option<PathBuf>,
     /// Control socket of the daemon
-    #[arg(long, global = true, value_name = "PATH", env = "ESPGATE_SOCKET", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "ESPGATE_SOCKET",
+        hide_env_values = true
+    )]
     pub(super) socket: Option<PathBuf>,
 }
 
@@ -119,7 +137,11 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
             words.push(line.trim_start_matches("error: "));
         }
     }
-    let _ = writeln!(io::stderr(), "espgate: {}; see `espgate --help`", words.join(" "));
+    let _ = writeln!(
+        io::stderr(),
+        "espgate: {}; see `espgate --help`",
+        words.join(" ")
+    );
     ExitCode::from(2)
 }
 

@@ -56,7 +56,10 @@ impl Client {
                 _ => {}
             }
         }
-        let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        let tried: Vec<String> = candidates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         Err(Failure::Unreachable(format!(
             "the daemon is not reachable: nobody answers on {}; start it with `systemctl start \
              espgate` or `espgate serve`, or name its socket with --socket",

@@ -92,7 +92,10 @@ fn show(global: &Global, json: bool) -> Outcome {
     let text = match global.options().config_path() {
         Some(path) => {
             let text = read(&path)?;
-            if let Some(fault) = parse(&text).err().and_then(|faults| faults.into_iter().next()) {
+            if let Some(fault) = parse(&text)
+                .err()
+                .and_then(|faults| faults.into_iter().next())
+            {
                 return Err(Failure::of(format_args!(
                     "cannot show {}: {fault}; correct it first",
                     path.display()
@@ -110,9 +113,24 @@ fn show(global: &Global, json: bool) -> Outcome {
     };
     let coredumps = folder("COREDUMPS_DIR", "coredumps");
     let assets = folder("ASSETS_DIR", "assets");
-    set(&mut shown, "coredumps", "dir", &coredumps, std::env::var_os("COREDUMPS_DIR").is_some());
-    set(&mut shown, "firmware", "dir", &assets, std::env::var_os("ASSETS_DIR").is_some());
-    shown.insert(String::from("data_dir"), data_dir.display().to_string().into());
+    set(
+        &mut shown,
+        "coredumps",
+        "dir",
+        &coredumps,
+        std::env::var_os("COREDUMPS_DIR").is_some(),
+    );
+    set(
+        &mut shown,
+        "firmware",
+        "dir",
+        &assets,
+        std::env::var_os("ASSETS_DIR").is_some(),
+    );
+    shown.insert(
+        String::from("data_dir"),
+        data_dir.display().to_string().into(),
+    );
     let printed = match json {
         true => format!("{}\n", serde_json::to_string_pretty(&shown)?),
         false => toml::to_string(&shown)?,
@@ -150,7 +168,10 @@ fn set(shown: &mut toml::Table, section: &str, key: &str, folder: &Path, wins: b
     let Some(toml::Value::Table(section)) = shown.get_mut(section) else {
         return;
     };
-    let is_given = section.get(key).and_then(toml::Value::as_str).is_some_and(|dir| !dir.is_empty());
+    let is_given = section
+        .get(key)
+        .and_then(toml::Value::as_str)
+        .is_some_and(|dir| !dir.is_empty());
     if wins || !is_given {
         section.insert(key.to_owned(), folder.display().to_string().into());
     }

@@ -113,7 +113,15 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let value = answer.value()?;
     let found = items(&value, "coredumps");
     let mut table = Table::new(
-        &["ID", "UPLOADED (UTC)", "DEVICE", "VERSION", "VERDICT", "DECODE", "PANIC"],
+        &[
+            "ID",
+            "UPLOADED (UTC)",
+            "DEVICE",
+            "VERSION",
+            "VERDICT",
+            "DECODE",
+            "PANIC",
+        ],
         &[0, 1],
     );
     for dump in found {
@@ -130,7 +138,9 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     print_table(&table, found.is_empty(), "no coredumps are stored")?;
     match text(&value, "next_cursor").as_str() {
         "" => Ok(()),
-        cursor => say(&format!("older ones: espgate coredumps list --cursor {cursor}")),
+        cursor => say(&format!(
+            "older ones: espgate coredumps list --cursor {cursor}"
+        )),
     }
 }
 
@@ -204,8 +214,10 @@ fn export(client: &Client, id: &str, output: Option<PathBuf>) -> Result<(), Fail
         call.stream(&mut std::io::stdout().lock(), None)?;
         return Ok(());
     }
-    super::files::write_new(&output, |file: &mut File| call.stream(file, Some("receiving")))
-        .context("cannot export the coredump")?;
+    super::files::write_new(&output, |file: &mut File| {
+        call.stream(file, Some("receiving"))
+    })
+    .context("cannot export the coredump")?;
     say(&format!("{} is written", output.display()))
 }
 
@@ -229,9 +241,15 @@ fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure
         return print_json(&answer);
     }
     match id {
-        Some(id) => say(&format!("coredump {id} is decoded again; `espgate coredumps show {id}` shows it")),
+        Some(id) => say(&format!(
+            "coredump {id} is decoded again; `espgate coredumps show {id}` shows it"
+        )),
         None => {
-            let count = answer.value().ok().map(|value| text(&value, "queued")).unwrap_or_default();
+            let count = answer
+                .value()
+                .ok()
+                .map(|value| text(&value, "queued"))
+                .unwrap_or_default();
             match count.as_str() {
                 "" => say("the coredumps are decoded again"),
                 count => say(&format!("{count} coredumps are decoded again")),

@@ -147,11 +147,23 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
         Command::Revoke { key, json } => {
             let call = client.delete(path(&key) + "/tokens");
-            done(call, "revoke the tokens of", &key, json, "has no token any more")?;
+            done(
+                call,
+                "revoke the tokens of",
+                &key,
+                json,
+                "has no token any more",
+            )?;
         }
         Command::Remove { key } => {
             let call = client.delete(path(&key));
-            done(call, "remove", &key, Json::default(), "is removed; its dumps are kept")?;
+            done(
+                call,
+                "remove",
+                &key,
+                Json::default(),
+                "is removed; its dumps are kept",
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -203,7 +215,10 @@ fn print_token(answer: &Answer, json: Json) -> Result<(), Failure> {
         return print_json(answer);
     }
     let value = answer.value()?;
-    super::tokens::print_once(&text(&value, "token"), &format!("device {}", text(&value, "device_key")))
+    super::tokens::print_once(
+        &text(&value, "token"),
+        &format!("device {}", text(&value, "device_key")),
+    )
 }
 
 fn list(client: &Client, json: Json) -> Result<(), Failure> {
@@ -214,7 +229,15 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     let value = answer.value()?;
     let devices = items(&value, "devices");
     let mut table = Table::new(
-        &["KEY", "MODEL", "NAME", "RUNS", "PIN", "TOKENS", "LAST SEEN (UTC)"],
+        &[
+            "KEY",
+            "MODEL",
+            "NAME",
+            "RUNS",
+            "PIN",
+            "TOKENS",
+            "LAST SEEN (UTC)",
+        ],
         &[0],
     );
     for device in devices {

@@ -97,18 +97,26 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
         Command::Block { model, version } => {
             let call = client.put(of(&model, "blocked", &version));
-            call.doing(format!("block {version} of {model}")).advice(see(&model)).send()?;
-            say(&format!("{version} of {model} is blocked: no device gets it"))?;
+            call.doing(format!("block {version} of {model}"))
+                .advice(see(&model))
+                .send()?;
+            say(&format!(
+                "{version} of {model} is blocked: no device gets it"
+            ))?;
         }
         Command::Unblock { model, version } => {
             let call = client.delete(of(&model, "blocked", &version));
-            call.doing(format!("unblock {version} of {model}")).advice(see(&model)).send()?;
+            call.doing(format!("unblock {version} of {model}"))
+                .advice(see(&model))
+                .send()?;
             say(&format!("{version} of {model} is not blocked any more"))?;
         }
         Command::Delete { model, version } => {
             let call = client.delete(of(&model, "firmware", &version));
             let advice = format!("activate or pin another one first; {}", see(&model));
-            call.doing(format!("delete {version} of {model}")).advice(advice).send()?;
+            call.doing(format!("delete {version} of {model}"))
+                .advice(advice)
+                .send()?;
             say(&format!("{version} of {model} is deleted"))?;
         }
         Command::Export {
@@ -144,7 +152,10 @@ fn add(client: &Client, file: PathBuf, model: &str, json: Json) -> Result<(), Fa
         Some(Value::Bool(true)) => "is stored and active",
         _ => "is stored, not active",
     };
-    say(&format!("{} of {model} {state}", text(&value, "firmware_version")))?;
+    say(&format!(
+        "{} of {model} {state}",
+        text(&value, "firmware_version")
+    ))?;
     for warning in items(&value, "warnings").iter().filter_map(Value::as_str) {
         say(&format!("warning: {warning}"))?;
     }
@@ -167,12 +178,21 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
     let models = match model {
         Some(model) => vec![model],
         None => {
-            let all = client.get("/api/models").doing("list models").send()?.value()?;
-            items(&all, "models").iter().map(|model| text(model, "code")).collect()
+            let all = client
+                .get("/api/models")
+                .doing("list models")
+                .send()?
+                .value()?;
+            items(&all, "models")
+                .iter()
+                .map(|model| text(model, "code"))
+                .collect()
         }
     };
     let mut table = Table::new(
-        &["MODEL", "VERSION", "STATE", "SIZE", "CHIP", "UPLOADED", "WARNINGS"],
+        &[
+            "MODEL", "VERSION", "STATE", "SIZE", "CHIP", "UPLOADED", "WARNINGS",
+        ],
         &[0, 1],
     );
     let mut all = Vec::new();
@@ -210,8 +230,9 @@ fn row(model: &str, build: &Value) -> ([String; 7], Vec<String>) {
     };
     let name = text(build, "name");
     let warnings = items(build, "warnings").iter().filter_map(Value::as_str);
-    let warnings: Vec<String> =
-        warnings.map(|warning| format!("{model} {name}: {warning}")).collect();
+    let warnings: Vec<String> = warnings
+        .map(|warning| format!("{model} {name}: {warning}"))
+        .collect();
     let uploaded = moment(build, "uploaded_at");
     let count = match warnings.len() {
         0 => String::new(),
@@ -236,7 +257,9 @@ fn export(
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
     let list = builds(client, model)?.value()?;
-    let build = items(&list, "firmware").iter().find(|build| text(build, "name") == version);
+    let build = items(&list, "firmware")
+        .iter()
+        .find(|build| text(build, "name") == version);
     let ending = match build.map(|build| text(build, "kind")).as_deref() {
         Some("bin") => "bin",
         _ => "zip",

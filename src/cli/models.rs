@@ -97,7 +97,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
         Command::Hold { code, json } => {
             let answer = change(&client, &code, &json!({ "held": true }))?;
-            done(&answer, json, &format!("model {code} is held: its devices get nothing new"))?;
+            done(
+                &answer,
+                json,
+                &format!("model {code} is held: its devices get nothing new"),
+            )?;
         }
         Command::Unhold { code, json } => {
             let answer = change(&client, &code, &json!({ "held": false }))?;
@@ -131,7 +135,10 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     }
     let value = answer.value()?;
     let models = items(&value, "models");
-    let mut table = Table::new(&["CODE", "ACTIVE", "STATE", "UPLOADS ACTIVE", "DEVICES"], &[0]);
+    let mut table = Table::new(
+        &["CODE", "ACTIVE", "STATE", "UPLOADS ACTIVE", "DEVICES"],
+        &[0],
+    );
     for model in models {
         let held = model.get("held") == Some(&Value::Bool(true));
         let uploads = match text(model, "activate").as_str() {
@@ -146,5 +153,9 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             text(model, "devices"),
         ]);
     }
-    print_table(&table, models.is_empty(), "no models; `espgate models add CODE` adds one")
+    print_table(
+        &table,
+        models.is_empty(),
+        "no models; `espgate models add CODE` adds one",
+    )
 }

@@ -37,7 +37,10 @@ pub(super) fn sockets(global: &Global) -> Vec<PathBuf> {
 /// The configuration that the daemon would use; the default if it cannot be read.
 pub(super) fn configuration(global: &Global) -> Config {
     let read = global.options().read();
-    read.ok().flatten().map(|(_, loaded)| loaded.config).unwrap_or_default()
+    read.ok()
+        .flatten()
+        .map(|(_, loaded)| loaded.config)
+        .unwrap_or_default()
 }
 
 fn told_data_dir(global: &Global) -> Option<PathBuf> {

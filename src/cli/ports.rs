@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::answer::{items, moment, print_json, print_table, say, text};
 use super::args::{Global, Json};
@@ -69,13 +69,17 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         Command::Log { port, follow } => {
             let query = if follow { "log?follow=1" } else { "log" };
             let call = client.get(path(&port, query));
-            let call = call.doing(format!("show the log of port {port}")).advice(SEE_LIST);
+            let call = call
+                .doing(format!("show the log of port {port}"))
+                .advice(SEE_LIST);
             // Lines are escaped by the daemon as they come in.
             call.stream(&mut Visible(io::stdout().lock()), None)?;
         }
         Command::Claim { port } => {
             let call = client.post(path(&port, "claim"));
-            call.doing(format!("claim port {port}")).advice(SEE_LIST).send()?;
+            call.doing(format!("claim port {port}"))
+                .advice(SEE_LIST)
+                .send()?;
             say(&format!("port {port} is listened to"))?;
         }
         Command::Release {
@@ -86,7 +90,9 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let call = client
                 .post(path(&port, "release"))
                 .json(&json!({ "for_seconds": time, "until_claimed": until_claimed }));
-            call.doing(format!("release port {port}")).advice(SEE_LIST).send()?;
+            call.doing(format!("release port {port}"))
+                .advice(SEE_LIST)
+                .send()?;
             let how_long = match (until_claimed, time) {
                 (true, _) => String::from("until it is claimed"),
                 (_, time) => format!("for {}", super::answer::duration(time.unwrap_or(600))),
@@ -121,7 +127,8 @@ impl<W: io::Write> io::Write for Visible<W> {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
             let plain = text.strip_suffix('\n').unwrap_or(&text);
-            self.0.write_all(crate::printable::escaped(plain).as_bytes())?;
+            self.0
+                .write_all(crate::printable::escaped(plain).as_bytes())?;
             if plain.len() < text.len() {
                 self.0.write_all(b"\n")?;
             }
@@ -142,7 +149,16 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     let value = answer.value()?;
     let ports = items(&value, "ports");
     let mut table = Table::new(
-        &["PORT", "STATE", "BOARD", "ADAPTER", "CHIP", "VERSION", "DUMPS", "LAST DATA"],
+        &[
+            "PORT",
+            "STATE",
+            "BOARD",
+            "ADAPTER",
+            "CHIP",
+            "VERSION",
+            "DUMPS",
+            "LAST DATA",
+        ],
         &[0],
     );
     for port in ports {
@@ -198,7 +214,10 @@ fn agreed(port: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Ok(false);
     }
-    write!(io::stderr(), "Reading resets the board on {port}. Go on? [y/N] ")?;
+    write!(
+        io::stderr(),
+        "Reading resets the board on {port}. Go on? [y/N] "
+    )?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))

@@ -17,7 +17,6 @@ pub(super) enum Style {
     Good,
     Attention,
     Bad,
-    Faint,
 }
 
 impl Style {
@@ -29,7 +28,6 @@ impl Style {
             Self::Good => "32",
             Self::Attention => "33",
             Self::Bad => "31",
-            Self::Faint => "2",
         };
         match coloured {
             true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
@@ -44,8 +42,12 @@ impl Style {
             "repaired" | "pending" | "no-elf" | "truncated" | "held" | "unsynced" => {
                 Self::Attention
             }
-            "failed" | "checksum-mismatch" | "not-a-coredump" | "unsupported-version"
-            | "unsupported-chip" | "blocked" => Self::Bad,
+            "failed"
+            | "checksum-mismatch"
+            | "not-a-coredump"
+            | "unsupported-version"
+            | "unsupported-chip"
+            | "blocked" => Self::Bad,
             _ => Self::Plain,
         }
     }

@@ -88,14 +88,19 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     say(&format!("{} is served from now on", chain.display()))?;
     let value = answer.value()?;
     let warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
-    warnings.map(|warning| say(&format!("warning: {warning}"))).collect()
+    warnings
+        .map(|warning| say(&format!("warning: {warning}")))
+        .collect()
 }
 
 /// From the daemon if there is one; else from the files.
 fn show(global: &Global, json: Json) -> Result<(), Failure> {
     match Client::connect(global) {
         Ok(client) => {
-            let answer = client.get("/api/tls").doing("show the certificate").send()?;
+            let answer = client
+                .get("/api/tls")
+                .doing("show the certificate")
+                .send()?;
             match json.json {
                 true => print_json(&answer),
                 false => facts(&answer.value()?),
@@ -138,7 +143,14 @@ fn facts(shown: &Value) -> Result<(), Failure> {
         ("names", text(shown, "server/names")),
         ("valid", dates("server") + valid),
         ("sha256", text(shown, "server/fingerprint_sha256")),
-        ("handshake", if flight.is_empty() { flight } else { format!("{flight} bytes, {fits}") }),
+        (
+            "handshake",
+            if flight.is_empty() {
+                flight
+            } else {
+                format!("{flight} bytes, {fits}")
+            },
+        ),
         ("CA", text(shown, "ca/subject")),
         ("CA valid", ca.map(|_| dates("ca")).unwrap_or_default()),
         ("CA sha256", text(shown, "ca/fingerprint_sha256")),

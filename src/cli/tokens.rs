@@ -134,5 +134,9 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             },
         ]);
     }
-    print_table(&table, tokens.is_empty(), "no tokens; `espgate tokens add NAME --role ROLE` makes one")
+    print_table(
+        &table,
+        tokens.is_empty(),
+        "no tokens; `espgate tokens add NAME --role ROLE` makes one",
+    )
 }

@@ -10,6 +10,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::serial::Ports;
 use crate::store::Store;
 use crate::worker::{self, Heartbeat};
 
@@ -25,6 +26,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
     pub tls: Arc<Tls>,
+    pub ports: Ports,
     pub stopping: CancellationToken,
     pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
@@ -58,6 +60,7 @@ impl App {
         ingest: Arc<Ingest>,
         metrics: Arc<Metrics>,
         tls: Arc<Tls>,
+        ports: Ports,
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
@@ -68,6 +71,7 @@ impl App {
             metrics,
             config,
             tls,
+            ports,
             stopping,
             worker_heartbeat: Arc::default(),
             started: Moment::now(),

@@ -11,7 +11,7 @@ use http::Method;
 use super::app::App;
 use super::error::Error;
 use super::registers::{devices, models, tokens};
-use super::{auth, coredump_intake, coredumps, firmware, system};
+use super::{auth, certificates, coredump_intake, coredumps, firmware, ports, system};
 use crate::identity::Need;
 
 /// One route.
@@ -43,165 +43,74 @@ where
 }
 
 /// The table.
+#[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    let mut routes = vec![
-        route(
-            Method::POST,
-            "/api/iot/coredump",
-            Need::Device,
-            coredump_intake::receive,
-        ),
-        route(Method::GET, "/api/coredumps", Need::Viewer, coredumps::list),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}",
-            Need::Viewer,
-            coredumps::show,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/report",
-            Need::Viewer,
-            coredumps::report,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/dump",
-            Need::Technician,
-            coredumps::dump,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/log",
-            Need::Technician,
-            coredumps::log,
-        ),
-        route(
-            Method::DELETE,
-            "/api/coredumps/{id}",
-            Need::Technician,
-            coredumps::delete,
-        ),
-        route(
-            Method::GET,
-            "/api/iot/firmware",
-            Need::Device,
-            firmware::device::image,
-        ),
-        route(
-            Method::GET,
-            "/api/iot/firmware.zip",
-            Need::Device,
-            firmware::device::bundle,
-        ),
-        route(
-            Method::GET,
-            "/api/iot/firmware-version",
-            Need::Device,
-            firmware::device::version,
-        ),
-        route(
-            Method::GET,
-            "/api/iot/config",
-            Need::Device,
-            firmware::device::config,
-        ),
-        route(
-            Method::POST,
-            "/api/pipeline/models/{code}/firmware",
-            Need::Pipeline,
-            firmware::upload::receive,
-        ),
-        route(
-            Method::GET,
-            "/api/pipeline/models/{code}/firmware-version",
-            Need::Pipeline,
-            firmware::manage::version,
-        ),
-        route(
-            Method::GET,
-            "/api/pipeline/upload.sh",
-            Need::Public,
-            firmware::manage::upload_sh,
-        ),
-        route(
-            Method::GET,
-            "/api/pipeline/upload.ps1",
-            Need::Public,
-            firmware::manage::upload_ps1,
-        ),
-        route(
-            Method::GET,
-            "/api/models/{code}/firmware",
-            Need::Viewer,
-            firmware::manage::list,
-        ),
-        route(
-            Method::PUT,
-            "/api/models/{code}/active",
-            Need::Technician,
-            firmware::manage::activate,
-        ),
-        route(
-            Method::POST,
-            "/api/models/{code}/rollback",
-            Need::Technician,
-            firmware::manage::rollback,
-        ),
-        route(
-            Method::PUT,
-            "/api/models/{code}/blocked/{version}",
-            Need::Technician,
-            firmware::manage::block,
-        ),
-        route(
-            Method::DELETE,
-            "/api/models/{code}/blocked/{version}",
-            Need::Technician,
-            firmware::manage::unblock,
-        ),
-        route(
-            Method::GET,
-            "/api/models/{code}/firmware/{version}",
-            Need::Technician,
-            firmware::manage::export,
-        ),
-        route(
-            Method::DELETE,
-            "/api/models/{code}/firmware/{version}",
-            Need::Technician,
-            firmware::manage::delete,
-        ),
-        route(Method::GET, "/healthz", Need::Public, system::healthz),
-        route(Method::GET, "/readyz", Need::Public, system::readyz),
-        route(Method::GET, "/metrics", Need::Public, system::metrics),
-        route(Method::GET, "/api/version", Need::Viewer, system::version),
-        route(Method::GET, "/api/status", Need::Viewer, system::status),
-    ];
-    routes.extend(administration());
-    routes
-}
-
-/// What is registered, and moving all of it to another machine.
-fn administration() -> Vec<Route> {
-    use Method as M;
-    use Need::{Root, Technician, Viewer};
+    use Need::{Device, Pipeline, Public, Root, Technician, Viewer};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    const DELETE: Method = Method::DELETE;
     vec![
-        route(M::GET, "/api/models", Viewer, models::list),
-        route(M::GET, "/api/models/{code}", Viewer, models::show),
-        route(M::PUT, "/api/models/{code}", Technician, models::put),
-        route(M::GET, "/api/devices", Viewer, devices::list),
-        route(M::POST, "/api/devices", Root, tokens::register),
-        route(M::GET, "/api/devices/{key}", Viewer, devices::show),
-        route(M::PUT, "/api/devices/{key}", Technician, devices::put),
-        route(M::DELETE, "/api/devices/{key}", Technician, devices::remove),
-        route(M::PUT, "/api/devices/{key}/pin", Technician, devices::pin),
-        route(M::DELETE, "/api/devices/{key}/pin", Technician, devices::unpin),
-        route(M::POST, "/api/devices/{key}/token", Root, tokens::mint_for_device),
-        route(M::DELETE, "/api/devices/{key}/tokens", Technician, tokens::revoke_device),
-        route(M::GET, "/api/tokens", Technician, tokens::list),
-        route(M::POST, "/api/tokens", Root, tokens::mint),
-        route(M::DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
+        route(POST, "/api/iot/coredump", Device, coredump_intake::receive),
+        route(GET, "/api/iot/firmware", Device, firmware::device::image),
+        route(GET, "/api/iot/firmware.zip", Device, firmware::device::bundle),
+        route(GET, "/api/iot/firmware-version", Device, firmware::device::version),
+        route(GET, "/api/iot/config", Device, firmware::device::config),
+
+        route(POST, "/api/pipeline/models/{code}/firmware", Pipeline, firmware::upload::receive),
+        route(GET, "/api/pipeline/models/{code}/firmware-version", Pipeline, firmware::manage::version),
+        route(GET, "/api/pipeline/upload.sh", Public, firmware::manage::upload_sh),
+        route(GET, "/api/pipeline/upload.ps1", Public, firmware::manage::upload_ps1),
+
+        route(GET, "/api/coredumps", Viewer, coredumps::list),
+        route(GET, "/api/coredumps/{id}", Viewer, coredumps::show),
+        route(GET, "/api/coredumps/{id}/report", Viewer, coredumps::report),
+        route(GET, "/api/coredumps/{id}/dump", Technician, coredumps::dump),
+        route(GET, "/api/coredumps/{id}/log", Technician, coredumps::log),
+        route(DELETE, "/api/coredumps/{id}", Technician, coredumps::delete),
+        route(POST, "/api/coredumps/{id}/redecode", Technician, coredumps::redecode),
+        route(POST, "/api/coredumps/redecode", Technician, coredumps::redecode_all),
+
+        route(GET, "/api/models/{code}/firmware", Viewer, firmware::manage::list),
+        route(PUT, "/api/models/{code}/active", Technician, firmware::manage::activate),
+        route(POST, "/api/models/{code}/rollback", Technician, firmware::manage::rollback),
+        route(PUT, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::block),
+        route(DELETE, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::unblock),
+        route(GET, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::export),
+        route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::delete),
+
+        route(GET, "/api/models", Viewer, models::list),
+        route(GET, "/api/models/{code}", Viewer, models::show),
+        route(PUT, "/api/models/{code}", Technician, models::put),
+        route(GET, "/api/devices", Viewer, devices::list),
+        route(POST, "/api/devices", Root, tokens::register),
+        route(GET, "/api/devices/{key}", Viewer, devices::show),
+        route(PUT, "/api/devices/{key}", Technician, devices::put),
+        route(DELETE, "/api/devices/{key}", Technician, devices::remove),
+        route(PUT, "/api/devices/{key}/pin", Technician, devices::pin),
+        route(DELETE, "/api/devices/{key}/pin", Technician, devices::unpin),
+        route(POST, "/api/devices/{key}/token", Root, tokens::mint_for_device),
+        route(DELETE, "/api/devices/{key}/tokens", Technician, tokens::revoke_device),
+        route(GET, "/api/tokens", Technician, tokens::list),
+        route(POST, "/api/tokens", Root, tokens::mint),
+        route(DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
+
+        route(GET, "/api/ports", Viewer, ports::list),
+        route(GET, "/api/ports/{name}/log", Technician, ports::log),
+        route(POST, "/api/ports/{name}/claim", Technician, ports::claim),
+        route(POST, "/api/ports/{name}/release", Technician, ports::release),
+        route(POST, "/api/ports/{name}/lease", Technician, ports::lease),
+
+        route(GET, "/api/tls", Viewer, certificates::show),
+        route(GET, "/api/tls/csr", Root, certificates::csr),
+        route(POST, "/api/tls/install", Root, certificates::install),
+        route(POST, "/api/tls/renew", Root, certificates::renew),
+
+        route(GET, "/healthz", Public, system::healthz),
+        route(GET, "/readyz", Public, system::readyz),
+        route(GET, "/metrics", Public, system::metrics),
+        route(GET, "/api/version", Viewer, system::version),
+        route(GET, "/api/status", Viewer, system::status),
     ]
 }
 

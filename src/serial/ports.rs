@@ -60,6 +60,12 @@ pub(super) struct Inner {
     pub(super) stop: CancellationToken,
 }
 
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
 /// One port that is, or was, there.
 struct Entry {
     plan: watch::Sender<Plan>,

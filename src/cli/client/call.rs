@@ -98,8 +98,8 @@ impl<'a> Call<'a> {
             let length = file.metadata()?.len();
             Ok((file, length))
         };
-        let (file, left) =
-            open().with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
+        let (file, left) = open()
+            .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
         let progress = Progress::new(format!("sending {}", path.display()), Some(left));
         *self.request.body_mut() = Upload::File {
             file,
@@ -261,7 +261,15 @@ pub(in crate::cli) fn segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'-' | b'+' | b':'
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'-'
+            | b'+'
+            | b':'
             | b'@' => escaped.push(char::from(byte)),
             _ => escaped.push_str(&format!("%{byte:02X}")),
         }

@@ -26,7 +26,9 @@ pub(in crate::cli) fn shown(global: &Global) -> Result<Value, Failure> {
     let folder = places::data_dir(global).join("tls");
     let (source, path) = match configured {
         Some(path) => ("configured", path),
-        None if folder.join("installed.pem").exists() => ("installed", folder.join("installed.pem")),
+        None if folder.join("installed.pem").exists() => {
+            ("installed", folder.join("installed.pem"))
+        }
         None => ("site-ca", folder.join("server.pem")),
     };
     let server = certificate(&path)?;

@@ -24,7 +24,6 @@ use uuid::Uuid;
 use super::Peer;
 use super::head::Fault;
 use super::progress::Progress;
-use crate::http::auth::SocketPeer;
 
 /// The service that one connection's requests go to.
 #[derive(Clone)]
@@ -59,9 +58,6 @@ impl Exchange {
         }
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(self.peer);
-        if let Peer::Control { uid } = self.peer {
-            parts.extensions.insert(SocketPeer { uid });
-        }
         let seen = Arc::new(OnceLock::new());
         let body = Watched {
             inner: body,

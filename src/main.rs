@@ -15,6 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve,
     Decode(cli::decode::DecodeArgs),
     #[command(hide = true)]
     DecodeWorker(cli::decode::WorkerArgs),
@@ -22,6 +23,13 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Serve => espgate::daemon::run(
+            &espgate::daemon::Options {
+                config: std::env::var_os("ESPGATE_CONFIG").map(Into::into),
+                data_dir: std::env::var_os("ESPGATE_DATA_DIR").map(Into::into),
+            },
+            |_| {},
+        ),
         Command::Decode(args) => cli::decode::run(&args),
         Command::DecodeWorker(args) => cli::decode::run_worker(&args),
     }

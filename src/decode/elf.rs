@@ -91,7 +91,7 @@ impl<'a> AppElf<'a> {
                 name: table.section_name(endian, section).unwrap_or_default(),
                 start: section.sh_addr(endian),
                 size: section.sh_size(endian),
-                flags: section.sh_flags(endian).0.into(),
+                flags: section.sh_flags(endian).0,
                 data: section.data(endian, bytes).unwrap_or_default(),
             })
             .collect();

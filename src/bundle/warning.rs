@@ -1,0 +1,79 @@
+//! What may be wrong with a bundle that is taken all the same.
+
+use std::fmt;
+
+use crate::digest::Sha256;
+use crate::esp::soundness::Fault;
+
+/// What may be wrong with a bundle that is taken all the same. Displays as one line for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Warning {
+    /// The .elf is not the one the .bin was built from; the .bin names `named`.
+    OtherElf { named: Option<Sha256> },
+    /// The image would not boot.
+    Image(Fault),
+    /// The .elf has no `.debug_info`.
+    NoDebugInfo,
+    /// `sdkconfig` turns coredumps off.
+    CoredumpsOff,
+    /// Keys of `sdkconfig` whose values look secret, sorted.
+    Secrets(Vec<String>),
+    /// The version was there already, with another build.
+    OtherBuild { version: String },
+    /// Another chip than the model's firmware before.
+    OtherChip { before: String, now: String },
+    /// A lower `secure_version` than the model's firmware before.
+    LowerSecureVersion { before: u32, now: u32 },
+}
+
+impl Warning {
+    /// Whether the bundle is stored but not made active: its devices could not run it.
+    pub fn keeps_inactive(&self) -> bool {
+        matches!(
+            self,
+            Self::OtherChip { .. } | Self::LowerSecureVersion { .. }
+        )
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherElf { named: Some(named) } => write!(
+                f,
+                "the .elf is not the one this .bin was built from (SHA-256 {}...): \
+                 its core dumps cannot be decoded",
+                named.short(12)
+            ),
+            Self::OtherElf { named: None } => f.write_str(
+                "the .bin does not say which .elf it was built from: \
+                 the .elf cannot be checked against it",
+            ),
+            Self::Image(fault) => fault.fmt(f),
+            Self::NoDebugInfo => {
+                f.write_str("no debug info in the .elf: backtraces will lack files and lines")
+            }
+            Self::CoredumpsOff => f.write_str("core dumps are off in sdkconfig"),
+            Self::Secrets(keys) => write!(f, "secrets in sdkconfig: {}", keys.join(", ")),
+            Self::OtherBuild { version } => write!(
+                f,
+                "version {version} was there already with another build: \
+                 devices that run it will not fetch this one"
+            ),
+            Self::OtherChip { before, now } => write!(
+                f,
+                "built for {now}, the firmware before for {before}: stored, not activated"
+            ),
+            Self::LowerSecureVersion { before, now } => write!(
+                f,
+                "secure_version {now} is lower than {before} before: stored, not activated"
+            ),
+        }
+    }
+}
+
+impl serde::Serialize for Warning {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,133 @@
+//! One connection's life: handshake, requests, end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::exchange::Exchange;
+use super::gate::Gate;
+use super::progress::Progress;
+use super::{Inner, Peer};
+use crate::http::tls::Tls;
+use crate::journal::Event;
+
+/// The HTTP library's buffer in each direction; heads are bounded before it.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// From the age at which a connection should end to its end in any case.
+const LAST_MINUTE: Duration = Duration::from_secs(60);
+
+/// Serves one HTTPS client.
+pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tls: &Tls) {
+    // Answers are written in whole: waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let limit = inner.limits().handshake;
+    let outcome = tokio::select! {
+        outcome = timeout(limit, handshake(stream, tls)) => outcome,
+        () = inner.ending.cancelled() => return,
+    };
+    match outcome {
+        Ok(Ok(stream)) => serve(inner, stream, Peer::Network(peer)).await,
+        Ok(Err(error)) => {
+            inner
+                .counts
+                .handshakes_failed
+                .fetch_add(1, Ordering::Relaxed);
+            report(peer, &error);
+        }
+        Err(_) => {
+            inner
+                .counts
+                .handshakes_failed
+                .fetch_add(1, Ordering::Relaxed);
+            log::debug!("{peer} did not finish its TLS handshake within {limit:?}");
+        }
+    }
+}
+
+async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let config = tls.config_for(&hello.client_hello());
+    hello.into_stream(config).await
+}
+
+/// A handshake that failed over TLS itself is worth a look: a device with
+/// another CA, or without a cipher suite in common. Port scans are not.
+fn report(peer: SocketAddr, error: &io::Error) {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            Event::ConnectionTrouble.entry().say(format_args!(
+                "{peer} broke off the TLS handshake: {alert:?} (if it is UnknownCA or BadCertificate: does its firmware contain this gateway's CA?)"
+            ));
+        }
+        Some(rustls::Error::PeerIncompatible(why)) => {
+            Event::ConnectionTrouble.entry().say(format_args!(
+                "{peer} has no TLS parameters in common: {why:?}"
+            ));
+        }
+        _ => log::debug!("the TLS handshake with {peer} failed: {error}"),
+    }
+}
+
+/// Serves requests until the client, the limits or the server's end.
+pub(super) async fn serve<IO>(inner: &Inner, io: IO, peer: Peer)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = inner.limits();
+    let progress = Arc::new(Progress::new());
+    let gate = Gate::new(io, Arc::clone(&limits), Arc::clone(&progress));
+    let exchange = Exchange::new(inner.router.clone(), peer, progress);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The gate hands over whole heads and keeps their time.
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(BUFFER_BYTES.max(limits.head_bytes))
+        .serve_connection(TokioIo::new(gate), exchange.clone());
+    let mut connection = pin!(connection);
+    let mut age = pin!(sleep(limits.connection_age));
+    let mut is_ending = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = connection.as_mut() => break outcome,
+            () = inner.aborting.cancelled() => return,
+            () = inner.ending.cancelled(), if !is_ending => {
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = age.as_mut() => {
+                if is_ending {
+                    return;
+                }
+                is_ending = true;
+                connection.as_mut().graceful_shutdown();
+                age.set(sleep(LAST_MINUTE));
+            }
+        }
+    };
+    let refused = exchange.refused();
+    if refused > 0 {
+        inner
+            .counts
+            .requests_malformed
+            .fetch_add(refused, Ordering::Relaxed);
+    }
+    if let Err(error) = outcome {
+        // Clients leave when they like; whoever cares about a request says so.
+        log::debug!("connection of {peer:?} ended: {error}");
+    }
+}

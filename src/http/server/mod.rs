@@ -1,0 +1,221 @@
+//! Connections: who may have one, for how long, and what has to be right before
+//! a request reaches its handler.
+
+mod accept;
+mod connection;
+mod exchange;
+mod file_body;
+mod gate;
+mod head;
+mod pace;
+mod progress;
+mod slots;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use file_body::{Delivery, from_file, from_memory};
+use slots::Slots;
+
+/// What clients may cost. Sizes in bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// HTTPS connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Of these from one address (IPv6: one /64); more wait a bounded time.
+    pub connections_per_address: usize,
+    /// Control socket connections at once.
+    pub control_connections: usize,
+    /// TCP connection to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// First byte of a request's head to its last.
+    pub head_time: Duration,
+    /// Request line and headers (431).
+    pub head_bytes: usize,
+    /// Request target (414).
+    pub uri_bytes: usize,
+    /// Silence between two requests.
+    pub keep_alive: Duration,
+    /// Silence within a request's body.
+    pub body_idle: Duration,
+    /// Least average rate of a request's body while it is waited for.
+    pub body_bytes_per_second: u64,
+    /// A client that does not read its answer.
+    pub write_stall: Duration,
+    /// Least average rate of reading an answer while it is waited for.
+    pub write_bytes_per_second: u64,
+    /// Age at which a connection ends after the request at hand; a minute
+    /// later it ends in any case.
+    pub connection_age: Duration,
+    /// How much of a refused request's rest is read and dropped, so that the
+    /// client can read why, ...
+    pub linger_bytes: u64,
+    /// ... and for how long.
+    pub linger_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            connections_per_address: 256,
+            control_connections: 32,
+            handshake: Duration::from_secs(10),
+            head_time: Duration::from_secs(10),
+            head_bytes: 16 * 1024,
+            uri_bytes: 8 * 1024,
+            keep_alive: Duration::from_secs(60),
+            body_idle: Duration::from_secs(15),
+            body_bytes_per_second: 512,
+            write_stall: Duration::from_secs(30),
+            write_bytes_per_second: 512,
+            connection_age: Duration::from_secs(3600),
+            linger_bytes: 2 * 1024 * 1024,
+            linger_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl From<&crate::config::Http> for Limits {
+    fn from(http: &crate::config::Http) -> Self {
+        Self {
+            connections: http.max_connections,
+            connections_per_address: http.max_connections_per_address,
+            ..Self::default()
+        }
+    }
+}
+
+/// Who is at the other end; an extension of every request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// A client of the network.
+    Network(SocketAddr),
+    /// A process of this machine, over the control socket.
+    Control {
+        /// The user it runs as.
+        uid: u32,
+    },
+}
+
+/// What happened to connections since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    handshakes_failed: AtomicU64,
+    requests_malformed: AtomicU64,
+}
+
+impl Counts {
+    /// HTTPS connections that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Of these, closed because their address had too many.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// TLS handshakes that failed or took too long.
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Ordering::Relaxed)
+    }
+
+    /// Requests refused before they had a handler (400, 408, 414, 431).
+    pub fn requests_malformed(&self) -> u64 {
+        self.requests_malformed.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves a router's routes on any number of listeners. Clones are one server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    router: Router,
+    limits: RwLock<Arc<Limits>>,
+    slots: Arc<Slots>,
+    control_slots: Arc<Slots>,
+    counts: Counts,
+    connections: TaskTracker,
+    /// Connections end after the request at hand.
+    ending: CancellationToken,
+    /// Connections end now.
+    aborting: CancellationToken,
+}
+
+impl Server {
+    /// A server without listeners. How many connections there may be is fixed
+    /// from here on; the other limits can change.
+    pub fn new(router: Router, limits: Limits) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                router,
+                slots: Arc::new(Slots::new(
+                    limits.connections,
+                    limits.connections_per_address,
+                )),
+                control_slots: Arc::new(Slots::new(
+                    limits.control_connections,
+                    limits.control_connections,
+                )),
+                limits: RwLock::new(Arc::new(limits)),
+                counts: Counts::default(),
+                connections: TaskTracker::new(),
+                ending: CancellationToken::new(),
+                aborting: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Changes the limits of connections to come.
+    pub fn set_limits(&self, limits: Limits) {
+        let limits = Arc::new(limits);
+        *self
+            .inner
+            .limits
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// What happened to connections so far.
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// Connections open now, the control socket's among them.
+    pub fn open(&self) -> usize {
+        self.inner.connections.len()
+    }
+
+    /// Ends all connections: idle ones at once, busy ones after the answer at
+    /// hand or when `grace` is over. The listeners have to be stopped before.
+    /// Whether all ended by themselves.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        let inner = &self.inner;
+        inner.ending.cancel();
+        inner.connections.close();
+        let ended = tokio::time::timeout(grace, inner.connections.wait()).await;
+        inner.aborting.cancel();
+        // Aborted connections only have to be polled once more.
+        let _ = tokio::time::timeout(Duration::from_secs(2), inner.connections.wait()).await;
+        ended.is_ok()
+    }
+}
+
+impl Inner {
+    fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,49 @@
+//! Keeps the certificate right while the daemon runs: its dates, the
+//! gateway's names, files that somebody replaces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::Tls;
+use crate::journal::{Event, chain};
+
+/// How often names and dates are looked at.
+const LOOK: Duration = Duration::from_secs(15);
+/// Looks between two readings of the files, for a chain replaced in place.
+const LOOKS_PER_READING: u32 = 240;
+
+/// Looks after `tls` until `stop`. A change of names counts once it has been
+/// the same for two looks, so that a network coming up step by step makes one
+/// certificate, not five.
+pub async fn follow(tls: Arc<Tls>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pending: Option<Vec<String>> = None;
+    let mut looks = 0_u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        looks = looks.wrapping_add(1);
+        let names = tls.names_changed();
+        let settled = names.is_some() && names == pending;
+        pending = names;
+        let due = tls.is_due(OffsetDateTime::now_utc());
+        if !(settled || due || looks.is_multiple_of(LOOKS_PER_READING)) {
+            continue;
+        }
+        let tls = Arc::clone(&tls);
+        let outcome =
+            tokio::task::spawn_blocking(move || tls.refresh(OffsetDateTime::now_utc())).await;
+        if let Ok(Err(error)) = outcome {
+            Event::CertificateTrouble.entry().say(format_args!(
+                "the server certificate stays as it is: {}",
+                chain(&error)
+            ));
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Who the gateway is to its clients: the site's CA, the server's certificate,
+//! and the TLS configuration that small devices can talk to.
+
+mod authority;
+mod chain;
+mod follow;
+mod handshake;
+mod leaf;
+mod load;
+mod names;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::clock;
+use crate::config::Tls as Settings;
+use crate::journal::Event;
+use crate::store::publish;
+use chain::Facts;
+use handshake::{Configs, Current};
+use load::{INSTALLED_FILE, Loaded, SERVER_FILE};
+
+pub use follow::follow;
+pub use handshake::SMALL_RECORD;
+pub use load::Source;
+pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
+
+/// What can be wrong with certificates and keys.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {}", .path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("the certificate chain in {place} cannot be used: {why}")]
+    Chain { place: String, why: String },
+    #[error("the key in {place} cannot be used: {why}")]
+    Key { place: String, why: String },
+    #[error("{name:?} cannot be a name in the certificate: {why}")]
+    Name { name: String, why: &'static str },
+    #[error("{0} and {1} go together: set both or none")]
+    Half(&'static str, &'static str),
+    #[error("the certificate comes from {}, which is set in the configuration: replace that file instead", .0.display())]
+    Configured(PathBuf),
+    #[error("cannot make a certificate")]
+    Make(#[source] rcgen::Error),
+    #[error("cannot set up TLS")]
+    Library(#[source] rustls::Error),
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+}
+
+/// Result of this module.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A certificate in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificate {
+    pub subject: String,
+    pub issuer: String,
+    pub names: Vec<String>,
+    /// RFC 3339.
+    pub not_before: String,
+    /// RFC 3339.
+    pub not_after: String,
+    /// SHA-256 of the certificate, lower-case hex.
+    pub fingerprint_sha256: String,
+}
+
+/// What is served, for `tls show` and the status.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    pub source: Source,
+    pub server: Certificate,
+    /// The CA devices have to trust; absent if a foreign chain is served.
+    pub ca: Option<Certificate>,
+    /// Bytes the server sends first in a TLS 1.2 handshake.
+    pub flight_bytes: usize,
+    /// Whether that fits one record of a device with a 4 KiB receive buffer.
+    pub fits_4096: bool,
+    /// Whether the certificate's dates cover the present moment.
+    pub valid_now: bool,
+    #[serde(skip)]
+    pub not_after: Option<OffsetDateTime>,
+}
+
+/// The server's identity; shared by the listeners and by who changes it.
+#[derive(Debug)]
+pub struct Tls {
+    folder: PathBuf,
+    current: Arc<Current>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: Settings,
+    loaded: Loaded,
+    configs: Arc<Configs>,
+}
+
+impl Tls {
+    /// Loads or makes everything in `folder` (`<data_dir>/tls`), which is made
+    /// if absent. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn open(folder: &Path, settings: Settings) -> Result<Self> {
+        publish::make_folder(folder, publish::SECRET_FOLDER_MODE)?;
+        let loaded = load::load(folder, &settings, OffsetDateTime::now_utc())?;
+        let current = Current::new(Arc::clone(&loaded.certified));
+        let configs = Arc::new(Configs::new(&current, settings.max_record_bytes)?);
+        announce(&loaded, configs.flight());
+        Ok(Self {
+            folder: folder.to_owned(),
+            current,
+            state: Mutex::new(State {
+                settings,
+                loaded,
+                configs,
+            }),
+        })
+    }
+
+    /// The configuration for a client, chosen by its hello.
+    pub fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        self.lock().configs.choose(hello)
+    }
+
+    /// Changes to other settings; on an error all stays as it was. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn reload(&self, settings: Settings) -> Result<()> {
+        let mut state = self.lock();
+        let loaded = load::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
+        if settings.max_record_bytes != state.settings.max_record_bytes {
+            state.configs = Arc::new(Configs::new(&self.current, settings.max_record_bytes)?);
+        }
+        state.settings = settings;
+        self.swap(&mut state, loaded);
+        Ok(())
+    }
+
+    /// Looks again at files, dates and names, and serves what is right now;
+    /// whether the certificate changed. On an error all stays as it was.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn refresh(&self, now: OffsetDateTime) -> Result<bool> {
+        let mut state = self.lock();
+        let loaded = load::load(&self.folder, &state.settings, now)?;
+        let changed = loaded.facts != state.loaded.facts;
+        if changed {
+            self.swap(&mut state, loaded);
+        }
+        Ok(changed)
+    }
+
+    /// Whether the names of the moment differ from the certificate's, and the
+    /// certificate is one that is made here.
+    pub fn names_changed(&self) -> Option<Vec<String>> {
+        let state = self.lock();
+        if matches!(state.loaded.source, Source::Installed | Source::Configured) {
+            return None;
+        }
+        let wanted = names::wanted(&state.settings.names);
+        names::differ(&state.loaded.facts.names, &wanted).then_some(wanted)
+    }
+
+    /// Whether the certificate that is served has to be replaced for its dates.
+    pub fn is_due(&self, now: OffsetDateTime) -> bool {
+        let state = self.lock();
+        let Some(authority) = &state.loaded.authority else {
+            return false;
+        };
+        leaf::why_anew(
+            &state.loaded.facts,
+            authority,
+            &state.loaded.facts.names,
+            now,
+        )
+        .is_some()
+    }
+
+    /// Makes a new certificate now, for the same key. An installed chain is
+    /// given up for it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Configured`] if the files are somebody else's, else what failed.
+    pub fn renew(&self) -> Result<Shown> {
+        {
+            let mut state = self.lock();
+            if let Some(path) = &state.settings.cert {
+                return Err(Error::Configured(path.clone()));
+            }
+            for name in [INSTALLED_FILE, SERVER_FILE] {
+                load::remove(&self.folder.join(name))?;
+            }
+            let loaded = load::load(&self.folder, &state.settings, OffsetDateTime::now_utc())?;
+            self.swap(&mut state, loaded);
+        }
+        Ok(self.show())
+    }
+
+    /// A certificate request (PKCS#10, PEM) for the server's key and names.
+    ///
+    /// # Errors
+    /// [`Error::Configured`] if key and certificate are somebody else's.
+    pub fn csr(&self) -> Result<String> {
+        let state = self.lock();
+        if let Some(path) = &state.settings.cert {
+            return Err(Error::Configured(path.clone()));
+        }
+        leaf::request(
+            &load::server_key(&self.folder)?,
+            &names::wanted(&state.settings.names),
+        )
+    }
+
+    /// Serves `pem` from now on: a chain for the server's key, the server's
+    /// certificate first. Answers with what a person should know about it.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Chain`] or [`Error::Key`] if it cannot be used, [`Error::Configured`].
+    pub fn install(&self, pem: &[u8]) -> Result<Vec<String>> {
+        let warnings = {
+            let mut state = self.lock();
+            if let Some(path) = &state.settings.cert {
+                return Err(Error::Configured(path.clone()));
+            }
+            let now = OffsetDateTime::now_utc();
+            let (facts, _) = load::installed(&self.folder, pem, "the given chain")?;
+            if now >= facts.not_after {
+                return Err(Error::Chain {
+                    place: String::from("the given chain"),
+                    why: format!("it ended on {}", clock::iso8601(facts.not_after)),
+                });
+            }
+            let mut warnings = Vec::new();
+            if now < facts.not_before {
+                warnings.push(format!(
+                    "it is not valid before {}",
+                    clock::iso8601(facts.not_before)
+                ));
+            }
+            if !facts.names.iter().any(|name| name == COMMON_NAME) {
+                warnings.push(format!(
+                    "it does not name {COMMON_NAME}: firmware that expects that name will refuse it"
+                ));
+            }
+            publish::replace(&self.folder, INSTALLED_FILE, pem, publish::SECRET_MODE)?;
+            let loaded = load::load(&self.folder, &state.settings, now)?;
+            self.swap(&mut state, loaded);
+            warnings
+        };
+        let shown = self.show();
+        let large = (!shown.fits_4096).then(|| {
+            format!(
+                "the handshake needs {} bytes: devices with a 4 KiB receive buffer cannot take it",
+                shown.flight_bytes
+            )
+        });
+        Ok(warnings.into_iter().chain(large).collect())
+    }
+
+    /// The CA certificate (PEM) to build into firmware; `None` if the chain in
+    /// use comes from a CA that is not known here.
+    pub fn ca_pem(&self) -> Option<String> {
+        let state = self.lock();
+        state.loaded.authority.as_ref()?;
+        load::authority(&self.folder, &state.settings)
+            .ok()
+            .map(|authority| authority.pem)
+    }
+
+    /// What is served.
+    pub fn show(&self) -> Shown {
+        let state = self.lock();
+        let flight_bytes = state.configs.flight().unwrap_or(0);
+        let now = OffsetDateTime::now_utc();
+        let facts = &state.loaded.facts;
+        Shown {
+            source: state.loaded.source,
+            server: facts.into(),
+            ca: state.loaded.authority.as_ref().map(Certificate::from),
+            flight_bytes,
+            fits_4096: fits_small(flight_bytes),
+            valid_now: facts.not_before <= now && now < facts.not_after,
+            not_after: Some(facts.not_after),
+        }
+    }
+
+    fn swap(&self, state: &mut State, loaded: Loaded) {
+        self.current.replace(Arc::clone(&loaded.certified));
+        announce(&loaded, state.configs.flight());
+        state.loaded = loaded;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a flight of this size goes out in one small record (whose size the
+/// TLS library counts with its header).
+fn fits_small(flight: usize) -> bool {
+    (1..=SMALL_RECORD - 5).contains(&flight)
+}
+
+/// Says what is served from now on, and what a person should look at.
+fn announce(loaded: &Loaded, flight: Option<usize>) {
+    let facts = &loaded.facts;
+    let until = clock::iso8601(facts.not_after);
+    if let Some(reason) = loaded.made {
+        Event::CertificateMade.entry().say(format_args!(
+            "made a server certificate for {} valid until {until} ({reason})",
+            facts.names.join(", ")
+        ));
+    }
+    if let Some(bytes) = flight.filter(|bytes| !fits_small(*bytes)) {
+        Event::CertificateTrouble.entry().at(log::Level::Warn).say(format_args!(
+            "the TLS handshake needs {bytes} bytes: devices with a 4 KiB receive buffer cannot take it; use a shorter chain or fewer names"
+        ));
+    }
+    let now = OffsetDateTime::now_utc();
+    if matches!(loaded.source, Source::Installed | Source::Configured)
+        && (now < facts.not_before || now >= facts.not_after)
+    {
+        Event::CertificateTrouble.entry().say(format_args!(
+            "the certificate of {} is valid from {} to {until}, not now: install another one (espgate tls csr, espgate tls install)",
+            facts.subject,
+            clock::iso8601(facts.not_before)
+        ));
+    }
+}
+
+impl From<&Facts> for Certificate {
+    fn from(facts: &Facts) -> Self {
+        Self {
+            subject: facts.subject.clone(),
+            issuer: facts.issuer.clone(),
+            names: facts.names.clone(),
+            not_before: clock::iso8601(facts.not_before),
+            not_after: clock::iso8601(facts.not_after),
+            fingerprint_sha256: facts.fingerprint.clone(),
+        }
+    }
+}

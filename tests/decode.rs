@@ -117,12 +117,12 @@ fn the_backtrace_goes_through_inlined_functions_and_the_rom() {
         outline(&report),
         [
             "crash:23",
-            "check:33 inlined",
-            "visit:40",
+            "check:34 inlined",
+            "visit:41",
             "rom_visit rom",
             "app_main:46 guessed",
-            "main_task:46 guessed",
-            "vPortTaskWrapper:54 guessed",
+            "main_task:44 guessed",
+            "vPortTaskWrapper:51 guessed",
         ]
     );
     let files = report.tasks[0]
@@ -152,11 +152,12 @@ fn values_are_shown_as_their_types_say() {
             "config 0x3fc91190 - -",
         ]
     );
+    // a0 was given away before the call: nobody knows the level any more
     assert_eq!(
         values(&report, 1),
-        ["level 42 - -", "config - - -", "depth -2 - -"]
+        ["level - - -", "config - - -", "depth -2 - -"]
     );
-    assert_eq!(values(&report, 2), ["level 41 - -", "label - well-3 -"]);
+    assert_eq!(values(&report, 2), ["level - - -", "label - well-3 -"]);
 }
 
 #[test]
@@ -220,6 +221,60 @@ fn without_an_elf_the_addresses_are_told() {
 }
 
 #[test]
+fn an_interrupt_s_backtrace_goes_on_in_the_interrupted_task() {
+    let mut spec = dumps::xtensa();
+    let idle = spec.tasks.pop().unwrap();
+    spec.interrupted = Some((idle.stack_start, idle.stack));
+    let report = decode(&spec.image(0x0102, true), None, Options::default());
+    let frames = report.tasks[0].backtrace.iter();
+    let frames: Vec<(&str, bool)> = frames.map(|f| (f.pc.as_str(), f.interrupted)).collect();
+    let expected = [
+        ("0x400d1003", false),
+        ("0x400d2003", false),
+        ("0x400d3003", false),
+        ("0x400d5003", true),
+        ("0x400d6003", true),
+    ];
+    assert_eq!(frames, expected);
+    assert!(text::render(&report, false).contains("-- interrupted here:"));
+}
+
+#[test]
+fn a_panic_on_the_console_is_symbolized_like_a_dump() {
+    let main = &crashed().tasks[0];
+    let mut log = String::from(
+        "Guru Meditation Error: Core  0 panic'ed (Load access fault). Exception was unhandled.\r\n\r\n\
+         Core  0 register dump:\r\n\
+         MEPC    : 0x42000060  RA      : 0x420000c6  SP      : 0x3fc91180  GP      : 0x00000000  \r\n\
+         A0      : 0x3c020138  A1      : 0x0000007f  A2      : 0x3c020000  A3      : 0x00000001  \r\n\
+         MSTATUS : 0x00001881  MTVEC   : 0x40380001  MCAUSE  : 0x00000005  MTVAL   : 0x00000010  \r\n\r\n\
+         Stack memory:\r\n",
+    );
+    for (i, words) in main.stack[40..].chunks(8).enumerate() {
+        log += &format!("{:08x}:", 0x3fc9_1180 + 32 * i);
+        for word in words {
+            log += &format!(" 0x{word:08x}");
+        }
+        log += "\r\n";
+    }
+    log += "\r\n\r\nELF file SHA256: ";
+    log += crashed().app_elf_sha256;
+    log += "\r\n\r\nRebooting...\r\n";
+    let report = decode(
+        log.as_bytes(),
+        Some(&AppElf::parse(APP).unwrap()),
+        Options::default(),
+    );
+    assert_eq!(report.verdict, "panic-only");
+    assert_eq!(report.app.matched, Match::Exact);
+    assert_eq!(outline(&report), outline(&self::report(Options::default())));
+    assert_eq!(
+        values(&report, 0)[0],
+        "details 0x3c020138 the pump ran dry -"
+    );
+}
+
+#[test]
 fn a_damaged_dump_is_decoded_as_far_as_it_is_whole() {
     let elf = AppElf::parse(APP).unwrap();
     let image = image();
@@ -270,14 +325,20 @@ fn the_text_form_is_what_it_was() {
         .filter(|line| !line.starts_with("Decoder"))
         .flat_map(|line| [line, "\n"])
         .collect();
-    if let Ok(path) = std::env::var("ESPGATE_WRITE_FIXTURE") {
-        std::fs::File::create(path)
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
-    }
     assert_eq!(text, include_str!("data/report.txt"));
     assert!(text.lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn the_documented_report_is_a_real_one() {
+    let page = include_str!("../docs/report.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let documented: Report = serde_json::from_str(example).unwrap();
+    let mut made = report(Options::default());
+    made.decoder.clone_from(&documented.decoder);
+    let pretty = serde_json::to_string_pretty(&made).unwrap();
+    assert!(documented == made, "the report is now\n{pretty}");
 }
 
 /// A folder with the dump and its application.
@@ -426,7 +487,10 @@ async fn an_elf_that_takes_too_much_memory_costs_the_child_only() {
     let core = files.add("core", &spec.image(0x0102, true));
     let elf = files.add("greedy.elf", &greedy_elf());
     let made = decoder(Duration::from_secs(60)).decode(&core, &[elf]).await;
-    assert!(matches!(made, Err(Failure::Died { .. })), "{made:?}");
+    let Err(Failure::Died { said, .. }) = made else {
+        unreachable!("{made:?}")
+    };
+    assert!(said.contains("memory allocation"), "{said}");
 }
 
 /// An ELF whose line table unfolds to a gigabyte.

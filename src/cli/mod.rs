@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod backup;
 mod client;
 mod config;
 mod coredumps;
@@ -14,6 +15,7 @@ mod models;
 mod places;
 mod ports;
 mod progress;
+mod restore;
 mod serve;
 mod status;
 mod style;
@@ -54,6 +56,8 @@ pub fn run() -> ExitCode {
         Some(Command::Ports(command)) => ports::run(global, command),
         Some(Command::Tls(command)) => tls::run(global, command),
         Some(Command::Config(command)) => config::run(global, command),
+        Some(Command::Backup(args)) => backup::run(global, &args),
+        Some(Command::Restore(args)) => restore::run(global, &args),
     };
     match outcome {
         Ok(code) => code,

@@ -109,6 +109,10 @@ pub(super) enum Command {
     Config(config::Command),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    /// What is wrong and what to do; also without a daemon
+    ///
+    /// Exit status 1 if something needs a person.
+    Doctor(Json),
 }
 
 /// How data is printed.

@@ -8,6 +8,7 @@ mod config;
 mod coredumps;
 pub mod decode;
 mod devices;
+mod doctor;
 mod failure;
 mod files;
 mod firmware;
@@ -58,6 +59,7 @@ pub fn run() -> ExitCode {
         Some(Command::Config(command)) => config::run(global, command),
         Some(Command::Backup(args)) => backup::run(global, &args),
         Some(Command::Restore(args)) => restore::run(global, &args),
+        Some(Command::Doctor(json)) => doctor::run(global, json),
     };
     match outcome {
         Ok(code) => code,

@@ -15,6 +15,7 @@ use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::places;
+pub(super) use stored::shown as stored_certificate;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -157,7 +157,12 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
     let config = config::parse(&ports)
         .map_err(|faults| anyhow::anyhow!("{faults:?}"))?
         .config;
-    let store = Arc::new(Store::open(&folder.path().join("data"), None, None)?);
+    let store = Arc::new(Store::open(
+        &folder.path().join("data"),
+        None,
+        None,
+        espgate::bundle::Limits::for_bundles_of(1 << 20),
+    )?);
     let metrics = Arc::new(Metrics::default());
     let ingest = Ingest::new(
         Arc::clone(&store),

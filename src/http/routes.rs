@@ -10,7 +10,10 @@ use http::Method;
 
 use super::app::App;
 use super::error::Error;
-use super::{auth, certificates, coredump_intake, coredumps, firmware, ports, system};
+use super::registers::{devices, models, tokens};
+use super::{
+    auth, backup, certificates, coredump_intake, coredumps, export, firmware, ports, system,
+};
 use crate::identity::Need;
 
 /// One route.
@@ -66,6 +69,7 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/coredumps/{id}/report", Viewer, coredumps::report),
         route(GET, "/api/coredumps/{id}/dump", Technician, coredumps::dump),
         route(GET, "/api/coredumps/{id}/log", Technician, coredumps::log),
+        route(GET, "/api/coredumps/{id}/export", Technician, export::export),
         route(DELETE, "/api/coredumps/{id}", Technician, coredumps::delete),
         route(POST, "/api/coredumps/{id}/redecode", Technician, coredumps::redecode),
         route(POST, "/api/coredumps/redecode", Technician, coredumps::redecode_all),
@@ -77,6 +81,23 @@ pub fn routes() -> Vec<Route> {
         route(DELETE, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::unblock),
         route(GET, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::export),
         route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::delete),
+
+        route(GET, "/api/models", Viewer, models::list),
+        route(GET, "/api/models/{code}", Viewer, models::show),
+        route(PUT, "/api/models/{code}", Technician, models::put),
+        route(GET, "/api/devices", Viewer, devices::list),
+        route(POST, "/api/devices", Root, tokens::register),
+        route(GET, "/api/devices/{key}", Viewer, devices::show),
+        route(PUT, "/api/devices/{key}", Technician, devices::put),
+        route(DELETE, "/api/devices/{key}", Technician, devices::remove),
+        route(PUT, "/api/devices/{key}/pin", Technician, devices::pin),
+        route(DELETE, "/api/devices/{key}/pin", Technician, devices::unpin),
+        route(POST, "/api/devices/{key}/token", Root, tokens::mint_for_device),
+        route(DELETE, "/api/devices/{key}/tokens", Technician, tokens::revoke_device),
+        route(GET, "/api/tokens", Technician, tokens::list),
+        route(POST, "/api/tokens", Root, tokens::mint),
+        route(DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
+        route(GET, "/api/backup", Root, backup::backup),
 
         route(GET, "/api/ports", Viewer, ports::list),
         route(GET, "/api/ports/{name}/log", Technician, ports::log),

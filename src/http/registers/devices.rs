@@ -171,7 +171,8 @@ pub async fn put(
         let model = change.model.as_ref().and_then(Option::as_ref);
         must_exist(&app.store.registry.models.read(), model)?;
         let known = devices.devices.get(key);
-        let is_known = known.is_some_and(|device| device.registered || condition == Condition::Change);
+        let is_known =
+            known.is_some_and(|device| device.registered || condition == Condition::Change);
         condition.check(is_known, || format!("Device {key}"))?;
         change.apply(devices, key, now)?;
         Ok(is_known)
@@ -192,7 +193,7 @@ struct Pin {
 /// version whatever its model's active one is.
 ///
 /// # Errors
-/// 400, 404.
+/// 400, 404 for the device or the version, 409 for a device without a model.
 pub async fn pin(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
@@ -204,8 +205,16 @@ pub async fn pin(
     let base = pin.version.split('~').next().unwrap_or_default();
     name::<Version>(base, "version")?;
     let version = pin.version.clone();
-    let (device, ()) = alter(app, &key, move |_, devices, key, _| {
-        known(devices, key)?.pin = Some(pin.version);
+    let (device, ()) = alter(app, &key, move |app, devices, key, _| {
+        let device = known(devices, key)?;
+        let Some(model) = &device.model else {
+            return Err(Error::Conflict(format!("Device {key} has no model")));
+        };
+        if app.store.firmware.find(model, &pin.version)?.is_none() {
+            let what = format!("Firmware {} of {model}", pin.version);
+            return Err(Error::NotFound(what));
+        }
+        device.pin = Some(pin.version);
         Ok(())
     })
     .await?;
@@ -244,10 +253,12 @@ pub async fn remove(
     let key: DeviceKey = name(&key, "device key")?;
     let gone = key.clone();
     let device = tokio::task::spawn_blocking(move || {
-        let outcome = app.store.registry.devices.change(|devices| {
-            devices.devices.remove(&gone).ok_or_else(|| no_device(&gone))
-        })?;
-        outcome
+        app.store.registry.devices.change(|devices| {
+            devices
+                .devices
+                .remove(&gone)
+                .ok_or_else(|| no_device(&gone))
+        })?
     })
     .await??;
     changed(&key, &device, &caller, "removed");
@@ -307,9 +318,15 @@ mod tests {
         let mut devices = Devices::default();
         let key: DeviceKey = "k1".parse().unwrap();
         let first = r#"{"name":"Kitchen","mac":"AA:BB:CC:00:11:22","model":"m"}"#;
-        change(first).unwrap().apply(&mut devices, &key, "t").unwrap();
+        change(first)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
         let second = r#"{"name":null,"usb_serial":"S1"}"#;
-        change(second).unwrap().apply(&mut devices, &key, "t").unwrap();
+        change(second)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
         let device = &devices.devices[&key];
         assert_eq!(device.name, None);
         assert_eq!(device.mac.as_deref(), Some("aabbcc001122"));

@@ -15,10 +15,12 @@
 
 pub mod bootloader;
 pub mod bundle;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
 pub mod coredump;
+pub mod daemon;
 pub mod decode;
 pub mod device;
 pub mod digest;
@@ -32,3 +34,5 @@ pub mod printable;
 pub mod reader;
 pub mod serial;
 pub mod store;
+pub mod systemd;
+pub mod worker;

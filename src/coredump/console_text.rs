@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::base64_text::{self, Decoded};
-use super::examine::{Found, binary};
+use super::examine::binary;
+use super::found::Found;
 use super::{Container, Dump, Examination, Verdict, panic_text};
 
 /// Every dump in a console log, in order of appearance, also those that are
@@ -127,6 +128,9 @@ fn panic(bytes: &[u8]) -> Option<Found> {
     let mut found = Found::new(Verdict::PanicOnly, Container::Console);
     found.format = Some(super::PayloadFormat::PanicText);
     found.problem("there is a printed panic and no dump".to_owned());
+    for problem in &printed.problems {
+        found.problem(problem.clone());
+    }
     found.chip = printed.chip;
     found.dump = Some(printed);
     Some(found)

@@ -1,112 +1,87 @@
-//! Reading a request's body: never more than is wanted, never for ever.
+//! Reading a request's body into memory.
 
-use std::time::Duration;
+use std::error::Error as _;
+use std::io;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
 
-/// Longest silence within a body.
-const IDLE: Duration = Duration::from_secs(10);
-/// Bytes a second that a body must bring on the average, once it had [`GRACE`].
-const MIN_RATE: u64 = 256;
-const GRACE: Duration = Duration::from_secs(15);
-
-/// What came of a body.
-#[derive(Debug)]
-pub enum Incoming {
-    Whole(Bytes),
-    /// More than the limit; these are the first bytes.
+/// Why a body was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// Larger than the limit. The rest is dropped before the answer goes out.
+    #[error("the body is larger than {} bytes", .kept.len())]
     TooLarge {
-        first: Bytes,
+        /// The first bytes, as many as the limit.
+        kept: Bytes,
     },
-    /// The client left, or the framing was broken.
-    BrokenOff {
-        received: u64,
-    },
+    /// The client paused too long or was too slow on the average (408).
+    #[error("the body did not come in time ({got} bytes came)")]
     TooSlow {
-        received: u64,
+        /// Bytes that came.
+        got: usize,
+    },
+    /// The client left before the end; nobody reads an answer.
+    #[error("the client left in the middle of the body ({got} bytes came)")]
+    ClientGone {
+        /// Bytes that came.
+        got: usize,
+    },
+    /// Broken chunks (400).
+    #[error("the body's chunks are broken ({got} bytes came)")]
+    Malformed {
+        /// Bytes that came.
+        got: usize,
     },
 }
 
-/// Watches that a body keeps coming.
-#[derive(Debug)]
-pub struct Pace {
-    began: Instant,
-    received: u64,
-}
-
-impl Pace {
-    /// The body begins now.
-    pub fn begin() -> Self {
-        Self {
-            began: Instant::now(),
-            received: 0,
-        }
-    }
-
-    /// Bytes so far.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// The next piece of the body, `None` at its end.
-    ///
-    /// # Errors
-    /// [`Stalled`].
-    pub async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Stalled> {
-        loop {
-            let earned = GRACE + Duration::from_secs(self.received / MIN_RATE);
-            let deadline = (Instant::now() + IDLE).min(self.began + earned);
-            match timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(Stalled::TooSlow),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(_))) => return Err(Stalled::BrokenOff),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.received += data.len() as u64;
-                        return Ok(Some(data));
+impl Unread {
+    /// Sorts an error of a body that is read in pieces, after `got` bytes.
+    pub fn of(error: &axum::Error, got: usize) -> Self {
+        let mut cause: Option<&dyn std::error::Error> = error.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                // A broken TLS record comes as invalid data too.
+                let is_tls = error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<rustls::Error>());
+                return match error.kind() {
+                    io::ErrorKind::TimedOut => Self::TooSlow { got },
+                    io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if !is_tls => {
+                        Self::Malformed { got }
                     }
-                }
+                    _ => Self::ClientGone { got },
+                };
             }
+            cause = error.source();
         }
+        Self::ClientGone { got }
     }
 }
 
-/// Why a body did not come whole.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stalled {
-    BrokenOff,
-    TooSlow,
-}
-
-/// Reads a body into memory, at most `limit` bytes of it.
-pub async fn read(mut body: Body, limit: usize) -> Incoming {
-    let mut pace = Pace::begin();
-    let mut bytes = BytesMut::new();
-    loop {
-        match pace.next(&mut body).await {
-            Ok(None) => return Incoming::Whole(bytes.freeze()),
-            Ok(Some(data)) => {
-                let room = limit - bytes.len();
-                bytes.extend_from_slice(data.get(..room).unwrap_or(&data));
-                if data.len() > room {
-                    return Incoming::TooLarge {
-                        first: bytes.freeze(),
-                    };
-                }
-            }
-            Err(Stalled::BrokenOff) => {
-                return Incoming::BrokenOff {
-                    received: pace.received(),
-                };
-            }
-            Err(Stalled::TooSlow) => {
-                return Incoming::TooSlow {
-                    received: pace.received(),
-                };
-            }
+/// Reads a body of at most `limit` bytes. How long that may take is kept by the
+/// connection (`Limits::body_idle`, `Limits::body_bytes_per_second`).
+///
+/// # Errors
+/// [`Unread`]; after all but [`Unread::ClientGone`] an answer still arrives.
+pub async fn read_limited(mut body: Body, limit: usize) -> Result<Bytes, Unread> {
+    let announced = body.size_hint().exact().unwrap_or(0);
+    let expected = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
+    let mut bytes = BytesMut::with_capacity(expected);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unread::of(&error, bytes.len()))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        let room = limit - bytes.len();
+        bytes.extend_from_slice(data.get(..room).unwrap_or(data));
+        if data.len() > room {
+            return Err(Unread::TooLarge {
+                kept: bytes.freeze(),
+            });
         }
     }
+    Ok(bytes.freeze())
 }

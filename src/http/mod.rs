@@ -3,17 +3,20 @@
 pub mod app;
 pub mod auth;
 pub mod body;
+pub mod certificates;
 pub mod conditional;
 pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
 pub mod error;
-pub mod leftover;
+pub mod firmware;
+pub mod ports;
 pub mod query;
+pub mod registers;
 pub mod routes;
+pub mod server;
 pub mod system;
+pub mod tls;
 pub mod upload_scripts;
 
 pub use app::App;
-pub mod server;
-pub mod tls;

@@ -36,6 +36,12 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Ports(pub(super) Arc<Keeper>);
 
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
 impl Ports {
     /// All ports below `roots`, none of them opened before [`Ports::run`].
     /// `state` is the folder of `ports.json`.

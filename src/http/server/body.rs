@@ -1,12 +1,13 @@
 //! Reading a request's body into memory.
 
-use std::error::Error as _;
 use std::io;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+
+use super::head::Fault;
 
 /// Why a body was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +40,8 @@ pub enum Unread {
 
 impl Unread {
     /// Sorts an error of a body that is read in pieces, after `got` bytes.
-    pub fn of(error: &axum::Error, got: usize) -> Self {
-        let mut cause: Option<&dyn std::error::Error> = error.source();
+    pub fn of(error: &dyn std::error::Error, got: usize) -> Self {
+        let mut cause = error.source();
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 // A broken TLS record comes as invalid data too.
@@ -58,6 +59,15 @@ impl Unread {
             cause = error.source();
         }
         Self::ClientGone { got }
+    }
+
+    /// What the request is refused for, if somebody is there to read it.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::TooSlow { .. } => Some(Fault::TooSlow),
+            Self::Malformed { .. } => Some(Fault::Malformed("the body's chunks are broken")),
+            Self::TooLarge { .. } | Self::ClientGone { .. } => None,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! One request and its answer, between the HTTP library and the routes: faults
 //! become answers, and what a handler left unread of a body is dropped before
-//! the answer goes out (a device that is still sending would see a reset).
+//! the answer goes out (a client that is still sending would see a reset).
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -22,8 +22,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::gate::Progress;
+use super::body::Unread;
 use super::head::Fault;
+use super::progress::Progress;
 use super::{Limits, Peer};
 
 /// The service that one connection's requests go to.
@@ -66,18 +67,24 @@ impl Exchange {
         }
         let waits_for_continue = request.headers().contains_key(EXPECT);
         let left: Left = Arc::default();
+        let body_fault = Arc::new(OnceLock::new());
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.peer);
         let body = Body::new(Given {
             inner: Some(incoming),
             is_begun: !waits_for_continue,
             left: Arc::clone(&left),
+            fault: Arc::clone(&body_fault),
         });
         let request = Request::from_parts(parts, body);
         let mut response = match self.routes.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if let Some(fault) = body_fault.get() {
+            // Whatever the handler made of it: this is what it is.
+            return answer(refusal(*fault));
+        }
         let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();
         let is_whole = match rest {
             Some(rest) => drop_rest(rest, &self.limits).await,
@@ -111,6 +118,8 @@ struct Given {
     /// Whether the client is sending: not if it waits for 100 Continue.
     is_begun: bool,
     left: Left,
+    /// What was wrong with it.
+    fault: Arc<OnceLock<Fault>>,
 }
 
 impl http_body::Body for Given {
@@ -126,6 +135,11 @@ impl http_body::Body for Given {
             return Poll::Ready(None);
         };
         let polled = Pin::new(inner).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && let Some(fault) = Unread::of(error, 0).fault()
+        {
+            let _ = self.fault.set(fault);
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.inner = None;
         }
@@ -206,18 +220,12 @@ impl http_body::Body for Answer {
 fn refusal(fault: Fault) -> Response<Body> {
     let (status, why) = match fault {
         Fault::Malformed(why) => (StatusCode::BAD_REQUEST, why),
-        Fault::UriTooLong => (
-            StatusCode::URI_TOO_LONG,
-            "the request's address is too long",
-        ),
+        Fault::UriTooLong => (StatusCode::URI_TOO_LONG, "its address is too long"),
         Fault::HeadTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the request's headers are too large",
+            "its headers are too large",
         ),
-        Fault::TooSlow => (
-            StatusCode::REQUEST_TIMEOUT,
-            "the request's headers did not come in time",
-        ),
+        Fault::TooSlow => (StatusCode::REQUEST_TIMEOUT, "it did not come in time"),
     };
     let body = serde_json::json!({
         "error": format!("Malformed request: {why}"),

@@ -9,6 +9,7 @@ mod file_body;
 mod gate;
 mod head;
 mod pace;
+mod progress;
 mod slots;
 
 use std::net::SocketAddr;
@@ -79,6 +80,16 @@ impl Default for Limits {
             connection_age: Duration::from_secs(3600),
             linger_bytes: 2 * 1024 * 1024,
             linger_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl From<&crate::config::Http> for Limits {
+    fn from(http: &crate::config::Http) -> Self {
+        Self {
+            connections: http.max_connections,
+            connections_per_address: http.max_connections_per_address,
+            ..Self::default()
         }
     }
 }

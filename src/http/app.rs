@@ -10,6 +10,9 @@ use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::worker::{self, Heartbeat};
+
+use super::tls::Tls;
 
 /// The daemon, as handlers see it.
 #[derive(Debug)]
@@ -18,7 +21,9 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
+    pub tls: Arc<Tls>,
     pub stopping: CancellationToken,
+    pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
     /// Permits for coredump bodies held in memory.
     pub uploads: Semaphore,
@@ -46,6 +51,7 @@ impl App {
         store: Arc<Store>,
         ingest: Arc<Ingest>,
         metrics: Arc<Metrics>,
+        tls: Arc<Tls>,
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
@@ -55,7 +61,9 @@ impl App {
             ingest,
             metrics,
             config,
+            tls,
             stopping,
+            worker_heartbeat: Arc::default(),
             started: Moment::now(),
             uploads,
             facts: Mutex::default(),
@@ -65,6 +73,17 @@ impl App {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
+    }
+
+    /// What the worker needs of all this.
+    pub fn worker_parts(&self) -> worker::Parts {
+        worker::Parts {
+            store: Arc::clone(&self.store),
+            ingest: Arc::clone(&self.ingest),
+            metrics: Arc::clone(&self.metrics),
+            config: self.config.clone(),
+            heartbeat: Arc::clone(&self.worker_heartbeat),
+        }
     }
 
     /// What the status shows.

@@ -13,26 +13,21 @@ use time::OffsetDateTime;
 use super::app::App;
 use super::device_caller;
 use super::error::{Error, Result};
+use super::server::Peer;
 use crate::config::AuthMode;
 use crate::identity::{Caller, Need, check, identify};
 use crate::journal::Event;
-
-/// The other end of the control socket; the connection carries it.
-#[derive(Clone, Copy, Debug)]
-pub struct SocketPeer {
-    pub uid: u32,
-}
 
 /// Who sends this request.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a credential that opens nothing.
 pub fn caller(app: &App, parts: &Parts) -> Result<Caller> {
-    if let Some(peer) = parts.extensions.get::<SocketPeer>() {
-        let uid = Uid::from_raw(peer.uid);
+    if let Some(Peer::Control { uid }) = parts.extensions.get::<Peer>() {
+        let user = Uid::from_raw(*uid);
         return Ok(Caller::Local {
-            uid: peer.uid,
-            privileged: uid.is_root() || uid == geteuid(),
+            uid: *uid,
+            privileged: user.is_root() || user == geteuid(),
         });
     }
     let value = parts

@@ -12,10 +12,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::app::App;
-use super::body::{self, Incoming};
 use super::device_caller;
 use super::error::{Error, Result};
 use super::query::Query;
+use super::server::{Unread, read_limited};
 use crate::clock::{Moment, iso8601};
 use crate::ingest::Origin;
 use crate::journal::Event;
@@ -53,38 +53,28 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     // No slot in time: read all the same, a refusal would lose the dump.
     let slot = tokio::time::timeout(SLOT_WAIT, app.uploads.acquire()).await;
     let limit = app.config().coredumps.max_upload_bytes;
-    let bytes = match body::read(body, limit).await {
-        Incoming::Whole(bytes) if bytes.is_empty() => {
+    let bytes = match read_limited(body, limit).await {
+        Ok(bytes) if bytes.is_empty() => {
             return Err(Error::Invalid(String::from("No coredump content provided")));
         }
-        Incoming::Whole(bytes) => bytes,
-        Incoming::TooLarge { first } => {
+        Ok(bytes) => bytes,
+        Err(Unread::TooLarge { kept }) => {
             origin.problems.push(String::from("oversize"));
-            keep(&app, first, origin).await?;
+            keep(&app, kept, origin).await?;
             return Err(Error::Invalid(format!(
                 "Coredump exceeds maximum size of {}",
                 in_words(limit)
             )));
         }
-        Incoming::BrokenOff { received } => {
+        Err(unread) => {
             Event::UploadBrokenOff
                 .entry()
                 .device(&origin.device)
                 .say(format_args!(
-                    "an upload of {} broke off after {received} bytes; nothing is kept",
+                    "an upload of {} is lost: {unread}",
                     origin.device
                 ));
-            return Err(Error::ClientGone);
-        }
-        Incoming::TooSlow { received } => {
-            Event::UploadBrokenOff
-                .entry()
-                .device(&origin.device)
-                .say(format_args!(
-                    "an upload of {} was too slow, {received} bytes came; nothing is kept",
-                    origin.device
-                ));
-            return Err(Error::TooSlow);
+            return Err(unread.into());
         }
     };
     let received = keep(&app, bytes, origin).await?;

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::server::Unread;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;
@@ -147,6 +148,17 @@ impl From<store::Error> for Error {
             | store::Error::Locked { .. }
             | store::Error::NewerFormat { .. }
             | store::Error::Format { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge { .. } => Self::TooLarge(unread.to_string()),
+            Unread::TooSlow { .. } => Self::TooSlow,
+            Unread::ClientGone { .. } => Self::ClientGone,
+            Unread::Malformed { .. } => Self::Invalid(unread.to_string()),
         }
     }
 }

@@ -2,19 +2,16 @@
 
 pub mod app;
 pub mod auth;
-pub mod body;
 pub mod conditional;
 pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
 pub mod error;
-pub mod leftover;
 pub mod query;
 pub mod routes;
+pub mod server;
 pub mod system;
+pub mod tls;
 pub mod upload_scripts;
 
 pub use app::App;
-//! HTTPS and the control socket: connections, certificates, requests.
-pub mod server;
-pub mod tls;

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, on};
 use http::Method;
 
 use super::app::App;
 use super::error::Error;
-use super::{auth, coredump_intake, coredumps, leftover, system};
+use super::{auth, coredump_intake, coredumps, system};
 use crate::identity::Need;
 
 /// One route.
@@ -101,6 +101,5 @@ pub fn router(app: Arc<App>) -> Router {
     router
         .fallback(|| async { Error::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(from_fn(leftover::drain_before_refusing))
         .with_state(app)
 }

@@ -1,0 +1,420 @@
+//! The daemon: builds everything, runs it, reloads it, stops it.
+
+mod child_decoder;
+mod listeners;
+mod settings;
+mod status_line;
+mod surroundings;
+mod watchdog;
+
+pub use settings::Options;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{AuthMode, Config, RecordLimit};
+use crate::http::app::App;
+use crate::http::routes;
+use crate::http::server::{Limits, Server};
+use crate::http::tls::{self, Tls};
+use crate::ingest::Ingest;
+use crate::journal::{Event, chain};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::{systemd, worker};
+use child_decoder::ChildDecoder;
+
+/// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
+/// How long requests may take to end when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How often the registers' notes are written and the clock is looked at.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Runs until told to stop. `greet` is called once requests are answered.
+pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
+    crate::journal::install();
+    let chosen = match options.choose() {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            Event::ConfigurationFaulty
+                .entry()
+                .say(format_args!("cannot start: {}", chain(&error)));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(serve(options, chosen, greet));
+            runtime.shutdown_timeout(Duration::from_secs(2));
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a person who starts the daemon on a terminal wants to know.
+#[derive(Debug)]
+pub struct Greeting {
+    pub addresses: Vec<SocketAddr>,
+    pub data_dir: PathBuf,
+    pub ca: Option<PathBuf>,
+    pub control_socket: PathBuf,
+}
+
+/// Everything that runs.
+struct Daemon<'a> {
+    options: &'a Options,
+    app: Arc<App>,
+    server: Server,
+    tls: Arc<Tls>,
+    config: watch::Sender<Arc<Config>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Ends the accept loops of the present HTTPS sockets.
+    accepting: CancellationToken,
+    sockets_passed: bool,
+}
+
+async fn serve(
+    options: &Options,
+    chosen: settings::Chosen,
+    greet: impl FnOnce(&Greeting),
+) -> anyhow::Result<()> {
+    let config = Arc::new(chosen.config);
+    let root = options.data_dir(Some(&config));
+    let store = Arc::new(Store::open(
+        &root,
+        folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref()).as_deref(),
+        folder_override("ASSETS_DIR", config.firmware.dir.as_deref()).as_deref(),
+    )?);
+    surroundings::look(&store);
+    let metrics = Arc::new(Metrics::default());
+    let ingest = Arc::new(Ingest::new(
+        Arc::clone(&store),
+        Arc::clone(&metrics),
+        config.coredumps.clone(),
+    ));
+    let tls = Arc::new(Tls::open(&store.data_dir.tls(), tls_settings(&config))?);
+    let (sender, receiver) = watch::channel(Arc::clone(&config));
+    let stop = CancellationToken::new();
+    let app = Arc::new(App::new(
+        Arc::clone(&store),
+        ingest,
+        metrics,
+        Arc::clone(&tls),
+        receiver,
+        stop.clone(),
+    ));
+    app.facts().degraded.extend(chosen.degraded);
+    let server = Server::new(routes::router(Arc::clone(&app)), limits(&config));
+    let mut daemon = Daemon {
+        options,
+        app,
+        server,
+        tls,
+        config: sender,
+        tasks: TaskTracker::new(),
+        stop,
+        accepting: CancellationToken::new(),
+        sockets_passed: false,
+    };
+    let control_socket = daemon.listen_control()?;
+    let addresses = daemon.listen_https(&config)?;
+    daemon.begin_work(&control_socket);
+    warn_if_open(&config);
+    settings::keep(&store.data_dir.state(), &chosen.text)?;
+    Event::Started.entry().say(format_args!(
+        "espgate {} is ready on {}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        shown(&addresses),
+        store.data_dir.root().display()
+    ));
+    systemd::ready();
+    greet(&Greeting {
+        addresses,
+        data_dir: store.data_dir.root().to_owned(),
+        ca: Some(store.data_dir.tls().join("ca.pem")).filter(|path| path.exists()),
+        control_socket,
+    });
+    let outcome = daemon.run().await;
+    daemon.end().await;
+    outcome
+}
+
+impl Daemon<'_> {
+    fn listen_control(&self) -> anyhow::Result<PathBuf> {
+        let (control, path) = listeners::control(&self.app.store.data_dir.run())?;
+        let (server, stop) = (self.server.clone(), self.stop.clone());
+        self.tasks
+            .spawn(async move { server.control(control, stop).await });
+        Ok(path)
+    }
+
+    /// Listens for HTTPS, in place of the sockets there were.
+    fn listen_https(&mut self, config: &Config) -> anyhow::Result<Vec<SocketAddr>> {
+        let (sockets, passed) = listeners::https(&config.http.listen)?;
+        self.sockets_passed = passed;
+        self.accept_on(sockets)
+    }
+
+    fn accept_on(
+        &mut self,
+        sockets: Vec<tokio::net::TcpListener>,
+    ) -> anyhow::Result<Vec<SocketAddr>> {
+        let addresses: Vec<SocketAddr> = sockets
+            .iter()
+            .map(tokio::net::TcpListener::local_addr)
+            .collect::<Result<_, _>>()?;
+        self.accepting.cancel();
+        self.accepting = self.stop.child_token();
+        for socket in sockets {
+            let (server, tls) = (self.server.clone(), Arc::clone(&self.tls));
+            let accepting = self.accepting.clone();
+            self.tasks
+                .spawn(async move { server.https(socket, tls, accepting).await });
+        }
+        listeners::note_addresses(&self.app.store.data_dir.run(), &addresses)?;
+        self.app.facts().listeners = addresses.iter().map(ToString::to_string).collect();
+        Ok(addresses)
+    }
+
+    /// Starts what goes on beside the requests.
+    fn begin_work(&self, control_socket: &Path) {
+        let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
+        self.tasks
+            .spawn(worker::run(app.worker_parts(), ChildDecoder, stop.clone()));
+        self.tasks
+            .spawn(tls::follow(Arc::clone(&self.tls), stop.clone()));
+        self.tasks
+            .spawn(every_minute(Arc::clone(&app), stop.clone()));
+        self.tasks
+            .spawn(status_line::keep(Arc::clone(&app), stop.clone()));
+        self.tasks.spawn(watchdog::feed(
+            control_socket.to_owned(),
+            Arc::clone(&app),
+            stop,
+        ));
+        // Reading every folder takes a while; intake does not wait for it.
+        tokio::task::spawn_blocking(move || {
+            app.store.coredumps.collect(|_, _| None::<()>);
+            app.facts().index_ready = true;
+            app.ingest.wake();
+        });
+    }
+
+    /// Waits for signals until one says stop.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let stopped = self.stop.clone();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = stopped.cancelled() => {
+                    Event::CriticalTaskEnded
+                        .entry()
+                        .say("a task that must not end ended; the daemon stops to be restarted");
+                    anyhow::bail!("a critical task ended");
+                }
+                _ = hangup.recv() => self.reload(),
+            }
+        }
+    }
+
+    /// Takes the configuration file's present text into use, or says what is
+    /// wrong with it and goes on as before.
+    fn reload(&mut self) {
+        systemd::reloading();
+        match self.try_reload() {
+            Ok(()) => {
+                self.app.facts().degraded.clear();
+                Event::ConfigurationReloaded
+                    .entry()
+                    .say("the configuration was read again and is in force");
+            }
+            Err(error) => {
+                let message = format!("the new configuration is not used: {error:#}");
+                let mut facts = self.app.facts();
+                facts.degraded.clear();
+                facts.degraded.push(message.clone());
+                drop(facts);
+                Event::ConfigurationFaulty.entry().say(&message);
+            }
+        }
+        systemd::ready();
+        status_line::say(&self.app);
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let (text, loaded) = self.options.read()?.unwrap_or_else(|| {
+            let loaded = crate::config::Loaded {
+                config: Config::default(),
+                unknown: Vec::new(),
+            };
+            (String::new(), loaded)
+        });
+        if let Some(unknown) = loaded.unknown.first() {
+            anyhow::bail!("{unknown}");
+        }
+        let (old, new) = (self.app.config(), Arc::new(loaded.config));
+        if old.data_dir != new.data_dir
+            || old.coredumps.dir != new.coredumps.dir
+            || old.firmware.dir != new.firmware.dir
+        {
+            anyhow::bail!("folders change with a restart only");
+        }
+        // What can fail comes first; after it nothing does.
+        self.tls.reload(tls_settings(&new))?;
+        if old.http.listen != new.http.listen && !self.sockets_passed {
+            let kept: Vec<SocketAddr> = new.http.listen.clone();
+            match listeners::bind_all(&kept) {
+                Ok(sockets) => {
+                    self.accept_on(sockets)?;
+                }
+                Err(error) => {
+                    self.tls.reload(tls_settings(&old))?;
+                    return Err(error.into());
+                }
+            }
+        }
+        self.server.set_limits(limits(&new));
+        self.app.ingest.reconfigure(new.coredumps.clone());
+        self.config.send_replace(Arc::clone(&new));
+        warn_if_open(&new);
+        settings::keep(&self.app.store.data_dir.state(), &text)?;
+        Ok(())
+    }
+
+    /// Stops in order: no new connections, a bounded wait for those there are,
+    /// then everything else.
+    async fn end(self) {
+        systemd::stopping();
+        Event::Stopping.entry().say("stopping");
+        self.stop.cancel();
+        self.server.drain(DRAIN).await;
+        self.tasks.close();
+        let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+        let app = Arc::clone(&self.app);
+        let flushed = tokio::task::spawn_blocking(move || write_notes(&app)).await;
+        if let Ok(Err(error)) = flushed {
+            log::warn!("not everything was written at the end: {}", chain(&error));
+        }
+        Event::Stopped.entry().say("stopped");
+    }
+}
+
+/// Writes what is only noted in memory: crash counts, when devices were seen.
+fn write_notes(app: &App) -> crate::store::Result<()> {
+    app.store
+        .coredumps
+        .flush()
+        .and(app.store.registry.devices.flush())
+}
+
+async fn every_minute(app: Arc<App>, stop: CancellationToken) {
+    let mut synced = crate::clock::is_synced();
+    if !synced {
+        Event::ClockUnsynced
+            .entry()
+            .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
+    }
+    let mut minutes = 0u64;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(MINUTE) => {}
+        }
+        minutes += 1;
+        if minutes.is_multiple_of(60) {
+            warn_if_open(&app.config());
+        }
+        let now_synced = crate::clock::is_synced();
+        if now_synced && !synced {
+            Event::ClockSynced
+                .entry()
+                .say("the clock is synchronised now");
+        }
+        synced = now_synced;
+        let noted = Arc::clone(&app);
+        let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
+        if let Ok(Err(error)) = outcome {
+            Event::DiskFull.entry().say(format_args!(
+                "cannot write what was noted: {}",
+                chain(&error)
+            ));
+        }
+    }
+}
+
+fn warn_if_open(config: &Config) {
+    if config.auth.devices == AuthMode::Open {
+        Event::AuthenticationOpen
+            .entry()
+            .say("auth.devices is \"open\": whoever reaches the gateway can speak for any device");
+    }
+    if config.auth.pipeline == AuthMode::Open {
+        Event::AuthenticationOpen
+            .entry()
+            .say("auth.pipeline is \"open\": whoever is on this machine can upload firmware");
+    }
+}
+
+fn folder_override(variable: &str, configured: Option<&Path>) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| configured.map(Path::to_owned))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.http.max_connections,
+        connections_per_address: config.http.max_connections_per_address,
+        ..Limits::default()
+    }
+}
+
+fn tls_settings(config: &Config) -> tls::Settings {
+    tls::Settings {
+        cert: config.tls.cert.clone(),
+        key: config.tls.key.clone(),
+        ca_cert: config.tls.ca_cert.clone(),
+        ca_key: config.tls.ca_key.clone(),
+        names: config.tls.names.clone(),
+        max_record: match config.tls.max_record_bytes {
+            RecordLimit::Auto => tls::RecordSize::Auto,
+            RecordLimit::Maximum => tls::RecordSize::Maximum,
+            RecordLimit::Bytes(bytes) => tls::RecordSize::Bytes(bytes),
+        },
+    }
+}
+
+fn shown(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("https://{address}"))
+        .collect();
+    addresses.join(", ")
+}

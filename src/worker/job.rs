@@ -1,0 +1,93 @@
+//! What there is to decode, read from the store.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use crate::device::DeviceKey;
+use crate::journal::chain;
+use crate::store::Store;
+use crate::store::coredumps::{DecodeState, Entry};
+
+/// One dump to decode.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Job {
+    pub id: String,
+    pub device: DeviceKey,
+    pub stem: String,
+    pub dump: PathBuf,
+    /// The application's ELF, if there is one that fits or may fit.
+    pub elf: Option<PathBuf>,
+}
+
+/// The newest dump that lacks a report, or waits for an ELF that is here now.
+/// Those in `tried` are passed over.
+pub fn next_job(store: &Store, tried: &HashSet<String>) -> Option<Job> {
+    let mut open = store.coredumps.collect(|device, entry| {
+        let due = match entry.decode {
+            DecodeState::Pending => true,
+            DecodeState::NoElf => has_elf(store, entry),
+            DecodeState::Done | DecodeState::Failed => false,
+        };
+        (due && !tried.contains(&entry.id)).then(|| (entry.sequence, device.clone(), entry.clone()))
+    });
+    open.sort_by_key(|(sequence, ..)| *sequence);
+    let (_, device, entry) = open.pop()?;
+    let dump = store
+        .coredumps
+        .with(&device, |folder| Ok(folder.file(&entry.stem, "dmp")))
+        .ok()?;
+    Some(Job {
+        elf: find_elf(store, &entry),
+        id: entry.id,
+        device,
+        stem: entry.stem,
+        dump,
+    })
+}
+
+fn has_elf(store: &Store, entry: &Entry) -> bool {
+    let _ = (store, entry);
+    false
+}
+
+fn find_elf(store: &Store, entry: &Entry) -> Option<PathBuf> {
+    let _ = (store, entry);
+    None
+}
+
+/// After an upgrade the newest dump of each crash is decoded again, and what
+/// has no report anyway.
+pub(super) fn after_an_upgrade(store: &Store) {
+    const FIELD: &str = "decoded_by";
+    let version = env!("CARGO_PKG_VERSION");
+    let gateway = store.registry.gateway.read();
+    let last = gateway.extra.get(FIELD).and_then(|value| value.as_str());
+    if last == Some(version) {
+        return;
+    }
+    if last.is_some() {
+        let mut newest: BTreeMap<(DeviceKey, String), String> = BTreeMap::new();
+        for (device, fingerprint, stem) in store.coredumps.collect(|device, entry| {
+            let fingerprint = entry.fingerprint.clone()?;
+            Some((device.clone(), fingerprint, entry.stem.clone()))
+        }) {
+            newest.insert((device, fingerprint), stem);
+        }
+        for ((device, _), stem) in newest {
+            let again = store.coredumps.with(&device, |folder| {
+                folder.change(&stem, |sidecar| sidecar.decode = DecodeState::Pending)
+            });
+            if let Err(error) = again {
+                log::warn!("{stem} of {device} is not decoded again: {}", chain(&error));
+            }
+        }
+    }
+    let noted = store.registry.gateway.change(|gateway| {
+        gateway.extra.insert(FIELD.into(), version.into());
+        Ok::<_, Infallible>(())
+    });
+    if let Err(error) = noted {
+        log::warn!("cannot note the version that decodes: {}", chain(&error));
+    }
+}

@@ -13,9 +13,12 @@
 //! 0 words    device  digest  printable
 //! ```
 
+pub mod bootloader;
 pub mod bundle;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod coredump;
 pub mod daemon;
 pub mod decode;
@@ -29,6 +32,7 @@ pub mod journal;
 pub mod metrics;
 pub mod printable;
 pub mod reader;
+pub mod serial;
 pub mod store;
 pub mod systemd;
 pub mod worker;

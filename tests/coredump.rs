@@ -201,6 +201,51 @@ fn a_crash_in_an_interrupt_goes_on_in_the_interrupted_task() {
 }
 
 #[test]
+fn dumps_of_all_memory_have_the_same_tasks() {
+    for spec in [xtensa(), risc_v()] {
+        let (_, apart) = load(&spec.elf());
+        let (found, together) = load(&spec.elf_of_all_memory());
+        assert_eq!(found.verdict, Verdict::Valid, "{:?}", found.problems);
+        let (apart, together) = (apart.unwrap(), together.unwrap());
+        assert_eq!(apart.exception, together.exception, "{}", spec.chip);
+        for (one, other) in apart.tasks.iter().zip(&together.tasks) {
+            assert_eq!(
+                one.registers, other.registers,
+                "{} {:?}",
+                spec.chip, one.name_hint
+            );
+            assert_eq!(one.name_hint, other.name_hint);
+            assert_eq!(one.solicited, other.solicited);
+            assert_eq!(other.stack, None, "where it ends is not in the dump");
+            if spec.chip == Chip::Esp32 {
+                let chain = |dump, task| windowed::backtrace(dump, task, |_| None);
+                assert_eq!(chain(&apart, one), chain(&together, other));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_read_as_far_as_it_is_known() {
+    let mut newer = xtensa().image(0x0102, true);
+    newer[4] = 7;
+    let (found, dump) = load(&newer);
+    assert_eq!(
+        (found.verdict, found.header_version),
+        (Verdict::UnsupportedVersion, Some((1, 7)))
+    );
+    assert_eq!(dump.unwrap().tasks.len(), 2);
+    for version in [0x0003, 0x0102] {
+        let mut other = xtensa().image(version, true);
+        other[6] = 0xee;
+        let (found, dump) = load(&other);
+        assert_eq!(found.verdict, Verdict::UnsupportedChip);
+        let tasks = dump.unwrap().tasks;
+        assert_eq!(tasks[0].registers.pc(), Some(0x400d_1003), "{version:#06x}");
+    }
+}
+
+#[test]
 fn a_stand_in_stack_is_marked_and_not_unwound() {
     let mut spec = xtensa();
     spec.tasks[1].stack_start = 0x2000_0000;

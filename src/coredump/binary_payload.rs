@@ -65,6 +65,10 @@ impl Layout {
             }
             layout.end = reader.position();
         }
+        if counts.tasks == 0 {
+            layout.missing = Some("there is no task in it".to_owned());
+            return layout;
+        }
         for number in 1..=counts.segments {
             let Some(segment) = segment(&mut reader) else {
                 layout.missing = Some(format!(

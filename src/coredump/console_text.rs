@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::base64_text::{self, Decoded};
-use super::examine::{Found, binary};
+use super::examine::binary;
+use super::found::Found;
 use super::{Container, Dump, Examination, Verdict, panic_text};
 
 /// Every dump in a console log, in order of appearance, also those that are

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::device::{Architecture, Chip};
 use crate::reader::{Reader, half_at, word_at};
 
-use super::dump::{Dump, Interrupted, Task};
+use super::dump::{Dump, Exception, Interrupted, Task};
 use super::frame;
 use super::memory::{Memory, RegionKind};
 use super::notes::{self, Kind};
@@ -245,6 +245,9 @@ fn place(dump: &mut Dump, bytes: &[u8], layout: &Layout) {
         .map(|(segment, kind)| (segment.address, kind, segment.held.clone()));
     dump.memory = Memory::new(bytes.to_vec(), regions);
     for task in &mut dump.tasks {
+        if task.stack.is_none() {
+            find_frame(task, &mut dump.exception, &dump.memory);
+        }
         task.name_hint = name_hint(&dump.memory, task.tcb);
         let pointer = task.registers.sp().unwrap_or(0);
         task.fake_stack |= frame::is_fake_stack(chip, pointer);
@@ -261,8 +264,32 @@ fn same_code(one: &Registers, other: &Registers) -> bool {
     }
 }
 
+/// Where all of memory is dumped, stacks are no segments of their own: the
+/// frame is where the TCB's first word (`pxTopOfStack`) points, or, for the
+/// crashed task of a RISC-V, right below its stack pointer.
+fn find_frame(task: &mut Task, exception: &mut Option<Exception>, memory: &Memory) {
+    let top = memory.word(task.tcb);
+    let below = match task.registers.architecture() {
+        Architecture::RiscV => task
+            .registers
+            .sp()
+            .and_then(|sp| sp.checked_sub(RISC_V_FRAME)),
+        Architecture::Xtensa => None,
+    };
+    for address in [top, below].into_iter().flatten() {
+        let saved = memory
+            .from(address)
+            .and_then(|stack| frame::read(task.registers.architecture(), stack))
+            .filter(|saved| same_code(&saved.registers, &task.registers));
+        if let Some(saved) = saved {
+            adopt(task, exception, saved);
+            return;
+        }
+    }
+}
+
 /// What the frame on the stack knows better than the note.
-fn adopt(task: &mut Task, exception: &mut Option<super::dump::Exception>, saved: frame::Frame) {
+fn adopt(task: &mut Task, exception: &mut Option<Exception>, saved: frame::Frame) {
     if saved.solicited {
         // the note's other registers are left over from the task before it
         task.registers = saved.registers;
@@ -300,3 +327,5 @@ const MOST_TASKS: usize = 1024;
 const MOST_TEXTS: usize = 16;
 const NAME_OFFSET: u32 = 52;
 const NAME_LENGTH: usize = 16;
+/// Size of `RvExcFrame`.
+const RISC_V_FRAME: u32 = 160;

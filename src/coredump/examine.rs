@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::device::Chip;
-
 use super::binary_payload;
 use super::console_text;
-use super::dump::{Checksum, Dump, MOST_PROBLEMS};
-use super::elf_payload::{self, Error, Layout};
-use super::fingerprint::fingerprint;
+use super::dump::Dump;
+use super::found::Found;
 use super::headerless;
 use super::image::{Header, Image};
 use super::{Container, Examination, PayloadFormat, Verdict};
@@ -45,6 +42,7 @@ pub(super) fn binary(bytes: &[u8]) -> Found {
             found.chip = Some(chip);
             found.version = Some((major, minor));
             found.problem(format!("dump version {major}.{minor} is not known"));
+            take_elf_near(&mut found, bytes);
             found
         }
         Header::Cut => {
@@ -58,6 +56,21 @@ pub(super) fn binary(bytes: &[u8]) -> Found {
         Header::Blank if bytes.is_empty() => Found::nothing("it is empty"),
         Header::Blank => Found::nothing("it is erased flash"),
         Header::None => found,
+    }
+}
+
+/// Whatever a header of another version says, an ELF right behind it can be
+/// read all the same.
+fn take_elf_near(found: &mut Found, bytes: &[u8]) {
+    const LARGEST_HEADER: usize = 128;
+    let near = bytes.get(..LARGEST_HEADER).unwrap_or(bytes);
+    let at = near.windows(4).position(|window| window == b"\x7fELF");
+    if let Some(elf) = at.and_then(|at| bytes.get(at..)) {
+        found.format = Some(PayloadFormat::Elf);
+        found.take_elf(Cow::Borrowed(elf));
+        if let Some(dump) = &mut found.dump {
+            dump.header_version = found.version;
+        }
     }
 }
 
@@ -166,146 +179,6 @@ const MANGLED: [(&[u8], &[u8]); 4] = [
     (b"\0\0\0\0\x04\0\x5e\0", b"\x7fELF\x01\x01\x01\0\0\0\0\0"),
     (b"\0\0\0\0\x04\0\xf3\0", b"\x7fELF\x01\x01\x01\0\0\0\0\0"),
 ];
-
-/// What is known so far.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) verdict: Verdict,
-    pub(super) problems: Vec<String>,
-    pub(super) container: Option<Container>,
-    pub(super) format: Option<PayloadFormat>,
-    pub(super) version: Option<(u8, u8)>,
-    pub(super) chip: Option<Chip>,
-    pub(super) checksum: Option<Checksum>,
-    pub(super) dump: Option<Dump>,
-    pub(super) canonical: Option<Vec<u8>>,
-}
-
-impl Found {
-    pub(super) fn new(verdict: Verdict, container: Container) -> Self {
-        Self {
-            verdict,
-            problems: Vec::new(),
-            container: Some(container),
-            format: None,
-            version: None,
-            chip: None,
-            checksum: None,
-            dump: None,
-            canonical: None,
-        }
-    }
-
-    pub(super) fn nothing(problem: &str) -> Self {
-        let mut found = Self::new(Verdict::NotACoredump, Container::Raw);
-        found.container = None;
-        found.problem(problem.to_owned());
-        found
-    }
-
-    pub(super) fn problem(&mut self, sentence: String) {
-        if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&sentence) {
-            self.problems.push(sentence);
-        }
-    }
-
-    /// Adds a problem. The first one that spoils a dump decides the verdict.
-    pub(super) fn lower(&mut self, verdict: Verdict, problem: String) {
-        if self.verdict.is_whole() {
-            self.verdict = verdict;
-        }
-        self.problem(problem);
-    }
-
-    fn take_elf(&mut self, bytes: Cow<'_, [u8]>) {
-        let layout = match Layout::of(&bytes) {
-            Ok(layout) => layout,
-            Err(Error::Truncated) => {
-                let sentence = "the ELF header is cut off".to_owned();
-                return self.lower(Verdict::Truncated, sentence);
-            }
-            Err(Error::NotACore) => {
-                let sentence = "the payload is no ELF core file".to_owned();
-                return self.lower(Verdict::NotACoredump, sentence);
-            }
-            Err(Error::Machine(machine)) => {
-                let sentence = format!("ELF machine {machine:#x} is none of an ESP32");
-                return self.lower(Verdict::UnsupportedChip, sentence);
-            }
-        };
-        let mut dump = elf_payload::parse(&bytes, &layout);
-        if layout.end > bytes.len() {
-            let sentence = format!(
-                "the ELF file needs {} bytes and has {}",
-                layout.end,
-                bytes.len()
-            );
-            self.lower(Verdict::Truncated, sentence);
-        } else if let Some(problem) = dump.problems.first() {
-            self.lower(Verdict::Truncated, problem.clone());
-        }
-        if self.chip.is_none()
-            && let Some(id) = dump.chip_id
-            && dump.chip.is_none()
-        {
-            self.lower(
-                Verdict::UnsupportedChip,
-                format!("chip id {id} is not known"),
-            );
-        }
-        self.chip = self.chip.or(dump.chip);
-        self.version = self.version.or(dump.header_version);
-        if self.verdict.is_whole() {
-            self.canonical = bytes.get(..layout.end).map(<[u8]>::to_vec);
-        }
-        dump.problems.clear();
-        self.dump = Some(dump);
-    }
-
-    fn take_binary(&mut self, image: &Image<'_>) {
-        let Some(counts) = image.counts() else {
-            let sentence = "the header is cut off".to_owned();
-            return self.lower(Verdict::Truncated, sentence);
-        };
-        let layout = binary_payload::Layout::of(image.data(), counts);
-        if let Some(missing) = &layout.missing {
-            self.lower(Verdict::Truncated, missing.clone());
-        }
-        if let Some(chip) = self.chip {
-            let dump = binary_payload::parse(chip.architecture(), image.data(), &layout);
-            self.dump = Some(dump);
-        }
-        if self.verdict.is_whole() {
-            self.canonical = image.data().get(..layout.end).map(<[u8]>::to_vec);
-        }
-    }
-
-    pub(super) fn into_parts(self) -> (Examination, Option<Dump>) {
-        let dump = self.dump;
-        let described = dump.as_ref();
-        let task = described
-            .and_then(Dump::crashed_task)
-            .and_then(|task| task.name_hint.clone());
-        let examination = Examination {
-            verdict: self.verdict,
-            problems: self.problems.clone(),
-            container: self.container,
-            format: self.format,
-            header_version: self.version,
-            chip: self.chip,
-            app_elf_sha256: described.and_then(|dump| dump.app_elf_sha256.clone()),
-            panic_reason: described.and_then(|dump| dump.panic_reason.clone()),
-            task,
-            fingerprint: described.and_then(fingerprint),
-            canonical: self.canonical,
-        };
-        let dump = dump.map(|mut dump| {
-            dump.problems = self.problems;
-            dump
-        });
-        (examination, dump)
-    }
-}
 
 /// Flash writers fill the data up to a multiple of this.
 const FLASH_PADDING: usize = 32;

@@ -96,7 +96,7 @@ fn recover_from(bytes: &[u8], put_back: usize) -> Option<Recovered> {
     if put_back < 8 {
         counts.segments = segments(&data, &starts, tcb_size);
     }
-    let architecture = architecture(&data, 0, tcb_size)?;
+    let architecture = architecture(&data, 0, counts.tcb_size)?;
     Some(Recovered {
         data,
         put_back,
@@ -151,22 +151,24 @@ fn segments(data: &[u8], starts: &[usize], tcb_size: usize) -> u32 {
 
 /// Whose frame the stack of the task at `at` begins with: the one whose stack
 /// pointer points into that stack.
-fn architecture(data: &[u8], at: usize, tcb_size: usize) -> Option<Architecture> {
+pub(super) fn architecture(data: &[u8], at: usize, tcb_size: u32) -> Option<Architecture> {
     let (start, end) = (word_at(data, at + 4)?, word_at(data, at + 8)?);
+    let frame = usize::try_from(tcb_size).ok()?.checked_add(at + 12)?;
     let points = |word: usize| {
-        let pointer = word_at(data, at + 12 + tcb_size + word * 4);
-        pointer.is_some_and(|pointer| pointer > start && pointer <= end)
+        let pointer = word_at(data, frame.checked_add(word * 4)?);
+        Some(pointer? > start && pointer? <= end)
     };
-    if points(XTENSA_A1) || points(SOLICITED_A1) {
+    if points(XTENSA_A1)? || points(SOLICITED_A1)? {
         return Some(Architecture::Xtensa);
     }
-    points(RISC_V_SP).then_some(Architecture::RiscV)
+    points(RISC_V_SP)?.then_some(Architecture::RiscV)
 }
 
 /// Whether the task at `at` stands in code, if its TCB is `tcb_size` long.
 fn running(data: &[u8], at: usize, tcb_size: usize) -> bool {
     let frame = at + 12 + tcb_size;
-    let pc = match architecture(data, at, tcb_size) {
+    let size = u32::try_from(tcb_size).unwrap_or(u32::MAX);
+    let pc = match architecture(data, at, size) {
         Some(Architecture::Xtensa) => word_at(data, frame + 4),
         Some(Architecture::RiscV) => word_at(data, frame),
         None => None,

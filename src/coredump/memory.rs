@@ -46,9 +46,14 @@ impl Region {
         self.start.saturating_add(self.size())
     }
 
+    /// The first address behind it, also of one that ends the address space.
+    fn open_end(&self) -> u64 {
+        u64::from(self.start) + u64::from(self.size())
+    }
+
     /// Whether `address` lies in it.
     pub fn contains(&self, address: u32) -> bool {
-        address >= self.start && address < self.end()
+        u64::from(address) < self.open_end() && address >= self.start
     }
 }
 
@@ -60,7 +65,7 @@ pub struct Memory {
     /// In the order of the dump.
     regions: Vec<Region>,
     /// Indices into `regions` by start, with the highest end so far.
-    by_start: Vec<(usize, u32)>,
+    by_start: Vec<(usize, u64)>,
 }
 
 impl Memory {
@@ -88,11 +93,11 @@ impl Memory {
     }
 
     fn index(&mut self) {
-        let mut order: Vec<(usize, u32)> = (0..self.regions.len()).map(|i| (i, 0)).collect();
+        let mut order: Vec<(usize, u64)> = (0..self.regions.len()).map(|i| (i, 0)).collect();
         order.sort_by_key(|(i, _)| self.regions.get(*i).map(|region| region.start));
         let mut highest = 0;
         for (i, end) in &mut order {
-            highest = highest.max(self.regions.get(*i).map_or(0, Region::end));
+            highest = highest.max(self.regions.get(*i).map_or(0, Region::open_end));
             *end = highest;
         }
         self.by_start = order;
@@ -114,7 +119,7 @@ impl Memory {
             .get(..after)?
             .iter()
             .rev()
-            .take_while(|(_, highest)| *highest > address)
+            .take_while(|(_, highest)| *highest > u64::from(address))
             .filter_map(|(i, _)| self.regions.get(*i))
             .find(|region| region.contains(address))
     }
@@ -210,6 +215,7 @@ mod tests {
     fn a_region_at_the_end_of_the_address_space_does_not_wrap() {
         let memory = Memory::new(vec![0; 16], [(u32::MAX - 3, RegionKind::Data, 0..16)]);
         assert!(memory.read(u32::MAX - 3, 4).is_some());
+        assert!(memory.read(u32::MAX, 1).is_some());
         assert_eq!(memory.word(0), None);
     }
 }

@@ -1,12 +1,11 @@
 //! A panic as ESP-IDF prints it on the console when no dump comes with it:
 //! reason, registers, Xtensa backtrace or RISC-V stack words.
 
-use std::str::FromStr as _;
-
 use crate::device::{Architecture, Chip};
 
 use super::dump::{Dump, Exception, Task};
 use super::memory::{Memory, RegionKind};
+use super::panic_lines::{booting_chip, hash, hex, reason, task_in, without_colours};
 use super::registers::Registers;
 
 /// The last panic in console text, as a dump with one task, or `None` if no
@@ -273,76 +272,6 @@ impl Panic {
     }
 }
 
-/// The part of a line that says why the application panicked.
-fn reason(line: &str) -> Option<&str> {
-    const BEGINNINGS: [&str; 9] = [
-        "Guru Meditation Error:",
-        "abort() was called at PC",
-        "assert failed:",
-        "***ERROR*** A stack overflow",
-        "Task watchdog got triggered",
-        "Debug exception reason:",
-        "Stack smashing protect failure",
-        "CORRUPT HEAP:",
-        "Undefined behavior of type",
-    ];
-    let at = BEGINNINGS
-        .iter()
-        .find_map(|beginning| line.find(beginning))?;
-    Some(line.get(at..)?.trim_end())
-}
-
-/// The task that some reasons name.
-fn task_in(reason: &str) -> Option<String> {
-    let from = |before: &str, after: &str| {
-        let (_, rest) = reason.split_once(before)?;
-        let (name, _) = rest.split_once(after)?;
-        Some(name.trim().to_owned()).filter(|name| !name.is_empty() && name.len() <= 16)
-    };
-    from("stack overflow in task ", " has been detected")
-        .or_else(|| from("Stack canary watchpoint triggered (", ")"))
-}
-
-/// Whether a line is the ROM's at a new boot, and of which chip if it says so.
-fn booting_chip(line: &str) -> Option<Option<Chip>> {
-    if let Some((_, build)) = line.split_once("ESP-ROM:") {
-        let name = build.split('-').next().unwrap_or_default();
-        return Some(Chip::from_str(name.trim()).ok());
-    }
-    if line.starts_with("ets Jul 29 2019") || line.starts_with("ets Jun  8 2016") {
-        return Some(Some(Chip::Esp32));
-    }
-    line.contains("rst:0x").then_some(None)
-}
-
-fn hash(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once("ELF file SHA256:")?;
-    let digits = rest.trim_start();
-    let end = digits
-        .find(|c: char| !c.is_ascii_hexdigit())
-        .unwrap_or(digits.len());
-    let digits = digits.get(..end.min(64))?;
-    (!digits.is_empty()).then(|| digits.to_ascii_lowercase())
-}
-
-fn hex(word: &str) -> Option<u32> {
-    let digits = word.strip_prefix("0x")?;
-    u32::from_str_radix(digits, 16).ok()
-}
-
-/// A line without its terminal escapes.
-fn without_colours(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once("\x1b[") {
-        plain.push_str(before);
-        let end = after.find(|c: char| c.is_ascii_alphabetic());
-        rest = end.and_then(|end| after.get(end + 1..)).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain
-}
-
 const LONGEST_LINE: usize = 8192;
 const MOST_REASONS: usize = 8;
 const MOST_REGISTERS: usize = 64;
@@ -439,18 +368,6 @@ Stack memory:
         assert!(dump.printed_backtrace.is_empty());
         let dump = parse([XTENSA, XTENSA].concat().as_bytes()).unwrap();
         assert_eq!(dump.panic_reason.unwrap().lines().count(), 1);
-    }
-
-    #[test]
-    fn reasons_that_name_the_task_do() {
-        for text in [
-            "***ERROR*** A stack overflow in task main has been detected.\nBacktrace:0x1:0x2\n",
-            "Guru Meditation Error: Core 0 panic'ed (Unhandled debug exception).\n\
-             Debug exception reason: Stack canary watchpoint triggered (main) \n",
-        ] {
-            let dump = parse(text.as_bytes()).unwrap();
-            assert_eq!(dump.tasks[0].name_hint.as_deref(), Some("main"), "{text}");
-        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{AuthMode, Config, RecordLimit};
+use crate::config::{AuthMode, Config};
 use crate::http::app::App;
 use crate::http::routes;
 use crate::http::server::{Limits, Server};
@@ -28,6 +28,9 @@ use crate::http::tls::{self, Tls};
 use crate::ingest::Ingest;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
+use crate::serial::Ports;
+use crate::serial::discover::Roots;
+use crate::serial::intake::Intake;
 use crate::store::Store;
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
@@ -106,6 +109,7 @@ async fn serve(
         &root,
         folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref()).as_deref(),
         folder_override("ASSETS_DIR", config.firmware.dir.as_deref()).as_deref(),
+        crate::bundle::Limits::for_bundles_of(config.firmware.max_bundle_bytes),
     )?);
     surroundings::look(&store);
     let metrics = Arc::new(Metrics::default());
@@ -114,14 +118,16 @@ async fn serve(
         Arc::clone(&metrics),
         config.coredumps.clone(),
     ));
-    let tls = Arc::new(Tls::open(&store.data_dir.tls(), tls_settings(&config))?);
+    let tls = Arc::new(Tls::open(&store.data_dir.tls(), config.tls.clone())?);
     let (sender, receiver) = watch::channel(Arc::clone(&config));
     let stop = CancellationToken::new();
+    let ports = serial_ports(&store, &ingest, &metrics, &config)?;
     let app = Arc::new(App::new(
         Arc::clone(&store),
         ingest,
         metrics,
         Arc::clone(&tls),
+        ports,
         receiver,
         stop.clone(),
     ));
@@ -201,8 +207,11 @@ impl Daemon<'_> {
     /// Starts what goes on beside the requests.
     fn begin_work(&self, control_socket: &Path) {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
-        self.tasks
-            .spawn(worker::run(app.worker_parts(), ChildDecoder, stop.clone()));
+        self.tasks.spawn(worker::run(
+            app.worker_parts(),
+            ChildDecoder::default(),
+            stop.clone(),
+        ));
         self.tasks
             .spawn(tls::follow(Arc::clone(&self.tls), stop.clone()));
         self.tasks
@@ -286,7 +295,7 @@ impl Daemon<'_> {
             anyhow::bail!("folders change with a restart only");
         }
         // What can fail comes first; after it nothing does.
-        self.tls.reload(tls_settings(&new))?;
+        self.tls.reload(new.tls.clone())?;
         if old.http.listen != new.http.listen && !self.sockets_passed {
             let kept: Vec<SocketAddr> = new.http.listen.clone();
             match listeners::bind_all(&kept) {
@@ -294,13 +303,16 @@ impl Daemon<'_> {
                     self.accept_on(sockets)?;
                 }
                 Err(error) => {
-                    self.tls.reload(tls_settings(&old))?;
+                    self.tls.reload(old.tls.clone())?;
                     return Err(error.into());
                 }
             }
         }
         self.server.set_limits(limits(&new));
         self.app.ingest.reconfigure(new.coredumps.clone());
+        self.app
+            .ports
+            .reconfigure(new.serial.clone(), new.coredumps.max_upload_bytes);
         self.config.send_replace(Arc::clone(&new));
         warn_if_open(&new);
         settings::keep(&self.app.store.data_dir.state(), &text)?;
@@ -323,6 +335,27 @@ impl Daemon<'_> {
         }
         Event::Stopped.entry().say("stopped");
     }
+}
+
+fn serial_ports(
+    store: &Arc<Store>,
+    ingest: &Arc<Ingest>,
+    metrics: &Arc<Metrics>,
+    config: &Config,
+) -> crate::store::Result<Ports> {
+    let builds = Arc::clone(store);
+    let model_of_build = Box::new(move |hash: &str| {
+        let elf = builds.firmware.elf(hash).ok()??;
+        Some(elf.model)
+    });
+    Ports::new(
+        Intake::new(Arc::clone(ingest), Arc::clone(store), model_of_build),
+        Arc::clone(metrics),
+        Roots::default(),
+        &store.data_dir.state(),
+        config.serial.clone(),
+        config.coredumps.max_upload_bytes,
+    )
 }
 
 /// Writes what is only noted in memory: crash counts, when devices were seen.
@@ -393,21 +426,6 @@ fn limits(config: &Config) -> Limits {
         connections: config.http.max_connections,
         connections_per_address: config.http.max_connections_per_address,
         ..Limits::default()
-    }
-}
-
-fn tls_settings(config: &Config) -> tls::Settings {
-    tls::Settings {
-        cert: config.tls.cert.clone(),
-        key: config.tls.key.clone(),
-        ca_cert: config.tls.ca_cert.clone(),
-        ca_key: config.tls.ca_key.clone(),
-        names: config.tls.names.clone(),
-        max_record: match config.tls.max_record_bytes {
-            RecordLimit::Auto => tls::RecordSize::Auto,
-            RecordLimit::Maximum => tls::RecordSize::Maximum,
-            RecordLimit::Bytes(bytes) => tls::RecordSize::Bytes(bytes),
-        },
     }
 }
 

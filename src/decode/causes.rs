@@ -29,6 +29,22 @@ pub fn cause(architecture: Architecture, number: u32) -> Option<Cause> {
     Some(Cause { name, explanation })
 }
 
+/// Whether the cause is a write to where nothing may be written.
+pub fn is_store(architecture: Architecture, number: u32) -> bool {
+    match architecture {
+        Architecture::Xtensa => number == 29,
+        Architecture::RiscV => number == 7,
+    }
+}
+
+/// Whether a panic's text says that the application gave up by itself.
+pub fn is_abort(reason: &str) -> bool {
+    reason.contains("abort() was called") || reason.contains("assert failed")
+}
+
+/// What a store to address 0 means after such a text.
+pub const DELIBERATE: &str = "the write to address 0 by which ESP-IDF's abort() stops the CPU";
+
 type Row = (u32, &'static str, &'static str);
 
 #[rustfmt::skip]

@@ -91,7 +91,7 @@ impl<'a> AppElf<'a> {
                 name: table.section_name(endian, section).unwrap_or_default(),
                 start: section.sh_addr(endian),
                 size: section.sh_size(endian),
-                flags: section.sh_flags(endian).0.into(),
+                flags: section.sh_flags(endian).0,
                 data: section.data(endian, bytes).unwrap_or_default(),
             })
             .collect();
@@ -122,9 +122,12 @@ impl<'a> AppElf<'a> {
                     })
                 })
                 .collect();
-            // of several names at one address the last wins: a sized one, then a global one
-            elf.symbols
-                .sort_by_key(|symbol| (symbol.address, symbol.size != 0, symbol.global));
+            // of several names at one address the last wins: a sized one, then a
+            // global one, then the ROM's own rather than ESP-IDF's alias for it
+            elf.symbols.sort_by_key(|symbol| {
+                let alias = symbol.name.starts_with("esp_rom_");
+                (symbol.address, symbol.size != 0, symbol.global, !alias)
+            });
         }
         Ok(elf)
     }

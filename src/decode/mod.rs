@@ -6,7 +6,9 @@
 mod application;
 pub mod causes;
 pub mod cfi;
+pub mod child;
 pub mod elf;
+pub mod files;
 mod location;
 pub mod mask;
 pub mod report;
@@ -14,6 +16,7 @@ pub mod riscv;
 pub mod symbols;
 mod tasks;
 mod tcb;
+pub mod text;
 mod types;
 pub mod unwind;
 mod variables;
@@ -144,12 +147,19 @@ fn panic(dump: &Dump) -> Panic {
     let exception = dump.exception.as_ref();
     let number = exception.and_then(|exception| exception.cause);
     let cause = number.and_then(|number| causes::cause(dump.architecture, number));
+    let address = exception.and_then(|exception| exception.address);
+    let deliberate = address == Some(0)
+        && number.is_some_and(|number| causes::is_store(dump.architecture, number))
+        && dump.panic_reason.as_deref().is_some_and(causes::is_abort);
     Panic {
         reason: dump.panic_reason.clone(),
         cause: cause.map(|cause| cause.name.to_owned()),
-        explanation: cause.map(|cause| cause.explanation.to_owned()),
+        explanation: match deliberate {
+            true => Some(causes::DELIBERATE.to_owned()),
+            false => cause.map(|cause| cause.explanation.to_owned()),
+        },
         cause_number: number,
-        address: exception.and_then(|exception| exception.address).map(hex),
+        address: address.map(hex),
         in_isr: dump.extra.and_then(|extra| extra.isr_context),
     }
 }

@@ -1,5 +1,6 @@
 //! What all handlers share.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
@@ -9,10 +10,13 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::serial::Ports;
 use crate::store::Store;
 use crate::worker::{self, Heartbeat};
 
+use super::firmware::Sequences;
 use super::tls::Tls;
+use crate::device::DeviceKey;
 
 /// The daemon, as handlers see it.
 #[derive(Debug)]
@@ -22,12 +26,16 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
     pub tls: Arc<Tls>,
+    pub ports: Ports,
     pub stopping: CancellationToken,
     pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
     /// Permits for coredump bodies held in memory.
     pub uploads: Semaphore,
+    /// Which build devices that fetch ranges began with.
+    pub sequences: Sequences,
     facts: Mutex<Facts>,
+    missing_configs: Mutex<HashSet<DeviceKey>>,
 }
 
 /// What the status shows and nothing else keeps.
@@ -52,6 +60,7 @@ impl App {
         ingest: Arc<Ingest>,
         metrics: Arc<Metrics>,
         tls: Arc<Tls>,
+        ports: Ports,
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
@@ -62,11 +71,14 @@ impl App {
             metrics,
             config,
             tls,
+            ports,
             stopping,
             worker_heartbeat: Arc::default(),
             started: Moment::now(),
             uploads,
+            sequences: Sequences::default(),
             facts: Mutex::default(),
+            missing_configs: Mutex::default(),
         }
     }
 
@@ -84,6 +96,33 @@ impl App {
             config: self.config.clone(),
             heartbeat: Arc::clone(&self.worker_heartbeat),
         }
+    }
+
+    /// The address that people and CI reach this gateway by: the configured
+    /// one, else the certificate's name with the port that is listened on.
+    pub fn public_url(&self) -> String {
+        let configured = self.config().http.public_url.clone();
+        if !configured.is_empty() {
+            return configured.trim_end_matches('/').to_owned();
+        }
+        let port = self
+            .facts()
+            .listeners
+            .iter()
+            .find_map(|address| address.rsplit(':').next()?.parse::<u16>().ok())
+            .unwrap_or(8443);
+        let names = self.tls.show().server.names;
+        let name = names.first().map_or("espgate.internal", String::as_str);
+        format!("https://{name}:{port}")
+    }
+
+    /// Whether this device asks for a configuration in vain for the first time.
+    pub fn first_missing_config(&self, device: &DeviceKey) -> bool {
+        let mut seen = self
+            .missing_configs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.insert(device.clone())
     }
 
     /// What the status shows.

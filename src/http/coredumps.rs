@@ -7,18 +7,19 @@ use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::Query;
 use crate::clock::parse;
+use crate::decode::{self, Report};
 use crate::device::DeviceKey;
 use crate::identity::Caller;
 use crate::journal::Event;
-use crate::store::coredumps::Sidecar;
+use crate::store::coredumps::{DecodeState, Sidecar};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -164,12 +165,26 @@ fn file(app: &App, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// 404, with `"decode":"pending"` if it is not made yet.
-pub async fn report(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+pub async fn report(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
     let report = with_dump(app, id, |app, found| file(app, &found, "report.json")).await?;
     let Some(report) = report else {
         let body = json!({ "error": "The report was not found", "decode": "pending" });
         return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());
     };
+    let wants_text = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.starts_with("text/plain"));
+    if wants_text {
+        let report: Report =
+            serde_json::from_slice(&report).map_err(|error| Error::internal(&error))?;
+        let text = decode::text::render(&report, false);
+        return Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
+    }
     Ok(([(CONTENT_TYPE, "application/json")], report).into_response())
 }
 
@@ -219,4 +234,49 @@ pub async fn delete(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// `POST /api/coredumps/{id}/redecode`
+///
+/// # Errors
+/// 404.
+pub async fn redecode(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>)> {
+    let count = with_dump(Arc::clone(&app), id, |app, found| {
+        mark_pending(app, &found.device, &found.stem)?;
+        Ok(1)
+    })
+    .await?;
+    app.ingest.wake();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+}
+
+/// `POST /api/coredumps/redecode`: all of them.
+///
+/// # Errors
+/// When a sidecar cannot be written.
+pub async fn redecode_all(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Value>)> {
+    let marking = Arc::clone(&app);
+    let count = tokio::task::spawn_blocking(move || {
+        let all = marking
+            .store
+            .coredumps
+            .collect(|device, entry| Some((device.clone(), entry.stem.clone())));
+        for (device, stem) in &all {
+            mark_pending(&marking, device, stem)?;
+        }
+        Ok::<_, Error>(all.len())
+    })
+    .await??;
+    app.ingest.wake();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+}
+
+fn mark_pending(app: &App, device: &DeviceKey, stem: &str) -> Result<()> {
+    app.store.coredumps.with(device, |folder| {
+        folder.change(stem, |sidecar| sidecar.decode = DecodeState::Pending)
+    })?;
+    Ok(())
 }

@@ -2,11 +2,15 @@
 
 pub mod app;
 pub mod auth;
+pub mod body;
+pub mod certificates;
 pub mod conditional;
 pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
 pub mod error;
+pub mod firmware;
+pub mod ports;
 pub mod query;
 pub mod routes;
 pub mod server;

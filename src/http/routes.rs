@@ -10,7 +10,7 @@ use http::Method;
 
 use super::app::App;
 use super::error::Error;
-use super::{auth, coredump_intake, coredumps, system};
+use super::{auth, certificates, coredump_intake, coredumps, firmware, ports, system};
 use crate::identity::Need;
 
 /// One route.
@@ -42,53 +42,59 @@ where
 }
 
 /// The table.
+#[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    let mut routes = vec![
-        route(
-            Method::POST,
-            "/api/iot/coredump",
-            Need::Device,
-            coredump_intake::receive,
-        ),
-        route(Method::GET, "/api/coredumps", Need::Viewer, coredumps::list),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}",
-            Need::Viewer,
-            coredumps::show,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/report",
-            Need::Viewer,
-            coredumps::report,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/dump",
-            Need::Technician,
-            coredumps::dump,
-        ),
-        route(
-            Method::GET,
-            "/api/coredumps/{id}/log",
-            Need::Technician,
-            coredumps::log,
-        ),
-        route(
-            Method::DELETE,
-            "/api/coredumps/{id}",
-            Need::Technician,
-            coredumps::delete,
-        ),
-        route(Method::GET, "/healthz", Need::Public, system::healthz),
-        route(Method::GET, "/readyz", Need::Public, system::readyz),
-        route(Method::GET, "/metrics", Need::Public, system::metrics),
-        route(Method::GET, "/api/version", Need::Viewer, system::version),
-        route(Method::GET, "/api/status", Need::Viewer, system::status),
-    ];
-    routes.extend(Vec::new());
-    routes
+    use Need::{Device, Pipeline, Public, Root, Technician, Viewer};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
+    const DELETE: Method = Method::DELETE;
+    vec![
+        route(POST, "/api/iot/coredump", Device, coredump_intake::receive),
+        route(GET, "/api/iot/firmware", Device, firmware::device::image),
+        route(GET, "/api/iot/firmware.zip", Device, firmware::device::bundle),
+        route(GET, "/api/iot/firmware-version", Device, firmware::device::version),
+        route(GET, "/api/iot/config", Device, firmware::device::config),
+
+        route(POST, "/api/pipeline/models/{code}/firmware", Pipeline, firmware::upload::receive),
+        route(GET, "/api/pipeline/models/{code}/firmware-version", Pipeline, firmware::manage::version),
+        route(GET, "/api/pipeline/upload.sh", Public, firmware::manage::upload_sh),
+        route(GET, "/api/pipeline/upload.ps1", Public, firmware::manage::upload_ps1),
+
+        route(GET, "/api/coredumps", Viewer, coredumps::list),
+        route(GET, "/api/coredumps/{id}", Viewer, coredumps::show),
+        route(GET, "/api/coredumps/{id}/report", Viewer, coredumps::report),
+        route(GET, "/api/coredumps/{id}/dump", Technician, coredumps::dump),
+        route(GET, "/api/coredumps/{id}/log", Technician, coredumps::log),
+        route(DELETE, "/api/coredumps/{id}", Technician, coredumps::delete),
+        route(POST, "/api/coredumps/{id}/redecode", Technician, coredumps::redecode),
+        route(POST, "/api/coredumps/redecode", Technician, coredumps::redecode_all),
+
+        route(GET, "/api/models/{code}/firmware", Viewer, firmware::manage::list),
+        route(PUT, "/api/models/{code}/active", Technician, firmware::manage::activate),
+        route(POST, "/api/models/{code}/rollback", Technician, firmware::manage::rollback),
+        route(PUT, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::block),
+        route(DELETE, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::unblock),
+        route(GET, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::export),
+        route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::delete),
+
+        route(GET, "/api/ports", Viewer, ports::list),
+        route(GET, "/api/ports/{name}/log", Technician, ports::log),
+        route(POST, "/api/ports/{name}/claim", Technician, ports::claim),
+        route(POST, "/api/ports/{name}/release", Technician, ports::release),
+        route(POST, "/api/ports/{name}/lease", Technician, ports::lease),
+
+        route(GET, "/api/tls", Viewer, certificates::show),
+        route(GET, "/api/tls/csr", Root, certificates::csr),
+        route(POST, "/api/tls/install", Root, certificates::install),
+        route(POST, "/api/tls/renew", Root, certificates::renew),
+
+        route(GET, "/healthz", Public, system::healthz),
+        route(GET, "/readyz", Public, system::readyz),
+        route(GET, "/metrics", Public, system::metrics),
+        route(GET, "/api/version", Viewer, system::version),
+        route(GET, "/api/status", Viewer, system::status),
+    ]
 }
 
 /// The service that answers all of them.

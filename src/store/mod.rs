@@ -3,6 +3,7 @@
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;
+pub mod firmware;
 pub mod housekeeping;
 pub mod publish;
 pub mod registry;

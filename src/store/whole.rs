@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::Result;
 use super::coredumps::Coredumps;
 use super::data_dir::DataDir;
+use super::firmware::Firmware;
 use super::registry::Registry;
 use super::sequence::Sequence;
+use crate::bundle;
 use crate::clock::Moment;
 use crate::journal::{Event, EventsFile, attach_events_file};
 
@@ -18,6 +20,7 @@ pub struct Store {
     pub data_dir: DataDir,
     pub coredumps: Coredumps,
     pub registry: Registry,
+    pub firmware: Firmware,
     /// The gateway's id.
     pub gateway_id: String,
 }
@@ -28,7 +31,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`DataDir::open`].
-    pub fn open(root: &Path, coredumps: Option<&Path>, assets: Option<&Path>) -> Result<Self> {
+    pub fn open(
+        root: &Path,
+        coredumps: Option<&Path>,
+        assets: Option<&Path>,
+        bundles: bundle::Limits,
+    ) -> Result<Self> {
         let data_dir = DataDir::open(root, coredumps, assets)?;
         attach_events_file(EventsFile::new(&data_dir.events()));
         data_dir.remove_unfinished()?;
@@ -43,6 +51,7 @@ impl Store {
         }
         let gateway_id = settle_gateway(&registry)?;
         Ok(Self {
+            firmware: Firmware::new(data_dir.assets(), &data_dir.cache(), bundles),
             data_dir,
             coredumps,
             registry,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use crate::device::DeviceKey;
+use crate::device::{DeviceKey, ModelCode};
 use crate::journal::chain;
 use crate::store::Store;
 use crate::store::coredumps::{DecodeState, Entry};
@@ -46,14 +46,34 @@ pub fn next_job(store: &Store, tried: &HashSet<String>) -> Option<Job> {
     })
 }
 
+/// Whether an ELF that surely or possibly fits is stored.
 fn has_elf(store: &Store, entry: &Entry) -> bool {
-    let _ = (store, entry);
-    false
+    find_elf(store, entry).is_some()
 }
 
+/// By the hash in the dump; a dump that carries none is read with the ELF of
+/// its version, which the report calls unverified.
 fn find_elf(store: &Store, entry: &Entry) -> Option<PathBuf> {
-    let _ = (store, entry);
-    None
+    let found = match entry.app_elf_sha256.as_deref().filter(|p| !p.is_empty()) {
+        Some(prefix) => store.firmware.elf(prefix),
+        None => {
+            let model: ModelCode = entry.model_code.as_deref()?.parse().ok()?;
+            store
+                .firmware
+                .elf_of(&model, entry.firmware_version.as_deref()?)
+        }
+    };
+    match found {
+        Ok(elf) => Some(elf?.path),
+        Err(error) => {
+            log::warn!(
+                "the ELF for coredump {} cannot be read: {}",
+                entry.id,
+                chain(&error)
+            );
+            None
+        }
+    }
 }
 
 /// After an upgrade the newest dump of each crash is decoded again, and what

@@ -183,6 +183,39 @@ impl DumpSpec {
         elf(self.machine(), &segments)
     }
 
+    /// The ELF payload of a build that dumps all of memory: one segment with
+    /// every TCB and stack in it.
+    pub fn elf_of_all_memory(&self) -> Vec<u8> {
+        let parts: Vec<(u32, Vec<u8>)> = self
+            .tasks
+            .iter()
+            .flat_map(|task| {
+                [
+                    (task.tcb, task.tcb_bytes()),
+                    (task.stack_start, words(&task.stack)),
+                ]
+            })
+            .collect();
+        let start = parts.iter().map(|(start, _)| *start).min().unwrap() - 64;
+        let mut memory = Vec::new();
+        for (address, bytes) in &parts {
+            let at = usize::try_from(address - start).unwrap();
+            memory.resize(memory.len().max(at + bytes.len()), 0);
+            memory[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let notes = self
+            .tasks
+            .iter()
+            .flat_map(|task| self.core_note(task))
+            .collect();
+        let segments = [
+            (4, 0, notes),
+            (1, start, memory),
+            (4, 0, self.closing_notes()),
+        ];
+        elf(self.machine(), &segments)
+    }
+
     /// ELF machine number.
     pub fn machine(&self) -> u16 {
         match self.chip.architecture() {

@@ -16,7 +16,8 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::Exchange;
-use super::gate::{Gate, Progress};
+use super::gate::Gate;
+use super::progress::Progress;
 use super::{Inner, Peer};
 use crate::http::tls::Tls;
 use crate::journal::Event;
@@ -87,9 +88,9 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = inner.limits();
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::new());
     let gate = Gate::new(io, Arc::clone(&limits), Arc::clone(&progress));
-    let exchange = Exchange::new(inner.router.clone(), peer, progress, Arc::clone(&limits));
+    let exchange = Exchange::new(inner.router.clone(), peer, progress);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The gate hands over whole heads and keeps their time.

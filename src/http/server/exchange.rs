@@ -1,30 +1,29 @@
-//! One request and its answer, between the HTTP library and the routes: faults
-//! become answers, and what a handler left unread of a body is dropped before
-//! the answer goes out (a device that is still sending would see a reset).
+//! One request and its answer, between the HTTP library and the routes: what
+//! the gate refused is answered here and never reaches a route.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::gate::Progress;
+use super::Peer;
 use super::head::Fault;
-use super::{Limits, Peer};
+use super::progress::Progress;
 
 /// The service that one connection's requests go to.
 #[derive(Clone)]
@@ -32,22 +31,15 @@ pub(super) struct Exchange {
     routes: TowerToHyperService<Router>,
     peer: Peer,
     progress: Arc<Progress>,
-    limits: Arc<Limits>,
     refused: Arc<AtomicU64>,
 }
 
 impl Exchange {
-    pub(super) fn new(
-        router: Router,
-        peer: Peer,
-        progress: Arc<Progress>,
-        limits: Arc<Limits>,
-    ) -> Self {
+    pub(super) fn new(router: Router, peer: Peer, progress: Arc<Progress>) -> Self {
         Self {
             routes: TowerToHyperService::new(router),
             peer,
             progress,
-            limits,
             refused: Arc::default(),
         }
     }
@@ -64,26 +56,23 @@ impl Exchange {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return answer(refusal(fault));
         }
-        let waits_for_continue = request.headers().contains_key(EXPECT);
-        let left: Left = Arc::default();
-        let (mut parts, incoming) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         parts.extensions.insert(self.peer);
-        let body = Body::new(Given {
-            inner: Some(incoming),
-            is_begun: !waits_for_continue,
-            left: Arc::clone(&left),
-        });
-        let request = Request::from_parts(parts, body);
+        let seen = Arc::new(OnceLock::new());
+        let body = Watched {
+            inner: body,
+            seen: Arc::clone(&seen),
+        };
+        let request = Request::from_parts(parts, Body::new(body));
         let mut response = match self.routes.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let is_whole = match rest {
-            Some(rest) => drop_rest(rest, &self.limits).await,
-            None => true,
-        };
-        if !is_whole || self.progress.is_last() {
+        if let Some(fault) = seen.get() {
+            // Whatever the handler made of it: this is what it is.
+            return answer(refusal(*fault));
+        }
+        if self.progress.is_last() {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -103,17 +92,13 @@ impl Service<Request<Incoming>> for Exchange {
     }
 }
 
-type Left = Arc<Mutex<Option<Incoming>>>;
-
-/// The request's body as a handler gets it. What it leaves unread comes back.
-struct Given {
-    inner: Option<Incoming>,
-    /// Whether the client is sending: not if it waits for 100 Continue.
-    is_begun: bool,
-    left: Left,
+/// A request's body; remembers what was wrong with it.
+struct Watched {
+    inner: Incoming,
+    seen: Arc<OnceLock<Fault>>,
 }
 
-impl http_body::Body for Given {
+impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -121,50 +106,38 @@ impl http_body::Body for Given {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.is_begun = true;
-        let Some(inner) = &mut self.inner else {
-            return Poll::Ready(None);
-        };
-        let polled = Pin::new(inner).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.inner = None;
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && let Some(fault) = body_fault(error)
+        {
+            let _ = self.seen.set(fault);
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(SizeHint::default, Incoming::size_hint)
+        self.inner.size_hint()
     }
 }
 
-impl Drop for Given {
-    fn drop(&mut self) {
-        if self.is_begun && !http_body::Body::is_end_stream(self) {
-            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.inner.take();
+/// What a body's error says about the client; `None` if it left.
+fn body_fault(error: &hyper::Error) -> Option<Fault> {
+    let error = error.source()?.downcast_ref::<io::Error>()?;
+    // A broken TLS record comes as invalid data too.
+    let is_tls = error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>());
+    match error.kind() {
+        io::ErrorKind::TimedOut => Some(Fault::TooSlow),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if !is_tls => {
+            Some(Fault::Malformed("the body's chunks are broken"))
         }
+        _ => None,
     }
-}
-
-/// Reads and drops the rest of a body, bounded; whether it was all.
-async fn drop_rest(mut rest: Incoming, limits: &Limits) -> bool {
-    let mut dropped = 0_u64;
-    let outcome = timeout(limits.linger_time, async {
-        while let Some(frame) = rest.frame().await {
-            let Ok(frame) = frame else { return false };
-            dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
-            if dropped > limits.linger_bytes {
-                return false;
-            }
-        }
-        true
-    });
-    outcome.await.unwrap_or(false)
 }
 
 /// Tells the gate when the answer is wholly given away, however that ended.
@@ -206,18 +179,12 @@ impl http_body::Body for Answer {
 fn refusal(fault: Fault) -> Response<Body> {
     let (status, why) = match fault {
         Fault::Malformed(why) => (StatusCode::BAD_REQUEST, why),
-        Fault::UriTooLong => (
-            StatusCode::URI_TOO_LONG,
-            "the request's address is too long",
-        ),
+        Fault::UriTooLong => (StatusCode::URI_TOO_LONG, "its address is too long"),
         Fault::HeadTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the request's headers are too large",
+            "its headers are too large",
         ),
-        Fault::TooSlow => (
-            StatusCode::REQUEST_TIMEOUT,
-            "the request's headers did not come in time",
-        ),
+        Fault::TooSlow => (StatusCode::REQUEST_TIMEOUT, "it did not come in time"),
     };
     let body = serde_json::json!({
         "error": format!("Malformed request: {why}"),

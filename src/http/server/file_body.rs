@@ -186,7 +186,9 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        (0..700_000_u32).map(|n| (n % 251) as u8).collect()
+        (0..700_000_u32)
+            .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+            .collect()
     }
 
     #[tokio::test]
@@ -202,7 +204,8 @@ mod tests {
             let (told, outcome) = mpsc::channel();
             let body = from_file(file(&bytes), start, length, move |d| told.send(d).unwrap());
             let got = body.collect().await.unwrap().to_bytes();
-            let (from, to) = (start as usize, (start + length) as usize);
+            let from = usize::try_from(start).unwrap();
+            let to = usize::try_from(start + length).unwrap();
             assert!(got == bytes[from..to], "{start} {length}");
             assert_eq!(outcome.recv().unwrap(), Delivery::Complete);
         }

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,52 +14,12 @@ use tokio::time::Instant;
 use super::Limits;
 use super::head::{self, Fault, Framing};
 use super::pace::{Pace, Timer};
+use super::progress::Progress;
 
 /// Handed over in place of a head that is refused; the answer goes by the fault.
 const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 /// Read from the connection at once while looking for a head.
 const HEAD_READ: usize = 4096;
-
-/// What gate and service know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Inside>);
-
-#[derive(Debug, Default)]
-struct Inside {
-    /// A request is handed over and its answer is not wholly given back.
-    busy: bool,
-    fault: Option<Fault>,
-    /// The request at hand is the connection's last.
-    last: bool,
-    idle_since: Option<Instant>,
-    waker: Option<Waker>,
-}
-
-impl Progress {
-    /// Why the request at hand is refused, if it is.
-    pub(super) fn take_fault(&self) -> Option<Fault> {
-        self.lock().fault.take()
-    }
-
-    /// Whether the connection has to end with the answer to the request at hand.
-    pub(super) fn is_last(&self) -> bool {
-        self.lock().last
-    }
-
-    /// The answer is wholly given to the HTTP library.
-    pub(super) fn answered(&self) {
-        let mut inside = self.lock();
-        inside.busy = false;
-        inside.idle_since = Some(Instant::now());
-        if let Some(waker) = inside.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 #[derive(Debug)]
 enum Reading {
@@ -127,11 +87,7 @@ impl<IO> Gate<IO> {
 
     /// Marks a head as handed over.
     fn begin(&mut self, fault: Option<Fault>, last: bool) {
-        let mut inside = self.progress.lock();
-        inside.busy = true;
-        inside.fault = fault;
-        inside.last = last;
-        drop(inside);
+        self.progress.begin(fault, last);
         self.is_first = false;
         self.read_pace = Pace::new(self.limits.body_idle, self.limits.body_bytes_per_second);
         self.write_pace = Pace::new(self.limits.write_stall, self.limits.write_bytes_per_second);
@@ -144,7 +100,7 @@ impl<IO> Gate<IO> {
 
     /// Takes a whole head from the buffer, if there is one and it is its turn.
     fn take_head(&mut self) -> bool {
-        if self.progress.lock().busy {
+        if self.progress.is_busy() {
             return false;
         }
         match head::look(&self.buffer, &self.limits) {
@@ -162,15 +118,13 @@ impl<IO> Gate<IO> {
     /// over asking for anything at all (then the connection ends).
     fn poll_head_time(&mut self, begun: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        let idle_since = {
-            let mut inside = self.progress.lock();
-            inside.waker = Some(cx.waker().clone());
-            if inside.busy || self.write_pace.is_waiting() {
+        let idle_since = match self.progress.idle_since(cx) {
+            Some(since) if !self.write_pace.is_waiting() => since.max(self.opened),
+            _ => {
                 // neither counts while the client still gets an answer
                 self.reading = Reading::Head { begun: None };
                 return Poll::Pending;
             }
-            inside.idle_since.unwrap_or(self.opened)
         };
         let (since, limit) = if self.buffer.is_empty() {
             let limit = if self.is_first {

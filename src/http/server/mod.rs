@@ -2,13 +2,13 @@
 //! a request reaches its handler.
 
 mod accept;
-mod body;
 mod connection;
 mod exchange;
 mod file_body;
 mod gate;
 mod head;
 mod pace;
+mod progress;
 mod slots;
 
 use std::net::SocketAddr;
@@ -20,7 +20,6 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use body::{Unread, read_limited};
 pub use file_body::{Delivery, from_file, from_memory};
 use slots::Slots;
 
@@ -79,6 +78,16 @@ impl Default for Limits {
             connection_age: Duration::from_secs(3600),
             linger_bytes: 2 * 1024 * 1024,
             linger_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl From<&crate::config::Http> for Limits {
+    fn from(http: &crate::config::Http) -> Self {
+        Self {
+            connections: http.max_connections,
+            connections_per_address: http.max_connections_per_address,
+            ..Self::default()
         }
     }
 }

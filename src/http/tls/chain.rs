@@ -13,7 +13,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::{Error, Result, provider};
+use super::handshake::provider;
+use super::{Error, Result};
 use crate::digest::Sha256;
 
 /// Longest PEM file that is read.
@@ -72,6 +73,11 @@ impl Facts {
             }
         }
         Some(facts)
+    }
+
+    /// Whether the certificate is a root: clients have it already.
+    pub(super) fn is_root(&self) -> bool {
+        self.raw_subject == self.raw_issuer
     }
 
     /// Whether `self` names `issuer` as the one that made it.

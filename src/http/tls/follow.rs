@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::Tls;
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 
 /// How often names and dates are looked at.
 const LOOK: Duration = Duration::from_secs(15);
@@ -46,14 +46,4 @@ pub async fn follow(tls: Arc<Tls>, stop: CancellationToken) {
             ));
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

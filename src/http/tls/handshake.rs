@@ -10,6 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::{Error, Result};
+use crate::config::RecordLimit;
 
 /// Largest record a client with a small receive buffer can take.
 pub const SMALL_RECORD: usize = 4096;
@@ -17,19 +18,6 @@ pub const SMALL_RECORD: usize = 4096;
 const RECORD_HEADER: usize = 5;
 /// Sessions kept for clients that resume without tickets.
 const SESSIONS: usize = 1024;
-
-/// How large records to clients may be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Default)]
-pub enum RecordSize {
-    /// 4096 bytes for clients that do not offer ALPN `h2` (devices), the
-    /// protocol's maximum for the others.
-    #[default]
-    Auto,
-    /// The protocol's maximum for everyone.
-    Maximum,
-    /// This many bytes for everyone, 512 to 16384.
-    Bytes(usize),
-}
 
 /// ring, with the two key exchanges that small devices are quick at. P-384 is
 /// left out: mbedTLS 2.28 would choose it and compute for seconds.
@@ -70,7 +58,7 @@ pub(super) struct Configs {
 }
 
 impl Configs {
-    pub(super) fn new(current: &Arc<Current>, size: RecordSize) -> Result<Self> {
+    pub(super) fn new(current: &Arc<Current>, size: RecordLimit) -> Result<Self> {
         let mut small = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(Error::Library)?
@@ -83,9 +71,9 @@ impl Configs {
         small.send_tls13_tickets = 1;
         let mut large = small.clone();
         let (for_small, for_large) = match size {
-            RecordSize::Auto => (Some(SMALL_RECORD), None),
-            RecordSize::Maximum => (None, None),
-            RecordSize::Bytes(bytes) => {
+            RecordLimit::Auto => (Some(SMALL_RECORD), None),
+            RecordLimit::Maximum => (None, None),
+            RecordLimit::Bytes(bytes) => {
                 // The library's own bounds are 32 and 16384 + 5.
                 let bytes = Some(bytes.clamp(512, 16384));
                 (bytes, bytes)

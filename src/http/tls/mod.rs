@@ -6,51 +6,30 @@ mod chain;
 mod follow;
 mod handshake;
 mod leaf;
+mod load;
 mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
-use rustls::sign::CertifiedKey;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock;
+use crate::config::Tls as Settings;
 use crate::journal::Event;
 use crate::store::publish;
-use authority::Authority;
 use chain::Facts;
-use handshake::{Configs, Current, provider};
+use handshake::{Configs, Current};
+use load::{INSTALLED_FILE, Loaded, SERVER_FILE};
 
 pub use follow::follow;
-pub use handshake::{RecordSize, SMALL_RECORD};
+pub use handshake::SMALL_RECORD;
+pub use load::Source;
 pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
-
-const SERVER_FILE: &str = "server.pem";
-const SERVER_KEY_FILE: &str = "server.key";
-/// A chain from a CA of one's own, for the server's key.
-const INSTALLED_FILE: &str = "installed.pem";
-
-/// What the configuration says about TLS.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Settings {
-    /// A chain of one's own (PEM); with `key`.
-    pub cert: Option<PathBuf>,
-    /// The key of `cert`.
-    pub key: Option<PathBuf>,
-    /// A CA to make the server's certificate with; with `ca_key`.
-    pub ca_cert: Option<PathBuf>,
-    /// The key of `ca_cert`.
-    pub ca_key: Option<PathBuf>,
-    /// More names and addresses for the certificate.
-    pub names: Vec<String>,
-    /// Record size per client.
-    pub max_record: RecordSize,
-}
 
 /// What can be wrong with certificates and keys.
 #[derive(Debug, thiserror::Error)]
@@ -77,20 +56,6 @@ pub enum Error {
 
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Where the certificate that is served comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// Made here, signed by the site's own CA.
-    SiteCa,
-    /// Made here, signed by the CA in the configuration.
-    ConfiguredCa,
-    /// Signed elsewhere and installed.
-    Installed,
-    /// From the files in the configuration.
-    Configured,
-}
 
 /// A certificate in words.
 #[derive(Clone, Debug, Serialize)]
@@ -138,17 +103,6 @@ struct State {
     configs: Arc<Configs>,
 }
 
-/// A certificate that can be served.
-#[derive(Debug)]
-struct Loaded {
-    source: Source,
-    certified: Arc<CertifiedKey>,
-    facts: Facts,
-    authority: Option<Facts>,
-    /// Whether this call made it.
-    made: Option<leaf::Reason>,
-}
-
 impl Tls {
     /// Loads or makes everything in `folder` (`<data_dir>/tls`), which is made
     /// if absent. Blocks on the disk.
@@ -157,9 +111,9 @@ impl Tls {
     /// What is wrong with which file.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self> {
         publish::make_folder(folder, publish::SECRET_FOLDER_MODE)?;
-        let loaded = load(folder, &settings, OffsetDateTime::now_utc())?;
+        let loaded = load::load(folder, &settings, OffsetDateTime::now_utc())?;
         let current = Current::new(Arc::clone(&loaded.certified));
-        let configs = Arc::new(Configs::new(&current, settings.max_record)?);
+        let configs = Arc::new(Configs::new(&current, settings.max_record_bytes)?);
         announce(&loaded, configs.flight());
         Ok(Self {
             folder: folder.to_owned(),
@@ -184,9 +138,9 @@ impl Tls {
     /// What is wrong with which file.
     pub fn reload(&self, settings: Settings) -> Result<()> {
         let mut state = self.lock();
-        let loaded = load(&self.folder, &settings, OffsetDateTime::now_utc())?;
-        if settings.max_record != state.settings.max_record {
-            state.configs = Arc::new(Configs::new(&self.current, settings.max_record)?);
+        let loaded = load::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
+        if settings.max_record_bytes != state.settings.max_record_bytes {
+            state.configs = Arc::new(Configs::new(&self.current, settings.max_record_bytes)?);
         }
         state.settings = settings;
         self.swap(&mut state, loaded);
@@ -201,7 +155,7 @@ impl Tls {
     /// What is wrong with which file.
     pub fn refresh(&self, now: OffsetDateTime) -> Result<bool> {
         let mut state = self.lock();
-        let loaded = load(&self.folder, &state.settings, now)?;
+        let loaded = load::load(&self.folder, &state.settings, now)?;
         let changed = loaded.facts != state.loaded.facts;
         if changed {
             self.swap(&mut state, loaded);
@@ -247,9 +201,9 @@ impl Tls {
                 return Err(Error::Configured(path.clone()));
             }
             for name in [INSTALLED_FILE, SERVER_FILE] {
-                remove(&self.folder.join(name))?;
+                load::remove(&self.folder.join(name))?;
             }
-            let loaded = load(&self.folder, &state.settings, OffsetDateTime::now_utc())?;
+            let loaded = load::load(&self.folder, &state.settings, OffsetDateTime::now_utc())?;
             self.swap(&mut state, loaded);
         }
         Ok(self.show())
@@ -265,7 +219,7 @@ impl Tls {
             return Err(Error::Configured(path.clone()));
         }
         leaf::request(
-            &server_key(&self.folder)?,
+            &load::server_key(&self.folder)?,
             &names::wanted(&state.settings.names),
         )
     }
@@ -283,7 +237,7 @@ impl Tls {
                 return Err(Error::Configured(path.clone()));
             }
             let now = OffsetDateTime::now_utc();
-            let (facts, _) = installed(&self.folder, pem, "the given chain")?;
+            let (facts, _) = load::installed(&self.folder, pem, "the given chain")?;
             if now >= facts.not_after {
                 return Err(Error::Chain {
                     place: String::from("the given chain"),
@@ -303,7 +257,7 @@ impl Tls {
                 ));
             }
             publish::replace(&self.folder, INSTALLED_FILE, pem, publish::SECRET_MODE)?;
-            let loaded = load(&self.folder, &state.settings, now)?;
+            let loaded = load::load(&self.folder, &state.settings, now)?;
             self.swap(&mut state, loaded);
             warnings
         };
@@ -322,7 +276,7 @@ impl Tls {
     pub fn ca_pem(&self) -> Option<String> {
         let state = self.lock();
         state.loaded.authority.as_ref()?;
-        authority(&self.folder, &state.settings)
+        load::authority(&self.folder, &state.settings)
             .ok()
             .map(|authority| authority.pem)
     }
@@ -359,144 +313,6 @@ impl Tls {
 /// TLS library counts with its header).
 fn fits_small(flight: usize) -> bool {
     (1..=SMALL_RECORD - 5).contains(&flight)
-}
-
-/// The certificate to serve by these settings, made if need be.
-fn load(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded> {
-    names::check(&settings.names)?;
-    match (&settings.cert, &settings.key) {
-        (Some(cert), Some(key)) => {
-            let (place, key_place) = (cert.display().to_string(), key.display().to_string());
-            let (facts, ders) = split(chain::parse(&chain::read(cert)?, &place)?, &place)?;
-            let certified = chain::certified(ders, &chain::read(key)?, &place, &key_place)?;
-            return Ok(Loaded {
-                source: Source::Configured,
-                certified,
-                facts,
-                authority: None,
-                made: None,
-            });
-        }
-        (None, None) => {}
-        _ => return Err(Error::Half("tls.cert", "tls.key")),
-    }
-    let chosen = folder.join(INSTALLED_FILE);
-    if chosen.exists() {
-        let place = chosen.display().to_string();
-        let (facts, certified) = installed(folder, &chain::read(&chosen)?, &place)?;
-        return Ok(Loaded {
-            source: Source::Installed,
-            certified,
-            facts,
-            authority: None,
-            made: None,
-        });
-    }
-    own(folder, settings, now)
-}
-
-/// The certificate that is made here.
-fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded> {
-    let authority = authority(folder, settings)?;
-    let key = server_key(folder)?;
-    let wanted = names::wanted(&settings.names);
-    let path = folder.join(SERVER_FILE);
-    let place = path.display().to_string();
-    let certify = |pem: &[u8]| {
-        let (facts, ders) = split(chain::parse(pem, &place)?, &place)?;
-        let key_pem = key.serialize_pem();
-        let certified = chain::certified(ders, key_pem.as_bytes(), &place, SERVER_KEY_FILE)?;
-        Ok::<_, Error>((facts, certified))
-    };
-    // What cannot be read is made anew: it is ours, and the key stays.
-    let present = chain::read(&path).and_then(|pem| certify(&pem)).ok();
-    let reason = present
-        .as_ref()
-        .map_or(Some(leaf::Reason::NotValidNow), |(facts, _)| {
-            leaf::why_anew(facts, &authority.facts, &wanted, now)
-        });
-    let (facts, certified) = match (present, reason) {
-        (Some(present), None) => present,
-        _ => {
-            let pem = leaf::make(&authority, &key, &wanted, now)?;
-            publish::replace(folder, SERVER_FILE, pem.as_bytes(), publish::SECRET_MODE)?;
-            certify(pem.as_bytes())?
-        }
-    };
-    Ok(Loaded {
-        source: if settings.ca_cert.is_some() {
-            Source::ConfiguredCa
-        } else {
-            Source::SiteCa
-        },
-        certified,
-        facts,
-        authority: Some(authority.facts),
-        made: reason,
-    })
-}
-
-fn authority(folder: &Path, settings: &Settings) -> Result<Authority> {
-    match (&settings.ca_cert, &settings.ca_key) {
-        (Some(cert), Some(key)) => Authority::read(cert, key),
-        (None, None) => Authority::of_site(folder),
-        _ => Err(Error::Half("tls.ca_cert", "tls.ca_key")),
-    }
-}
-
-/// The server's key, made once.
-fn server_key(folder: &Path) -> Result<KeyPair> {
-    let path = folder.join(SERVER_KEY_FILE);
-    if path.exists() {
-        return authority::read_key(&path);
-    }
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::Make)?;
-    publish::replace(
-        folder,
-        SERVER_KEY_FILE,
-        key.serialize_pem().as_bytes(),
-        publish::SECRET_MODE,
-    )?;
-    Ok(key)
-}
-
-/// Checks a chain that was signed elsewhere against the server's key.
-fn installed(folder: &Path, pem: &[u8], place: &str) -> Result<(Facts, Arc<CertifiedKey>)> {
-    let (facts, ders) = split(chain::parse(pem, place)?, place)?;
-    let key = server_key(folder)?;
-    let certified = chain::certified(
-        ders,
-        key.serialize_pem().as_bytes(),
-        place,
-        &folder.join(SERVER_KEY_FILE).display().to_string(),
-    )?;
-    Ok((facts, certified))
-}
-
-type Ders = Vec<rustls::pki_types::CertificateDer<'static>>;
-
-/// The first certificate's facts, and all of the chain.
-fn split(
-    chain: Vec<(rustls::pki_types::CertificateDer<'static>, Facts)>,
-    place: &str,
-) -> Result<(Facts, Ders)> {
-    let facts = chain.first().map(|(_, facts)| facts.clone());
-    let ders = chain.into_iter().map(|(der, _)| der).collect();
-    facts
-        .map(|facts| (facts, ders))
-        .ok_or_else(|| Error::Chain {
-            place: place.to_owned(),
-            why: String::from("it is empty"),
-        })
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(crate::store::Error::io("remove", path, source).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Says what is served from now on, and what a person should look at.

@@ -1,0 +1,26 @@
+//! The bootloader in the ROM of every ESP32, as far as reading a coredump out
+//! of flash needs it.
+//!
+//! The facts are those of Espressif's [Serial Protocol] page; the vocabulary
+//! here holds no command that writes, erases or runs anything.
+//!
+//! [`Session`] is the whole conversation as a value: it is fed what arrived,
+//! says what to send, and how long to wait for the answer.
+//!
+//! [Serial Protocol]: https://docs.espressif.com/projects/esptool/en/latest/esp32/advanced-topics/serial-protocol.html
+
+pub mod chip;
+pub mod command;
+mod dump;
+mod exchange;
+mod outcome;
+pub mod partition;
+mod session;
+pub mod slip;
+
+pub use outcome::{Failure, Found, Heard, Progress, Stage};
+pub use session::{Action, Session, Settings};
+
+/// The speed at which every ROM listens after a reset; it measures the first
+/// frame and follows other speeds too.
+pub const ROM_BAUD: u32 = 115_200;

@@ -1,0 +1,106 @@
+//! How a conversation with a bootloader can end, and how far it is.
+
+use std::fmt;
+
+use super::partition::BadTable;
+use crate::device::{Chip, MacAddress};
+
+/// A coredump as it lay in flash: header, payload and checksum, unverified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    pub bytes: Vec<u8>,
+    pub chip: Chip,
+    /// `None` if the eFuses hold none.
+    pub mac: Option<MacAddress>,
+    /// Where in flash the dump begins.
+    pub offset: u32,
+    pub partition_size: u32,
+}
+
+/// Why there is no coredump to be had. Each is one line for a person.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    #[error("no answer from the bootloader: {0}")]
+    NoAnswer(Heard),
+    /// It answered, and then no more.
+    #[error("the bootloader stopped answering while {0}")]
+    Lost(Stage),
+    /// It no longer answers after its speed was raised to this.
+    #[error("the bootloader does not answer at {0} baud")]
+    SpeedLost(u32),
+    #[error("the chip does not let its flash be read: it is in secure download mode")]
+    SecureDownload,
+    #[error("a chip that this version does not know ({0})")]
+    UnknownChip(String),
+    #[error("the flash of this chip is encrypted, and so is its coredump")]
+    Encrypted,
+    #[error("no partition table at {offset:#x}: {cause}")]
+    Table { offset: u32, cause: BadTable },
+    #[error("the partition table has no partition for coredumps")]
+    NoPartition,
+    #[error("the coredump partition is empty")]
+    Empty,
+    /// The length in the header cannot be one.
+    #[error(
+        "no coredump in the coredump partition: its length would be {length} of {available} bytes"
+    )]
+    Implausible { length: u32, available: u32 },
+    #[error("the coredump has {length} bytes, the limit is {limit}")]
+    TooLarge { length: u32, limit: u32 },
+    /// Past the 16 MiB that a ROM can address.
+    #[error("the coredump partition at {offset:#x} is out of the bootloader's reach")]
+    OutOfReach { offset: u32 },
+    #[error("the bootloader refused while {stage} (reason {reason})")]
+    Refused { stage: Stage, reason: u8 },
+}
+
+/// What came over the line instead of an answer; what tells more is greater.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Heard {
+    Nothing,
+    /// Text, but not the bootloader's.
+    Application,
+    /// The bootloader's own prompt: it runs and does not hear us.
+    Prompt,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "the line is silent",
+            Self::Application => "the board runs its application, its reset lines may not be wired",
+            Self::Prompt => "it waits for download but does not hear us, is our TX wired?",
+        })
+    }
+}
+
+/// What a conversation is busy with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    Connecting,
+    Identifying,
+    AttachingFlash,
+    ReadingTable,
+    ReadingDump,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connecting",
+            Self::Identifying => "identifying the chip",
+            Self::AttachingFlash => "attaching the flash",
+            Self::ReadingTable => "reading the partition table",
+            Self::ReadingDump => "reading the coredump",
+        })
+    }
+}
+
+/// How far a conversation is; both numbers are 0 until the dump's length is
+/// known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Progress {
+    pub stage: Stage,
+    pub done: u32,
+    pub total: u32,
+}

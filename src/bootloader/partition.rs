@@ -1,0 +1,220 @@
+//! The partition table in flash, as far as finding the coredump needs it.
+//!
+//! Written by ESP-IDF's `gen_esp32part.py`: entries of 32 bytes, then one
+//! with the MD5 of those before it, then erased flash. An entry that looks odd
+//! for reasons of its own does not keep us from the others, and so this is
+//! laxer than tools that make tables.
+
+use md5::{Digest, Md5};
+
+use crate::reader::{Reader, text_until_nul};
+
+/// Bytes of one entry.
+pub const ENTRY_SIZE: usize = 32;
+
+/// Most bytes that a table has.
+pub const MAX_TABLE: usize = 0xC00;
+
+/// One entry of the table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Partition {
+    pub kind: u8,
+    pub subtype: u8,
+    pub offset: u32,
+    pub size: u32,
+    pub name: String,
+    /// Encrypted, if the chip encrypts its flash at all.
+    pub encrypted: bool,
+}
+
+/// A table that is damaged or not there.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BadTable {
+    #[error("there is none")]
+    Missing,
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("entry {0} is damaged")]
+    Entry(usize),
+    #[error("it has no end")]
+    Endless,
+}
+
+/// A table that is read piece by piece, from its beginning.
+#[derive(Debug, Default)]
+pub struct Table {
+    partitions: Vec<Partition>,
+    digest: Md5,
+}
+
+impl Table {
+    /// Takes the next whole entries; `true` once the table is at its end.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, BadTable> {
+        for entry in bytes.as_chunks::<ENTRY_SIZE>().0 {
+            let number = self.partitions.len();
+            match entry {
+                [0xAA, 0x50, ..] if (number + 1) * ENTRY_SIZE < MAX_TABLE => {
+                    let partition = parse(entry).ok_or(BadTable::Entry(number))?;
+                    self.partitions.push(partition);
+                    self.digest.update(entry);
+                }
+                [0xAA, 0x50, ..] => return Err(BadTable::Endless),
+                [0xEB, 0xEB, ..] if entry.get(16..) == Some(self.checksum().as_slice()) => {
+                    return Ok(true);
+                }
+                [0xEB, 0xEB, ..] => return Err(BadTable::Checksum),
+                // Tables of ESP-IDF before 3.1 and those made without MD5.
+                [0xFF, 0xFF, ..] if number > 0 => return Ok(true),
+                _ if number == 0 => return Err(BadTable::Missing),
+                _ => return Err(BadTable::Entry(number)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The first partition for coredumps.
+    pub fn coredump(&self) -> Option<&Partition> {
+        self.partitions
+            .iter()
+            .find(|partition| (partition.kind, partition.subtype) == (DATA, COREDUMP))
+    }
+
+    fn checksum(&self) -> [u8; 16] {
+        self.digest.clone().finalize().into()
+    }
+}
+
+/// An entry; `None` if it reaches past the addresses that there are.
+fn parse(entry: &[u8]) -> Option<Partition> {
+    let mut reader = Reader::at(entry, 2);
+    let (kind, subtype) = (reader.byte()?, reader.byte()?);
+    let (offset, size) = (reader.word()?, reader.word()?);
+    let name = text_until_nul(reader.take(16)?);
+    let flags = reader.word()?;
+    offset.checked_add(size)?;
+    Some(Partition {
+        kind,
+        subtype,
+        offset,
+        size,
+        name,
+        encrypted: flags & 1 != 0,
+    })
+}
+
+const DATA: u8 = 0x01;
+const COREDUMP: u8 = 0x03;
+
+#[cfg(test)]
+mod tests {
+    use esp_idf_part::{AppType, DataType, Flags, PartitionTable, SubType, Type};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A table as another implementation writes it.
+    fn binary() -> Vec<u8> {
+        let entry = esp_idf_part::Partition::new;
+        let data = |kind| SubType::Data(kind);
+        let factory = SubType::App(AppType::Factory);
+        PartitionTable::new(vec![
+            entry(
+                "nvs",
+                Type::Data,
+                data(DataType::Nvs),
+                0x9000,
+                0x6000,
+                Flags::empty(),
+            ),
+            entry(
+                "factory",
+                Type::App,
+                factory,
+                0x1_0000,
+                0x10_0000,
+                Flags::empty(),
+            ),
+            entry(
+                "coredump",
+                Type::Data,
+                data(DataType::Coredump),
+                0x11_0000,
+                0x1_0000,
+                Flags::ENCRYPTED,
+            ),
+        ])
+        .to_bin()
+        .unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Option<Partition>, BadTable> {
+        let mut table = Table::default();
+        for piece in bytes.chunks(64) {
+            if table.feed(piece)? {
+                return Ok(table.coredump().cloned());
+            }
+        }
+        Err(BadTable::Endless)
+    }
+
+    #[test]
+    fn the_coredump_partition_is_found_in_a_table_made_elsewhere() {
+        let found = read(&binary()).unwrap().unwrap();
+        let expected = Partition {
+            kind: 1,
+            subtype: 3,
+            offset: 0x11_0000,
+            size: 0x1_0000,
+            name: "coredump".to_owned(),
+            encrypted: true,
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_table_without_checksum_ends_at_erased_flash() {
+        let mut table = binary();
+        table[3 * ENTRY_SIZE..].fill(0xFF);
+        assert!(read(&table).unwrap().is_some());
+        table[2 * ENTRY_SIZE..].fill(0xFF);
+        assert_eq!(read(&table), Ok(None));
+    }
+
+    #[test]
+    fn damage_is_told_from_absence() {
+        assert_eq!(read(&[0xFF; 0xC00]), Err(BadTable::Missing));
+        assert_eq!(read(&[0; 0xC00]), Err(BadTable::Missing));
+        let mut flipped = binary();
+        flipped[8] ^= 0x10;
+        assert_eq!(read(&flipped), Err(BadTable::Checksum));
+        let mut beyond = binary();
+        beyond[4..12].fill(0xF0);
+        assert_eq!(read(&beyond), Err(BadTable::Entry(0)));
+        let endless = binary()[..ENTRY_SIZE].repeat(96);
+        assert_eq!(read(&endless), Err(BadTable::Endless));
+    }
+
+    #[test]
+    fn unknown_flags_and_types_do_not_hide_the_coredump() {
+        let mut table = binary();
+        table[2] = 0x77;
+        table[28..32].fill(0xF0);
+        table[3 * ENTRY_SIZE..].fill(0xFF);
+        assert!(read(&table).unwrap().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..MAX_TABLE)) {
+            let mut with_magic = bytes.clone();
+            for entry in with_magic.chunks_mut(ENTRY_SIZE) {
+                entry[0] = 0xAA;
+                if let Some(second) = entry.get_mut(1) {
+                    *second = 0x50;
+                }
+            }
+            let _ = read(&bytes);
+            let _ = read(&with_magic);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! From the first sync to the last byte of the coredump.
+
+use std::time::Duration;
+
+use super::chip;
+use super::command::{Answer, Command, FLASH_BLOCK};
+use super::dump::Dump;
+use super::exchange::{Event, Exchange};
+use super::outcome::{Failure, Found, Heard, Progress, Stage};
+use super::partition::Table;
+use crate::device::{Chip, MacAddress};
+use crate::reader::{Reader, word_at};
+
+/// What the caller decides about a conversation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Where the partition table is; 0x8000 unless the project moved it.
+    pub table_offset: u32,
+    /// A faster speed than the first one, if the line can do it.
+    pub faster: Option<u32>,
+    /// Most bytes of coredump to take.
+    pub limit: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            table_offset: 0x8000,
+            faster: Some(921_600),
+            limit: 1024 * 1024,
+        }
+    }
+}
+
+/// What a [`Session`] wants done next.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Send `bytes`; call [`Session::receive`] with what arrives, or
+    /// [`Session::expire`] once `patience` is over without another action.
+    Send {
+        bytes: Vec<u8>,
+        patience: Duration,
+    },
+    /// Set the port to `baud`, wait `settle`, drop what arrived meanwhile,
+    /// then call [`Session::speed_changed`].
+    ChangeSpeed {
+        baud: u32,
+        settle: Duration,
+    },
+    Done(Result<Found, Failure>),
+}
+
+/// The conversation with a ROM that finds and reads the coredump.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    exchange: Exchange,
+    phase: Phase,
+    /// What came before the first answer, for a better message.
+    heard: Vec<u8>,
+    chip: Option<Chip>,
+    mac: Option<MacAddress>,
+    encrypting: bool,
+    table: Table,
+    dump: Dump,
+}
+
+/// What is being waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Sync,
+    SecurityInfo,
+    Magic,
+    Encryption,
+    MacLow,
+    MacHigh { low: u32 },
+    Attach,
+    FlashSize,
+    Calibration,
+    SlowClock { calibration: u32 },
+    Speed { baud: u32 },
+    FastSync { baud: u32 },
+    Table { read: u32 },
+    Dump,
+}
+
+/// The end of a conversation, early or not, is passed up like an error.
+type Step = Result<Action, Result<Found, Failure>>;
+
+impl Session {
+    /// A conversation with a board that was just reset into its bootloader,
+    /// and its first action.
+    pub fn begin(settings: Settings) -> (Self, Action) {
+        let mut session = Self {
+            settings,
+            exchange: Exchange::idle(),
+            phase: Phase::Sync,
+            heard: Vec::new(),
+            chip: None,
+            mac: None,
+            encrypting: false,
+            table: Table::default(),
+            dump: Dump::default(),
+        };
+        let first = session.ask(Phase::Sync, Command::Sync);
+        let first = first.unwrap_or_else(Action::Done);
+        (session, first)
+    }
+
+    /// Takes what arrived; `None` while the answer is not there yet.
+    pub fn receive(&mut self, bytes: &[u8]) -> Option<Action> {
+        if self.phase == Phase::Sync {
+            let room = HEARD.saturating_sub(self.heard.len());
+            self.heard.extend(bytes.iter().take(room));
+        }
+        let event = self.exchange.receive(bytes)?;
+        Some(self.handle(event).unwrap_or_else(Action::Done))
+    }
+
+    /// The time for an answer is over.
+    pub fn expire(&mut self) -> Action {
+        let event = self.exchange.expire();
+        self.handle(event).unwrap_or_else(Action::Done)
+    }
+
+    /// The port has the speed that was asked for.
+    pub fn speed_changed(&mut self) -> Action {
+        let step = match self.phase {
+            Phase::Speed { baud } => self.ask(Phase::FastSync { baud }, Command::Sync),
+            _ => self.read_table(0),
+        };
+        step.unwrap_or_else(Action::Done)
+    }
+
+    /// How far the conversation is.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            stage: self.stage(),
+            done: self.dump.done(),
+            total: self.dump.length,
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Sync => Stage::Connecting,
+            Phase::SecurityInfo
+            | Phase::Magic
+            | Phase::Encryption
+            | Phase::MacLow
+            | Phase::MacHigh { .. } => Stage::Identifying,
+            Phase::Attach
+            | Phase::FlashSize
+            | Phase::Calibration
+            | Phase::SlowClock { .. }
+            | Phase::Speed { .. }
+            | Phase::FastSync { .. } => Stage::AttachingFlash,
+            Phase::Table { .. } => Stage::ReadingTable,
+            Phase::Dump => Stage::ReadingDump,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Step {
+        match event {
+            Event::Send(bytes, patience) => Ok(Action::Send { bytes, patience }),
+            Event::Answered(Answer::Done { value, data }) => self.advance(value, &data),
+            Event::Answered(Answer::Refused { reason }) => self.refused(reason),
+            Event::Silent => Err(Err(self.silence())),
+        }
+    }
+
+    fn refused(&mut self, reason: u8) -> Step {
+        match self.phase {
+            // Nothing wrong: this is how an ESP32 says what it is.
+            Phase::SecurityInfo => self.register(Phase::Magic, chip::MAGIC_REGISTER),
+            // The speed stays.
+            Phase::Speed { .. } => self.read_table(0),
+            _ => match self.exchange.again() {
+                Event::Send(bytes, patience) => Ok(Action::Send { bytes, patience }),
+                _ => Err(Err(Failure::Refused {
+                    stage: self.stage(),
+                    reason,
+                })),
+            },
+        }
+    }
+
+    fn silence(&self) -> Failure {
+        match self.phase {
+            Phase::Sync => Failure::NoAnswer(self.heard()),
+            Phase::Speed { baud } | Phase::FastSync { baud } => Failure::SpeedLost(baud),
+            _ => Failure::Lost(self.stage()),
+        }
+    }
+
+    fn heard(&self) -> Heard {
+        let said = |text: &[u8]| self.heard.windows(text.len()).any(|window| window == text);
+        if said(b"waiting for download") {
+            Heard::Prompt
+        } else if self.heard.iter().any(u8::is_ascii_graphic) {
+            Heard::Application
+        } else {
+            Heard::Nothing
+        }
+    }
+
+    /// The answer to the command of the present phase leads to the next one.
+    fn advance(&mut self, value: u32, data: &[u8]) -> Step {
+        match self.phase {
+            Phase::Sync => self.ask(Phase::SecurityInfo, Command::SecurityInfo),
+            Phase::SecurityInfo => self.identify(data),
+            Phase::Magic => {
+                let chip = chip::from_magic(value);
+                let unknown = || Err(Failure::UnknownChip(format!("magic {value:#010x}")));
+                self.chip = Some(chip.ok_or_else(unknown)?);
+                match chip {
+                    Some(Chip::Esp32) => self.register(Phase::Encryption, chip::ESP32_ENCRYPTION),
+                    _ => self.read_mac(),
+                }
+            }
+            Phase::Encryption => {
+                self.encrypting = chip::is_encrypting(value >> 20 & 0x7F);
+                self.read_mac()
+            }
+            Phase::MacLow => {
+                let next = self.chip.map(chip::mac_register).unwrap_or_default() + 4;
+                self.register(Phase::MacHigh { low: value }, next)
+            }
+            Phase::MacHigh { low } => {
+                self.mac = chip::mac_address(low, value);
+                self.ask(Phase::Attach, Command::AttachFlash)
+            }
+            Phase::Attach => self.ask(Phase::FlashSize, Command::FlashSize { bytes: REACH }),
+            Phase::FlashSize => self.raise_speed(),
+            Phase::Calibration => {
+                let calibration = value;
+                self.register(Phase::SlowClock { calibration }, chip::ESP32_SLOW_CLOCK)
+            }
+            Phase::SlowClock { calibration } => {
+                let wanted = self.settings.faster.unwrap_or(super::ROM_BAUD);
+                self.change_speed(wanted, chip::esp32_speed(wanted, calibration, value))
+            }
+            Phase::Speed { baud } => Ok(Action::ChangeSpeed {
+                baud,
+                settle: SETTLE,
+            }),
+            Phase::FastSync { .. } => self.read_table(0),
+            Phase::Table { read } => self.search_table(read, data),
+            Phase::Dump => self.collect(data),
+        }
+    }
+
+    /// Security info: flags, encryption counter, seven key purposes and, but
+    /// for the ESP32-S2, the chip id.
+    fn identify(&mut self, data: &[u8]) -> Step {
+        let mut info = Reader::new(data);
+        let flags = info.word().unwrap_or_default();
+        self.encrypting = chip::is_encrypting(info.byte().unwrap_or_default().into());
+        if flags & SECURE_DOWNLOAD != 0 {
+            return Err(Err(Failure::SecureDownload));
+        }
+        let Some(id) = word_at(data, 12) else {
+            return self.register(Phase::Magic, chip::MAGIC_REGISTER);
+        };
+        let chip = u16::try_from(id).ok().and_then(Chip::from_id);
+        let unknown = || Err(Failure::UnknownChip(format!("chip id {id}")));
+        self.chip = Some(chip.ok_or_else(unknown)?);
+        self.read_mac()
+    }
+
+    fn read_mac(&mut self) -> Step {
+        let address = self.chip.map(chip::mac_register).unwrap_or_default();
+        self.register(Phase::MacLow, address)
+    }
+
+    fn raise_speed(&mut self) -> Step {
+        match (self.settings.faster, self.chip) {
+            (Some(_), Some(Chip::Esp32)) => {
+                self.register(Phase::Calibration, chip::ESP32_CALIBRATION)
+            }
+            (Some(baud), Some(chip)) if chip::changes_speed(chip) => self.change_speed(baud, baud),
+            _ => self.read_table(0),
+        }
+    }
+
+    fn change_speed(&mut self, baud: u32, asked: u32) -> Step {
+        self.ask(Phase::Speed { baud }, Command::ChangeSpeed { baud: asked })
+    }
+
+    fn read_table(&mut self, read: u32) -> Step {
+        let offset = self.settings.table_offset.saturating_add(read);
+        self.read_flash(Phase::Table { read }, offset, FLASH_BLOCK)
+    }
+
+    fn search_table(&mut self, read: u32, data: &[u8]) -> Step {
+        match self.table.feed(data) {
+            Ok(false) => self.read_table(read.saturating_add(FLASH_BLOCK)),
+            Ok(true) => self.open_partition(),
+            // The table is encrypted as soon as anything is.
+            Err(_) if self.encrypting => Err(Err(Failure::Encrypted)),
+            Err(cause) => Err(Err(Failure::Table {
+                offset: self.settings.table_offset,
+                cause,
+            })),
+        }
+    }
+
+    fn open_partition(&mut self) -> Step {
+        let partition = self.table.coredump().ok_or(Err(Failure::NoPartition))?;
+        let (offset, size) = (partition.offset, partition.size);
+        if partition.encrypted && self.encrypting {
+            return Err(Err(Failure::Encrypted));
+        }
+        if offset.checked_add(size).is_none_or(|end| end > REACH) {
+            return Err(Err(Failure::OutOfReach { offset }));
+        }
+        self.dump = Dump::new(offset, size, self.settings.limit);
+        self.read_flash(Phase::Dump, offset, FLASH_BLOCK)
+    }
+
+    fn collect(&mut self, data: &[u8]) -> Step {
+        if let Some((offset, length)) = self.dump.feed(data).map_err(Err)? {
+            return self.read_flash(Phase::Dump, offset, length);
+        }
+        let chip = self.chip.ok_or(Err(Failure::Lost(Stage::Identifying)))?;
+        Err(Ok(Found {
+            bytes: self.dump.take(),
+            chip,
+            mac: self.mac,
+            offset: self.dump.offset,
+            partition_size: self.dump.partition_size,
+        }))
+    }
+
+    fn read_flash(&mut self, phase: Phase, offset: u32, length: u32) -> Step {
+        self.ask(phase, Command::ReadFlash { offset, length })
+    }
+
+    fn register(&mut self, phase: Phase, address: u32) -> Step {
+        self.ask(phase, Command::ReadRegister { address })
+    }
+
+    fn ask(&mut self, phase: Phase, command: Command) -> Step {
+        self.phase = phase;
+        let event = self.exchange.begin(command);
+        self.handle(event)
+    }
+}
+
+/// Bytes kept of what came before the first answer.
+const HEARD: usize = 2048;
+
+/// Flash that the ROM is told of: all that three address bytes reach. Reading
+/// past the end of a smaller chip starts over at its beginning.
+const REACH: u32 = 16 * 1024 * 1024;
+
+/// Flag in the security info.
+const SECURE_DOWNLOAD: u32 = 1 << 2;
+
+/// Both sides change speed at their own pace; what is sent in between is lost.
+const SETTLE: Duration = Duration::from_millis(50);

@@ -1,0 +1,152 @@
+//! `espgate decode`: a dump in a file, read without a daemon.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use crate::coredump::{self, Verdict};
+use crate::decode::{AppElf, Options, Report, child, decode, decode_loaded, files, text};
+
+/// Read a coredump on its own, without the daemon
+///
+/// CORE is an image as it lies in flash, a core ELF, base64 text or a console
+/// log. The exit status is 0 if the dump was whole, 1 if it was damaged (the
+/// report is printed all the same).
+#[derive(Args, Clone, Debug)]
+pub struct DecodeArgs {
+    /// File with the dump; `-` is standard input
+    #[arg(value_name = "CORE")]
+    pub core: PathBuf,
+    /// ELF file of the application that crashed, for functions and source lines
+    #[arg(long, value_name = "APP.elf")]
+    pub elf: Option<PathBuf>,
+    /// All dumps in a console log, one report per line as JSON
+    #[arg(long)]
+    pub all: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show values whose names look secret
+    #[arg(long)]
+    pub secrets: bool,
+}
+
+/// The decoder's process; started by the daemon only.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerArgs {
+    core: PathBuf,
+    #[arg(long)]
+    elf: Vec<PathBuf>,
+}
+
+/// Confines this process, decodes, and prints the report as JSON.
+pub fn run_worker(args: &WorkerArgs) -> ExitCode {
+    let printed = child::confine()
+        .context("cannot confine the decoder")
+        .and_then(|()| Ok(child::report(&args.core, &args.elf)?))
+        .and_then(|report| Ok(serde_json::to_writer(io::stdout().lock(), &report)?));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Decodes and prints.
+pub fn run(args: &DecodeArgs) -> ExitCode {
+    match print_reports(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // a reader that has seen enough, such as `head`
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "espgate decode: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all dumps were whole.
+fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
+    let core = files::core(&args.core).map_err(with_advice)?;
+    let elf_bytes = args.elf.as_deref().map(files::elf).transpose();
+    let elf_bytes = elf_bytes.map_err(with_advice)?;
+    let elf = match (&elf_bytes, &args.elf) {
+        (Some(bytes), Some(path)) => Some(AppElf::parse(bytes).with_context(|| {
+            format!(
+                "cannot use {} as the application's ELF (take the .elf beside the .bin in the build folder)",
+                path.display()
+            )
+        })?),
+        _ => None,
+    };
+    let options = Options {
+        secrets: args.secrets,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut whole = true;
+    let mut reports = 0;
+    if args.all {
+        for (examination, dump) in coredump::dumps_in_log(&core) {
+            let report = decode_loaded(
+                core.len(),
+                &examination,
+                dump.as_ref(),
+                elf.as_ref(),
+                options,
+            );
+            serde_json::to_writer(&mut out, &report)?;
+            out.write_all(b"\n")?;
+            whole &= examination.verdict.is_whole();
+            reports += 1;
+        }
+    }
+    if reports == 0 {
+        let report = decode(&core, elf.as_ref(), options);
+        whole = Verdict::from_word(&report.verdict).is_some_and(Verdict::is_whole);
+        if args.all || args.json {
+            serde_json::to_writer(&mut out, &report)?;
+            out.write_all(b"\n")?;
+        } else {
+            out.write_all(for_people(&report).as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(whole)
+}
+
+fn for_people(report: &Report) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    text::render(report, !plain && io::stdout().is_terminal())
+}
+
+/// The error with what to do about it.
+fn with_advice(error: files::Error) -> anyhow::Error {
+    let advice = match &error {
+        files::Error::Io { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "run as somebody who may read it",
+            io::ErrorKind::IsADirectory => "name a file",
+            _ => "check the file",
+        },
+        files::Error::TooLarge { .. } => "cut the dump out of it first",
+        files::Error::NoElf { .. } => "take the .elf out of the build folder",
+    };
+    let error = anyhow::Error::new(error);
+    anyhow!("{error:#}: {advice}")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}

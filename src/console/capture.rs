@@ -1,0 +1,173 @@
+//! A crash that is being captured: a panic's text, then perhaps a dump.
+
+use std::time::Duration;
+
+use super::boot::Boot;
+use super::history::Lines;
+use super::payload::Payload;
+use super::{Dump, Event, Log, Panic, Settings, whole};
+
+/// A panic whose end has not been seen.
+pub(super) struct PanicCapture {
+    text: String,
+    before: Vec<String>,
+    boot: Boot,
+    cut: bool,
+    began: Duration,
+    last: Duration,
+    /// The board said that it restarts now.
+    pub(super) rebooting: bool,
+    prompted: bool,
+}
+
+impl PanicCapture {
+    pub(super) fn new(before: Vec<String>, boot: Boot, now: Duration) -> Self {
+        Self {
+            text: String::new(),
+            before,
+            boot,
+            cut: false,
+            began: now,
+            last: now,
+            rebooting: false,
+            prompted: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, line: &str, now: Duration) {
+        self.last = now;
+        if self.text.len() + line.len() > MOST_PANIC_BYTES {
+            self.cut = true;
+            return;
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// The board waits for somebody to press Enter, who may take his time.
+    pub(super) fn prompted(&mut self) {
+        self.prompted = true;
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        match (self.prompted, self.rebooting) {
+            (_, true) => self.last + REBOOT_QUIET,
+            (true, false) => self.last + PROMPT_WAIT,
+            (false, false) => (self.last + QUIET).min(self.began + MOST_PANIC_TIME),
+        }
+    }
+
+    pub(super) fn end(self) -> Event {
+        let cut = self
+            .cut
+            .then(|| format!("only the first {MOST_PANIC_BYTES} bytes were kept"));
+        Event::Panic(Box::new(Panic {
+            text: self.text,
+            problems: cut.into_iter().collect(),
+            boot: self.boot,
+            log: Log {
+                before: self.before,
+                after: Vec::new(),
+            },
+        }))
+    }
+}
+
+/// A dump between its first line and the last line that belongs to it.
+pub(super) struct DumpCapture {
+    pub(super) payload: Payload,
+    pub(super) after: Lines,
+    panic: Option<Box<PanicCapture>>,
+    before: Vec<String>,
+    boot: Boot,
+    printed_checksum: Option<String>,
+    problem: Option<String>,
+    /// When its last line came.
+    pub(super) last: Duration,
+    /// When its end came; then only the checksum and log lines follow.
+    pub(super) ended: Option<Duration>,
+}
+
+impl DumpCapture {
+    pub(super) fn new(
+        panic: Option<Box<PanicCapture>>,
+        before: Vec<String>,
+        boot: Boot,
+        settings: &Settings,
+        now: Duration,
+    ) -> Self {
+        Self {
+            payload: Payload::default(),
+            after: Lines::new(settings.log_lines, settings.log_bytes),
+            panic,
+            before,
+            boot,
+            printed_checksum: None,
+            problem: None,
+            last: now,
+            ended: None,
+        }
+    }
+
+    /// No more of its lines will come; `problem` says why, if not for its end marker.
+    pub(super) fn end(&mut self, problem: Option<&str>, now: Duration) {
+        if self.ended.is_none() {
+            self.payload.end();
+            self.problem = problem.map(str::to_owned);
+            self.ended = Some(now);
+        }
+    }
+
+    pub(super) fn checksum(&mut self, digits: &str) {
+        let hex = digits.len() <= 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if hex && self.printed_checksum.is_none() {
+            self.printed_checksum = Some(digits.to_owned());
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        match self.ended {
+            Some(ended) => ended + AFTER_QUIET,
+            None => self.last + QUIET,
+        }
+    }
+
+    /// The dump; if nothing of it arrived, only its panic.
+    pub(super) fn finish(mut self) -> Result<Box<Dump>, Option<Box<PanicCapture>>> {
+        if self.payload.bytes.is_empty() {
+            return Err(self.panic);
+        }
+        let judged = whole::judge(
+            self.payload,
+            self.printed_checksum.as_deref(),
+            self.boot.chip,
+        );
+        let mut problems = judged.problems;
+        if !judged.whole {
+            problems.extend(self.problem);
+        }
+        Ok(Box::new(Dump {
+            bytes: judged.bytes,
+            complete: judged.whole,
+            problems,
+            printed_checksum: self.printed_checksum,
+            panic: self.panic.map(|panic| panic.text),
+            boot: self.boot,
+            log: Log {
+                before: self.before,
+                after: self.after.take(),
+            },
+        }))
+    }
+}
+
+/// No line of a dump, or of a panic, for so long: no more will come.
+const QUIET: Duration = Duration::from_secs(10);
+/// After `Rebooting...` or a dump's end.
+const REBOOT_QUIET: Duration = Duration::from_secs(2);
+const AFTER_QUIET: Duration = Duration::from_secs(2);
+/// `CONFIG_ESP_COREDUMP_UART_DELAY` may be minutes.
+const PROMPT_WAIT: Duration = Duration::from_secs(300);
+/// A board that goes on printing has survived (a watchdog that only warns).
+const MOST_PANIC_TIME: Duration = Duration::from_secs(60);
+const MOST_PANIC_BYTES: usize = 64 << 10;

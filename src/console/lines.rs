@@ -1,0 +1,144 @@
+//! Serial bytes → lines: any line ending, any chunking, bounded length.
+
+/// The longest line; what is longer arrives in pieces.
+pub(super) const MAX_LINE: usize = 4096;
+
+/// Collects bytes until a line is whole.
+#[derive(Default)]
+pub(super) struct Splitter {
+    pending: Vec<u8>,
+}
+
+impl Splitter {
+    /// The next line of `rest`, which loses what was taken. `None` once `rest`
+    /// is used up; its last, unfinished line waits for the next bytes. CR, LF
+    /// and CRLF all end a line; empty lines are left out.
+    pub(super) fn take_line(&mut self, rest: &mut &[u8]) -> Option<Vec<u8>> {
+        while !rest.is_empty() {
+            let room = MAX_LINE.saturating_sub(self.pending.len());
+            let window = rest.get(..room).unwrap_or(rest);
+            let end = window.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let length = end.unwrap_or(window.len());
+            let (line, after) = rest.split_at(length);
+            self.pending.extend_from_slice(line);
+            *rest = match end {
+                Some(_) => after.get(1..).unwrap_or_default(),
+                None => after,
+            };
+            let full = self.pending.len() >= MAX_LINE;
+            if (end.is_some() || full) && !self.pending.is_empty() {
+                return Some(std::mem::take(&mut self.pending));
+            }
+        }
+        None
+    }
+
+    /// What has come of the unfinished line.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// The unfinished line, which will not be continued.
+    pub(super) fn flush(&mut self) -> Option<Vec<u8>> {
+        (!self.pending.is_empty()).then(|| std::mem::take(&mut self.pending))
+    }
+}
+
+/// `line` without terminal escape sequences, control characters and blanks at
+/// its ends.
+pub(super) fn clean(line: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(line.len());
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            ESCAPE => skip_escape(&mut bytes),
+            b'\t' => plain.push(b' '),
+            0..0x20 | 0x7F => {}
+            _ => plain.push(byte),
+        }
+    }
+    plain.trim_ascii().to_vec()
+}
+
+/// Whether [`clean`] would leave `line` as it is.
+pub(super) fn is_clean(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, 0x21..0x7F))
+}
+
+fn skip_escape(bytes: &mut (impl Iterator<Item = u8> + Clone)) {
+    let mut ahead = bytes.clone();
+    if ahead.next() != Some(b'[') {
+        return;
+    }
+    // ECMA-48: parameters and intermediates, then one final byte. A sequence
+    // that is none was noise; then only ESC itself goes.
+    if ahead
+        .find(|byte| !matches!(byte, 0x20..0x40))
+        .is_some_and(|byte| matches!(byte, 0x40..0x7F))
+    {
+        *bytes = ahead;
+    }
+}
+
+const ESCAPE: u8 = 0x1B;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<String> {
+        let mut splitter = Splitter::default();
+        let mut found = Vec::new();
+        for chunk in chunks {
+            let mut rest = *chunk;
+            while let Some(line) = splitter.take_line(&mut rest) {
+                found.push(String::from_utf8(line).unwrap());
+            }
+        }
+        found.extend(
+            splitter
+                .flush()
+                .map(|line| String::from_utf8(line).unwrap()),
+        );
+        found
+    }
+
+    #[test]
+    fn every_line_ending_and_every_chunking_gives_the_same_lines() {
+        for text in [
+            "one\r\ntwo\r\nthree",
+            "one\ntwo\n\nthree\n",
+            "one\rtwo\r\rthree",
+            "one\n\rtwo\n\rthree",
+        ] {
+            for size in 1..text.len() {
+                let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                assert_eq!(
+                    lines(&chunks),
+                    ["one", "two", "three"],
+                    "{text:?} in {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_bounded_pieces() {
+        let noise = vec![b'x'; 3 * MAX_LINE + 5];
+        let lengths: Vec<usize> = lines(&[&noise]).iter().map(String::len).collect();
+        assert_eq!(lengths, [MAX_LINE, MAX_LINE, MAX_LINE, 5]);
+    }
+
+    #[test]
+    fn colours_and_control_characters_are_taken_out() {
+        for (line, expected) in [
+            (&b"\x1b[0;32mI (1) a: b\x1b[0m"[..], "I (1) a: b"),
+            (b"\0\0ets\tJul\x7f ", "ets Jul"),
+            (b"\x1bAAAA", "AAAA"),
+            (b"\x1b[", "["),
+            (b"\x1b[\xffA", "[\u{fffd}A"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&clean(line)), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What one console line means. The texts are ESP-IDF's and the boot ROMs'.
+
+use crate::device::Chip;
+
+/// The meaning of a line.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Mark<'a> {
+    DumpStart,
+    /// With what stood before the marker on the same line.
+    DumpEnd(&'a str),
+    /// The hex digits of the printed checksum.
+    Checksum(&'a str),
+    /// The ROM begins to boot.
+    Rom(Option<Chip>),
+    /// The ROM names the reason: code and name.
+    Reset(u32, &'a str),
+    /// The ROM waits for a flasher.
+    WaitingForDownload,
+    ChipName(Chip),
+    Project(&'a str),
+    Version(&'a str),
+    AppHash(&'a str),
+    IdfVersion(&'a str),
+    Panic,
+    Rebooting,
+    Prompt,
+    FlashSaved,
+    FlashCorrupted,
+    BrownOut,
+    /// An ordinary log line, such as `I (123) wifi: ..`.
+    Log,
+    Other,
+}
+
+/// Reads a cleaned line.
+pub(super) fn read(line: &str) -> Mark<'_> {
+    if let Some(at) = line.find("CORE DUMP ").filter(|_| line.contains("===")) {
+        let (before, marker) = line.split_at(at);
+        if marker.starts_with("CORE DUMP START") {
+            return Mark::DumpStart;
+        }
+        if marker.starts_with("CORE DUMP END") {
+            return Mark::DumpEnd(before.trim_end_matches([' ', '=']));
+        }
+    }
+    if let Some((_, digits)) = line.split_once("Coredump checksum='") {
+        return Mark::Checksum(digits.split('\'').next().unwrap_or_default());
+    }
+    boot_line(line)
+        .or_else(|| crash_line(line))
+        .unwrap_or_else(|| {
+            if log_level(line).is_some() {
+                Mark::Log
+            } else {
+                Mark::Other
+            }
+        })
+}
+
+/// Whether `line` asks for Enter before a dump is printed.
+pub(super) fn is_prompt(line: &str) -> bool {
+    line.contains("Press Enter to print core dump to UART...")
+}
+
+fn boot_line(line: &str) -> Option<Mark<'_>> {
+    if let Some((_, name)) = line.split_once("ESP-ROM:") {
+        let chip = name.split('-').next().unwrap_or_default();
+        return Some(Mark::Rom(chip.parse().ok()));
+    }
+    // the ESP32's own ROM names only its date; the ESP8266's has "rst cause"
+    if let Some(date) = line.strip_prefix("ets ")
+        && MONTHS.iter().any(|month| date.starts_with(month))
+        && !line.contains("rst cause")
+    {
+        return Some(Mark::Rom(Some(Chip::Esp32)));
+    }
+    if let Some((_, reset)) = line.split_once("rst:0x")
+        && let Some((code, rest)) = reset.split_once(' ')
+        && let Ok(code) = u32::from_str_radix(code, 16)
+    {
+        let name = rest
+            .strip_prefix('(')
+            .and_then(|rest| rest.split(')').next());
+        return Some(Mark::Reset(code, name.unwrap_or_default()));
+    }
+    if line.contains("waiting for download") {
+        return Some(Mark::WaitingForDownload);
+    }
+    log_level(line)?;
+    if let Some((_, rest)) = line.split_once(" boot.esp32") {
+        let suffix = rest.split(':').next().unwrap_or_default();
+        return format!("esp32{suffix}").parse().ok().map(Mark::ChipName);
+    }
+    let (_, entry) = line
+        .split_once("cpu_start: ")
+        .or_else(|| line.split_once("app_init: "))?;
+    let value = |name| entry.strip_prefix(name).map(str::trim);
+    value("Project name:")
+        .map(Mark::Project)
+        .or_else(|| value("App version:").map(Mark::Version))
+        .or_else(|| value("ELF file SHA256:").map(|hash| Mark::AppHash(hash.trim_end_matches('.'))))
+        .or_else(|| value("ESP-IDF:").map(Mark::IdfVersion))
+}
+
+fn crash_line(line: &str) -> Option<Mark<'_>> {
+    if PANICS.iter().any(|text| line.contains(text)) {
+        return Some(Mark::Panic);
+    }
+    if line.starts_with("Rebooting...") {
+        return Some(Mark::Rebooting);
+    }
+    if is_prompt(line) {
+        return Some(Mark::Prompt);
+    }
+    if line.contains("Core dump has been saved to flash") {
+        return Some(Mark::FlashSaved);
+    }
+    if line.contains("Core dump flash config is corrupted!") {
+        return Some(Mark::FlashCorrupted);
+    }
+    line.contains("Brownout detector was triggered")
+        .then_some(Mark::BrownOut)
+}
+
+/// The level letter of ESP-IDF's log format, `L (time) tag: text`.
+fn log_level(line: &str) -> Option<char> {
+    let mut chars = line.chars();
+    let level = chars.next().filter(|c| "EWIDV".contains(*c))?;
+    let rest = chars.as_str().strip_prefix(" (")?;
+    let (time, _) = rest.split_once(") ")?;
+    let clock = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | '-' | ' ');
+    (!time.is_empty() && time.chars().all(clock)).then_some(level)
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// How a panic's text begins.
+const PANICS: [&str; 9] = [
+    "Guru Meditation Error",
+    "abort() was called at PC",
+    "assert failed:",
+    "panic'ed (",
+    "Stack smashing protect failure!",
+    "***ERROR*** A stack overflow in task",
+    "Stack canary watchpoint triggered",
+    "Task watchdog got triggered",
+    "Interrupt wdt timeout on CPU",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_matter_are_told_apart() {
+        for (line, expected) in [
+            (
+                "================= CORE DUMP START =================",
+                Mark::DumpStart,
+            ),
+            (
+                "I (3) wi================= CORE DUMP START =====",
+                Mark::DumpStart,
+            ),
+            (
+                "AQ==================== CORE DUMP END =================",
+                Mark::DumpEnd("AQ"),
+            ),
+            ("Coredump checksum='4c634608'", Mark::Checksum("4c634608")),
+            ("ets Jul 29 2019 12:21:46", Mark::Rom(Some(Chip::Esp32))),
+            (" ets Jan  8 2013,rst cause:1, boot mode:(3,6)", Mark::Other),
+            (
+                "ESP-ROM:esp32c3-api1-20210207",
+                Mark::Rom(Some(Chip::Esp32C3)),
+            ),
+            (
+                "rst:0x1 (POWERON_RESET),boot:0x12 (SPI_FAST_FLASH_BOOT)",
+                Mark::Reset(1, "POWERON_RESET"),
+            ),
+            (
+                "rst:0xf (BROWNOUT_RST),boot:0x8 (SPI)",
+                Mark::Reset(15, "BROWNOUT_RST"),
+            ),
+            (
+                "I (22) boot.esp32c3: SPI Speed      : 80MHz",
+                Mark::ChipName(Chip::Esp32C3),
+            ),
+            (
+                "I (3008) cpu_start: Project name:     test_core_dump",
+                Mark::Project("test_core_dump"),
+            ),
+            (
+                "I (2346) app_init: App version:      v1.12.0-7-dirty",
+                Mark::Version("v1.12.0-7-dirty"),
+            ),
+            (
+                "I (3009) cpu_start: ELF file SHA256:  1b43c5e74...",
+                Mark::AppHash("1b43c5e74"),
+            ),
+            ("ELF file SHA256: 1b43c5e74", Mark::Other),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (LoadProhibited).",
+                Mark::Panic,
+            ),
+            (
+                "I (3) esp_core_dump_uart: Press Enter to print core dump to UART...",
+                Mark::Prompt,
+            ),
+            ("I (12:00:01.123) wifi: up", Mark::Log),
+            ("I () wifi: up", Mark::Other),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Decoding in a process of its own: a hostile dump or ELF may take its
+//! memory, its time or its life, and nothing else.
+//!
+//! [`Decoder::decode`] is the daemon's side. It starts the same binary with the
+//! hidden command `decode-worker`, which calls [`confine`] before it touches a
+//! byte of the input and prints the report as JSON.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, setrlimit};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Command;
+
+use crate::coredump;
+
+use super::{AppElf, Options, Report, decode, files};
+
+/// Starts decoders, one process per dump.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    program: PathBuf,
+    time_limit: Duration,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("cannot start the decoder")]
+    Start(#[source] io::Error),
+    #[error("the decoder took longer than {} s", .0.as_secs_f32())]
+    TooSlow(Duration),
+    #[error("the decoder ended with {status}{said}")]
+    Died {
+        status: ExitStatus,
+        /// `: ` and its last words, or empty.
+        said: String,
+    },
+    #[error("the decoder's report is larger than {} MiB", REPORT_LIMIT >> 20)]
+    TooLarge,
+    #[error("the decoder's report is not one")]
+    NotAReport(#[source] serde_json::Error),
+}
+
+impl Default for Decoder {
+    /// The running binary itself, half a minute for each dump.
+    fn default() -> Self {
+        // also right after the file was replaced by an upgrade
+        Self::new("/proc/self/exe".into(), Duration::from_secs(30))
+    }
+}
+
+impl Decoder {
+    /// A decoder that runs `program` and is killed after `time_limit`.
+    pub fn new(program: PathBuf, time_limit: Duration) -> Self {
+        Self {
+            program,
+            time_limit,
+        }
+    }
+
+    /// Decodes the dump in the file `dump` with that one of `elfs` (ELF files
+    /// or bundles) whose hash it carries, else with the first.
+    ///
+    /// Dropping the future kills the process.
+    ///
+    /// # Errors
+    /// If the process did not give a report, whatever the reason.
+    pub async fn decode(&self, dump: &Path, elfs: &[PathBuf]) -> Result<Report, Failure> {
+        let mut command = Command::new(&self.program);
+        command.arg(WORKER_COMMAND).arg(dump);
+        for elf in elfs {
+            command.args([OsStr::new("--elf"), elf.as_os_str()]);
+        }
+        command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(Failure::Start)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let all = async {
+            let (report, said) = tokio::join!(
+                limited(stdout, REPORT_LIMIT + 1),
+                limited(stderr, LAST_WORDS_LIMIT)
+            );
+            Ok((report?, said?, child.wait().await?))
+        };
+        let (report, said, status) = match tokio::time::timeout(self.time_limit, all).await {
+            Ok(result) => result.map_err(Failure::Start)?,
+            Err(_) => {
+                // waits for the end, so that no zombie is left
+                let _ = child.kill().await;
+                return Err(Failure::TooSlow(self.time_limit));
+            }
+        };
+        if report.len() as u64 > REPORT_LIMIT {
+            return Err(Failure::TooLarge);
+        }
+        if !status.success() {
+            let said = String::from_utf8_lossy(&said);
+            let said = said.lines().next().map(|line| format!(": {line}"));
+            return Err(Failure::Died {
+                status,
+                said: said.unwrap_or_default(),
+            });
+        }
+        serde_json::from_slice(&report).map_err(Failure::NotAReport)
+    }
+}
+
+async fn limited(from: Option<impl AsyncRead + Unpin>, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        // dropping the pipe ends a child that keeps writing
+        from.take(limit).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// Takes from this process what decoding does not need: memory beyond 256 MiB,
+/// time beyond 20 s of CPU, open files beside the standard ones, core dumps,
+/// and its standing when the system is short of memory or busy.
+///
+/// # Errors
+/// If a limit cannot be set; then nothing should be decoded.
+pub fn confine() -> io::Result<()> {
+    for (resource, limit) in [
+        (Resource::RLIMIT_AS, 256 << 20),
+        (Resource::RLIMIT_CPU, 20),
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_NOFILE, 16),
+    ] {
+        setrlimit(resource, limit, limit)?;
+    }
+    close_inherited()?;
+    // a container may forbid these two; the limits above stand
+    let _ = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/proc/self/oom_score_adj")
+        .and_then(|mut file| io::Write::write_all(&mut file, b"1000"));
+    let _ = rustix::process::nice(10);
+    Ok(())
+}
+
+/// Closes everything that came open from the parent: systemd's sockets are
+/// handed down without close-on-exec.
+fn close_inherited() -> io::Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // the folder's own descriptor is among them and already gone
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
+/// The report of the dump in the file `dump`, made in this process.
+///
+/// # Errors
+/// If the dump cannot be read. An ELF that cannot be used is a problem in the
+/// report.
+pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
+    let bytes = files::core(dump)?;
+    let prefix = match elfs {
+        [_, _, ..] => coredump::examine(&bytes).app_elf_sha256,
+        _ => None,
+    };
+    let mut problems = Vec::new();
+    for path in elfs {
+        let contents = match files::elf(path) {
+            Ok(contents) => contents,
+            Err(error) => {
+                problems.push(format!("the ELF could not be used: {error}"));
+                continue;
+            }
+        };
+        match AppElf::parse(&contents) {
+            Ok(elf)
+                if prefix
+                    .as_ref()
+                    .is_none_or(|prefix| elf.digest().has_prefix(prefix)) =>
+            {
+                return Ok(decode(&bytes, Some(&elf), Options::default()));
+            }
+            Ok(_) => {}
+            Err(error) => problems.push(format!("the ELF could not be used: {error}")),
+        }
+    }
+    let mut report = decode(&bytes, None, Options::default());
+    report.problems.extend(problems);
+    Ok(report)
+}
+
+/// The command of the binary that is the child's side.
+pub const WORKER_COMMAND: &str = "decode-worker";
+/// Reports of real dumps are below 200 KiB.
+const REPORT_LIMIT: u64 = 8 << 20;
+const LAST_WORDS_LIMIT: u64 = 4096;

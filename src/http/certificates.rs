@@ -1,0 +1,81 @@
+//! The server's certificate for people: show, sign elsewhere, renew.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::error::{Error, Result};
+use super::tls;
+use crate::identity::Caller;
+use crate::journal::{Event, chain};
+
+impl From<tls::Error> for Error {
+    fn from(error: tls::Error) -> Self {
+        match error {
+            tls::Error::Store(error) => error.into(),
+            other => Self::Invalid(chain(&other)),
+        }
+    }
+}
+
+/// `GET /api/tls`
+///
+/// # Errors
+/// None but a fault of ours.
+pub async fn show(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+    let shown = app.tls.show();
+    Ok(Json(
+        serde_json::to_value(shown).map_err(|error| Error::internal(&error))?,
+    ))
+}
+
+/// `GET /api/tls/csr`: a request for a certificate, to be signed elsewhere.
+///
+/// # Errors
+/// 400 if the key is not ours to use.
+pub async fn csr(State(app): State<Arc<App>>) -> Result<Response> {
+    let pem = tokio::task::spawn_blocking(move || app.tls.csr()).await??;
+    Ok(([(CONTENT_TYPE, "application/pkcs10")], pem).into_response())
+}
+
+/// `POST /api/tls/install` with a PEM chain.
+///
+/// # Errors
+/// 400 with what is wrong with the chain.
+pub async fn install(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    chain: Bytes,
+) -> Result<Json<Value>> {
+    let warnings = tokio::task::spawn_blocking(move || app.tls.install(&chain)).await??;
+    say(&caller, "installed a certificate");
+    Ok(Json(json!({ "warnings": warnings })))
+}
+
+/// `POST /api/tls/renew`
+///
+/// # Errors
+/// 400 if the certificate is not made here.
+pub async fn renew(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>> {
+    let shown = tokio::task::spawn_blocking(move || app.tls.renew()).await??;
+    say(&caller, "renewed the certificate");
+    Ok(Json(
+        serde_json::to_value(shown).map_err(|error| Error::internal(&error))?,
+    ))
+}
+
+fn say(caller: &Caller, what: &str) {
+    Event::CertificateMade
+        .entry()
+        .actor(caller)
+        .say(format_args!("{caller} {what}"));
+}

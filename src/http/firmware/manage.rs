@@ -1,0 +1,373 @@
+//! Builds for people: list, activate, roll back, block, fetch, delete; and the
+//! upload scripts.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::device::{answer, shown_version};
+use super::upload::known_model;
+use crate::clock::{Moment, iso8601, parse};
+use crate::device::ModelCode;
+use crate::http::app::App;
+use crate::http::error::{Error, Result};
+use crate::http::upload_scripts::Script;
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::store::firmware::{Build, Use};
+use crate::store::registry::Model;
+
+/// `GET /api/pipeline/models/{code}/firmware-version`
+///
+/// # Errors
+/// 404.
+pub async fn version(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+    let model = known_model(&app, &code)?;
+    let models = app.store.registry.models.read();
+    let active = models
+        .models
+        .get(&model)
+        .and_then(|model| model.active.as_deref());
+    Ok(Json(
+        json!({ "code": model, "firmware_version": active.map(shown_version) }),
+    ))
+}
+
+/// `GET /api/pipeline/upload.sh`
+///
+/// # Errors
+/// 500 if the certificate's names make no address.
+pub async fn upload_sh(State(app): State<Arc<App>>) -> Result<Response> {
+    script(&app, Script::Shell)
+}
+
+/// `GET /api/pipeline/upload.ps1`
+///
+/// # Errors
+/// As [`upload_sh`].
+pub async fn upload_ps1(State(app): State<Arc<App>>) -> Result<Response> {
+    script(&app, Script::PowerShell)
+}
+
+fn script(app: &App, script: Script) -> Result<Response> {
+    let text = script
+        .render(&app.public_url(), app.tls.ca_pem().as_deref())
+        .map_err(|error| Error::internal(&error))?;
+    Ok(([(CONTENT_TYPE, script.content_type())], text).into_response())
+}
+
+/// `GET /api/models/{code}/firmware`, newest first.
+///
+/// # Errors
+/// 404.
+pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        let models = app.store.registry.models.read();
+        let entry = models.models.get(&model).cloned().unwrap_or_default();
+        let builds: Vec<Value> = app
+            .store
+            .firmware
+            .builds(&model)?
+            .iter()
+            .map(|build| shown(build, &entry))
+            .collect();
+        Ok(Json(json!({ "firmware": builds, "next_cursor": null })))
+    })
+    .await?
+}
+
+fn shown(build: &Build, model: &Model) -> Value {
+    let mut value = serde_json::to_value(build).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        let is_active = model.active.as_deref() == Some(build.name.as_str());
+        object.insert("active".into(), is_active.into());
+        object.insert("blocked".into(), model.blocked.contains(&build.name).into());
+    }
+    value
+}
+
+/// A build that a person names.
+#[derive(Debug, Deserialize)]
+pub struct Named {
+    version: String,
+}
+
+/// `PUT /api/models/{code}/active`
+///
+/// # Errors
+/// 404 for an unknown model or build, 409 for a blocked one.
+pub async fn activate(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+    Extension(caller): Extension<Caller>,
+    Json(named): Json<Named>,
+) -> Result<Json<Value>> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        let build = find(&app, &model, &named.version)?;
+        set_active(&app, &model, &build.name, &caller)
+    })
+    .await?
+}
+
+fn find(app: &App, model: &ModelCode, name: &str) -> Result<Build> {
+    app.store
+        .firmware
+        .find(model, name)?
+        .ok_or_else(|| Error::NotFound(format!("Firmware {name} of {model}")))
+}
+
+fn set_active(app: &App, model: &ModelCode, name: &str, caller: &Caller) -> Result<Json<Value>> {
+    let outcome = app.store.registry.models.change(|models| {
+        let entry = models.ensure(model, &iso8601(Moment::now().wall));
+        if entry.blocked.iter().any(|blocked| blocked == name) {
+            return Err(Error::Conflict(format!(
+                "Firmware {name} of {model} is blocked"
+            )));
+        }
+        entry.set_active(name);
+        Ok(entry.id)
+    })?;
+    let id = outcome?;
+    say_activated(model, name, caller);
+    Ok(Json(json!({
+        "id": id,
+        "code": model,
+        "firmware_version": shown_version(name),
+        "active": true,
+    })))
+}
+
+fn say_activated(model: &ModelCode, name: &str, caller: &Caller) {
+    Event::FirmwareActivated
+        .entry()
+        .model(model)
+        .version(&name)
+        .actor(caller)
+        .say(format_args!(
+            "{caller} made firmware {name} of {model} active"
+        ));
+}
+
+/// `POST /api/models/{code}/rollback`: the build that was active before.
+///
+/// # Errors
+/// 404, 409 if there is none to go back to.
+pub async fn rollback(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        let there: Vec<String> = app
+            .store
+            .firmware
+            .builds(&model)?
+            .into_iter()
+            .map(|build| build.name)
+            .collect();
+        let outcome = app.store.registry.models.change(|models| {
+            let entry = models.ensure(&model, &iso8601(Moment::now().wall));
+            let usable = |name: &String| there.contains(name) && !entry.blocked.contains(name);
+            let at = entry.previous.iter().rposition(usable).ok_or_else(|| {
+                Error::Conflict(format!(
+                    "Model {model} has no earlier firmware to go back to"
+                ))
+            })?;
+            // What was tried in between is not gone back to again.
+            let name = entry.previous.drain(at..).next().unwrap_or_default();
+            entry.active = Some(name.clone());
+            Ok::<_, Error>((entry.id, name))
+        })?;
+        let (id, name) = outcome?;
+        say_activated(&model, &name, &caller);
+        Ok(Json(json!({
+            "id": id,
+            "code": model,
+            "firmware_version": shown_version(&name),
+            "active": true,
+        })))
+    })
+    .await?
+}
+
+/// `PUT /api/models/{code}/blocked/{version}`: never serve it again.
+///
+/// # Errors
+/// 404.
+pub async fn block(
+    State(app): State<Arc<App>>,
+    Path((code, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    set_blocked(app, code, name, caller, true).await
+}
+
+/// `DELETE /api/models/{code}/blocked/{version}`
+///
+/// # Errors
+/// 404.
+pub async fn unblock(
+    State(app): State<Arc<App>>,
+    Path((code, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    set_blocked(app, code, name, caller, false).await
+}
+
+async fn set_blocked(
+    app: Arc<App>,
+    code: String,
+    name: String,
+    caller: Caller,
+    blocked: bool,
+) -> Result<StatusCode> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        let outcome = app.store.registry.models.change(|models| {
+            let entry = models.ensure(&model, &iso8601(Moment::now().wall));
+            entry.blocked.retain(|other| *other != name);
+            if blocked {
+                entry.blocked.push(name.clone());
+            }
+            Ok::<_, Infallible>(())
+        })?;
+        outcome.unwrap_or_else(|never| match never {});
+        let what = if blocked { "blocked" } else { "unblocked" };
+        Event::ModelChanged
+            .entry()
+            .model(&model)
+            .version(&name)
+            .actor(&caller)
+            .say(format_args!("{caller} {what} firmware {name} of {model}"));
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await?
+}
+
+/// `GET /api/models/{code}/firmware/{version}.zip` (or `.bin`)
+///
+/// # Errors
+/// 404.
+pub async fn export(
+    State(app): State<Arc<App>>,
+    Path((code, file)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response> {
+    let model = known_model(&app, &code)?;
+    let (parts, _) = request.into_parts();
+    let missing = || Error::NotFound(format!("Firmware file {file} of {model}"));
+    let (name, is_zip) = match (file.strip_suffix(".zip"), file.strip_suffix(".bin")) {
+        (Some(name), _) => (name, true),
+        (_, Some(name)) => (name, false),
+        _ => return Err(missing()),
+    };
+    let opened = {
+        let (app, model, name) = (Arc::clone(&app), model.clone(), name.to_owned());
+        tokio::task::spawn_blocking(move || match is_zip {
+            true => app.store.firmware.bundle(&model, &name),
+            false => app.store.firmware.image(&model, &name),
+        })
+        .await??
+    };
+    let stored = opened.ok_or_else(missing)?;
+    let kind = match is_zip {
+        true => "application/zip",
+        false => "application/octet-stream",
+    };
+    answer(&parts, stored, kind, &format!("{model}-{file}"), |_, _| {})
+}
+
+/// `DELETE /api/models/{code}/firmware/{version}`
+///
+/// # Errors
+/// 404, 409 for a build that is active or pinned.
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Path((code, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        let build = find(&app, &model, &name)?;
+        if is_served(&app, &model, &build.name) {
+            return Err(Error::Conflict(format!(
+                "Firmware {name} of {model} is active or pinned"
+            )));
+        }
+        app.store.firmware.delete(&model, &build.name)?;
+        Event::BundleRemoved
+            .entry()
+            .model(&model)
+            .version(&name)
+            .actor(&caller)
+            .say(format_args!("{caller} deleted firmware {name} of {model}"));
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await?
+}
+
+fn is_served(app: &App, model: &ModelCode, name: &str) -> bool {
+    let registry = &app.store.registry;
+    let (models, devices) = (registry.models.read(), registry.devices.read());
+    let is_active = models
+        .models
+        .get(model)
+        .is_some_and(|model| model.active.as_deref() == Some(name));
+    is_active
+        || devices.devices.values().any(|device| {
+            device.model.as_ref() == Some(model) && device.pin.as_deref() == Some(name)
+        })
+}
+
+/// Removes builds by the rule.
+///
+/// # Errors
+/// As [`crate::store::firmware::Firmware::sweep`].
+pub fn sweep(app: &App) -> crate::store::Result<()> {
+    let now = Moment::now();
+    let keep = app.config().firmware.keep_versions;
+    let devices = app.store.registry.devices.read();
+    let dumps = app.store.coredumps.collect(|_, entry| {
+        Some((
+            entry.model_code.clone(),
+            entry.firmware_version.clone(),
+            entry.app_elf_sha256.clone(),
+        ))
+    });
+    app.store.firmware.sweep(keep, &now, |model, build| {
+        let fits = |version: &Option<String>, app_elf: &Option<String>| match app_elf {
+            Some(prefix) => build
+                .app_elf_sha256
+                .is_some_and(|digest| digest.has_prefix(prefix)),
+            None => version.as_deref() == Some(build.version.as_str()),
+        };
+        let last_run = devices
+            .devices
+            .values()
+            .filter(|device| device.model.as_ref() == Some(model))
+            .filter_map(|device| device.running.as_ref())
+            .filter(|running| fits(&running.version, &running.app_elf_sha256))
+            .filter_map(|running| Duration::try_from(now.wall - parse(&running.at)?).ok())
+            .min();
+        Use {
+            served: is_served(app, model, &build.name),
+            last_run,
+            needed: dumps.iter().any(|(of, version, app_elf)| {
+                let same = of.as_deref().is_none_or(|of| of == model.as_str());
+                same && fits(version, app_elf)
+            }),
+        }
+    })?;
+    Ok(())
+}

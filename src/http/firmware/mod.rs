@@ -1,0 +1,9 @@
+//! Firmware: out to devices, in from CI, managed by people.
+
+mod choice;
+pub mod device;
+pub mod manage;
+mod sequence;
+pub mod upload;
+
+pub use sequence::Sequences;

@@ -1,0 +1,302 @@
+//! `POST /api/pipeline/models/{code}/firmware`: CI hands in a build. The body
+//! goes to a file as it comes; it is never held in memory.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::bundle::Refusal;
+use crate::clock::{Moment, iso8601};
+use crate::device::ModelCode;
+use crate::http::app::App;
+use crate::http::body::Unread;
+use crate::http::coredump_intake::in_words;
+use crate::http::error::{Error, Result};
+use crate::identity::Caller;
+use crate::journal::{Event, chain};
+use crate::store::disk::Space;
+use crate::store::firmware::{Arrival, PublishError, Published};
+use crate::store::housekeeping::free_asked;
+use crate::store::publish::Temporary;
+use crate::store::registry::models::Activate;
+use crate::store::{self};
+
+/// Pieces of a body that wait for the disk.
+const PIECES_AHEAD: usize = 8;
+
+/// Handles the request.
+///
+/// # Errors
+/// 400 in the words CI knows, 404, 413, 507.
+pub async fn receive(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+    caller: Option<Extension<Caller>>,
+    request: Request,
+) -> Result<Json<Value>> {
+    let actor = caller.map_or(Caller::Anonymous, |Extension(caller)| caller);
+    let model = known_model(&app, &code)?;
+    let (parts, body) = request.into_parts();
+    let limit = app.config().firmware.max_bundle_bytes;
+    let outcome = receive_into_store(&app, &model, &parts.headers, body, limit, &actor).await;
+    app.metrics.bundle(match &outcome {
+        Ok(_) => "stored",
+        Err(Error::Internal(_) | Error::NoRoom) => "failed",
+        Err(_) => "refused",
+    });
+    if let Err(error) = &outcome {
+        Event::BundleRefused
+            .entry()
+            .model(&model)
+            .actor(&actor)
+            .say(format_args!("firmware for {model} was not taken: {error}"));
+    }
+    outcome.map(Json)
+}
+
+/// The model with this code, if it is registered.
+///
+/// # Errors
+/// 404.
+pub(super) fn known_model(app: &App, code: &str) -> Result<ModelCode> {
+    let missing = || Error::NotFound(format!("DeviceModel {code}"));
+    let model: ModelCode = code.parse().map_err(|_| missing())?;
+    let known = app.store.registry.models.read().models.contains_key(&model);
+    known.then_some(model).ok_or_else(missing)
+}
+
+async fn receive_into_store(
+    app: &Arc<App>,
+    model: &ModelCode,
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+    actor: &Caller,
+) -> Result<Value> {
+    let too_large = || {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Error::TooLarge(format!(
+            "Firmware exceeds maximum size of {}",
+            in_words(limit)
+        ))
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    // A multipart body is a little larger than its file.
+    if announced.is_some_and(|length| length > limit + 64 * 1024) {
+        return Err(too_large());
+    }
+    let upload = {
+        let app = Arc::clone(app);
+        tokio::task::spawn_blocking(move || -> Result<Temporary> {
+            let free = keep_free(&app)?;
+            app.store
+                .firmware
+                .check_room(announced.unwrap_or(0), free)?;
+            Ok(app.store.firmware.incoming()?)
+        })
+        .await??
+    };
+    let (upload, received) = write_body(headers, body, upload, limit).await?;
+    if received > limit {
+        return Err(too_large());
+    }
+    if received == 0 {
+        return Err(Error::Invalid(Refusal::Empty.to_string()));
+    }
+    let (app, model, actor) = (Arc::clone(app), model.clone(), actor.clone());
+    tokio::task::spawn_blocking(move || publish(&app, &model, upload, &actor)).await?
+}
+
+/// Writes the file in the body to `upload`; stops a byte past `limit`.
+async fn write_body(
+    headers: &HeaderMap,
+    body: Body,
+    mut upload: Temporary,
+    limit: u64,
+) -> Result<(Temporary, u64)> {
+    let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+    let writer = tokio::task::spawn_blocking(move || -> store::Result<(Temporary, u64)> {
+        let mut received = 0;
+        while let Some(piece) = pieces.blocking_recv() {
+            received += piece.len() as u64;
+            if received > limit {
+                break;
+            }
+            upload.write(&piece)?;
+        }
+        Ok((upload, received))
+    });
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let sent = match multer::parse_boundary(kind) {
+        Ok(boundary) => send_field(body, boundary, sender).await,
+        Err(_) => send(body.into_data_stream().map_err(unread), sender).await,
+    };
+    // The disk's error tells more than that nobody takes the pieces any more.
+    let written = writer.await??;
+    sent?;
+    Ok(written)
+}
+
+async fn send_field(body: Body, boundary: String, sender: mpsc::Sender<Bytes>) -> Result<()> {
+    let mut multipart = multer::Multipart::new(body.into_data_stream(), boundary);
+    while let Some(field) = multipart.next_field().await.map_err(unread_part)? {
+        if field.name() == Some("file") {
+            return send(field.map_err(unread_part), sender).await;
+        }
+    }
+    Err(Error::Invalid(Refusal::Empty.to_string()))
+}
+
+async fn send(
+    pieces: impl Stream<Item = Result<Bytes>>,
+    sender: mpsc::Sender<Bytes>,
+) -> Result<()> {
+    let mut pieces = std::pin::pin!(pieces);
+    while let Some(piece) = pieces.next().await {
+        if sender.send(piece?).await.is_err() {
+            // The writer has seen enough, or the disk failed.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn unread(error: axum::Error) -> Error {
+    Unread::of(&error, 0).into()
+}
+
+fn unread_part(error: multer::Error) -> Error {
+    Error::Invalid(format!("Invalid multipart body: {error}"))
+}
+
+/// What has to stay free for dumps.
+pub(super) fn keep_free(app: &App) -> Result<u64> {
+    let space = Space::of(app.store.data_dir.assets())?;
+    Ok(free_asked(&app.config().coredumps, space.total))
+}
+
+fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> Result<Value> {
+    let now = Moment::now();
+    let registry = &app.store.registry;
+    let before = registry.models.read().models.get(model).cloned();
+    let arrival = Arrival {
+        sequence: app.store.coredumps.next_sequence()?,
+        active: before.as_ref().and_then(|model| model.active.as_deref()),
+        at: now.clone(),
+    };
+    let published = app
+        .store
+        .firmware
+        .publish(model, upload, &arrival, keep_free(app)?)
+        .map_err(|error| match error {
+            PublishError::Refused(Refusal::Io(cause)) => Error::internal(&cause),
+            PublishError::Refused(refusal) => Error::Invalid(refusal.to_string()),
+            PublishError::Store(error) => error.into(),
+        })?;
+    if let Some(aside) = &published.displaced {
+        follow_renamed(app, model, &published.build.name, aside)?;
+    }
+    let version = published.build.version.to_string();
+    let outcome = registry.models.change(|models| {
+        let entry = models.ensure(model, &iso8601(now.wall));
+        let may = entry.activate == Activate::OnUpload && !entry.held && published.activatable;
+        let may = may && !entry.blocked.contains(&version);
+        if may {
+            entry.set_active(&version);
+        }
+        Ok::<_, Infallible>((entry.id, may, entry.held))
+    })?;
+    let (id, active, held) = outcome.unwrap_or_else(|never| match never {});
+    let mut warnings: Vec<String> = published.warnings.iter().map(ToString::to_string).collect();
+    if held {
+        warnings.push(format!("model {model} is held: stored, not activated"));
+    }
+    say_published(model, &published, active, actor);
+    if let Err(error) = super::manage::sweep(app) {
+        log::warn!("old firmware was not removed: {}", chain(&error));
+    }
+    app.ingest.wake();
+    Ok(json!({
+        "id": id,
+        "code": model,
+        "firmware_version": version,
+        "active": active,
+        "warnings": warnings,
+    }))
+}
+
+/// What names a version and means the build that has another name now.
+fn follow_renamed(app: &App, model: &ModelCode, from: &str, to: &str) -> Result<()> {
+    let registry = &app.store.registry;
+    let renamed = |name: &mut String| {
+        if name == from {
+            to.clone_into(name);
+        }
+    };
+    let outcome = registry.models.change(|models| {
+        if let Some(entry) = models.models.get_mut(model) {
+            entry.active.iter_mut().for_each(renamed);
+            entry.previous.iter_mut().for_each(renamed);
+        }
+        Ok::<_, Infallible>(())
+    })?;
+    outcome.unwrap_or_else(|never| match never {});
+    let outcome = registry.devices.change(|devices| {
+        for device in devices.devices.values_mut() {
+            if device.model.as_ref() == Some(model) {
+                device.pin.iter_mut().for_each(renamed);
+            }
+        }
+        Ok::<_, Infallible>(())
+    })?;
+    outcome.unwrap_or_else(|never| match never {});
+    app.sequences.rename(from, to);
+    Ok(())
+}
+
+fn say_published(model: &ModelCode, published: &Published, active: bool, actor: &Caller) {
+    let build = &published.build;
+    Event::BundleStored
+        .entry()
+        .model(model)
+        .version(&build.version)
+        .actor(actor)
+        .say(format_args!(
+            "{} firmware {} of {model} ({}, {} bytes){}",
+            match published.known {
+                true => "had already",
+                false => "stored",
+            },
+            build.version,
+            build.chip.as_deref().unwrap_or("unknown chip"),
+            build.size,
+            match active {
+                true => "; it is active now",
+                false => "; it is not active",
+            }
+        ));
+    for warning in &published.warnings {
+        Event::BundleWarning
+            .entry()
+            .model(model)
+            .version(&build.version)
+            .say(format_args!(
+                "firmware {} of {model}: {warning}",
+                build.version
+            ));
+    }
+}

@@ -1,0 +1,170 @@
+//! Serial ports for people: list, follow, claim, release, lend.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::app::App;
+use super::error::{Error, Result};
+use super::query::{Query, decode};
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::serial;
+
+/// How long a release lasts if nobody says.
+const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
+/// The longest release.
+const MAX_RELEASE_SECONDS: u64 = 24 * 3600;
+/// How often a lender looks whether the borrower is still there.
+const PULSE: Duration = Duration::from_secs(1);
+
+impl From<serial::Error> for Error {
+    fn from(error: serial::Error) -> Self {
+        match &error {
+            serial::Error::Unknown(name) => Self::NotFound(format!("Serial port {name}")),
+            serial::Error::Lent(_) | serial::Error::Stuck(_) => Self::Conflict(error.to_string()),
+            serial::Error::State(_) => Self::internal(&error),
+        }
+    }
+}
+
+/// `GET /api/ports`
+pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({ "ports": app.ports.list(), "next_cursor": null }))
+}
+
+/// `GET /api/ports/{name}/log?follow=1`: the newest lines, then those to come.
+///
+/// # Errors
+/// 404.
+pub async fn log(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let board = app.ports.board(&decode(&name))?;
+    let follow = Query::parse(request.uri().query().unwrap_or_default())
+        .get("follow")
+        .is_some();
+    let (lines, receiver) = board.log();
+    let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    if !follow {
+        return Ok((kind, text).into_response());
+    }
+    let stop = app.stopping.clone();
+    let later = stream::unfold((receiver, stop), |(mut receiver, stop)| async move {
+        let line = tokio::select! {
+            () = stop.cancelled() => return None,
+            line = receiver.recv() => line,
+        };
+        let piece = match line {
+            Ok(line) => format!("{line}\n"),
+            Err(RecvError::Lagged(count)) => format!("[{count} lines left out]\n"),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((piece, (receiver, stop)))
+    });
+    let pieces = stream::once(async { text })
+        .chain(later)
+        .map(|text| Ok::<_, Infallible>(Bytes::from(text)));
+    Ok((kind, Body::from_stream(pieces)).into_response())
+}
+
+/// `POST /api/ports/{name}/claim`
+///
+/// # Errors
+/// 404, 409.
+pub async fn claim(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    let name = decode(&name);
+    app.ports.claim(&name).await?;
+    say_changed(&caller, "claimed", &name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How long to keep off a port.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    for_seconds: Option<u64>,
+    /// Until somebody claims it again.
+    until_claimed: bool,
+}
+
+/// `POST /api/ports/{name}/release` with `{"for_seconds":600}`
+///
+/// # Errors
+/// 404, 409.
+pub async fn release(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+    release: Option<Json<Release>>,
+) -> Result<StatusCode> {
+    let name = decode(&name);
+    let Json(release) = release.unwrap_or_default();
+    let time = match (release.until_claimed, release.for_seconds) {
+        (true, _) => None,
+        (false, None) => Some(DEFAULT_RELEASE),
+        (false, Some(seconds @ 1..=MAX_RELEASE_SECONDS)) => Some(Duration::from_secs(seconds)),
+        (false, Some(_)) => {
+            return Err(Error::Invalid(format!(
+                "for_seconds must be 1 to {MAX_RELEASE_SECONDS}"
+            )));
+        }
+    };
+    app.ports.release(&name, time).await?;
+    say_changed(&caller, "released", &name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/ports/{name}/lease`: the port is lent while the answer is read.
+/// Its first line is the device node's path; more lines come as a pulse.
+///
+/// # Errors
+/// 404, 409.
+pub async fn lease(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let name = decode(&name);
+    let lease = app.ports.lend(&name).await?;
+    say_changed(&caller, "borrowed", &name);
+    let first = format!("{}\n", lease.path);
+    let stop = app.stopping.clone();
+    // The lease lives in the stream: it ends when the client leaves.
+    let pulse = stream::unfold((lease, stop), |(lease, stop)| async move {
+        tokio::select! {
+            () = stop.cancelled() => None,
+            () = tokio::time::sleep(PULSE) => Some((String::from("\n"), (lease, stop))),
+        }
+    });
+    let pieces = stream::once(async { first })
+        .chain(pulse)
+        .map(|text| Ok::<_, Infallible>(Bytes::from(text)));
+    Ok(([(CONTENT_TYPE, "text/plain")], Body::from_stream(pieces)).into_response())
+}
+
+fn say_changed(caller: &Caller, what: &str, name: &str) {
+    Event::PortChanged
+        .entry()
+        .port(&name)
+        .actor(caller)
+        .say(format_args!("{caller} {what} serial port {name}"));
+}

@@ -1,0 +1,113 @@
+//! Models over HTTP: list, show, create, change.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{json_body, name, no_model};
+use crate::clock::{Moment, iso8601};
+use crate::device::ModelCode;
+use crate::http::app::App;
+use crate::http::error::Result;
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::store::registry::{Activate, Devices, Model};
+
+/// `GET /api/models`
+pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+    let devices = app.store.registry.devices.read();
+    let models = app.store.registry.models.read();
+    let shown: Vec<Value> = models
+        .models
+        .iter()
+        .map(|(code, model)| shown(code, model, &devices))
+        .collect();
+    Json(json!({ "models": shown, "next_cursor": null }))
+}
+
+/// `GET /api/models/{code}`
+///
+/// # Errors
+/// 404.
+pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+    let code: ModelCode = name(&code, "model code")?;
+    let models = app.store.registry.models.read();
+    let model = models.models.get(&code).ok_or_else(|| no_model(&code))?;
+    let devices = app.store.registry.devices.read();
+    Ok(Json(shown(&code, model, &devices)))
+}
+
+fn shown(code: &ModelCode, model: &Model, devices: &Devices) -> Value {
+    let count = devices
+        .devices
+        .values()
+        .filter(|device| device.model.as_ref() == Some(code))
+        .count();
+    json!({
+        "code": code,
+        "id": model.id,
+        "activate": model.activate,
+        "held": model.held,
+        "active": model.active,
+        "previous": model.previous,
+        "blocked": model.blocked,
+        "created_at": model.created_at,
+        "devices": count,
+    })
+}
+
+/// What a change may say; what is absent stays.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Change {
+    activate: Option<Activate>,
+    held: Option<bool>,
+}
+
+/// `PUT /api/models/{code}` with `{"activate":"on-upload|manual","held":bool}`:
+/// creates or changes; with `If-None-Match: *` it only creates, with
+/// `If-Match: *` it only changes.
+///
+/// # Errors
+/// 400, 404, 409.
+pub async fn put(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Value>> {
+    let code: ModelCode = name(&code, "model code")?;
+    let (parts, body) = request.into_parts();
+    let condition = super::Condition::of(&parts.headers);
+    let change: Change = json_body(body).await?;
+    tokio::task::spawn_blocking(move || {
+        let now = iso8601(Moment::now().wall);
+        let registry = &app.store.registry;
+        let (model, is_new) = registry.models.change(|models| {
+            let is_known = models.models.contains_key(&code);
+            condition.check(is_known, || format!("DeviceModel {code}"))?;
+            let model = models.ensure(&code, &now);
+            model.activate = change.activate.unwrap_or(model.activate);
+            model.held = change.held.unwrap_or(model.held);
+            Ok::<_, crate::http::error::Error>((model.clone(), !is_known))
+        })??;
+        let done = if is_new { "added" } else { "changed" };
+        let held = if model.held { ", held" } else { "" };
+        Event::ModelChanged
+            .entry()
+            .model(&code)
+            .actor(&caller)
+            .say(format_args!(
+                "{caller} {done} model {code}: uploads become active {}{held}",
+                match model.activate {
+                    Activate::OnUpload => "at once",
+                    Activate::Manual => "by hand",
+                }
+            ));
+        Ok(Json(shown(&code, &model, &registry.devices.read())))
+    })
+    .await?
+}

@@ -1,0 +1,327 @@
+//! Reads the coredump out of a board's flash: reset into the bootloader,
+//! converse, reset into the application, the last on every way out.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Lines, Link, LinkError};
+use super::reset::{self, Kind};
+use crate::bootloader::{Action, Failure, Found, Heard, Progress, ROM_BAUD, Session, Settings};
+
+/// How to reach the board, and how it is to be left.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub reset: Kind,
+    /// The lines at rest, before and afterwards.
+    pub lines: Lines,
+    /// The speed of the board's console, to which the port returns.
+    pub console_baud: u32,
+    pub settings: Settings,
+}
+
+/// What must survive us: written down before it is true, and struck out when
+/// it no longer is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Note {
+    /// The board is about to be taken out of its application.
+    Entering,
+    /// The board was reset into its application.
+    Left,
+}
+
+/// Why there is no coredump. Unless [`Note::Left`] was given, the board still
+/// has to be reset into its application.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    #[error(transparent)]
+    Bootloader(#[from] Failure),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Reads the coredump from the board behind `link`.
+///
+/// Takes the board out of its application for as long as it takes (64 KiB need
+/// some seconds), and puts it back whatever happens: success, refusal, `stop`,
+/// and if the future is dropped half-way. Only then, and only if the port is
+/// still there, is `note` told [`Note::Left`]. A port without modem lines is
+/// read as far as something answers, and cannot be reset.
+///
+/// The bytes are what the header promised; whether they are a coredump is for
+/// the caller to find out, since nothing in the protocol protects them.
+pub async fn read_coredump<L: Link>(
+    link: &mut L,
+    options: &Options,
+    stop: &CancellationToken,
+    note: &mut (dyn FnMut(Note) + Send),
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Found, FlashError> {
+    note(Note::Entering);
+    let mut visit = Visit {
+        link,
+        options,
+        note,
+        inside: true,
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(FlashError::Interrupted),
+        outcome = visit.read(progress) => outcome,
+    };
+    match visit.leave().await {
+        // A dump in hand is worth more than what became of the port after it.
+        Ok(()) | Err(LinkError::Gone) => {}
+        Err(error) => log::warn!("the board may not be back in its application: {error}"),
+    }
+    outcome
+}
+
+/// Resets the board behind `link` into its application: after a [`Note`] that
+/// was never struck out.
+pub async fn reset_into_app<L: Link>(link: &mut L, options: &Options) -> Result<(), LinkError> {
+    link.set_baud(options.console_baud)?;
+    let steps = options.reset.leave(options.lines);
+    reset::run(link, &steps).await.map(drop)
+}
+
+/// A stay in the bootloader; ends with the application running again.
+struct Visit<'a, L: Link> {
+    link: &'a mut L,
+    options: &'a Options,
+    note: &'a mut (dyn FnMut(Note) + Send),
+    inside: bool,
+}
+
+impl<L: Link> Visit<'_, L> {
+    async fn read(
+        &mut self,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Found, FlashError> {
+        let mut settings = self.options.settings;
+        let mut heard = Heard::Nothing;
+        let mut attempt = 0;
+        loop {
+            self.link.set_baud(ROM_BAUD)?;
+            self.link.discard()?;
+            let hold = if attempt % 2 == 0 {
+                SHORT_HOLD
+            } else {
+                LONG_HOLD
+            };
+            reset::run(self.link, &self.options.reset.enter(hold)).await?;
+            match converse(self.link, settings, progress).await? {
+                Ok(found) => return Ok(found),
+                // The line cannot do it: once more from the beginning, slowly.
+                Err(Failure::SpeedLost(_)) if settings.faster.is_some() => settings.faster = None,
+                Err(Failure::NoAnswer(now)) => {
+                    heard = heard.max(now);
+                    attempt += 1;
+                    if attempt == ATTEMPTS {
+                        return Err(Failure::NoAnswer(heard).into());
+                    }
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    async fn leave(&mut self) -> Result<(), LinkError> {
+        reset_into_app(self.link, self.options).await?;
+        self.inside = false;
+        (self.note)(Note::Left);
+        Ok(())
+    }
+}
+
+impl<L: Link> Drop for Visit<'_, L> {
+    fn drop(&mut self) {
+        if !self.inside {
+            return;
+        }
+        let speed = self.link.set_baud(self.options.console_baud);
+        let steps = self.options.reset.leave(self.options.lines);
+        if speed
+            .and_then(|()| reset::run_now(self.link, &steps))
+            .is_ok()
+        {
+            (self.note)(Note::Left);
+        }
+    }
+}
+
+/// One conversation from the first sync to its end.
+async fn converse<L: Link>(
+    link: &mut L,
+    settings: Settings,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Result<Found, Failure>, LinkError> {
+    let (mut session, mut action) = Session::begin(settings);
+    loop {
+        progress(session.progress());
+        action = match action {
+            Action::Send { bytes, patience } => {
+                exchange(link, &mut session, &bytes, patience).await?
+            }
+            Action::ChangeSpeed { baud, settle } => {
+                link.set_baud(baud)?;
+                sleep(settle).await;
+                link.discard()?;
+                session.speed_changed()
+            }
+            Action::Done(outcome) => return Ok(outcome),
+        }
+    }
+}
+
+/// Sends a request and waits for what the session makes of the answer.
+async fn exchange<L: Link>(
+    link: &mut L,
+    session: &mut Session,
+    request: &[u8],
+    patience: Duration,
+) -> Result<Action, LinkError> {
+    // A port that takes no bytes is as good as a board that does not answer.
+    let sent = timeout(WRITE_LIMIT, link.write(request)).await;
+    let deadline = Instant::now() + patience;
+    if let Ok(written) = sent {
+        written?;
+    }
+    let mut buffer = [0; 1024];
+    loop {
+        let Ok(count) = timeout_at(deadline, link.read(&mut buffer)).await else {
+            return Ok(session.expire());
+        };
+        let arrived = buffer.get(..count?).unwrap_or_default();
+        if let Some(action) = session.receive(arrived) {
+            return Ok(action);
+        }
+    }
+}
+
+/// Resets into the bootloader before a board counts as not answering.
+const ATTEMPTS: u32 = 3;
+
+/// How long IO0 is held low, by turns.
+const SHORT_HOLD: Duration = Duration::from_millis(50);
+const LONG_HOLD: Duration = Duration::from_millis(550);
+
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::scripted::{Deed, Record, ScriptedLink};
+    use super::*;
+    use crate::bootloader::command::Command;
+
+    fn options() -> Options {
+        Options {
+            reset: Kind::Classic,
+            lines: Lines::ON,
+            console_baud: 74_880,
+            settings: Settings::default(),
+        }
+    }
+
+    /// The last four changes of the lines, as `reset.rs` draws them.
+    fn ending(record: &Record) -> Vec<(bool, bool)> {
+        let deeds = record.lock().unwrap();
+        let lines = deeds.iter().filter_map(|(_, deed)| match deed {
+            Deed::Lines { dtr, rts } => Some((*dtr, *rts)),
+            _ => None,
+        });
+        let all: Vec<_> = lines.collect();
+        all[all.len() - 4..].to_vec()
+    }
+
+    const LEFT: [(bool, bool); 4] = [(false, false), (false, true), (false, false), (true, true)];
+
+    async fn attempt(mut link: ScriptedLink, stop: CancellationToken) -> (FlashError, Vec<Note>) {
+        let mut notes = Vec::new();
+        let failed = read_coredump(
+            &mut link,
+            &options(),
+            &stop,
+            &mut |note| notes.push(note),
+            &mut |_| {},
+        )
+        .await
+        .unwrap_err();
+        (failed, notes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_board_is_tried_three_times_and_reset_into_its_app() {
+        let link = ScriptedLink::silent();
+        let record = link.record();
+        let (failed, notes) = attempt(link, CancellationToken::new()).await;
+        assert!(matches!(
+            failed,
+            FlashError::Bootloader(Failure::NoAnswer(Heard::Nothing))
+        ));
+        assert_eq!(notes, [Note::Entering, Note::Left]);
+        assert_eq!(ending(&record), LEFT);
+        let deeds = record.lock().unwrap();
+        let speeds = deeds.iter().filter_map(|(_, deed)| match deed {
+            Deed::Baud(baud) => Some(*baud),
+            _ => None,
+        });
+        assert_eq!(
+            speeds.collect::<Vec<_>>(),
+            [115_200, 115_200, 115_200, 74_880]
+        );
+        let sync = Deed::Write(Command::Sync.frame());
+        assert_eq!(
+            deeds.iter().filter(|(_, deed)| *deed == sync).count(),
+            3 * 7
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_board_said_instead_is_told() {
+        let told = async |text: &str| {
+            let link = ScriptedLink::new([text]);
+            attempt(link, CancellationToken::new()).await.0.to_string()
+        };
+        let app = told("rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)").await;
+        assert!(app.contains("runs its application"), "{app}");
+        let prompt = told("boot:0x3 (DOWNLOAD_BOOT)\r\nwaiting for download\r\n").await;
+        assert!(prompt.contains("does not hear us"), "{prompt}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_resets_the_board_into_its_app() {
+        let link = ScriptedLink::silent();
+        let record = link.record();
+        let stop = CancellationToken::new();
+        let asked = stop.clone();
+        let (outcome, ()) = tokio::join!(attempt(link, stop), async {
+            sleep(Duration::from_millis(120)).await;
+            asked.cancel();
+        });
+        assert!(matches!(outcome.0, FlashError::Interrupted));
+        assert_eq!(outcome.1, [Note::Entering, Note::Left]);
+        assert_eq!(ending(&record), LEFT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_read_resets_the_board_into_its_app() {
+        let link = ScriptedLink::silent();
+        let record = link.record();
+        let reading = attempt(link, CancellationToken::new());
+        let dropped = timeout(Duration::from_millis(120), reading).await;
+        assert!(dropped.is_err());
+        assert_eq!(ending(&record), LEFT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_goes_away_leaves_its_note_standing() {
+        let link = ScriptedLink::silent().then_gone();
+        let (failed, notes) = attempt(link, CancellationToken::new()).await;
+        assert!(matches!(failed, FlashError::Link(LinkError::Gone)));
+        assert_eq!(notes, [Note::Entering]);
+    }
+}

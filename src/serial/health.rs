@@ -1,0 +1,134 @@
+//! What is wrong with a port or its board for longer than a moment, told once
+//! and with what to do. No I/O: time is an argument.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Something that a person should look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Complaint {
+    /// The port comes and goes.
+    Flapping,
+    /// The board is reset for lack of voltage.
+    BrownOuts,
+    /// What arrives is no text.
+    Babbling,
+    /// The board waits in its bootloader.
+    InBootloader,
+}
+
+impl Complaint {
+    /// What is wrong and what to do.
+    pub(super) fn text(self, baud: u32) -> String {
+        match self {
+            Self::Flapping => "comes and goes: check cable, plug and power of the USB hub; it is tried less often now".to_owned(),
+            Self::BrownOuts => {
+                "its board is reset for lack of voltage: use a shorter cable, another power supply or a powered hub".to_owned()
+            }
+            Self::Babbling => format!(
+                "what arrives is no text: set the console's speed as `baud` in its [[serial.port]] (now {baud}), or release the port; it is read less often now"
+            ),
+            Self::InBootloader => "its board waits in the bootloader and runs no application: reset it, and look at what holds its boot pin low".to_owned(),
+        }
+    }
+}
+
+/// Watches one port.
+#[derive(Default)]
+pub(super) struct Health {
+    losses: VecDeque<Duration>,
+    brown_outs: VecDeque<Duration>,
+    told: Vec<Complaint>,
+}
+
+impl Health {
+    /// The port went away by itself.
+    pub(super) fn lost(&mut self, now: Duration) -> Option<Complaint> {
+        let many = often(&mut self.losses, now);
+        if many {
+            self.tell(Complaint::Flapping)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the port comes and goes, so that it is opened less eagerly.
+    pub(super) fn is_flapping(&mut self, now: Duration) -> bool {
+        forget(&mut self.losses, now);
+        let flapping = self.losses.len() >= OFTEN;
+        if !flapping {
+            self.told.retain(|told| *told != Complaint::Flapping);
+        }
+        flapping
+    }
+
+    pub(super) fn brown_out(&mut self, now: Duration) -> Option<Complaint> {
+        let many = often(&mut self.brown_outs, now);
+        if many {
+            self.tell(Complaint::BrownOuts)
+        } else {
+            None
+        }
+    }
+
+    /// The complaint, if it is not known yet.
+    pub(super) fn tell(&mut self, complaint: Complaint) -> Option<Complaint> {
+        if self.told.contains(&complaint) {
+            return None;
+        }
+        self.told.push(complaint);
+        Some(complaint)
+    }
+
+    /// It is over; the next time is told again.
+    pub(super) fn over(&mut self, complaint: Complaint) {
+        self.told.retain(|told| *told != complaint);
+    }
+
+    /// What is wrong now, the newest first.
+    pub(super) fn complaint(&self) -> Option<Complaint> {
+        self.told.last().copied()
+    }
+}
+
+fn often(times: &mut VecDeque<Duration>, now: Duration) -> bool {
+    forget(times, now);
+    times.push_back(now);
+    if times.len() > OFTEN {
+        times.pop_front();
+    }
+    times.len() >= OFTEN
+}
+
+fn forget(times: &mut VecDeque<Duration>, now: Duration) {
+    times.retain(|time| now.saturating_sub(*time) <= WINDOW);
+}
+
+/// So many times within [`WINDOW`] is too often.
+const OFTEN: usize = 5;
+const WINDOW: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn a_flapping_port_is_told_once_until_it_was_calm() {
+        let mut health = Health::default();
+        let told: Vec<_> = (0..20).filter_map(|n| health.lost(AT(n * 10))).collect();
+        assert_eq!(told, [Complaint::Flapping]);
+        assert!(health.is_flapping(AT(300)));
+        assert!(!health.is_flapping(AT(2000)));
+        let told: Vec<_> = (0..20).filter_map(|n| health.lost(AT(3000 + n))).collect();
+        assert_eq!(told, [Complaint::Flapping]);
+    }
+
+    #[test]
+    fn a_replug_now_and_then_is_nobodys_business() {
+        let mut health = Health::default();
+        assert!((0..50).all(|n| health.lost(AT(n * 200)).is_none()));
+        assert!((0..50).all(|n| health.brown_out(AT(n * 200)).is_none()));
+    }
+}

@@ -1,0 +1,232 @@
+//! How a board is reset into its bootloader and back into its application by
+//! its port's two modem lines.
+//!
+//! On the usual circuit (Espressif's boards and their copies) RTS alone holds
+//! the chip in reset, DTR alone holds IO0 low, which a chip coming out of reset
+//! takes for "wait for download". The USB-Serial-JTAG unit of newer chips does
+//! the same without wires.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::link::{Lines, Link, LinkError};
+
+/// What the configuration can say about a board's reset circuit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reset {
+    /// By the port's USB ids.
+    #[default]
+    Auto,
+    Kind(Kind),
+}
+
+/// A reset circuit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Two transistors between DTR, RTS and EN, IO0.
+    Classic,
+    /// The chip's own USB-Serial-JTAG unit.
+    UsbJtag,
+    /// No modem lines, or none that lead to the board: they are left alone.
+    None,
+}
+
+impl Reset {
+    /// The kind for a port with these USB vendor and product ids.
+    pub fn resolve(self, usb: Option<(u16, u16)>) -> Kind {
+        match (self, usb) {
+            (Self::Kind(kind), _) => kind,
+            (Self::Auto, Some((0x303A, 0x1001))) => Kind::UsbJtag,
+            (Self::Auto, _) => Kind::Classic,
+        }
+    }
+}
+
+/// A word that names no reset circuit.
+#[derive(Debug, thiserror::Error, Eq, PartialEq)]
+#[error("reset is one of auto, classic, usb-jtag and none")]
+pub struct UnknownReset;
+
+impl FromStr for Reset {
+    type Err = UnknownReset;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReset> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "classic" => Ok(Self::Kind(Kind::Classic)),
+            "usb-jtag" => Ok(Self::Kind(Kind::UsbJtag)),
+            "none" => Ok(Self::Kind(Kind::None)),
+            _ => Err(UnknownReset),
+        }
+    }
+}
+
+/// One step of a reset.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Both lines in one call.
+    Lines(Lines),
+    Wait(Duration),
+}
+
+impl Kind {
+    /// The steps into the bootloader. `hold` is how long IO0 stays low after
+    /// the reset; boards with a large capacitor at EN need half a second.
+    pub fn enter(self, hold: Duration) -> Vec<Step> {
+        match self {
+            Self::Classic => vec![
+                Step::Lines(Lines::OFF),
+                Step::Lines(Lines::ON),
+                IN_RESET,
+                Step::Wait(RESET),
+                BOOT_LOW,
+                Step::Wait(hold),
+                Step::Lines(Lines::OFF),
+            ],
+            // The unit looks at IO0 at the moment when RTS falls, and takes
+            // both lines asserted for nothing: the way to reset leads there.
+            Self::UsbJtag => vec![
+                Step::Lines(Lines::OFF),
+                Step::Wait(RESET),
+                BOOT_LOW,
+                Step::Wait(RESET),
+                Step::Lines(Lines::ON),
+                IN_RESET,
+                Step::Wait(RESET),
+                Step::Lines(Lines::OFF),
+            ],
+            Self::None => vec![],
+        }
+    }
+
+    /// The steps into the application, which end with the lines at `rest`.
+    pub fn leave(self, rest: Lines) -> Vec<Step> {
+        let (reset, settle) = match self {
+            Self::Classic => (RESET, Duration::ZERO),
+            // The unit leaves the bus and comes back.
+            Self::UsbJtag => (2 * RESET, 2 * RESET),
+            Self::None => return vec![],
+        };
+        vec![
+            Step::Lines(Lines::OFF),
+            IN_RESET,
+            Step::Wait(reset),
+            Step::Lines(Lines::OFF),
+            Step::Wait(settle),
+            Step::Lines(rest),
+        ]
+    }
+}
+
+/// Goes through `steps`. `false` if the port has no modem lines, in which case
+/// nothing happened.
+pub async fn run<L: Link>(link: &mut L, steps: &[Step]) -> Result<bool, LinkError> {
+    for step in steps {
+        match step {
+            Step::Lines(lines) => {
+                if !link.set_lines(*lines)? {
+                    return Ok(false);
+                }
+            }
+            Step::Wait(time) => tokio::time::sleep(*time).await,
+        }
+    }
+    Ok(!steps.is_empty())
+}
+
+/// The same where nothing can be awaited: waits block the thread, and only for
+/// as long as a chip needs to notice.
+pub(super) fn run_now<L: Link>(link: &mut L, steps: &[Step]) -> Result<(), LinkError> {
+    for step in steps {
+        match step {
+            Step::Lines(lines) => {
+                link.set_lines(*lines)?;
+            }
+            Step::Wait(time) => std::thread::sleep(*time.min(&NOTICED)),
+        }
+    }
+    Ok(())
+}
+
+const IN_RESET: Step = Step::Lines(Lines {
+    dtr: false,
+    rts: true,
+});
+const BOOT_LOW: Step = Step::Lines(Lines {
+    dtr: true,
+    rts: false,
+});
+
+/// Far longer than any board's capacitor at EN takes.
+const RESET: Duration = Duration::from_millis(100);
+
+/// Long enough for most.
+const NOTICED: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::scripted::{Deed, ScriptedLink};
+    use super::*;
+
+    /// `+` asserted, `-` released, DTR first; with the time in milliseconds.
+    async fn drawn(steps: &[Step]) -> Vec<String> {
+        let mut link = ScriptedLink::silent();
+        let record = link.record();
+        run(&mut link, steps).await.unwrap();
+        let sign = |on| if on { '+' } else { '-' };
+        let deeds = record.lock().unwrap();
+        deeds
+            .iter()
+            .map(|(at, deed)| match deed {
+                Deed::Lines { dtr, rts } => {
+                    format!("{} {}{}", at.as_millis(), sign(*dtr), sign(*rts))
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    const HOLD: Duration = Duration::from_millis(50);
+
+    #[tokio::test(start_paused = true)]
+    async fn classic_releases_reset_in_the_step_that_pulls_io0_low() {
+        assert_eq!(
+            drawn(&Kind::Classic.enter(HOLD)).await,
+            ["0 --", "0 ++", "0 -+", "100 +-", "150 --"]
+        );
+        assert_eq!(
+            drawn(&Kind::Classic.leave(Lines::ON)).await,
+            ["0 --", "0 -+", "100 --", "100 ++"]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn usb_jtag_goes_through_both_asserted() {
+        assert_eq!(
+            drawn(&Kind::UsbJtag.enter(HOLD)).await,
+            ["0 --", "100 +-", "200 ++", "200 -+", "300 --"]
+        );
+        assert_eq!(
+            drawn(&Kind::UsbJtag.leave(Lines::OFF)).await,
+            ["0 --", "0 -+", "200 --", "400 --"]
+        );
+    }
+
+    #[test]
+    fn none_leaves_the_lines_alone() {
+        assert_eq!(Kind::None.enter(HOLD), []);
+        assert_eq!(Kind::None.leave(Lines::ON), []);
+    }
+
+    #[test]
+    fn auto_goes_by_the_usb_ids() {
+        let auto = Reset::Auto;
+        assert_eq!(auto.resolve(Some((0x303A, 0x1001))), Kind::UsbJtag);
+        for usb in [None, Some((0x303A, 0x0002)), Some((0x10C4, 0xEA60))] {
+            assert_eq!(auto.resolve(usb), Kind::Classic, "{usb:?}");
+        }
+        let none: Reset = "none".parse().unwrap();
+        assert_eq!(none.resolve(Some((0x303A, 0x1001))), Kind::None);
+        assert_eq!("rts".parse::<Reset>(), Err(UnknownReset));
+    }
+}

@@ -1,0 +1,150 @@
+//! `state/ports.json`: what people decided about ports, and what must be put
+//! right after a restart.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::clock::{self, Moment};
+
+/// The register of ports, by [`super::policy::PortId`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PortsState {
+    pub schema: u32,
+    pub ports: BTreeMap<String, Remembered>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What is remembered of one port.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Remembered {
+    /// A person wants it listened to although the rules would not.
+    pub claimed: bool,
+    pub released: Option<Release>,
+    /// Its board was sent into its bootloader and not yet brought back.
+    pub in_bootloader: bool,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A port that is left alone.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Release {
+    /// For so long; `None`: until it is claimed.
+    pub seconds: Option<u64>,
+    /// Lent to one program; ends with it, or at the deadline.
+    #[serde(default)]
+    pub lent: bool,
+    pub at: String,
+    pub boot_id: String,
+    pub monotonic_us: u64,
+}
+
+impl Release {
+    /// A release that begins `now`.
+    pub fn new(duration: Option<Duration>, lent: bool, now: &Moment) -> Self {
+        Self {
+            seconds: duration.map(|duration| duration.as_secs()),
+            lent,
+            at: clock::iso8601(now.wall),
+            boot_id: now.boot_id.clone(),
+            monotonic_us: now.monotonic_us,
+        }
+    }
+
+    /// How long it still lasts: `None` for ever, zero if it is over.
+    ///
+    /// A wall clock that jumped cannot make it longer than it was meant to be.
+    pub fn remaining(&self, now: &Moment) -> Option<Duration> {
+        let seconds = self.seconds?;
+        let began = Moment {
+            wall: clock::parse(&self.at).unwrap_or(now.wall),
+            monotonic_us: self.monotonic_us,
+            boot_id: self.boot_id.clone(),
+            synced: false,
+        };
+        let passed = now.seconds_since(&began).unwrap_or(0);
+        Some(Duration::from_secs(seconds.saturating_sub(passed)))
+    }
+}
+
+impl PortsState {
+    /// What is remembered of the port, made if it is new.
+    pub fn ensure(&mut self, id: &str) -> &mut Remembered {
+        self.schema = 1;
+        self.ports.entry(id.to_owned()).or_default()
+    }
+
+    /// What is remembered of the port.
+    pub fn of(&self, id: &str) -> Remembered {
+        self.ports.get(id).cloned().unwrap_or_default()
+    }
+
+    /// Forgets what says nothing any more.
+    pub fn tidy(&mut self, now: &Moment) {
+        for port in self.ports.values_mut() {
+            if port
+                .released
+                .as_ref()
+                .and_then(|release| release.remaining(now))
+                == Some(Duration::ZERO)
+            {
+                port.released = None;
+            }
+        }
+        self.ports.retain(|_, port| *port != Remembered::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(wall: &str, boot_id: &str, seconds: u64) -> Moment {
+        Moment {
+            wall: clock::parse(wall).unwrap(),
+            monotonic_us: seconds * 1_000_000,
+            boot_id: boot_id.to_owned(),
+            synced: true,
+        }
+    }
+
+    #[test]
+    fn a_release_ends_at_its_deadline_over_restarts_and_wrong_clocks() {
+        let began = moment("2026-02-11T14:00:00Z", "a", 100);
+        let release = Release::new(Some(Duration::from_secs(600)), false, &began);
+        for (now, remaining) in [
+            (moment("2026-02-11T14:00:00Z", "a", 160), 540),
+            (moment("1970-01-01T00:00:00Z", "a", 160), 540),
+            (moment("2026-02-11T14:08:00Z", "b", 5), 120),
+            (moment("2026-02-11T15:08:00Z", "b", 5), 0),
+            (moment("1970-01-01T00:00:00Z", "b", 5), 600),
+        ] {
+            let left = release.remaining(&now);
+            assert_eq!(left, Some(Duration::from_secs(remaining)), "{now:?}");
+        }
+        assert_eq!(Release::new(None, false, &began).remaining(&began), None);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_and_unknown_fields_survive() {
+        let text = r#"{"schema":1,"ports":{"1-1":{"claimed":true,"later":7},"1-2":{"claimed":false}},"more":1}"#;
+        let mut state: PortsState = serde_json::from_str(text).unwrap();
+        let began = moment("2026-02-11T14:00:00Z", "a", 100);
+        state.ensure("1-3").released =
+            Some(Release::new(Some(Duration::from_secs(5)), true, &began));
+        state.ensure("1-4").released = Some(Release::new(None, false, &began));
+        state.tidy(&moment("2026-02-11T14:00:09Z", "a", 109));
+        assert_eq!(state.ports.keys().collect::<Vec<_>>(), ["1-1", "1-4"]);
+        let again = serde_json::to_value(&state).unwrap();
+        assert_eq!(
+            (&again["more"], &again["ports"]["1-1"]["later"]),
+            (&1.into(), &7.into())
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! What is known of a port while the daemon runs: for lists, and for whoever
+//! reads along.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
+
+use crate::clock::{Moment, iso8601};
+
+use super::discover::Usb;
+use super::policy::{Plan, Why};
+
+/// What a port is doing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Open and read.
+    Listening,
+    /// Its flash is being read.
+    ReadingFlash,
+    /// Not opened: nobody said so.
+    #[default]
+    Seen,
+    /// Left alone by a person, for a while or until it is claimed.
+    Released,
+    /// Lent to a program that was started with `ports run`.
+    Lent,
+    /// Another program holds it.
+    Busy,
+    /// Not plugged in.
+    Absent,
+    /// It cannot be used; `note` says why.
+    Trouble,
+}
+
+/// The newest crash that came in on a port.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LastCrash {
+    /// RFC 3339, UTC.
+    pub at: String,
+    pub coredump_id: String,
+    pub filename: String,
+    pub verdict: String,
+    /// Whether the bytes were kept; a round of a crash loop is only counted.
+    pub kept: bool,
+}
+
+/// A port, as `GET /api/ports` shows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PortStatus {
+    /// What it is addressed by.
+    pub name: String,
+    pub path: PathBuf,
+    /// Place in the USB tree, or the path of what is not on USB.
+    pub place: String,
+    /// Kind of adapter, such as `CP210x`; `null` if unknown or not on USB.
+    pub adapter: Option<String>,
+    pub usb: Option<Usb>,
+    pub state: State,
+    /// Why it is listened to (`configured`, `claimed`, `discovered`) or not (`seen`).
+    pub why: Option<Why>,
+    /// What is wrong and what to do, in a sentence.
+    pub note: Option<String>,
+    /// Seconds until a released port is taken back; `null`: when it is claimed.
+    pub released_seconds: Option<u64>,
+    pub baud: u32,
+    pub device_key: Option<String>,
+    pub model_code: Option<String>,
+    /// What the board said at its last boot.
+    pub chip: Option<String>,
+    pub project: Option<String>,
+    pub firmware_version: Option<String>,
+    pub app_elf_sha256: Option<String>,
+    /// Bytes received since the daemon started.
+    pub bytes: u64,
+    /// Boots that were seen, by the ROM's name for the reason.
+    pub resets: BTreeMap<String, u64>,
+    pub brown_outs: u64,
+    pub dumps: u64,
+    pub panics: u64,
+    /// Of these, how many the store has taken in (kept or counted).
+    pub stored: u64,
+    pub last_line: Option<String>,
+    pub last_data_at: Option<String>,
+    pub last_crash: Option<LastCrash>,
+}
+
+/// A port's status and newest lines, shared between its task and its readers.
+#[derive(Debug)]
+pub struct Board {
+    status: Mutex<PortStatus>,
+    tail: Mutex<VecDeque<String>>,
+    lines: broadcast::Sender<String>,
+    changed: watch::Sender<()>,
+}
+
+impl Board {
+    /// The board of a port that was just found.
+    pub(super) fn new(plan: &Plan, name: String) -> Self {
+        let board = Self {
+            status: Mutex::default(),
+            tail: Mutex::default(),
+            lines: broadcast::channel(FOLLOWER_LINES).0,
+            changed: watch::Sender::new(()),
+        };
+        board.describe(plan, name);
+        board
+    }
+
+    /// Takes over what a new plan says.
+    pub(super) fn describe(&self, plan: &Plan, name: String) {
+        self.change(|status| {
+            status.name = name;
+            status.path.clone_from(&plan.path);
+            status.place.clone_from(&plan.id);
+            status.adapter = plan.usb.as_ref().and_then(Usb::kind).map(str::to_owned);
+            status.usb.clone_from(&plan.usb);
+            status.why = Some(plan.why);
+            status.baud = plan.settings.baud;
+            let released = plan.released.and_then(|released| released.remaining);
+            status.released_seconds = released.map(|remaining| remaining.as_secs());
+            if let Some(key) = &plan.settings.device_key {
+                status.device_key = Some(key.to_string());
+            }
+            if let Some(model) = &plan.settings.model {
+                status.model_code = Some(model.to_string());
+            }
+        });
+    }
+
+    /// A copy for a reader.
+    pub fn status(&self) -> PortStatus {
+        lock(&self.status).clone()
+    }
+
+    /// The newest lines, oldest first, and those that follow.
+    pub fn log(&self) -> (Vec<String>, broadcast::Receiver<String>) {
+        // subscribed before the tail is copied, under its lock: none is missed
+        let tail = lock(&self.tail);
+        (tail.iter().cloned().collect(), self.lines.subscribe())
+    }
+
+    /// Waits until the status is as asked for.
+    pub async fn until(&self, holds: impl Fn(&PortStatus) -> bool) {
+        let mut changed = self.changed.subscribe();
+        // the sender is our own, so this ends only by holding
+        while !holds(&lock(&self.status)) && changed.changed().await.is_ok() {}
+    }
+
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut PortStatus) -> R) -> R {
+        let answer = change(&mut lock(&self.status));
+        self.changed.send_replace(());
+        answer
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.change(|status| status.bytes += bytes as u64);
+    }
+
+    pub(super) fn line(&self, line: String) {
+        let mut tail = lock(&self.tail);
+        if tail.len() >= TAIL_LINES {
+            tail.pop_front();
+        }
+        if self.lines.receiver_count() > 0 {
+            let _ = self.lines.send(line.clone());
+        }
+        tail.push_back(line);
+    }
+
+    /// Refreshes what would be too much to keep up with every line.
+    pub(super) fn refresh(&self) {
+        let last = lock(&self.tail).back().cloned();
+        let now = iso8601(Moment::now().wall);
+        self.change(|status| {
+            status.last_line = last.or(status.last_line.take());
+            status.last_data_at = Some(now);
+        });
+    }
+
+    /// A new state; `note` says what is wrong, if anything.
+    pub(super) fn enter(&self, state: State, note: Option<String>) {
+        self.change(|status| {
+            status.state = state;
+            status.note = note;
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lines that are kept for `ports log`; at most 4 KiB each.
+const TAIL_LINES: usize = 200;
+/// How far somebody who follows may fall behind.
+const FOLLOWER_LINES: usize = 1024;

@@ -1,0 +1,294 @@
+//! Whose dump it is: a decision over what is known of port, board and registry.
+
+use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::digest::Sha256;
+use crate::store::registry::Devices;
+
+use super::discover::Usb;
+
+/// Who a dump from a serial port belongs to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Whose {
+    pub device: DeviceKey,
+    pub model: Option<ModelCode>,
+    /// The sidecar's word: `configured`, `mac` or `place`.
+    pub identity: &'static str,
+}
+
+/// What is known where a dump came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Clues<'a> {
+    /// As configured for the port.
+    pub device_key: Option<&'a DeviceKey>,
+    pub model: Option<&'a ModelCode>,
+    /// Of the board, from its USB descriptor or its bootloader.
+    pub mac: Option<MacAddress>,
+    pub usb: Option<&'a Usb>,
+    /// No other port that is plugged in has this USB serial number.
+    pub serial_is_unique: bool,
+    /// Place in the USB tree, or path.
+    pub place: &'a str,
+    /// The model whose bundle has the dump's app ELF hash.
+    pub model_of_build: Option<&'a ModelCode>,
+}
+
+/// Decides whose dump it is: the configuration's word, else the registered
+/// device with this MAC address or USB serial number, else the MAC address,
+/// else the place where it is plugged in.
+pub fn whose(clues: &Clues<'_>, devices: &Devices) -> Whose {
+    let (device, identity) = device(clues, devices);
+    let registered = devices
+        .devices
+        .get(&device)
+        .and_then(|device| device.model.as_ref());
+    let model = clues.model.or(registered).or(clues.model_of_build);
+    Whose {
+        model: model.cloned(),
+        device,
+        identity,
+    }
+}
+
+fn device(clues: &Clues<'_>, devices: &Devices) -> (DeviceKey, &'static str) {
+    if let Some(key) = clues.device_key {
+        return (key.clone(), "configured");
+    }
+    let mac = clues.mac.map(|mac| mac.to_string());
+    let by_mac = devices
+        .devices
+        .iter()
+        .find(|(_, device)| mac.is_some() && device.mac == mac);
+    if let Some((key, _)) = by_mac {
+        return (key.clone(), "mac");
+    }
+    let serial = clues
+        .usb
+        .and_then(|usb| usb.serial.as_ref())
+        .filter(|_| clues.serial_is_unique);
+    let by_serial = devices
+        .devices
+        .iter()
+        .find(|(_, device)| serial.is_some() && device.usb_serial.as_ref() == serial);
+    if let Some((key, _)) = by_serial {
+        return (key.clone(), "configured");
+    }
+    if let Some(mac) = clues.mac {
+        return (mac.device_key(), "mac");
+    }
+    let (vid, pid) = clues.usb.map_or((0, 0), |usb| (usb.vid, usb.pid));
+    let ids = format!("{vid:04x}:{pid:04x}");
+    let serial = clues
+        .usb
+        .and_then(|usb| usb.serial.as_deref())
+        .unwrap_or_default();
+    let parts = [
+        clues.place.as_bytes(),
+        &[0],
+        ids.as_bytes(),
+        &[0],
+        serial.as_bytes(),
+    ];
+    let key = format!("usb{}", Sha256::of_parts(&parts).short(8));
+    (key.parse().unwrap_or_else(|_| shared_key()), "place")
+}
+
+/// The most devices that are kept apart although nobody registered them.
+pub const MOST_UNREGISTERED: usize = 64;
+
+/// `whose`, with the shared key for a new device beyond [`MOST_UNREGISTERED`]:
+/// a port full of noise or a bench where boards come and go must not fill the
+/// registry.
+pub fn bounded(whose: Whose, devices: &Devices) -> Whose {
+    let known = devices.devices.contains_key(&whose.device) || whose.identity == "configured";
+    let unregistered = devices
+        .devices
+        .values()
+        .filter(|device| !device.registered)
+        .count();
+    if known || unregistered < MOST_UNREGISTERED {
+        return whose;
+    }
+    Whose {
+        device: shared_key(),
+        ..whose
+    }
+}
+
+/// The key of all that are too many.
+fn shared_key() -> DeviceKey {
+    // the one key that no MAC address and no hash has
+    MacAddress::from_bytes([0; 6]).device_key()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usb(serial: &str) -> Usb {
+        Usb {
+            vid: 0x10c4,
+            pid: 0xea60,
+            serial: Some(serial.to_owned()),
+            place: "1-2".to_owned(),
+            ..Usb::default()
+        }
+    }
+
+    fn registry() -> Devices {
+        let mut devices = Devices::default();
+        let mut add = |key: &str, mac: Option<&str>, serial: Option<&str>| {
+            let device = devices.ensure(&key.parse().unwrap(), "");
+            device.registered = true;
+            device.mac = mac.map(str::to_owned);
+            device.usb_serial = serial.map(str::to_owned);
+            device.model = Some("pump".parse().unwrap());
+        };
+        add("bymac", Some("84f703000001"), None);
+        add("byserial", None, Some("S1"));
+        devices
+    }
+
+    #[test]
+    fn configuration_goes_before_registry_before_mac_before_place() {
+        let devices = registry();
+        let configured: DeviceKey = "bench7".parse().unwrap();
+        let (s1, s2) = (usb("S1"), usb("S2"));
+        let nothing = Clues {
+            device_key: None,
+            model: None,
+            mac: None,
+            usb: None,
+            serial_is_unique: true,
+            place: "/dev/pts/3",
+            model_of_build: None,
+        };
+        let known = "84:F7:03:00:00:01".parse().ok();
+        let other = "84:F7:03:00:00:02".parse().ok();
+        for (clues, key, identity) in [
+            (
+                Clues {
+                    device_key: Some(&configured),
+                    mac: known,
+                    ..nothing
+                },
+                "bench7",
+                "configured",
+            ),
+            (
+                Clues {
+                    mac: known,
+                    usb: Some(&s1),
+                    ..nothing
+                },
+                "bymac",
+                "mac",
+            ),
+            (
+                Clues {
+                    mac: other,
+                    usb: Some(&s1),
+                    ..nothing
+                },
+                "byserial",
+                "configured",
+            ),
+            (
+                Clues {
+                    mac: other,
+                    usb: Some(&s1),
+                    serial_is_unique: false,
+                    ..nothing
+                },
+                "84f703000002",
+                "mac",
+            ),
+            (
+                Clues {
+                    mac: other,
+                    usb: Some(&s2),
+                    ..nothing
+                },
+                "84f703000002",
+                "mac",
+            ),
+        ] {
+            let whose = whose(&clues, &devices);
+            assert_eq!(
+                (whose.device.as_str(), whose.identity),
+                (key, identity),
+                "{clues:?}"
+            );
+        }
+        let here = whose(
+            &Clues {
+                usb: Some(&s2),
+                place: "1-2",
+                ..nothing
+            },
+            &devices,
+        );
+        let there = whose(
+            &Clues {
+                usb: Some(&s2),
+                place: "1-3",
+                ..nothing
+            },
+            &devices,
+        );
+        assert_eq!((here.device.as_str().len(), here.identity), (11, "place"));
+        assert_ne!(here.device, there.device);
+    }
+
+    #[test]
+    fn the_model_is_the_ports_the_devices_or_the_builds() {
+        let devices = registry();
+        let (port, build): (ModelCode, ModelCode) =
+            ("port".parse().unwrap(), "build".parse().unwrap());
+        let clues = Clues {
+            device_key: None,
+            model: Some(&port),
+            mac: "84:F7:03:00:00:01".parse().ok(),
+            usb: None,
+            serial_is_unique: true,
+            place: "x",
+            model_of_build: Some(&build),
+        };
+        for (clues, model) in [
+            (clues, "port"),
+            (
+                Clues {
+                    model: None,
+                    ..clues
+                },
+                "pump",
+            ),
+            (
+                Clues {
+                    model: None,
+                    mac: None,
+                    ..clues
+                },
+                "build",
+            ),
+        ] {
+            assert_eq!(whose(&clues, &devices).model.unwrap().as_str(), model);
+        }
+    }
+
+    #[test]
+    fn more_unregistered_devices_than_allowed_share_a_key() {
+        let mut devices = registry();
+        let new = |n: usize| Whose {
+            device: format!("usb{n:08x}").parse().unwrap(),
+            model: None,
+            identity: "place",
+        };
+        for n in 0..MOST_UNREGISTERED {
+            let whose = bounded(new(n), &devices);
+            assert_eq!(whose, new(n));
+            devices.ensure(&whose.device, "");
+        }
+        assert_eq!(bounded(new(99), &devices).device.as_str(), "000000000000");
+        assert_eq!(bounded(new(3), &devices), new(3));
+    }
+}

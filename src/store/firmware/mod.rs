@@ -1,0 +1,171 @@
+//! Stored firmware: a folder a model, a file and a sidecar a build.
+//!
+//! Devices get images from files that were taken out of the bundles once, by digest. The
+//! bundles are the truth: sidecars and taken-out files are made again when they are missing.
+
+mod build;
+mod cache;
+mod checked_files;
+mod publish;
+pub mod retention;
+mod serve;
+mod shelf;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use build::{Build, Kind};
+pub use publish::{Arrival, PublishError, Published};
+pub use serve::{Elf, Stored};
+pub use sweep::{Removed, Use};
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Error, Result};
+use crate::bundle::Limits;
+use crate::device::ModelCode;
+use crate::digest::Sha256;
+use crate::journal::Event;
+
+use cache::Cache;
+use checked_files::CheckedFiles;
+use shelf::{Shelf, remove_file};
+
+/// All models' firmware. Everything it does blocks.
+#[derive(Debug)]
+pub struct Firmware {
+    assets: PathBuf,
+    limits: Limits,
+    images: Cache,
+    elfs: Cache,
+    files: CheckedFiles,
+    shelves: Mutex<BTreeMap<ModelCode, Arc<Mutex<Option<Shelf>>>>>,
+}
+
+impl Firmware {
+    /// Firmware below `assets`, with what can be made again below `cache`; nothing is read yet.
+    pub fn new(assets: &Path, cache: &Path, limits: Limits) -> Self {
+        Self {
+            assets: assets.to_owned(),
+            limits,
+            images: Cache::new(cache, "images", "bin", MAX_CACHED_IMAGES),
+            elfs: Cache::new(cache, "elfs", "elf", MAX_CACHED_ELFS),
+            files: CheckedFiles::default(),
+            shelves: Mutex::default(),
+        }
+    }
+
+    /// The models that have a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn models(&self) -> Result<Vec<ModelCode>> {
+        let listing =
+            fs::read_dir(&self.assets).map_err(|source| Error::io("list", &self.assets, source))?;
+        let mut models: Vec<ModelCode> = listing
+            .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        models.sort();
+        Ok(models)
+    }
+
+    /// A model's builds, newest first.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn builds(&self, model: &ModelCode) -> Result<Vec<Build>> {
+        self.with(model, |shelf| {
+            let mut builds: Vec<Build> = shelf.builds.values().cloned().collect();
+            builds.sort_by(|a, b| newest_first(a, b));
+            Ok(builds)
+        })
+    }
+
+    /// The build with this version, or `<version>~<hash8>`.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn find(&self, model: &ModelCode, name: &str) -> Result<Option<Build>> {
+        self.with(model, |shelf| Ok(shelf.find(name).cloned()))
+    }
+
+    /// Removes a build and what was taken out of it. Whether devices still
+    /// want it is the caller's to know.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn delete(&self, model: &ModelCode, name: &str) -> Result<Option<Build>> {
+        self.with(model, |shelf| self.take_down(model, shelf, name))
+    }
+
+    fn take_down(&self, model: &ModelCode, shelf: &mut Shelf, name: &str) -> Result<Option<Build>> {
+        let Some(build) = shelf.find(name).cloned() else {
+            return Ok(None);
+        };
+        let path = shelf.path(&build);
+        shelf.remove(&build.name)?;
+        self.files.forget(&path);
+        let is_used = |digest: Sha256| shelf.builds.values().any(|b| b.bin_sha256 == digest);
+        if !is_used(build.bin_sha256) {
+            self.images.remove(build.bin_sha256);
+            if self.loose_is(model, &build) {
+                remove_file(&self.loose_path(model))?;
+            }
+        }
+        if let Some(elf) = build.elf_sha256 {
+            self.elfs.remove(elf);
+        }
+        Ok(Some(build))
+    }
+
+    /// Does something with a model's folder, as its only user meanwhile. The folder is read
+    /// first if nobody did yet, and again after an error, which may have left it half-way.
+    fn with<R, E: From<Error>>(
+        &self,
+        model: &ModelCode,
+        work: impl FnOnce(&mut Shelf) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        let slot = Arc::clone(lock(&self.shelves).entry(model.clone()).or_default());
+        let mut slot = lock(&slot);
+        let shelf = match &mut *slot {
+            Some(shelf) => shelf,
+            empty => {
+                let folder = self.assets.join(model.as_str());
+                let mut notes = Vec::new();
+                let shelf = Shelf::load(folder, model, &self.limits, &mut notes)?;
+                for note in notes {
+                    Event::StoreRepaired.entry().model(model).say(note);
+                }
+                empty.insert(shelf)
+            }
+        };
+        let outcome = work(shelf);
+        if outcome.is_err() {
+            *slot = None;
+        }
+        outcome
+    }
+
+    fn loose_path(&self, model: &ModelCode) -> PathBuf {
+        self.assets.join(format!("firmware-{model}.bin"))
+    }
+}
+
+/// By arrival; builds whose arrival was lost go by their file's date, before all others.
+fn newest_first(a: &Build, b: &Build) -> std::cmp::Ordering {
+    let age = |build: &Build| (build.sequence, build.uploaded_at.clone());
+    age(b).cmp(&age(a))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A hundred images, or more.
+const MAX_CACHED_IMAGES: u64 = 256 << 20;
+/// A dozen .elf files with their debug info.
+const MAX_CACHED_ELFS: u64 = 512 << 20;

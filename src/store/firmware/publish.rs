@@ -1,0 +1,196 @@
+//! Taking in an upload: check, keep what it replaces, make visible.
+
+use std::result::Result as StdResult;
+
+use nix::errno::Errno;
+
+use super::build::{Build, Kind};
+use super::serve::take_out;
+use super::shelf::{Shelf, copy_of, examine};
+use super::{Firmware, newest_first};
+use crate::bundle::{Bundle, Part, Refusal, Warning};
+use crate::clock::{Moment, iso8601};
+use crate::device::ModelCode;
+use crate::store::disk::Space;
+use crate::store::publish::{FILE_MODE, FOLDER_MODE, Temporary, make_folder, sync_folder};
+use crate::store::{Error, Result};
+
+/// What is known of an upload besides its bytes.
+#[derive(Clone, Debug)]
+pub struct Arrival<'a> {
+    pub at: Moment,
+    /// The next number of the data directory's count.
+    pub sequence: u64,
+    /// The model's active build, which chip and `secure_version` are compared with;
+    /// without one, the newest.
+    pub active: Option<&'a str>,
+}
+
+/// What became of an upload that is taken.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The build that the version stands for now.
+    pub build: Build,
+    /// What may be wrong with what was uploaded.
+    pub warnings: Vec<Warning>,
+    /// Whether devices could run it; if not, it must not become active.
+    pub activatable: bool,
+    /// The name under which the version's former build is found from now on. What names
+    /// the version and means that build (active, pins) has to be changed to this name.
+    pub displaced: Option<String>,
+    /// Whether the very same build was there already.
+    pub known: bool,
+}
+
+/// Why an upload was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Firmware {
+    /// A file to write an upload to; dropped, it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`].
+    pub fn incoming(&self) -> Result<Temporary> {
+        Temporary::new(&self.assets, FILE_MODE)
+    }
+
+    /// Whether `needed` more bytes fit while `keep_free` stay free for dumps.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if not, or [`Error::Io`].
+    pub fn check_room(&self, needed: u64, keep_free: u64) -> Result<()> {
+        let free = Space::of(&self.assets)?.free;
+        if free >= needed.saturating_add(keep_free) {
+            return Ok(());
+        }
+        Err(Error::Full {
+            action: "keep firmware in",
+            path: self.assets.clone(),
+            source: Errno::ENOSPC.into(),
+        })
+    }
+
+    /// Checks a received upload and makes it the build of its version. When this returns,
+    /// all of it is on the disk. `keep_free` is as in [`Self::check_room`].
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] for what is no firmware of this model, else what the disk says;
+    /// nothing is stored then.
+    pub fn publish(
+        &self,
+        model: &ModelCode,
+        mut upload: Temporary,
+        arrival: &Arrival<'_>,
+        keep_free: u64,
+    ) -> StdResult<Published, PublishError> {
+        let path = upload.path().to_owned();
+        let (build, bundle) = examine(
+            upload.file(),
+            &path,
+            model,
+            &self.limits,
+            iso8601(arrival.at.wall),
+            arrival.sequence,
+        )?;
+        // the image is kept twice more: for devices and for older tools
+        self.check_room(build.bin_size.saturating_mul(2), keep_free)?;
+        // all that may fail for lack of room comes before anything is visible
+        let loose = match build.kind {
+            Kind::Bin => copy_of(upload.file(), &self.assets)?,
+            Kind::Zip => {
+                let zip = upload.file();
+                let (_, mut image) = self.images.get_or_make(build.bin_sha256, |to| {
+                    take_out(zip, &path, model, Part::Bin, &self.limits, to)
+                })?;
+                copy_of(&mut image, &self.assets)?
+            }
+        };
+        upload.sync()?;
+        self.with(model, |shelf| {
+            let mut published = self.shelve(model, shelf, upload, build, bundle, arrival)?;
+            published.activatable = !published.warnings.iter().any(Warning::keeps_inactive);
+            loose.rename_over(&self.loose_path(model))?;
+            sync_folder(&self.assets)?;
+            Ok(published)
+        })
+    }
+
+    fn shelve(
+        &self,
+        model: &ModelCode,
+        shelf: &mut Shelf,
+        upload: Temporary,
+        mut build: Build,
+        bundle: Bundle,
+        arrival: &Arrival<'_>,
+    ) -> StdResult<Published, PublishError> {
+        let mut warnings = bundle.warnings;
+        warnings.extend(compare(shelf, &build, arrival.active));
+        let before = shelf.builds.get(&build.name);
+        let same = before.filter(|before| before.bin_sha256 == build.bin_sha256);
+        if let Some(before) = same.filter(|before| is_as_good(before, &build)) {
+            return Ok(Published {
+                build: before.clone(),
+                warnings,
+                activatable: false,
+                displaced: None,
+                known: true,
+            });
+        }
+        if before.is_some() && same.is_none() {
+            let version = build.version.to_string();
+            warnings.push(Warning::OtherBuild { version });
+        }
+        build.warnings = warnings.iter().map(ToString::to_string).collect();
+        make_folder(&self.assets.join(model.as_str()), FOLDER_MODE)?;
+        let known = same.is_some();
+        let displaced = shelf.put(upload, build.clone())?;
+        let path = shelf.path(&build);
+        self.files
+            .trust(&path, build.sha256)
+            .map_err(|source| Error::io("look at", &path, source))?;
+        Ok(Published {
+            build,
+            warnings,
+            activatable: false,
+            displaced,
+            known,
+        })
+    }
+}
+
+/// Whether what is stored of a build says as much as what was uploaded of it now.
+fn is_as_good(stored: &Build, now: &Build) -> bool {
+    let worth = |build: &Build| (build.has_its_elf(), build.kind == Kind::Zip);
+    stored.sha256 == now.sha256 || worth(stored) > worth(now)
+}
+
+/// What devices with the build from before could not run.
+fn compare(shelf: &Shelf, now: &Build, active: Option<&str>) -> Vec<Warning> {
+    let newest = || shelf.builds.values().min_by(|a, b| newest_first(a, b));
+    let Some(before) = active.and_then(|name| shelf.find(name)).or_else(newest) else {
+        return Vec::new();
+    };
+    let mut warnings = Vec::new();
+    if let (Some(before), Some(now)) = (&before.chip, &now.chip)
+        && before != now
+    {
+        warnings.push(Warning::OtherChip {
+            before: before.clone(),
+            now: now.clone(),
+        });
+    }
+    if now.secure_version < before.secure_version {
+        warnings.push(Warning::LowerSecureVersion {
+            before: before.secure_version,
+            now: now.secure_version,
+        });
+    }
+    warnings
+}

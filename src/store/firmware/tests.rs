@@ -1,0 +1,439 @@
+//! Builds that come, are replaced, served, damaged, found again and removed.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use super::*;
+use crate::bundle::fixture;
+use crate::bundle::{Refusal, Warning};
+use crate::clock::Moment;
+
+struct Site {
+    root: tempfile::TempDir,
+    firmware: Firmware,
+    uploads: u64,
+}
+
+impl Site {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["assets", "cache"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        let firmware = open(root.path());
+        Self {
+            root,
+            firmware,
+            uploads: 0,
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.firmware = open(self.root.path());
+    }
+
+    fn try_upload(&mut self, bytes: &[u8]) -> std::result::Result<Published, PublishError> {
+        self.uploads += 1;
+        let mut upload = self.firmware.incoming()?;
+        upload.write(bytes)?;
+        let arrival = Arrival {
+            at: Moment::now(),
+            sequence: self.uploads,
+            active: None,
+        };
+        self.firmware.publish(&lamp(), upload, &arrival, 0)
+    }
+
+    fn upload(&mut self, bytes: &[u8]) -> Published {
+        self.try_upload(bytes).unwrap()
+    }
+
+    fn image(&self, name: &str) -> Option<(Vec<u8>, Option<String>)> {
+        let stored = self.firmware.image(&lamp(), name).unwrap()?;
+        let (size, sha256, trouble) = (stored.size, stored.sha256, stored.trouble.clone());
+        let bytes = contents(stored);
+        assert_eq!((size, sha256), (bytes.len() as u64, Sha256::of(&bytes)));
+        Some((bytes, trouble))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("assets").join(name)
+    }
+
+    /// All files below assets, sorted.
+    fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        for folder in ["", "lamp/"] {
+            for entry in fs::read_dir(self.path(folder)).into_iter().flatten() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_file() {
+                    files.push(format!("{folder}{}", entry.file_name().display()));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    fn names(&self) -> Vec<String> {
+        let builds = self.firmware.builds(&lamp()).unwrap();
+        builds.into_iter().map(|build| build.name).collect()
+    }
+
+    fn damage(&self, name: &str, bytes: &[u8]) {
+        File::create(self.path(name))
+            .unwrap()
+            .write_all(bytes)
+            .unwrap();
+    }
+}
+
+fn open(root: &Path) -> Firmware {
+    let limits = Limits::for_bundles_of(1 << 20);
+    Firmware::new(&root.join("assets"), &root.join("cache"), limits)
+}
+
+fn lamp() -> ModelCode {
+    "lamp".parse().unwrap()
+}
+
+fn contents(mut stored: Stored) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stored.file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn version(version: &str) -> fixture::Build<'_> {
+    fixture::Build {
+        version,
+        ..fixture::Build::of("lamp")
+    }
+}
+
+fn other(seed: u8) -> fixture::Build<'static> {
+    fixture::Build {
+        seed,
+        ..fixture::Build::of("lamp")
+    }
+}
+
+fn hash8(build: &fixture::Build<'_>) -> String {
+    Sha256::of(&build.elf()).short(8)
+}
+
+#[test]
+fn a_bundle_is_stored_as_uploaded_and_its_image_served() {
+    let mut site = Site::new();
+    let one = version("1.2.3");
+    let published = site.upload(&one.zip());
+    assert_eq!(published.build.name, "1.2.3");
+    assert_eq!(published.build.chip.as_deref(), Some("esp32s3"));
+    assert!(published.activatable && !published.known);
+    assert_eq!(published.warnings, []);
+    assert_eq!(
+        site.files(),
+        [
+            "firmware-lamp.bin",
+            "lamp/firmware-1.2.3.json",
+            "lamp/firmware-1.2.3.zip"
+        ]
+    );
+    assert_eq!(site.image("1.2.3").unwrap(), (one.bin(), None));
+    assert_eq!(fs::read(site.path("firmware-lamp.bin")).unwrap(), one.bin());
+    let zip = site.firmware.bundle(&lamp(), "1.2.3").unwrap().unwrap();
+    assert_eq!(zip.sha256, Sha256::of(&one.zip()));
+    assert_eq!(contents(zip), one.zip());
+    assert!(site.image("9").is_none());
+    assert!(site.firmware.bundle(&lamp(), "9").unwrap().is_none());
+}
+
+#[test]
+fn a_refused_upload_leaves_nothing_behind() {
+    let mut site = Site::new();
+    let refusal = site.try_upload(b"").unwrap_err();
+    assert_eq!(refusal.to_string(), "No firmware content provided");
+    let refusal = site
+        .try_upload(&fixture::Build::of("other").zip())
+        .unwrap_err();
+    assert!(matches!(
+        refusal,
+        PublishError::Refused(Refusal::Missing(_))
+    ));
+    assert_eq!(site.files(), [""; 0]);
+    assert!(!site.path("lamp").exists());
+}
+
+#[test]
+fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
+    let site = Site::new();
+    assert!(site.firmware.check_room(1, 0).is_ok());
+    let full = site.firmware.check_room(1, u64::MAX / 2);
+    assert!(matches!(full, Err(Error::Full { .. })));
+    let mut upload = site.firmware.incoming().unwrap();
+    upload.write(&version("1").zip()).unwrap();
+    let arrival = Arrival {
+        at: Moment::now(),
+        sequence: 1,
+        active: None,
+    };
+    let full = site
+        .firmware
+        .publish(&lamp(), upload, &arrival, u64::MAX / 2);
+    assert!(matches!(full, Err(PublishError::Store(Error::Full { .. }))));
+    assert_eq!(site.files(), [""; 0]);
+}
+
+#[test]
+fn a_bare_image_is_stored_as_it_is() {
+    let mut site = Site::new();
+    let bin = version("2").bin();
+    assert_eq!(site.upload(&bin).build.kind, Kind::Bin);
+    assert_eq!(
+        site.files(),
+        [
+            "firmware-lamp.bin",
+            "lamp/firmware-2.bin",
+            "lamp/firmware-2.json"
+        ]
+    );
+    assert_eq!(site.image("2").unwrap(), (bin, None));
+    assert!(site.firmware.bundle(&lamp(), "2").unwrap().is_none());
+    assert!(site.firmware.elf_of(&lamp(), "2").unwrap().is_none());
+}
+
+#[test]
+fn another_build_of_a_version_keeps_the_older_one_decodable() {
+    let mut site = Site::new();
+    let (one, two) = (other(1), other(2));
+    site.upload(&one.zip());
+    let published = site.upload(&two.zip());
+    let aside = format!("1.2.3~{}", hash8(&one));
+    assert_eq!(published.displaced.as_deref(), Some(aside.as_str()));
+    let version = "1.2.3".to_owned();
+    assert_eq!(published.warnings, [Warning::OtherBuild { version }]);
+    for _ in 0..2 {
+        assert_eq!(site.names(), ["1.2.3", &aside]);
+        assert_eq!(site.image("1.2.3").unwrap().0, two.bin());
+        assert_eq!(site.image(&aside).unwrap().0, one.bin());
+        let elf = site.firmware.elf(&hash8(&one)).unwrap().unwrap();
+        assert_eq!(fs::read(&elf.path).unwrap(), one.elf());
+        assert_eq!(elf.build.name, aside);
+        site.reopen();
+    }
+
+    // and back again
+    let published = site.upload(&one.zip());
+    let other_aside = format!("1.2.3~{}", hash8(&two));
+    assert_eq!(published.displaced.as_deref(), Some(other_aside.as_str()));
+    assert_eq!(site.names(), ["1.2.3", &other_aside]);
+    assert_eq!(
+        site.image(&aside).unwrap().0,
+        one.bin(),
+        "found by both names"
+    );
+}
+
+#[test]
+fn the_same_build_again_changes_nothing_unless_it_says_more() {
+    let mut site = Site::new();
+    let one = other(1);
+    site.upload(&one.bin());
+    let published = site.upload(&one.zip());
+    assert!(published.known && published.displaced.is_none());
+    let files = [
+        "firmware-lamp.bin",
+        "lamp/firmware-1.2.3.json",
+        "lamp/firmware-1.2.3.zip",
+    ];
+    assert_eq!(site.files(), files);
+    assert_eq!(published.build.kind, Kind::Zip);
+
+    let published = site.upload(&one.bin());
+    assert!(published.known);
+    assert_eq!(published.build.kind, Kind::Zip);
+
+    let mut wrong = one.files();
+    wrong[1].1 = fixture::elf(9, true);
+    let published = site.upload(&fixture::zip(&wrong));
+    assert!(published.known && published.build.has_its_elf());
+    assert!(matches!(published.warnings[..], [Warning::OtherElf { .. }]));
+    assert_eq!(site.files(), files);
+    assert!(site.firmware.elf(&hash8(&one)).unwrap().is_some());
+}
+
+#[test]
+fn another_chip_or_a_lower_secure_version_is_stored_but_not_to_be_activated() {
+    let mut site = Site::new();
+    let secure = fixture::Build {
+        secure_version: 2,
+        ..version("1")
+    };
+    assert!(site.upload(&secure.zip()).activatable);
+    let published = site.upload(&version("2").zip());
+    assert!(!published.activatable);
+    let lower = Warning::LowerSecureVersion { before: 2, now: 0 };
+    assert_eq!(published.warnings, [lower]);
+
+    let foreign = fixture::Build {
+        chip_id: 5,
+        ..version("3")
+    };
+    let published = site.upload(&foreign.zip());
+    assert!(!published.activatable);
+    assert!(matches!(
+        published.warnings[..],
+        [Warning::OtherChip { .. }]
+    ));
+    assert_eq!(published.build.warnings.len(), 1);
+    assert_eq!(site.names(), ["3", "2", "1"]);
+}
+
+#[test]
+fn missing_and_damaged_sidecars_are_made_again() {
+    let mut site = Site::new();
+    let one = version("1");
+    let before = site.upload(&one.zip()).build;
+    site.upload(&version("2").bin());
+    fs::remove_file(site.path("lamp/firmware-1.json")).unwrap();
+    site.damage("lamp/firmware-2.json", b"{");
+    site.damage("lamp/notes.txt", b"");
+    site.damage("lamp/firmware-9.json", b"{}");
+    site.reopen();
+    let mut names = site.names();
+    names.sort();
+    assert_eq!(names, ["1", "2"]);
+    let after = site.firmware.find(&lamp(), "1").unwrap().unwrap();
+    assert_eq!(
+        (after.sha256, after.bin_sha256),
+        (before.sha256, before.bin_sha256)
+    );
+    assert_eq!((after.chip, after.warnings), (before.chip, before.warnings));
+    assert!(site.path("lamp/firmware-2.json.damaged").exists());
+    assert!(!site.path("lamp/firmware-9.json").exists());
+}
+
+#[test]
+fn a_file_that_is_not_what_its_name_says_is_not_served() {
+    let mut site = Site::new();
+    fs::create_dir(site.path("lamp")).unwrap();
+    site.damage("lamp/firmware-1.zip", &version("2").zip());
+    site.damage("lamp/firmware-3.zip", b"PK\x03\x04");
+    site.reopen();
+    assert_eq!(site.names(), [""; 0]);
+    assert!(site.image("1").is_none());
+}
+
+#[test]
+fn images_survive_the_loss_of_the_cache() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
+    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    let cached = site
+        .root
+        .path()
+        .join(format!("cache/images/{}.bin", Sha256::of(&one.bin())));
+    File::create(&cached).unwrap().write_all(b"rot").unwrap();
+    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    assert_eq!(fs::read(cached).unwrap(), one.bin());
+}
+
+#[test]
+fn an_unreadable_bundle_is_stood_in_for() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    let stored = site.firmware.image(&lamp(), "1").unwrap().unwrap();
+    site.damage("lamp/firmware-1.zip", b"PK\x03\x04 rot");
+    assert_eq!(contents(stored), one.bin(), "what was open goes on");
+
+    let (bytes, trouble) = site.image("1").unwrap();
+    assert_eq!(bytes, one.bin());
+    assert!(trouble.is_some(), "by its copy, and it says so");
+    assert!(site.firmware.bundle(&lamp(), "1").is_err());
+
+    for lose_index in [false, true] {
+        let _ = fs::remove_dir_all(site.root.path().join("cache/images"));
+        if lose_index {
+            site.reopen();
+        }
+        let (bytes, trouble) = site.image("1").unwrap();
+        assert_eq!(bytes, one.bin());
+        assert!(trouble.is_some(), "by the image of the last upload");
+    }
+    fs::remove_file(site.path("lamp/firmware-1.zip")).unwrap();
+    assert!(site.image("1").unwrap().1.is_some());
+}
+
+#[test]
+fn the_image_of_another_version_stands_in_for_nothing() {
+    let mut site = Site::new();
+    site.upload(&version("1").zip());
+    site.upload(&version("2").zip());
+    site.damage("lamp/firmware-1.zip", b"rot");
+    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
+    assert!(site.firmware.image(&lamp(), "1").is_err());
+}
+
+#[test]
+fn what_is_deleted_is_gone_with_its_copies() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    site.firmware.elf(&hash8(&one)).unwrap().unwrap();
+    assert!(site.firmware.delete(&lamp(), "1").unwrap().is_some());
+    assert_eq!(site.files(), [""; 0]);
+    assert!(site.image("1").is_none());
+    assert!(site.firmware.elf(&hash8(&one)).unwrap().is_none());
+    for folder in ["images", "elfs"] {
+        let cached = fs::read_dir(site.root.path().join("cache").join(folder)).unwrap();
+        assert_eq!(cached.count(), 0, "{folder}");
+    }
+    assert!(site.firmware.delete(&lamp(), "1").unwrap().is_none());
+}
+
+#[test]
+fn an_elf_is_found_by_any_beginning_of_its_hash_but_none() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    let hash = Sha256::of(&one.elf()).to_string();
+    for length in [1, 9, 16, 64] {
+        let elf = site.firmware.elf(&hash[..length]).unwrap().unwrap();
+        assert_eq!(
+            (elf.sha256.to_string(), elf.build.name),
+            (hash.clone(), "1".to_owned())
+        );
+    }
+    assert!(site.firmware.elf("").unwrap().is_none());
+    assert!(site.firmware.elf("ffffffffff").unwrap().is_none());
+    let elf = site.firmware.elf_of(&lamp(), "1").unwrap().unwrap();
+    assert_eq!(fs::read(elf.path).unwrap(), one.elf());
+}
+
+#[test]
+fn a_sweep_keeps_the_newest_and_what_is_in_use() {
+    let mut site = Site::new();
+    for name in ["1", "2", "3", "4"] {
+        site.upload(&version(name).zip());
+    }
+    let mut now = Moment::now();
+    now.wall += Duration::from_secs(31 * 24 * 60 * 60);
+    let in_use = |_: &ModelCode, build: &Build| Use {
+        served: build.name == "1",
+        ..Use::default()
+    };
+    now.synced = false;
+    assert_eq!(
+        site.firmware.sweep(2, &now, in_use).unwrap().len(),
+        0,
+        "no clock, no age"
+    );
+    now.synced = true;
+    let removed = site.firmware.sweep(2, &now, in_use).unwrap();
+    let removed: Vec<String> = removed.into_iter().map(|r| r.build.name).collect();
+    assert_eq!(removed, ["2"]);
+    assert_eq!(site.names(), ["4", "3", "1"]);
+}

@@ -1,3 +1,62 @@
 //! The commands of the binary.
 
+mod answer;
+mod args;
+mod client;
+mod config;
+mod coredumps;
 pub mod decode;
+mod devices;
+mod failure;
+mod files;
+mod firmware;
+mod models;
+mod places;
+mod ports;
+mod progress;
+mod serve;
+mod status;
+mod style;
+mod table;
+mod tls;
+mod tokens;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+
+/// All commands and flags, for the manual page and shell completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Does what the command line says. The exit status is 0 for done, 1 for
+/// failed, 2 for wrong usage, 3 if the daemon is not reachable.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::explain(&error),
+    };
+    let global = &cli.global;
+    let outcome = match cli.command {
+        None if global.installed() => status::run(global, false),
+        None | Some(Command::Serve) => return serve::run(global),
+        Some(Command::Decode(args)) => return decode::run(&args),
+        Some(Command::DecodeWorker(args)) => return decode::run_worker(&args),
+        Some(Command::Status(args)) => status::run(global, args.json),
+        Some(Command::Coredumps(command)) => coredumps::run(global, command),
+        Some(Command::Firmware(command)) => firmware::run(global, command),
+        Some(Command::Models(command)) => models::run(global, command),
+        Some(Command::Devices(command)) => devices::run(global, command),
+        Some(Command::Tokens(command)) => tokens::run(global, command),
+        Some(Command::Ports(command)) => ports::run(global, command),
+        Some(Command::Tls(command)) => tls::run(global, command),
+        Some(Command::Config(command)) => config::run(global, command),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -12,6 +12,7 @@ pub mod error;
 pub mod firmware;
 pub mod ports;
 pub mod query;
+pub mod registers;
 pub mod routes;
 pub mod server;
 pub mod system;

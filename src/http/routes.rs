@@ -10,6 +10,7 @@ use http::Method;
 
 use super::app::App;
 use super::error::Error;
+use super::registers::{devices, models, tokens};
 use super::{auth, certificates, coredump_intake, coredumps, firmware, ports, system};
 use crate::identity::Need;
 
@@ -77,6 +78,22 @@ pub fn routes() -> Vec<Route> {
         route(DELETE, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::unblock),
         route(GET, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::export),
         route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::delete),
+
+        route(GET, "/api/models", Viewer, models::list),
+        route(GET, "/api/models/{code}", Viewer, models::show),
+        route(PUT, "/api/models/{code}", Technician, models::put),
+        route(GET, "/api/devices", Viewer, devices::list),
+        route(POST, "/api/devices", Root, tokens::register),
+        route(GET, "/api/devices/{key}", Viewer, devices::show),
+        route(PUT, "/api/devices/{key}", Technician, devices::put),
+        route(DELETE, "/api/devices/{key}", Technician, devices::remove),
+        route(PUT, "/api/devices/{key}/pin", Technician, devices::pin),
+        route(DELETE, "/api/devices/{key}/pin", Technician, devices::unpin),
+        route(POST, "/api/devices/{key}/token", Root, tokens::mint_for_device),
+        route(DELETE, "/api/devices/{key}/tokens", Technician, tokens::revoke_device),
+        route(GET, "/api/tokens", Technician, tokens::list),
+        route(POST, "/api/tokens", Root, tokens::mint),
+        route(DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
 
         route(GET, "/api/ports", Viewer, ports::list),
         route(GET, "/api/ports/{name}/log", Technician, ports::log),

@@ -171,7 +171,8 @@ pub async fn put(
         let model = change.model.as_ref().and_then(Option::as_ref);
         must_exist(&app.store.registry.models.read(), model)?;
         let known = devices.devices.get(key);
-        let is_known = known.is_some_and(|device| device.registered || condition == Condition::Change);
+        let is_known =
+            known.is_some_and(|device| device.registered || condition == Condition::Change);
         condition.check(is_known, || format!("Device {key}"))?;
         change.apply(devices, key, now)?;
         Ok(is_known)
@@ -245,7 +246,10 @@ pub async fn remove(
     let gone = key.clone();
     let device = tokio::task::spawn_blocking(move || {
         let outcome = app.store.registry.devices.change(|devices| {
-            devices.devices.remove(&gone).ok_or_else(|| no_device(&gone))
+            devices
+                .devices
+                .remove(&gone)
+                .ok_or_else(|| no_device(&gone))
         })?;
         outcome
     })
@@ -307,9 +311,15 @@ mod tests {
         let mut devices = Devices::default();
         let key: DeviceKey = "k1".parse().unwrap();
         let first = r#"{"name":"Kitchen","mac":"AA:BB:CC:00:11:22","model":"m"}"#;
-        change(first).unwrap().apply(&mut devices, &key, "t").unwrap();
+        change(first)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
         let second = r#"{"name":null,"usb_serial":"S1"}"#;
-        change(second).unwrap().apply(&mut devices, &key, "t").unwrap();
+        change(second)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
         let device = &devices.devices[&key];
         assert_eq!(device.name, None);
         assert_eq!(device.mac.as_deref(), Some("aabbcc001122"));

@@ -11,8 +11,8 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
+use super::body::read_limited;
 use super::error::{Error, Result};
-use super::server::read_limited;
 use crate::device::ModelCode;
 use crate::store::registry::Models;
 

@@ -199,7 +199,10 @@ pub async fn mint(
         app.store.registry.tokens.change(|tokens| {
             tokens.schema = 1;
             if tokens.tokens.contains_key(&wanted.name) {
-                return Err(Error::Conflict(format!("Token {} exists already", wanted.name)));
+                return Err(Error::Conflict(format!(
+                    "Token {} exists already",
+                    wanted.name
+                )));
             }
             tokens.tokens.insert(wanted.name.clone(), token.clone());
             Ok(())
@@ -298,7 +301,10 @@ mod tests {
             ("365d", Some("2027-01-01T00:00:00.000000Z")),
             ("90m", Some("2026-01-01T01:30:00.000000Z")),
             ("2w", Some("2026-01-15T00:00:00.000000Z")),
-            ("2026-03-01T00:00:00+01:00", Some("2026-02-28T23:00:00.000000Z")),
+            (
+                "2026-03-01T00:00:00+01:00",
+                Some("2026-02-28T23:00:00.000000Z"),
+            ),
             ("2025-01-01T00:00:00Z", None),
             ("0d", None),
             ("-1d", None),
@@ -319,7 +325,11 @@ mod tests {
         add_token(&mut device, "1").unwrap();
         add_token(&mut device, "2").unwrap();
         add_token(&mut device, "3").unwrap();
-        let made: Vec<_> = device.tokens.iter().map(|t| t.created_at.as_str()).collect();
+        let made: Vec<_> = device
+            .tokens
+            .iter()
+            .map(|t| t.created_at.as_str())
+            .collect();
         assert_eq!(made, ["1", "3"]);
     }
 }

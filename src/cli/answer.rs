@@ -1,0 +1,162 @@
+//! What answers say, as cells and lines.
+
+use std::io::{self, Write as _};
+
+use serde_json::Value;
+
+use super::client::Answer;
+use super::failure::Failure;
+use super::style::coloured;
+use super::table::Table;
+use crate::printable::escaped;
+
+/// The text at a JSON pointer without its first slash; empty if there is none.
+pub(super) fn text(value: &Value, place: &str) -> String {
+    let found = value.pointer(&format!("/{place}"));
+    found.map(plain).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => String::from("yes"),
+        Value::Bool(false) => String::from("no"),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A moment for people: UTC, whole seconds.
+pub(super) fn moment(value: &Value, place: &str) -> String {
+    let text = text(value, place);
+    text.get(..19).unwrap_or(&text).replace('T', " ")
+}
+
+/// The items of a list.
+pub(super) fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    let items = value.get(name).and_then(Value::as_array);
+    items.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    let mut figure = count;
+    let mut rest = 0;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if figure < 1024 {
+            return match unit {
+                "B" => format!("{figure} B"),
+                _ if figure < 10 => format!("{figure}.{} {unit}", rest * 10 / 1024),
+                _ => format!("{figure} {unit}"),
+            };
+        }
+        rest = figure % 1024;
+        figure /= 1024;
+    }
+    format!("{figure} PiB")
+}
+
+/// Seconds for people: `3d 4h`, `12m 5s`.
+pub(super) fn duration(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86400, seconds / 3600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {seconds}s"),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// Prints an answer as it came.
+///
+/// # Errors
+/// What writing says.
+pub(super) fn print_json(answer: &Answer) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(&answer.body)?;
+    if !answer.body.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Prints text of our own making; what devices said in it is escaped already.
+///
+/// # Errors
+/// What writing says.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints one line with whatever is in it made visible.
+///
+/// # Errors
+/// What writing says.
+pub(super) fn say(line: &str) -> Result<(), Failure> {
+    print(&format!("{}\n", escaped(line)))
+}
+
+/// Prints a table, or what it says that there is nothing.
+///
+/// # Errors
+/// What writing says.
+pub(super) fn print_table(table: &Table, is_empty: bool, nothing: &str) -> Result<(), Failure> {
+    match is_empty {
+        true => say(nothing),
+        false => print(&table.render(coloured())),
+    }
+}
+
+/// Prints `name: value` lines with the values below each other; empty ones are
+/// left out.
+///
+/// # Errors
+/// What writing says.
+pub(super) fn print_facts(facts: &[(&str, String)]) -> Result<(), Failure> {
+    let known = || facts.iter().filter(|(_, value)| !value.is_empty());
+    let widest = known().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut lines = String::new();
+    for (name, value) in known() {
+        lines.push_str(&format!("{name:widest$}  {}\n", escaped(value)));
+    }
+    print(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        for (count, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (20 * 1024, "20 KiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+        for (seconds, shown) in [(5, "5s"), (65, "1m 5s"), (7300, "2h 1m"), (90000, "1d 1h")] {
+            assert_eq!(duration(seconds), shown);
+        }
+    }
+
+    #[test]
+    fn unknown_values_are_empty() {
+        let value = json!({"a": {"b": [1, "x"]}, "c": null, "t": "2026-02-11T14:30:00.123456Z"});
+        assert_eq!(text(&value, "a/b"), "1, x");
+        assert_eq!(text(&value, "c"), "");
+        assert_eq!(text(&value, "z/z"), "");
+        assert_eq!(moment(&value, "t"), "2026-02-11 14:30:00");
+    }
+}

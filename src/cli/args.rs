@@ -1,0 +1,158 @@
+//! The words of the command line.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{config, coredumps, decode, devices, firmware, models, ports, tls, tokens};
+use crate::config::DEFAULT_PATH;
+use crate::daemon;
+
+/// Collects coredumps of ESP32s at a site, reads them, and serves firmware
+///
+/// Without a command: the daemon is run (`serve`), unless
+/// /etc/espgate/espgate.toml exists; then its `status` is shown.
+///
+/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon is not reachable.
+#[derive(Debug, Parser)]
+#[command(name = "espgate", version, max_term_width = 80)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Flags of all commands. For each: flag, then environment, then file, then default.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Global {
+    /// Configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ESPGATE_CONFIG",
+        hide_env_values = true
+    )]
+    pub(super) config: Option<PathBuf>,
+    /// Where the daemon keeps everything
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ESPGATE_DATA_DIR",
+        hide_env_values = true
+    )]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Control socket of the daemon
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "ESPGATE_SOCKET",
+        hide_env_values = true
+    )]
+    pub(super) socket: Option<PathBuf>,
+}
+
+impl Global {
+    /// Whether a configuration is where the package puts it.
+    pub(super) fn installed(&self) -> bool {
+        Path::new(DEFAULT_PATH).exists()
+    }
+
+    /// The same as the daemon takes it.
+    pub(super) fn options(&self) -> daemon::Options {
+        daemon::Options {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon
+    Serve,
+    /// One screen: how the gateway is
+    Status(Json),
+    /// Stored coredumps
+    #[command(subcommand)]
+    Coredumps(coredumps::Command),
+    Decode(decode::DecodeArgs),
+    #[command(hide = true)]
+    DecodeWorker(decode::WorkerArgs),
+    /// Firmware: bundles in, out, active, away
+    #[command(subcommand)]
+    Firmware(firmware::Command),
+    /// Models: product lines, and what their devices are served
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Devices: boards, their names, tokens and pins
+    #[command(subcommand)]
+    Devices(devices::Command),
+    /// Tokens for CI, people and whole fleets
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// Serial ports and the boards on them
+    #[command(subcommand)]
+    Ports(ports::Command),
+    /// The CA for firmware, and the server's certificate
+    #[command(subcommand)]
+    Tls(tls::Command),
+    /// The configuration file: check it, show what is in force
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How data is printed.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(super) struct Json {
+    /// Print the API's answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Prints help, version, or what is wrong with the command line, in one line.
+pub(super) fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    use clap::error::ErrorKind;
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(2);
+    }
+    let text = error.render().to_string();
+    let mut words = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        if !line.is_empty() {
+            words.push(line.trim_start_matches("error: "));
+        }
+    }
+    let _ = writeln!(
+        io::stderr(),
+        "espgate: {}; see `espgate --help`",
+        words.join(" ")
+    );
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,295 @@
+//! One request and its answer.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::upload::Upload;
+use super::{Client, PATIENCE};
+use crate::cli::failure::Failure;
+use crate::cli::progress::Progress;
+
+/// How long something that moves data or boards may take.
+const LONG_PATIENCE: Duration = Duration::from_secs(900);
+/// Largest answer that is held in memory.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A request being described.
+#[derive(Debug)]
+pub(in crate::cli) struct Call<'a> {
+    client: &'a Client,
+    request: Request<Upload>,
+    doing: String,
+    advice: String,
+    patience: Duration,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(client: &'a Client, method: Method, path: String) -> Self {
+        let mut request = Request::new(Upload::Bytes(Bytes::new()));
+        *request.method_mut() = method;
+        // Segments are escaped by `segment`; what is still impossible is caught when sent.
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        request
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static("control"));
+        Self {
+            client,
+            doing: format!("do {path}"),
+            request,
+            advice: String::new(),
+            patience: PATIENCE,
+        }
+    }
+
+    /// What this is for: `cannot <doing>: ...`.
+    pub(in crate::cli) fn doing(mut self, doing: impl Into<String>) -> Self {
+        self.doing = doing.into();
+        self
+    }
+
+    /// What to do if it fails.
+    pub(in crate::cli) fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = advice.into();
+        self
+    }
+
+    /// Waits long for the answer.
+    pub(in crate::cli) fn patient(mut self) -> Self {
+        self.patience = LONG_PATIENCE;
+        self
+    }
+
+    pub(in crate::cli) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        let value = HeaderValue::from_static(value);
+        self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Carries JSON.
+    pub(in crate::cli) fn json(mut self, value: &Value) -> Self {
+        *self.request.body_mut() = Upload::Bytes(value.to_string().into());
+        self.header(CONTENT_TYPE, "application/json")
+    }
+
+    /// Carries a file, with its progress on a terminal.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(in crate::cli) fn file(mut self, path: &Path) -> Result<Self, Failure> {
+        let open = || -> std::io::Result<(File, u64)> {
+            let file = File::open(path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
+        };
+        let (file, left) = open()
+            .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
+        let progress = Progress::new(format!("sending {}", path.display()), Some(left));
+        *self.request.body_mut() = Upload::File {
+            file,
+            left,
+            progress,
+        };
+        Ok(self.header(CONTENT_TYPE, "application/octet-stream"))
+    }
+
+    /// Sends, and gives whatever is answered.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub(in crate::cli) fn ask(self) -> Result<Answer, Failure> {
+        let doing = self.doing.clone();
+        let client = self.client;
+        let whole = async {
+            let response = self.response().await?;
+            let status = response.status();
+            let mut body = response.into_body();
+            let mut bytes = BytesMut::new();
+            while let Some(data) = next(&mut body).await? {
+                if bytes.len() + data.len() > MAX_ANSWER {
+                    return Err(anyhow!("the answer is too large"));
+                }
+                bytes.extend_from_slice(&data);
+            }
+            Ok(Answer {
+                status,
+                body: bytes.freeze(),
+            })
+        };
+        let answer = client.runtime.block_on(whole);
+        Ok(answer.with_context(|| format!("cannot {doing}"))?)
+    }
+
+    /// Sends, and gives the answer of a request that was done.
+    ///
+    /// # Errors
+    /// What the daemon says against it.
+    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
+        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let answer = self.ask()?;
+        match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(refused(&doing, &advice, &answer)),
+        }
+    }
+
+    /// Sends, and writes the answer into `out` as it comes. Returns its size.
+    ///
+    /// # Errors
+    /// What the daemon says against it, or what writing says.
+    pub(in crate::cli) fn stream(
+        self,
+        out: &mut impl Write,
+        progress: Option<&str>,
+    ) -> Result<u64, Failure> {
+        let doing = self.doing.clone();
+        let client = self.client;
+        client.runtime.block_on(async {
+            let cannot = || format!("cannot {doing}");
+            let mut body = self.opened().await?;
+            let size = http_body::Body::size_hint(&body).exact();
+            let mut progress = progress.map(|what| Progress::new(what, size));
+            let mut written = 0;
+            // Without a timeout: what is followed may be silent for days.
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.with_context(cannot)?.into_data() else {
+                    continue;
+                };
+                out.write_all(&data)?;
+                out.flush()?;
+                written += data.len() as u64;
+                if let Some(progress) = &mut progress {
+                    progress.advance(data.len() as u64);
+                }
+            }
+            Ok(written)
+        })
+    }
+
+    /// Sends, and gives the body of a request that was done, to be read as it comes.
+    ///
+    /// # Errors
+    /// What the daemon says against it.
+    pub(in crate::cli) async fn opened(self) -> Result<Incoming, Failure> {
+        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let cannot = || format!("cannot {doing}");
+        let response = self.response().await.with_context(cannot)?;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let body = body.collect().await.with_context(cannot)?.to_bytes();
+        Err(refused(&doing, &advice, &Answer { status, body }))
+    }
+
+    async fn response(self) -> anyhow::Result<Response<Incoming>> {
+        let slow = || anyhow!("the daemon did not answer in time; see `journalctl -u espgate`");
+        let answered = async {
+            let mut sender = self.client.open().await?;
+            Ok::<_, anyhow::Error>(sender.send_request(self.request).await?)
+        };
+        tokio::time::timeout(self.patience, answered)
+            .await
+            .map_err(|_| slow())?
+    }
+}
+
+async fn next(body: &mut Incoming) -> anyhow::Result<Option<Bytes>> {
+    let frame = tokio::time::timeout(PATIENCE, body.frame())
+        .await
+        .context("the daemon stopped in the middle of its answer")?;
+    match frame {
+        None => Ok(None),
+        Some(frame) => Ok(Some(frame?.into_data().unwrap_or_default())),
+    }
+}
+
+fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let why = match said.get("error").and_then(Value::as_str) {
+        Some(why) => why.to_owned(),
+        None => format!("the daemon answered {}", answer.status),
+    };
+    let correlation = said.get("correlationId").and_then(Value::as_str);
+    let advice = match (answer.status, correlation) {
+        (StatusCode::FORBIDDEN, _) => String::from("run it as root (sudo)"),
+        (status, Some(id)) if status.is_server_error() => {
+            format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
+        }
+        _ => advice.to_owned(),
+    };
+    match advice.as_str() {
+        "" => Failure::of(format_args!("cannot {doing}: {why}")),
+        advice => Failure::of(format_args!("cannot {doing}: {why}; {advice}")),
+    }
+}
+
+impl Answer {
+    /// The answer as JSON.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(in crate::cli) fn value(&self) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.body).context("the daemon's answer is not JSON")?)
+    }
+
+    /// The answer as text.
+    pub(in crate::cli) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A text as a part of a path or query.
+pub(in crate::cli) fn segment(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'-'
+            | b'+'
+            | b':'
+            | b'@' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_typed_stays_one_segment() {
+        for (text, safe) in [
+            ("1.0+dirty~0123abcd", "1.0+dirty~0123abcd"),
+            ("/dev/ttyUSB0", "%2Fdev%2FttyUSB0"),
+            ("a?b#c d%", "a%3Fb%23c%20d%25"),
+            ("ü", "%C3%BC"),
+        ] {
+            assert_eq!(segment(text), safe);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `espgate coredumps`: list, show, export, delete, read again.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use http::StatusCode;
+use serde_json::Value;
+
+use super::answer::{items, moment, print, print_facts, print_json, print_table, say, text};
+use super::args::{Global, Json};
+use super::client::{Answer, Client, segment};
+use super::failure::{Failure, Outcome};
+use super::style::coloured;
+use super::table::Table;
+use crate::decode::{self, Report};
+
+const SEE_LIST: &str = "see `espgate coredumps list`";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// The stored dumps, newest first
+    List(ListArgs),
+    /// The decoded report of a dump
+    Show {
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// One archive with everything a developer needs
+    ///
+    /// A ZIP with the dump as received and as an ELF, the report, the console
+    /// log, the firmware's ELF if it is here, and how to open it in GDB.
+    Export {
+        id: String,
+        /// Where to write it; default coredump-<ID>.zip, `-` is standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Remove a dump and what was made from it
+    Delete { id: String },
+    /// Decode a dump again, or all that are not decoded with their own ELF
+    Redecode {
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// All stored dumps
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    /// Of this device only
+    #[arg(long, value_name = "KEY")]
+    device: Option<String>,
+    /// Of this model only
+    #[arg(long, value_name = "CODE")]
+    model: Option<String>,
+    /// Since this moment, such as 2026-02-11T14:30:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Go on where another list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// Does one of them.
+pub(super) fn run(global: &Global, command: Command) -> Outcome {
+    let client = Client::connect(global)?;
+    match command {
+        Command::List(args) => list(&client, &args)?,
+        Command::Show { id, json } => show(&client, &id, json.json)?,
+        Command::Export { id, output } => export(&client, &id, output)?,
+        Command::Delete { id } => {
+            client
+                .delete(format!("/api/coredumps/{}", segment(&id)))
+                .doing(format!("delete coredump {id}"))
+                .advice(SEE_LIST)
+                .send()?;
+            say(&format!("coredump {id} is deleted"))?;
+        }
+        Command::Redecode { id, json, .. } => redecode(&client, id.as_deref(), json.json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
+    let mut path = format!("/api/coredumps?limit={}", args.limit);
+    for (name, value) in [
+        ("device", &args.device),
+        ("model", &args.model),
+        ("since", &args.since),
+        ("cursor", &args.cursor),
+    ] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", segment(value)));
+        }
+    }
+    let answer = client.get(path).doing("list coredumps").patient().send()?;
+    if args.json.json {
+        return print_json(&answer);
+    }
+    let value = answer.value()?;
+    let found = items(&value, "coredumps");
+    let mut table = Table::new(
+        &[
+            "ID",
+            "UPLOADED (UTC)",
+            "DEVICE",
+            "VERSION",
+            "VERDICT",
+            "DECODE",
+            "PANIC",
+        ],
+        &[0, 1],
+    );
+    for dump in found {
+        table.row([
+            text(dump, "id"),
+            uploaded(dump),
+            text(dump, "device_key"),
+            text(dump, "firmware_version"),
+            text(dump, "verdict"),
+            text(dump, "decode"),
+            text(dump, "panic_reason"),
+        ]);
+    }
+    print_table(&table, found.is_empty(), "no coredumps are stored")?;
+    match text(&value, "next_cursor").as_str() {
+        "" => Ok(()),
+        cursor => say(&format!(
+            "older ones: espgate coredumps list --cursor {cursor}"
+        )),
+    }
+}
+
+/// When a dump came; `~` marks a clock that was not synchronised.
+fn uploaded(dump: &Value) -> String {
+    let at = moment(dump, "uploaded_at");
+    let at = at.get(..16).unwrap_or(&at);
+    match text(dump, "clock").as_str() {
+        "unsynced" => format!("~{at}"),
+        _ => at.to_owned(),
+    }
+}
+
+fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+    let path = format!("/api/coredumps/{}", segment(id));
+    let doing = format!("show coredump {id}");
+    let report = client.get(format!("{path}/report")).doing(&doing).ask()?;
+    if report.status == StatusCode::OK {
+        return match json {
+            true => print_json(&report),
+            false => print(&in_words(&report)?),
+        };
+    }
+    // No report yet, or no such dump: the sidecar tells.
+    let sidecar = client.get(path).doing(doing).advice(SEE_LIST).send()?;
+    if json {
+        return print_json(&sidecar);
+    }
+    facts(&sidecar.value()?)?;
+    say("there is no report yet; the dump is being decoded")
+}
+
+/// The report as text, escaped; in colours on a terminal.
+fn in_words(report: &Answer) -> Result<String, Failure> {
+    let report: Report =
+        serde_json::from_slice(&report.body).context("the stored report cannot be read")?;
+    Ok(decode::text::render(&report, coloured()))
+}
+
+fn facts(dump: &Value) -> Result<(), Failure> {
+    print_facts(&[
+        ("id", text(dump, "id")),
+        ("device", text(dump, "device_key")),
+        ("model", text(dump, "model_code")),
+        ("chip", text(dump, "chip")),
+        ("version", text(dump, "firmware_version")),
+        ("uploaded", moment(dump, "uploaded_at")),
+        ("clock", text(dump, "clock")),
+        ("source", text(dump, "source")),
+        ("file", text(dump, "filename")),
+        ("size", text(dump, "size")),
+        ("format", text(dump, "format")),
+        ("verdict", text(dump, "verdict")),
+        ("problems", text(dump, "problems")),
+        ("panic", text(dump, "panic_reason")),
+        ("task", text(dump, "task")),
+        ("app ELF", text(dump, "app_elf_sha256")),
+        ("fingerprint", text(dump, "fingerprint")),
+        ("decode", text(dump, "decode")),
+    ])
+}
+
+fn export(client: &Client, id: &str, output: Option<PathBuf>) -> Result<(), Failure> {
+    let call = client
+        .get(format!("/api/coredumps/{}/export", segment(id)))
+        .doing(format!("export coredump {id}"))
+        .advice(SEE_LIST)
+        .patient();
+    let output = output.unwrap_or_else(|| PathBuf::from(format!("coredump-{}.zip", plain(id))));
+    if output.as_os_str() == "-" {
+        call.stream(&mut std::io::stdout().lock(), None)?;
+        return Ok(());
+    }
+    super::files::write_new(&output, |file: &mut File| {
+        call.stream(file, Some("receiving"))
+    })
+    .context("cannot export the coredump")?;
+    say(&format!("{} is written", output.display()))
+}
+
+/// An id as a part of a file's name.
+fn plain(id: &str) -> String {
+    id.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure> {
+    let call = match id {
+        Some(id) => client
+            .post(format!("/api/coredumps/{}/redecode", segment(id)))
+            .doing(format!("decode coredump {id} again"))
+            .advice(SEE_LIST),
+        None => client
+            .post("/api/coredumps/redecode")
+            .doing("decode the coredumps again"),
+    };
+    let answer = call.patient().send()?;
+    if json {
+        return print_json(&answer);
+    }
+    match id {
+        Some(id) => say(&format!(
+            "coredump {id} is decoded again; `espgate coredumps show {id}` shows it"
+        )),
+        None => {
+            let count = answer
+                .value()
+                .ok()
+                .map(|value| text(&value, "queued"))
+                .unwrap_or_default();
+            match count.as_str() {
+                "" => say("the coredumps are decoded again"),
+                count => say(&format!("{count} coredumps are decoded again")),
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `espgate ports`: serial ports.
+
+mod lend;
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::answer::{items, moment, print_json, print_table, say, text};
+use super::args::{Global, Json};
+use super::client::{Client, segment};
+use super::failure::{Failure, Outcome};
+use super::table::Table;
+
+pub(super) const SEE_LIST: &str = "see `espgate ports list`";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// The ports, what is on them and what they do
+    List(Json),
+    /// Fetch the coredump from a board's flash now; this resets the board
+    Read {
+        port: String,
+        /// Do not ask whether the board may be reset
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The newest console lines of a board
+    Log {
+        port: String,
+        /// Go on as lines come
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Listen to a port that is only seen, or take a released one back
+    Claim { port: String },
+    /// Leave a port alone for a while
+    Release {
+        port: String,
+        /// How long, such as 90s, 10m or 2h
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds, conflicts_with = "until_claimed")]
+        time: Option<u64>,
+        /// Until it is claimed again
+        #[arg(long)]
+        until_claimed: bool,
+    },
+    /// Lend a port to a program, such as a flasher, and take it back
+    ///
+    /// The program gets the port's path in ESPPORT and ESPTOOL_PORT; `{port}`
+    /// in its arguments stands for it too. Its exit status is passed on.
+    Run {
+        port: String,
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+}
+
+/// Does one of them.
+pub(super) fn run(global: &Global, command: Command) -> Outcome {
+    let client = Client::connect(global)?;
+    let path = |port: &str, what: &str| format!("/api/ports/{}/{what}", segment(port));
+    match command {
+        Command::List(json) => list(&client, json)?,
+        Command::Read { port, yes, json } => read(&client, &port, yes, json)?,
+        Command::Log { port, follow } => {
+            let query = if follow { "log?follow=1" } else { "log" };
+            let call = client.get(path(&port, query));
+            let call = call
+                .doing(format!("show the log of port {port}"))
+                .advice(SEE_LIST);
+            // Lines are escaped by the daemon as they come in.
+            call.stream(&mut Visible(io::stdout().lock()), None)?;
+        }
+        Command::Claim { port } => {
+            let call = client.post(path(&port, "claim"));
+            call.doing(format!("claim port {port}"))
+                .advice(SEE_LIST)
+                .send()?;
+            say(&format!("port {port} is listened to"))?;
+        }
+        Command::Release {
+            port,
+            time,
+            until_claimed,
+        } => {
+            let call = client
+                .post(path(&port, "release"))
+                .json(&json!({ "for_seconds": time, "until_claimed": until_claimed }));
+            call.doing(format!("release port {port}"))
+                .advice(SEE_LIST)
+                .send()?;
+            let how_long = match (until_claimed, time) {
+                (true, _) => String::from("until it is claimed"),
+                (_, time) => format!("for {}", super::answer::duration(time.unwrap_or(600))),
+            };
+            say(&format!("port {port} is left alone {how_long}"))?;
+        }
+        Command::Run { port, command } => return lend::run(&client, &port, &command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `90s`, `10m`, `2h`, or seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (text.get(..at), 1),
+        Some((at, 'm')) => (text.get(..at), 60),
+        Some((at, 'h')) => (text.get(..at), 3600),
+        _ => (Some(text), 1),
+    };
+    let number: Option<u64> = number.and_then(|number| number.parse().ok());
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|seconds| (1..=86400).contains(seconds))
+        .ok_or_else(|| String::from("such as 90s, 10m or 2h, at most 24h"))
+}
+
+/// Makes control characters visible, but for line ends.
+struct Visible<W>(W);
+
+impl<W: io::Write> io::Write for Visible<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            let plain = text.strip_suffix('\n').unwrap_or(&text);
+            self.0
+                .write_all(crate::printable::escaped(plain).as_bytes())?;
+            if plain.len() < text.len() {
+                self.0.write_all(b"\n")?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn list(client: &Client, json: Json) -> Result<(), Failure> {
+    let answer = client.get("/api/ports").doing("list the ports").send()?;
+    if json.json {
+        return print_json(&answer);
+    }
+    let value = answer.value()?;
+    let ports = items(&value, "ports");
+    let mut table = Table::new(
+        &[
+            "PORT",
+            "STATE",
+            "BOARD",
+            "ADAPTER",
+            "CHIP",
+            "VERSION",
+            "DUMPS",
+            "LAST DATA",
+        ],
+        &[0],
+    );
+    for port in ports {
+        let last = moment(port, "last_data_at");
+        table.row([
+            text(port, "name"),
+            text(port, "state"),
+            text(port, "device_key"),
+            text(port, "adapter"),
+            text(port, "chip"),
+            text(port, "firmware_version"),
+            text(port, "dumps"),
+            last.get(5..16).unwrap_or(&last).to_owned(),
+        ]);
+    }
+    print_table(&table, ports.is_empty(), "no serial ports; plug a board in")?;
+    for port in ports {
+        let note = text(port, "note");
+        if !note.is_empty() {
+            say(&format!("{}: {note}", text(port, "name")))?;
+        }
+    }
+    Ok(())
+}
+
+fn read(client: &Client, port: &str, yes: bool, json: Json) -> Result<(), Failure> {
+    if !yes && !agreed(port)? {
+        return Err(Failure::of(format_args!(
+            "port {port} is not read: nobody agreed to the reset; --yes does"
+        )));
+    }
+    let answer = client
+        .post(format!("/api/ports/{}/read", segment(port)))
+        .doing(format!("read the coredump on port {port}"))
+        .advice(SEE_LIST)
+        .patient()
+        .send()?;
+    if json.json {
+        return print_json(&answer);
+    }
+    let value = answer.value()?;
+    match text(&value, "coredump_id").as_str() {
+        "" => say(&format!("the board on {port} has no coredump in flash")),
+        id => say(&format!(
+            "coredump {id} of {} is stored; `espgate coredumps show {id}` shows it",
+            text(&value, "device_key")
+        )),
+    }
+}
+
+/// Asks whoever sits at the terminal; without one, nobody agrees.
+fn agreed(port: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(
+        io::stderr(),
+        "Reading resets the board on {port}. Go on? [y/N] "
+    )?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_lasts_as_long_as_asked_for() {
+        for (text, expected) in [
+            ("90s", Some(90)),
+            ("10m", Some(600)),
+            ("2h", Some(7200)),
+            ("45", Some(45)),
+            ("24h", Some(86400)),
+            ("25h", None),
+            ("0", None),
+            ("m", None),
+            ("ü", None),
+        ] {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_board_prints_cannot_move_the_cursor() {
+        let mut out = Visible(Vec::new());
+        out.write_all(b"a\x1b[2J\nb\r\n").unwrap();
+        assert_eq!(out.0, b"a\\u{1b}[2J\nb\\r\n");
+    }
+}

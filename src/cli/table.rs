@@ -1,0 +1,196 @@
+//! Tables that fit into 80 columns, whatever devices call themselves.
+
+use super::style::Style;
+use crate::printable::escaped;
+
+/// Columns of the terminal that a table may use.
+pub(super) const WIDTH: usize = 80;
+/// Columns between two cells.
+const GAP: usize = 2;
+/// A column is not cut below this.
+const LEAST: usize = 4;
+
+/// Rows of text below a heading.
+#[derive(Debug)]
+pub(super) struct Table {
+    heading: Vec<&'static str>,
+    /// Columns that are never cut: what is copied into the next command.
+    whole: &'static [usize],
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table. The columns numbered in `whole` are not cut while any
+    /// other can be.
+    pub(super) fn new(heading: &[&'static str], whole: &'static [usize]) -> Self {
+        Self {
+            heading: heading.to_vec(),
+            whole,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; control characters are made visible.
+    pub(super) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        let cells = cells.into_iter().map(|cell| match cell.as_ref() {
+            "" => String::from("-"),
+            text => escaped(text).into_owned(),
+        });
+        self.rows.push(cells.collect());
+    }
+
+    /// The lines of the table, none wider than [`WIDTH`].
+    pub(super) fn render(&self, coloured: bool) -> String {
+        let widths = self.widths();
+        let heading: Vec<String> = self.heading.iter().map(|&text| text.to_owned()).collect();
+        let mut text = line(&heading, &widths, |_| Style::Heading, coloured);
+        for row in &self.rows {
+            text.push_str(&line(row, &widths, Style::of_word, coloured));
+        }
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.heading.iter().map(|text| width(text)).collect();
+        for row in &self.rows {
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = (*widest).max(width(cell));
+            }
+        }
+        let gaps = GAP * widths.len().saturating_sub(1);
+        let room = WIDTH.saturating_sub(gaps);
+        let mut whole = self.whole;
+        while widths.iter().sum::<usize>() > room {
+            let widest = widths
+                .iter_mut()
+                .enumerate()
+                .filter(|(column, width)| **width > LEAST && !whole.contains(column))
+                .max_by_key(|(_, width)| **width);
+            match widest {
+                Some((_, width)) => *width -= 1,
+                None if whole.is_empty() => break,
+                None => whole = &[],
+            }
+        }
+        widths
+    }
+}
+
+fn line(
+    cells: &[String],
+    widths: &[usize],
+    style: impl Fn(&str) -> Style,
+    coloured: bool,
+) -> String {
+    let mut text = String::new();
+    let mut behind = 0;
+    for (cell, width_of_column) in cells.iter().zip(widths) {
+        let cut = cut(cell, *width_of_column);
+        text.extend(std::iter::repeat_n(' ', behind));
+        text.push_str(&style(cell).paint(&cut, coloured));
+        behind = width_of_column + GAP - width(&cut);
+    }
+    text.push('\n');
+    text
+}
+
+/// `text` in at most `columns` columns; `…` stands for what was cut off.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    let mut used = 1;
+    for character in text.chars() {
+        used += columns_of(character);
+        if used > columns {
+            break;
+        }
+        short.push(character);
+    }
+    short.push('…');
+    short
+}
+
+/// Columns that `text` takes on a terminal.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// Unicode's East Asian wide and fullwidth ranges, as far as names of devices
+/// and files use them, and marks that are drawn onto the character before.
+fn columns_of(character: char) -> usize {
+    match character {
+        '\u{0300}'..='\u{036f}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{fe20}'..='\u{fe2f}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{303e}'
+        | '\u{3041}'..='\u{a4cf}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f680}'..='\u{1f6ff}'
+        | '\u{1f900}'..='\u{1faff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_80_columns_whatever_is_in_it() {
+        for cell in [
+            "x",
+            "a long panic reason that goes on and on",
+            "写真写真写真写真",
+            "\u{1b}[31m",
+            "é\u{301}",
+        ] {
+            for columns in 1..=9 {
+                let heading = ["COLUMN"; 9];
+                let mut table = Table::new(&heading[..columns], &[0]);
+                table.row(vec![cell.repeat(5); columns]);
+                table.row(vec![cell; columns]);
+                for line in table.render(false).lines() {
+                    assert!(width(line) <= WIDTH, "{columns} of {cell}: {line}");
+                    assert!(!line.contains('\u{1b}'));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_copied_into_commands_stays_whole() {
+        let mut table = Table::new(&["ID", "WHY"], &[0]);
+        let id = "0123456789ab".repeat(5);
+        table.row([id.clone(), "y".repeat(100)]);
+        let text = table.render(false);
+        assert!(text.contains(&id) && text.contains('…'));
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_a_terminal_shows() {
+        let mut table = Table::new(&["A", "B"], &[]);
+        table.row(["写", "1"]);
+        table.row(["abc", ""]);
+        assert_eq!(table.render(false), "A    B\n写   1\nabc  -\n");
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let mut table = Table::new(&["A", "B"], &[]);
+        table.row(["valid", "1"]);
+        let plain = table.render(true).replace("\u{1b}[32m", "");
+        assert!(plain.contains("valid\u{1b}[0m  1"), "{plain:?}");
+    }
+}

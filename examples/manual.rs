@@ -17,9 +17,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use clap::CommandFactory;
 use clap_complete::{Shell, generate_to};
-use espgate::cli::Arguments;
+use espgate::cli;
 use espgate::config::DEFAULT_TEXT;
 
 fn main() -> ExitCode {
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
 
 fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let command = Arguments::command();
+    let command = cli::command();
     fs::write(folder.join("espgate.1"), command_page::page(&command))?;
     fs::write(
         folder.join("espgate.toml.5"),
@@ -46,7 +45,7 @@ fn write(folder: &Path) -> io::Result<()> {
     )?;
     fs::write(folder.join("espgate.toml"), DEFAULT_TEXT)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        generate_to(shell, &mut Arguments::command(), "espgate", folder)?;
+        generate_to(shell, &mut cli::command(), "espgate", folder)?;
     }
     Ok(())
 }

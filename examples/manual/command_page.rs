@@ -1,7 +1,7 @@
 //! espgate(1), from the command line's definition: one page for all commands,
 //! since a technician looks in one place.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 use super::roff::Roff;
 
@@ -49,11 +49,11 @@ fn describe(roff: &mut Roff, path: &str, command: &Command) {
     let own: Vec<&Arg> = command
         .get_arguments()
         .filter(|arg| !arg.is_global_set() && !arg.is_hide_set())
-        .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+        .filter(|arg| !is_generated(arg))
         .collect();
     let mut usage = path;
     for argument in &own {
-        let text = if argument.is_positional() {
+        let text = if argument.is_positional() || argument.is_required_set() {
             argument.to_string()
         } else {
             format!("[{argument}]")
@@ -70,7 +70,8 @@ fn describe(roff: &mut Roff, path: &str, command: &Command) {
 }
 
 fn explain(roff: &mut Roff, argument: &Arg) {
-    if argument.is_hide_set() {
+    let silent = argument.is_positional() && argument.get_help().is_none();
+    if argument.is_hide_set() || silent {
         return;
     }
     let mut term = argument.to_string();
@@ -83,7 +84,8 @@ fn explain(roff: &mut Roff, argument: &Arg) {
         .map(ToString::to_string)
         .unwrap_or_default();
     if let Some(variable) = argument.get_env() {
-        text.push_str(&format!("\nEnvironment: {}.", variable.display()));
+        let name = variable.display();
+        text = format!("{}. Environment: {name}.", text.trim_end_matches('.'));
     }
     let defaults: Vec<_> = argument
         .get_default_values()
@@ -91,9 +93,18 @@ fn explain(roff: &mut Roff, argument: &Arg) {
         .map(|value| value.to_string_lossy())
         .collect();
     if argument.get_action().takes_values() && !defaults.is_empty() {
-        text.push_str(&format!("\nDefault: {}.", defaults.join(" ")));
+        let values = defaults.join(" ");
+        text = format!("{}. Default: {values}.", text.trim_end_matches('.'));
     }
-    roff.terms(&[term], text.trim_start());
+    roff.terms(&[term], &text);
+}
+
+/// Whether clap adds it everywhere by itself.
+fn is_generated(argument: &Arg) -> bool {
+    matches!(
+        argument.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    )
 }
 
 fn about(command: &Command) -> String {

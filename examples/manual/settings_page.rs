@@ -20,7 +20,7 @@ pub(crate) fn page(default_text: &str) -> String {
             if !settings_begun {
                 settings_begun = true;
                 roff.section("SETTINGS");
-                roff.lines("Shown with their defaults.");
+                roff.lines("Shown with their defaults or, where there is none, with an example.");
             }
         } else if setting.starts_with('[') {
             group.end(&mut roff);

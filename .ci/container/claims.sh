@@ -37,7 +37,7 @@ request() {
 # as_older_version FROM TO FOLDER: the same package under a lower version.
 as_older_version() {
     dpkg-deb -R "$1" "$3" && sed -i 's/^Version: .*/Version: 0.0.1-1/' "$3/DEBIAN/control" &&
-        dpkg-deb -q --root-owner-group -Zgzip -b "$3" "$2" && rm -rf "$3"
+        dpkg-deb --root-owner-group -Zgzip -b "$3" "$2" >&2 && rm -rf "$3"
 }
 
 # wait_until SECONDS COMMAND..: until it succeeds.

@@ -35,7 +35,7 @@ machine_start() {
 # on_machine COMMAND..: runs as root in the machine.
 on_machine() {
     nsenter -t "$machine_leader" -m -u -i -p -n -C -r -w -- \
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb "$@"
+        env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb "$@"
 }
 
 # machine_stop: shuts down and removes what the machine wrote.

@@ -18,7 +18,9 @@ use espgate::{coredump, device};
 #[expect(unreachable_pub, reason = "it is public in the fuzz crate")]
 mod targets;
 
-const TARGETS: [(&str, fn(&[u8])); 5] = [
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 5] = [
     ("image", targets::image),
     ("notes", targets::notes),
     ("binary_payload", targets::binary_payload),

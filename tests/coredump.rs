@@ -343,6 +343,7 @@ fn damage_has_the_verdict_that_names_it() {
             xtensa().elf()[..900].to_vec(),
             Verdict::Truncated,
         ),
+        ("almost a task", almost_a_task(), Verdict::NotACoredump),
         (
             "plain text",
             b"hello, I am a console\n".to_vec(),
@@ -356,6 +357,15 @@ fn damage_has_the_verdict_that_names_it() {
     ] {
         assert_verdict(&bytes, expected, what);
     }
+}
+
+/// A TCB that names itself, with nothing else of a task in front.
+fn almost_a_task() -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    for at in [4 + 16, 4 + 36] {
+        bytes[at..at + 4].copy_from_slice(&0x4040_4040_u32.to_le_bytes());
+    }
+    bytes
 }
 
 #[test]

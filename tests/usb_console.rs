@@ -49,7 +49,15 @@ impl Site {
         let path = link.display();
         let text = format!("[[serial.port]]\npath = \"{path}\"\n{port}\n");
         let config = config::parse(&text).unwrap().config;
-        let store = Arc::new(Store::open(&folder.path().join("data"), None, None).unwrap());
+        let store = Arc::new(
+            Store::open(
+                &folder.path().join("data"),
+                None,
+                None,
+                espgate::bundle::Limits::for_bundles_of(1 << 20),
+            )
+            .unwrap(),
+        );
         let metrics = Arc::new(Metrics::default());
         let ingest = Ingest::new(
             Arc::clone(&store),

@@ -50,9 +50,9 @@ impl Dump {
         u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
     }
 
-    /// The bytes, which are gone from here afterwards.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+    /// The bytes so far.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// A dump begins with its own length. Erased flash is all ones, and

@@ -15,6 +15,7 @@ mod dump;
 mod exchange;
 mod outcome;
 pub mod partition;
+mod phase;
 mod session;
 pub mod slip;
 

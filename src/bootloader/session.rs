@@ -8,6 +8,7 @@ use super::dump::Dump;
 use super::exchange::{Event, Exchange};
 use super::outcome::{Failure, Found, Heard, Progress, Stage};
 use super::partition::Table;
+use super::phase::Phase;
 use crate::device::{Chip, MacAddress};
 use crate::reader::{Reader, word_at};
 
@@ -65,25 +66,6 @@ pub struct Session {
     dump: Dump,
 }
 
-/// What is being waited for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Phase {
-    Sync,
-    SecurityInfo,
-    Magic,
-    Encryption,
-    MacLow,
-    MacHigh { low: u32 },
-    Attach,
-    FlashSize,
-    Calibration,
-    SlowClock { calibration: u32 },
-    Speed { baud: u32 },
-    FastSync { baud: u32 },
-    Table { read: u32 },
-    Dump,
-}
-
 /// The end of a conversation, early or not, is passed up like an error.
 type Step = Result<Action, Result<Found, Failure>>;
 
@@ -119,7 +101,11 @@ impl Session {
 
     /// The time for an answer is over.
     pub fn expire(&mut self) -> Action {
-        let event = self.exchange.expire();
+        let event = match self.phase {
+            // Nobody knows at which speed the ROM listens now.
+            Phase::Speed { .. } => Event::Silent,
+            _ => self.exchange.expire(),
+        };
         self.handle(event).unwrap_or_else(Action::Done)
     }
 
@@ -135,28 +121,9 @@ impl Session {
     /// How far the conversation is.
     pub fn progress(&self) -> Progress {
         Progress {
-            stage: self.stage(),
+            stage: self.phase.stage(),
             done: self.dump.done(),
             total: self.dump.length,
-        }
-    }
-
-    fn stage(&self) -> Stage {
-        match self.phase {
-            Phase::Sync => Stage::Connecting,
-            Phase::SecurityInfo
-            | Phase::Magic
-            | Phase::Encryption
-            | Phase::MacLow
-            | Phase::MacHigh { .. } => Stage::Identifying,
-            Phase::Attach
-            | Phase::FlashSize
-            | Phase::Calibration
-            | Phase::SlowClock { .. }
-            | Phase::Speed { .. }
-            | Phase::FastSync { .. } => Stage::AttachingFlash,
-            Phase::Table { .. } => Stage::ReadingTable,
-            Phase::Dump => Stage::ReadingDump,
         }
     }
 
@@ -178,7 +145,7 @@ impl Session {
             _ => match self.exchange.again() {
                 Event::Send(bytes, patience) => Ok(Action::Send { bytes, patience }),
                 _ => Err(Err(Failure::Refused {
-                    stage: self.stage(),
+                    stage: self.phase.stage(),
                     reason,
                 })),
             },
@@ -189,7 +156,7 @@ impl Session {
         match self.phase {
             Phase::Sync => Failure::NoAnswer(self.heard()),
             Phase::Speed { baud } | Phase::FastSync { baud } => Failure::SpeedLost(baud),
-            _ => Failure::Lost(self.stage()),
+            _ => Failure::Lost(self.phase.stage()),
         }
     }
 
@@ -324,7 +291,7 @@ impl Session {
         }
         let chip = self.chip.ok_or(Err(Failure::Lost(Stage::Identifying)))?;
         Err(Ok(Found {
-            bytes: self.dump.take(),
+            bytes: self.dump.bytes().to_vec(),
             chip,
             mac: self.mac,
             offset: self.dump.offset,
@@ -359,3 +326,62 @@ const SECURE_DOWNLOAD: u32 = 1 << 2;
 
 /// Both sides change speed at their own pace; what is sent in between is lost.
 const SETTLE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One answer: how the status begins, the value, data, and its frame's
+    /// damage.
+    type Reply = (u8, u32, Vec<u8>, Option<usize>);
+
+    fn reply() -> impl Strategy<Value = Reply> {
+        let length = prop_oneof![Just(0), Just(12), Just(20), Just(64), 0..100_usize];
+        let word = prop_oneof![
+            Just(0),
+            Just(5),
+            Just(0x00F0_1D83),
+            Just(0x07C6),
+            any::<u32>()
+        ];
+        let data = length.prop_flat_map(|length| prop::collection::vec(any::<u8>(), length));
+        let cut = prop::option::weighted(0.1, 0..100_usize);
+        (prop_oneof![9 => Just(0), 1 => Just(1)], word, data, cut)
+    }
+
+    /// `reply` to the request in `bytes`, on the wire.
+    fn answer(bytes: &[u8], (status, value, data, cut): &Reply) -> Vec<u8> {
+        let mut frame = vec![1, bytes[2]];
+        frame.extend(u16::try_from(data.len() + 4).unwrap().to_le_bytes());
+        frame.extend(value.to_le_bytes());
+        frame.extend(data);
+        frame.extend([*status, 5, 0, 0]);
+        let mut wire = crate::bootloader::slip::encode(&frame);
+        wire.truncate(cut.unwrap_or(wire.len()));
+        wire
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_rom_answers_the_session_comes_to_an_end(
+            replies in prop::collection::vec(reply(), 0..200),
+        ) {
+            let (mut session, mut action) = Session::begin(Settings::default());
+            let mut replies = replies.iter();
+            for _ in 0..10_000 {
+                action = match action {
+                    Action::Send { bytes, .. } => {
+                        let arrived = replies.next().map(|reply| answer(&bytes, reply));
+                        let next = arrived.and_then(|wire| session.receive(&wire));
+                        next.unwrap_or_else(|| session.expire())
+                    }
+                    Action::ChangeSpeed { .. } => session.speed_changed(),
+                    Action::Done(_) => return Ok(()),
+                };
+            }
+            prop_assert!(false, "still busy");
+        }
+    }
+}

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{config, coredumps, decode, devices, firmware, models, ports, tls, tokens};
+use super::{
+    backup, config, coredumps, decode, devices, firmware, models, ports, restore, tls, tokens,
+};
 use crate::config::DEFAULT_PATH;
 use crate::daemon;
 
@@ -105,6 +107,12 @@ pub(super) enum Command {
     /// The configuration file: check it, show what is in force
     #[command(subcommand)]
     Config(config::Command),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    /// What is wrong and what to do; also without a daemon
+    ///
+    /// Exit status 1 if something needs a person.
+    Doctor(Json),
 }
 
 /// How data is printed.

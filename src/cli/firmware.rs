@@ -204,7 +204,9 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
             table.row(row);
             warnings.extend(told);
             let mut build = build.clone();
-            build["model"] = model.as_str().into();
+            if let Some(build) = build.as_object_mut() {
+                build.insert("model".into(), model.as_str().into());
+            }
             all.push(build);
         }
     }

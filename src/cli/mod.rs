@@ -2,11 +2,13 @@
 
 mod answer;
 mod args;
+mod backup;
 mod client;
 mod config;
 mod coredumps;
 pub mod decode;
 mod devices;
+mod doctor;
 mod failure;
 mod files;
 mod firmware;
@@ -14,6 +16,7 @@ mod models;
 mod places;
 mod ports;
 mod progress;
+mod restore;
 mod serve;
 mod status;
 mod style;
@@ -54,6 +57,9 @@ pub fn run() -> ExitCode {
         Some(Command::Ports(command)) => ports::run(global, command),
         Some(Command::Tls(command)) => tls::run(global, command),
         Some(Command::Config(command)) => config::run(global, command),
+        Some(Command::Backup(args)) => backup::run(global, &args),
+        Some(Command::Restore(args)) => restore::run(global, &args),
+        Some(Command::Doctor(json)) => doctor::run(global, json),
     };
     match outcome {
         Ok(code) => code,

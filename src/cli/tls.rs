@@ -15,6 +15,7 @@ use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::places;
+pub(super) use stored::shown as stored_certificate;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -87,10 +88,10 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     }
     say(&format!("{} is served from now on", chain.display()))?;
     let value = answer.value()?;
-    let warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
-    warnings
-        .map(|warning| say(&format!("warning: {warning}")))
-        .collect()
+    items(&value, "warnings")
+        .iter()
+        .filter_map(Value::as_str)
+        .try_for_each(|warning| say(&format!("warning: {warning}")))
 }
 
 /// From the daemon if there is one; else from the files.

@@ -128,6 +128,9 @@ fn panic(bytes: &[u8]) -> Option<Found> {
     let mut found = Found::new(Verdict::PanicOnly, Container::Console);
     found.format = Some(super::PayloadFormat::PanicText);
     found.problem("there is a printed panic and no dump".to_owned());
+    for problem in &printed.problems {
+        found.problem(problem.clone());
+    }
     found.chip = printed.chip;
     found.dump = Some(printed);
     Some(found)

@@ -31,8 +31,8 @@ pub struct Dump {
     pub extra: Option<ExtraInfo>,
     pub exception: Option<Exception>,
     /// Program counter and stack pointer pairs that the device itself printed
-    /// on its console (Xtensa panic texts only). The addresses are already
-    /// stepped back into the calling instruction.
+    /// on its console; only of panic texts. On Xtensa all addresses, also the
+    /// first, are stepped back by 3 into the instruction that was running.
     pub printed_backtrace: Vec<(u32, u32)>,
     /// What could not be read, one sentence each.
     pub problems: Vec<String>,

@@ -18,8 +18,8 @@ pub fn examine(bytes: &[u8]) -> Examination {
 
 /// [`examine`], and the contents of the dump as far as they are whole.
 ///
-/// A console log gives the last whole dump in it, or the last one if none is
-/// whole; see [`super::dumps_in_log`] for all of them.
+/// A console log gives the last whole dump in it, or the least damaged one if
+/// none is whole; see [`super::dumps_in_log`] for all of them.
 pub fn load(bytes: &[u8]) -> (Examination, Option<Dump>) {
     let found = binary(bytes);
     if found.verdict == Verdict::NotACoredump {
@@ -132,7 +132,7 @@ fn bare(bytes: &[u8]) -> Found {
         }
         found.format = Some(PayloadFormat::Elf);
         found.take_elf(elf);
-        if found.verdict != Verdict::NotACoredump {
+        if whole || found.verdict != Verdict::NotACoredump {
             return found;
         }
     }

@@ -25,7 +25,7 @@ pub fn fingerprint(dump: &Dump) -> Option<String> {
 /// - program counters, each `0x` and lower-case hex: on Xtensa those of the
 ///   crashed task's chain as found on its stack ([`xtensa::unwind`] without
 ///   program memory, and without what an interrupt broke into), on RISC-V pc
-///   and ra; of a panic text those of its `Backtrace:` line, if it has one
+///   and ra; of an Xtensa panic text those of its `Backtrace:` line
 ///
 /// `None` without an application hash (the binary payload never has one) or
 /// without the crashed task's pc.
@@ -47,7 +47,7 @@ pub fn fingerprint_text(dump: &Dump) -> Option<String> {
 
 fn program_counters(dump: &Dump) -> Option<Vec<u32>> {
     let task = dump.crashed_task().filter(|task| !task.fake_stack)?;
-    if !dump.printed_backtrace.is_empty() {
+    if dump.architecture == Architecture::Xtensa && !dump.printed_backtrace.is_empty() {
         let printed = dump.printed_backtrace.iter();
         return Some(printed.map(|(pc, _)| *pc).collect());
     }

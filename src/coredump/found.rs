@@ -70,8 +70,11 @@ impl Found {
                 return self.lower(Verdict::Truncated, sentence);
             }
             Err(Error::NotACore) => {
-                let sentence = "the payload is no ELF core file".to_owned();
-                return self.lower(Verdict::NotACoredump, sentence);
+                let sentence = match bytes.starts_with(b"\x7fELF") {
+                    true => "it is an ELF file, but no core file",
+                    false => "the payload is no ELF file",
+                };
+                return self.lower(Verdict::NotACoredump, sentence.to_owned());
             }
             Err(Error::Machine(machine)) => {
                 let sentence = format!("ELF machine {machine:#x} is none of an ESP32");

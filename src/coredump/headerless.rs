@@ -39,7 +39,7 @@ fn begins_with_task(bytes: &[u8], cut: usize) -> bool {
     };
     let (tcb, start, end) = (word(0), word(4), word(8));
     tcb.is_none_or(|tcb| tcb == owner)
-        && end.is_some_and(|end| is_stack(start.unwrap_or(end - 4), end))
+        && end.is_some_and(|end| is_stack(start.unwrap_or(end.saturating_sub(4)), end))
 }
 
 /// The address that the TCB at `offset` gives as its own, twice.

@@ -1,7 +1,19 @@
 //! ESP-IDF coredumps, recognised from their bytes alone.
 //!
 //! [`examine`] never refuses: whatever arrives gets a [`Verdict`] and as much
-//! description as its bytes support.
+//! description as its bytes support. [`load`] also gives the contents, as one
+//! [`Dump`] for all chips and payloads.
+//!
+//! ```text
+//! bytes ── examine ─┬─ image          header, length, checksum
+//!                   ├─ console_text   logs and base64 (base64_text)
+//!                   ├─ panic_text     a panic without a dump (panic_lines)
+//!                   └─ headerless     a binary payload without its header
+//!                        │
+//!          elf_payload (notes) or binary_payload, frame
+//!                        │
+//!                      Dump ── fingerprint, xtensa (call chains)
+//! ```
 
 mod base64_text;
 mod binary_payload;

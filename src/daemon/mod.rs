@@ -132,7 +132,7 @@ async fn serve(
         stop.clone(),
     ));
     app.facts().degraded.extend(chosen.degraded);
-    let server = Server::new(routes::router(Arc::clone(&app)), limits(&config));
+    let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
     let mut daemon = Daemon {
         options,
         app,
@@ -308,7 +308,7 @@ impl Daemon<'_> {
                 }
             }
         }
-        self.server.set_limits(limits(&new));
+        self.server.set_limits(Limits::from(&new.http));
         self.app.ingest.reconfigure(new.coredumps.clone());
         self.app
             .ports
@@ -419,14 +419,6 @@ fn folder_override(variable: &str, configured: Option<&Path>) -> Option<PathBuf>
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
         .or_else(|| configured.map(Path::to_owned))
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        connections: config.http.max_connections,
-        connections_per_address: config.http.max_connections_per_address,
-        ..Limits::default()
-    }
 }
 
 fn shown(addresses: &[SocketAddr]) -> String {

@@ -1,7 +1,9 @@
 //! HTTPS for devices, CI and people; the control socket for the command line.
 
 pub mod app;
+pub mod archive;
 pub mod auth;
+pub mod backup;
 pub mod body;
 pub mod certificates;
 pub mod conditional;
@@ -9,6 +11,7 @@ pub mod coredump_intake;
 pub mod coredumps;
 pub mod device_caller;
 pub mod error;
+pub mod export;
 pub mod firmware;
 pub mod ports;
 pub mod query;

@@ -11,7 +11,9 @@ use http::Method;
 use super::app::App;
 use super::error::Error;
 use super::registers::{devices, models, tokens};
-use super::{auth, certificates, coredump_intake, coredumps, firmware, ports, system};
+use super::{
+    auth, backup, certificates, coredump_intake, coredumps, export, firmware, ports, system,
+};
 use crate::identity::Need;
 
 /// One route.
@@ -67,6 +69,7 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/coredumps/{id}/report", Viewer, coredumps::report),
         route(GET, "/api/coredumps/{id}/dump", Technician, coredumps::dump),
         route(GET, "/api/coredumps/{id}/log", Technician, coredumps::log),
+        route(GET, "/api/coredumps/{id}/export", Technician, export::export),
         route(DELETE, "/api/coredumps/{id}", Technician, coredumps::delete),
         route(POST, "/api/coredumps/{id}/redecode", Technician, coredumps::redecode),
         route(POST, "/api/coredumps/redecode", Technician, coredumps::redecode_all),
@@ -94,8 +97,11 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/tokens", Technician, tokens::list),
         route(POST, "/api/tokens", Root, tokens::mint),
         route(DELETE, "/api/tokens/{name}", Technician, tokens::revoke),
+        route(GET, "/api/backup", Root, backup::backup),
 
         route(GET, "/api/ports", Viewer, ports::list),
+        route(POST, "/api/ports/{name}/read", Technician, ports::read),
+        route(GET, "/api/ports/{name}/reading", Viewer, ports::reading),
         route(GET, "/api/ports/{name}/log", Technician, ports::log),
         route(POST, "/api/ports/{name}/claim", Technician, ports::claim),
         route(POST, "/api/ports/{name}/release", Technician, ports::release),

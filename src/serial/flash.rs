@@ -102,18 +102,27 @@ impl<L: Link> Visit<'_, L> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Found, FlashError> {
         let mut settings = self.options.settings;
+        if self.is_usb_unit() {
+            // USB has no speed to raise.
+            settings.faster = None;
+        }
         let mut heard = Heard::Nothing;
         let mut attempt = 0;
         loop {
-            self.link.set_baud(ROM_BAUD)?;
-            self.link.discard()?;
             let hold = if attempt % 2 == 0 {
                 SHORT_HOLD
             } else {
                 LONG_HOLD
             };
-            reset::run(self.link, &self.options.reset.enter(hold)).await?;
-            match converse(self.link, settings, progress).await? {
+            self.enter(hold).await?;
+            let conversation = match converse(self.link, settings, progress).await {
+                Err(LinkError::Gone) if self.is_usb_unit() => {
+                    self.link.reopen().await?;
+                    converse(self.link, settings, progress).await
+                }
+                other => other,
+            };
+            match conversation? {
                 Ok(found) => return Ok(found),
                 // The line cannot do it: once more from the beginning, slowly.
                 Err(Failure::SpeedLost(_)) if settings.faster.is_some() => settings.faster = None,
@@ -129,8 +138,30 @@ impl<L: Link> Visit<'_, L> {
         }
     }
 
+    /// Into the bootloader, with the port at the speed where it begins.
+    async fn enter(&mut self, hold: Duration) -> Result<(), LinkError> {
+        self.link.set_baud(ROM_BAUD)?;
+        self.link.discard()?;
+        let steps = self.options.reset.enter(hold);
+        match reset::run(self.link, &steps).await {
+            // The unit left the bus because of the reset.
+            Err(LinkError::Gone) if self.is_usb_unit() => self.link.reopen().await,
+            other => other.map(drop),
+        }
+    }
+
+    /// Whether the port is a part of the chip, which may leave the bus when
+    /// the chip is reset.
+    fn is_usb_unit(&self) -> bool {
+        self.options.reset == Kind::UsbJtag
+    }
+
     async fn leave(&mut self) -> Result<(), LinkError> {
-        reset_into_app(self.link, self.options).await?;
+        match reset_into_app(self.link, self.options).await {
+            // Without the chip's own unit there is no chip in a bootloader.
+            Err(LinkError::Gone) if self.is_usb_unit() => {}
+            other => other?,
+        }
         self.inside = false;
         (self.note)(Note::Left);
         Ok(())
@@ -239,11 +270,19 @@ mod tests {
 
     const LEFT: [(bool, bool); 4] = [(false, false), (false, true), (false, false), (true, true)];
 
-    async fn attempt(mut link: ScriptedLink, stop: CancellationToken) -> (FlashError, Vec<Note>) {
+    async fn attempt(link: ScriptedLink, stop: CancellationToken) -> (FlashError, Vec<Note>) {
+        attempt_as(Kind::Classic, link, stop).await
+    }
+
+    async fn attempt_as(
+        reset: Kind,
+        mut link: ScriptedLink,
+        stop: CancellationToken,
+    ) -> (FlashError, Vec<Note>) {
         let mut notes = Vec::new();
         let failed = read_coredump(
             &mut link,
-            &options(),
+            &Options { reset, ..options() },
             &stop,
             &mut |note| notes.push(note),
             &mut |_| {},
@@ -323,5 +362,20 @@ mod tests {
         let (failed, notes) = attempt(link, CancellationToken::new()).await;
         assert!(matches!(failed, FlashError::Link(LinkError::Gone)));
         assert_eq!(notes, [Note::Entering]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_usb_unit_that_leaves_the_bus_is_waited_for() {
+        let back = ScriptedLink::silent().then_gone().then_back(["boot text"]);
+        let (failed, notes) = attempt_as(Kind::UsbJtag, back, CancellationToken::new()).await;
+        let FlashError::Bootloader(Failure::NoAnswer(Heard::Application)) = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(notes, [Note::Entering, Note::Left]);
+        // Gone for good: so is the chip, and nothing is left to be reset.
+        let gone = ScriptedLink::silent().then_gone();
+        let (failed, notes) = attempt_as(Kind::UsbJtag, gone, CancellationToken::new()).await;
+        assert!(matches!(failed, FlashError::Link(LinkError::Gone)));
+        assert_eq!(notes, [Note::Entering, Note::Left]);
     }
 }

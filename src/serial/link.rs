@@ -76,6 +76,14 @@ pub trait Link: Send {
 
     /// Drops what arrived and was not read, and what was not sent yet.
     fn discard(&mut self) -> Result<(), LinkError>;
+
+    /// Waits for a port that went away to come back at the same place, for a
+    /// few seconds at most, and opens it again as it was.
+    ///
+    /// A chip's own USB unit leaves the bus when the chip is reset.
+    fn reopen(&mut self) -> impl Future<Output = Result<(), LinkError>> + Send {
+        std::future::ready(Err(LinkError::Gone))
+    }
 }
 
 impl<L: Link> Link for &mut L {
@@ -97,5 +105,9 @@ impl<L: Link> Link for &mut L {
 
     fn discard(&mut self) -> Result<(), LinkError> {
         (**self).discard()
+    }
+
+    fn reopen(&mut self) -> impl Future<Output = Result<(), LinkError>> + Send {
+        (**self).reopen()
     }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use espgate::config::Tls as Settings;
-use espgate::http::server::{Limits, Server};
+use espgate::http::server::{Limits, Peer, Server};
 use espgate::http::tls::{Source, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
@@ -207,11 +207,9 @@ async fn the_control_socket_names_its_callers_user() {
     let path = folder.path().join("control.sock");
     let router = axum::Router::new().route(
         "/",
-        axum::routing::get(
-            |axum::Extension(peer): axum::Extension<espgate::http::auth::SocketPeer>| async move {
-                peer.uid.to_string()
-            },
-        ),
+        axum::routing::get(|axum::Extension(peer): axum::Extension<Peer>| async move {
+            format!("{peer:?}")
+        }),
     );
     let server = Server::new(router, Limits::default());
     let listener = UnixListener::bind(&path).unwrap();
@@ -228,7 +226,12 @@ async fn the_control_socket_names_its_callers_user() {
     let mut got = String::new();
     client.read_to_string(&mut got).await.unwrap();
     assert!(
-        got.ends_with(&format!("\r\n\r\n{}", nix::unistd::getuid())),
+        got.ends_with(&format!(
+            "{:?}",
+            Peer::Control {
+                uid: nix::unistd::getuid().as_raw()
+            }
+        )),
         "{got}"
     );
     stop.cancel();

@@ -193,7 +193,7 @@ struct Pin {
 /// version whatever its model's active one is.
 ///
 /// # Errors
-/// 400, 404.
+/// 400, 404 for the device or the version, 409 for a device without a model.
 pub async fn pin(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
@@ -205,8 +205,16 @@ pub async fn pin(
     let base = pin.version.split('~').next().unwrap_or_default();
     name::<Version>(base, "version")?;
     let version = pin.version.clone();
-    let (device, ()) = alter(app, &key, move |_, devices, key, _| {
-        known(devices, key)?.pin = Some(pin.version);
+    let (device, ()) = alter(app, &key, move |app, devices, key, _| {
+        let device = known(devices, key)?;
+        let Some(model) = &device.model else {
+            return Err(Error::Conflict(format!("Device {key} has no model")));
+        };
+        if app.store.firmware.find(model, &pin.version)?.is_none() {
+            let what = format!("Firmware {} of {model}", pin.version);
+            return Err(Error::NotFound(what));
+        }
+        device.pin = Some(pin.version);
         Ok(())
     })
     .await?;
@@ -245,13 +253,12 @@ pub async fn remove(
     let key: DeviceKey = name(&key, "device key")?;
     let gone = key.clone();
     let device = tokio::task::spawn_blocking(move || {
-        let outcome = app.store.registry.devices.change(|devices| {
+        app.store.registry.devices.change(|devices| {
             devices
                 .devices
                 .remove(&gone)
                 .ok_or_else(|| no_device(&gone))
-        })?;
-        outcome
+        })?
     })
     .await??;
     changed(&key, &device, &caller, "removed");

@@ -90,7 +90,7 @@ where
     let limits = inner.limits();
     let progress = Arc::new(Progress::new());
     let gate = Gate::new(io, Arc::clone(&limits), Arc::clone(&progress));
-    let exchange = Exchange::new(inner.router.clone(), peer, progress);
+    let exchange = Exchange::new(inner.router.clone(), peer, progress, Arc::clone(&limits));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The gate hands over whole heads and keeps their time.

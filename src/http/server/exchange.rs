@@ -1,29 +1,31 @@
-//! One request and its answer, between the HTTP library and the routes: what
-//! the gate refused is answered here and never reaches a route.
+//! One request and its answer, between the HTTP library and the routes: faults
+//! become answers, and what a handler left unread of a body is dropped before
+//! the answer goes out (a client that is still sending would see a reset).
 
 use std::convert::Infallible;
-use std::error::Error as _;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::Peer;
+use super::body::Unread;
 use super::head::Fault;
 use super::progress::Progress;
+use super::{Limits, Peer};
 
 /// The service that one connection's requests go to.
 #[derive(Clone)]
@@ -31,15 +33,22 @@ pub(super) struct Exchange {
     routes: TowerToHyperService<Router>,
     peer: Peer,
     progress: Arc<Progress>,
+    limits: Arc<Limits>,
     refused: Arc<AtomicU64>,
 }
 
 impl Exchange {
-    pub(super) fn new(router: Router, peer: Peer, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(
+        router: Router,
+        peer: Peer,
+        progress: Arc<Progress>,
+        limits: Arc<Limits>,
+    ) -> Self {
         Self {
             routes: TowerToHyperService::new(router),
             peer,
             progress,
+            limits,
             refused: Arc::default(),
         }
     }
@@ -56,23 +65,32 @@ impl Exchange {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return answer(refusal(fault));
         }
-        let (mut parts, body) = request.into_parts();
+        let waits_for_continue = request.headers().contains_key(EXPECT);
+        let left: Left = Arc::default();
+        let body_fault = Arc::new(OnceLock::new());
+        let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.peer);
-        let seen = Arc::new(OnceLock::new());
-        let body = Watched {
-            inner: body,
-            seen: Arc::clone(&seen),
-        };
-        let request = Request::from_parts(parts, Body::new(body));
+        let body = Body::new(Given {
+            inner: Some(incoming),
+            is_begun: !waits_for_continue,
+            left: Arc::clone(&left),
+            fault: Arc::clone(&body_fault),
+        });
+        let request = Request::from_parts(parts, body);
         let mut response = match self.routes.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        if let Some(fault) = seen.get() {
+        if let Some(fault) = body_fault.get() {
             // Whatever the handler made of it: this is what it is.
             return answer(refusal(*fault));
         }
-        if self.progress.is_last() {
+        let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_whole = match rest {
+            Some(rest) => drop_rest(rest, &self.limits).await,
+            None => true,
+        };
+        if !is_whole || self.progress.is_last() {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -92,13 +110,19 @@ impl Service<Request<Incoming>> for Exchange {
     }
 }
 
-/// A request's body; remembers what was wrong with it.
-struct Watched {
-    inner: Incoming,
-    seen: Arc<OnceLock<Fault>>,
+type Left = Arc<Mutex<Option<Incoming>>>;
+
+/// The request's body as a handler gets it. What it leaves unread comes back.
+struct Given {
+    inner: Option<Incoming>,
+    /// Whether the client is sending: not if it waits for 100 Continue.
+    is_begun: bool,
+    left: Left,
+    /// What was wrong with it.
+    fault: Arc<OnceLock<Fault>>,
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for Given {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -106,38 +130,55 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.is_begun = true;
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(inner).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &polled
-            && let Some(fault) = body_fault(error)
+            && let Some(fault) = Unread::of(error, 0).fault()
         {
-            let _ = self.seen.set(fault);
+            let _ = self.fault.set(fault);
+        }
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.inner = None;
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
 
-/// What a body's error says about the client; `None` if it left.
-fn body_fault(error: &hyper::Error) -> Option<Fault> {
-    let error = error.source()?.downcast_ref::<io::Error>()?;
-    // A broken TLS record comes as invalid data too.
-    let is_tls = error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>());
-    match error.kind() {
-        io::ErrorKind::TimedOut => Some(Fault::TooSlow),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if !is_tls => {
-            Some(Fault::Malformed("the body's chunks are broken"))
+impl Drop for Given {
+    fn drop(&mut self) {
+        if self.is_begun && !http_body::Body::is_end_stream(self) {
+            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.inner.take();
         }
-        _ => None,
     }
+}
+
+/// Reads and drops the rest of a body, bounded; whether it was all.
+async fn drop_rest(mut rest: Incoming, limits: &Limits) -> bool {
+    let mut dropped = 0_u64;
+    let outcome = timeout(limits.linger_time, async {
+        while let Some(frame) = rest.frame().await {
+            let Ok(frame) = frame else { return false };
+            dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if dropped > limits.linger_bytes {
+                return false;
+            }
+        }
+        true
+    });
+    outcome.await.unwrap_or(false)
 }
 
 /// Tells the gate when the answer is wholly given away, however that ended.

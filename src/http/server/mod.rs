@@ -2,6 +2,7 @@
 //! a request reaches its handler.
 
 mod accept;
+mod body;
 mod connection;
 mod exchange;
 mod file_body;
@@ -20,6 +21,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use body::{Unread, read_limited};
 pub use file_body::{Delivery, from_file, from_memory};
 use slots::Slots;
 

@@ -19,13 +19,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock;
-use crate::config::Tls as Settings;
 use crate::journal::Event;
 use crate::store::publish;
 use chain::Facts;
 use handshake::{Configs, Current};
 use load::{INSTALLED_FILE, Loaded, SERVER_FILE};
 
+pub use crate::config::Tls as Settings;
 pub use follow::follow;
 pub use handshake::SMALL_RECORD;
 pub use load::Source;

@@ -30,6 +30,7 @@ pub(crate) struct ScriptedLink {
     pieces: VecDeque<Vec<u8>>,
     gone_at_the_end: bool,
     gone: bool,
+    after_reopening: Option<VecDeque<Vec<u8>>>,
 }
 
 impl ScriptedLink {
@@ -41,6 +42,7 @@ impl ScriptedLink {
             pieces: pieces.into_iter().map(Into::into).collect(),
             gone_at_the_end: false,
             gone: false,
+            after_reopening: None,
         }
     }
 
@@ -52,6 +54,15 @@ impl ScriptedLink {
     /// The same port, unplugged after the last piece.
     pub(crate) fn then_gone(mut self) -> Self {
         self.gone_at_the_end = true;
+        self
+    }
+
+    /// The same port, which comes back with `pieces` when it is waited for.
+    pub(crate) fn then_back<P: Into<Vec<u8>>>(
+        mut self,
+        pieces: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.after_reopening = Some(pieces.into_iter().map(Into::into).collect());
         self
     }
 
@@ -105,5 +116,11 @@ impl Link for ScriptedLink {
 
     fn discard(&mut self) -> Result<(), LinkError> {
         self.note(Deed::Discard)
+    }
+
+    async fn reopen(&mut self) -> Result<(), LinkError> {
+        self.pieces = self.after_reopening.take().ok_or(LinkError::Gone)?;
+        (self.gone, self.gone_at_the_end) = (false, false);
+        Ok(())
     }
 }

@@ -4,13 +4,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::termios::{FlushArg, tcflush};
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 use super::kernel::{self, Locked};
 use super::{Lines, Link, LinkError};
@@ -22,7 +24,12 @@ use super::{Lines, Link, LinkError};
 /// lines as they are.
 #[derive(Debug)]
 pub struct SerialLink {
-    tty: AsyncFd<Locked>,
+    path: PathBuf,
+    baud: u32,
+    lines: Lines,
+    /// `None` only while a port that went away is waited for: the kernel
+    /// gives its name to nothing else, nor to itself, while it is open.
+    tty: Option<AsyncFd<Locked>>,
 }
 
 impl SerialLink {
@@ -52,20 +59,44 @@ impl SerialLink {
         kernel::set_exclusive(&file, true).map_err(|errno| failed("claim", errno.into()))?;
         kernel::set_raw(&file, baud).map_err(|errno| failed("configure", errno.into()))?;
         let tty = kernel::watch(file).map_err(|error| failed("watch", error))?;
-        let mut link = Self { tty };
+        let mut link = Self {
+            path: path.to_owned(),
+            baud,
+            lines,
+            tty: Some(tty),
+        };
         link.set_lines(lines)?;
         Ok(link)
     }
 
-    fn file(&self) -> &File {
-        self.tty.get_ref().file()
+    fn tty(&self) -> Result<&AsyncFd<Locked>, LinkError> {
+        self.tty.as_ref().ok_or(LinkError::Gone)
+    }
+
+    fn file(&self) -> Result<&File, LinkError> {
+        self.tty().map(|tty| tty.get_ref().file())
+    }
+
+    /// Closes the port without waiting for anything.
+    fn close(&mut self) {
+        if let Some(tty) = self.tty.take() {
+            let file = tty.get_ref().file();
+            // Closing waits up to 30 s for bytes that a stuck adapter never sends.
+            let _ = tcflush(file, FlushArg::TCOFLUSH);
+            // The flag outlives us if root has the port open as well.
+            let _ = kernel::set_exclusive(file, false);
+        }
     }
 }
 
 impl Link for SerialLink {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         loop {
-            let mut ready = self.tty.readable().await.map_err(|e| failed("read", e))?;
+            let mut ready = self
+                .tty()?
+                .readable()
+                .await
+                .map_err(|e| failed("read", e))?;
             match ready.try_io(|tty| tty.get_ref().file().read(buffer)) {
                 // A terminal reads 0 bytes only after it was hung up, and for
                 // ever then.
@@ -80,7 +111,11 @@ impl Link for SerialLink {
 
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), LinkError> {
         while !bytes.is_empty() {
-            let mut ready = self.tty.writable().await.map_err(|e| failed("write", e))?;
+            let mut ready = self
+                .tty()?
+                .writable()
+                .await
+                .map_err(|e| failed("write", e))?;
             match ready.try_io(|tty| tty.get_ref().file().write(bytes)) {
                 Ok(Ok(0)) => return Err(LinkError::Gone),
                 Ok(Ok(count)) => bytes = bytes.get(count..).unwrap_or_default(),
@@ -93,7 +128,7 @@ impl Link for SerialLink {
     }
 
     fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError> {
-        match kernel::set_lines(self.file(), lines) {
+        match kernel::set_lines(self.file()?, lines) {
             Ok(()) => Ok(true),
             // Pseudo terminals, and drivers without modem lines.
             Err(Errno::ENOTTY | Errno::EINVAL) => Ok(false),
@@ -103,20 +138,36 @@ impl Link for SerialLink {
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {
         refuse_touch(baud)?;
-        kernel::set_raw(self.file(), baud).map_err(|e| failed("set the speed of", e.into()))
+        kernel::set_raw(self.file()?, baud).map_err(|e| failed("set the speed of", e.into()))?;
+        self.baud = baud;
+        Ok(())
     }
 
     fn discard(&mut self) -> Result<(), LinkError> {
-        tcflush(self.file(), FlushArg::TCIOFLUSH).map_err(|e| failed("flush", e.into()))
+        tcflush(self.file()?, FlushArg::TCIOFLUSH).map_err(|e| failed("flush", e.into()))
+    }
+
+    async fn reopen(&mut self) -> Result<(), LinkError> {
+        self.close();
+        for _ in 0..REOPEN_ATTEMPTS {
+            sleep(REOPEN_PAUSE).await;
+            match Self::open(&self.path, self.baud, self.lines) {
+                Ok(reopened) => {
+                    *self = reopened;
+                    return Ok(());
+                }
+                // udev may not be done with it yet.
+                Err(LinkError::Gone | LinkError::Busy | LinkError::Io { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LinkError::Gone)
     }
 }
 
 impl Drop for SerialLink {
     fn drop(&mut self) {
-        // Closing waits up to 30 s for bytes that a stuck adapter never sends.
-        let _ = tcflush(self.file(), FlushArg::TCOFLUSH);
-        // The flag outlives us if root has the port open as well.
-        let _ = kernel::set_exclusive(self.file(), false);
+        self.close();
     }
 }
 
@@ -135,10 +186,13 @@ fn failed(action: &'static str, source: io::Error) -> LinkError {
     }
 }
 
+/// Three seconds together.
+const REOPEN_ATTEMPTS: u32 = 30;
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
-    use std::path::PathBuf;
 
     use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
     use nix::sys::termios::tcgetattr;
@@ -220,8 +274,32 @@ mod tests {
         use nix::sys::termios::ControlFlags;
         let (_master, path) = pair();
         let link = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        let flags = tcgetattr(link.file()).unwrap().control_flags;
+        let flags = tcgetattr(link.file().unwrap()).unwrap().control_flags;
         assert!(!flags.contains(ControlFlags::HUPCL), "{flags:?}");
         assert!(flags.contains(ControlFlags::CLOCAL), "{flags:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_comes_back_under_its_name_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("port");
+        let (first, path) = pair();
+        std::os::unix::fs::symlink(&path, &name).unwrap();
+        let mut link = SerialLink::open(&name, 115_200, Lines::ON).unwrap();
+        drop(first);
+        std::fs::remove_file(&name).unwrap();
+        let (mut second, path) = pair();
+        let (reopened, ()) = tokio::join!(link.reopen(), async {
+            sleep(REOPEN_PAUSE * 3).await;
+            std::os::unix::fs::symlink(&path, &name).unwrap();
+        });
+        reopened.unwrap();
+        link.write(b"x").await.unwrap();
+        let mut there = [0];
+        second.read_exact(&mut there).unwrap();
+        assert_eq!(there, *b"x");
+        std::fs::remove_file(&name).unwrap();
+        assert!(matches!(link.reopen().await, Err(LinkError::Gone)));
+        assert!(matches!(link.discard(), Err(LinkError::Gone)));
     }
 }

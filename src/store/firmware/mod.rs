@@ -6,6 +6,8 @@
 mod build;
 mod cache;
 mod checked_files;
+#[cfg(test)]
+mod damage_tests;
 mod publish;
 pub mod retention;
 mod serve;
@@ -80,7 +82,7 @@ impl Firmware {
     pub fn builds(&self, model: &ModelCode) -> Result<Vec<Build>> {
         self.with(model, |shelf| {
             let mut builds: Vec<Build> = shelf.builds.values().cloned().collect();
-            builds.sort_by(|a, b| newest_first(a, b));
+            builds.sort_by(newest_first);
             Ok(builds)
         })
     }

@@ -1,4 +1,4 @@
-//! Builds that come, are replaced, served, damaged, found again and removed.
+//! Builds that come, are replaced, served, found and removed.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -9,14 +9,14 @@ use crate::bundle::fixture;
 use crate::bundle::{Refusal, Warning};
 use crate::clock::Moment;
 
-struct Site {
-    root: tempfile::TempDir,
-    firmware: Firmware,
+pub(super) struct Site {
+    pub(super) root: tempfile::TempDir,
+    pub(super) firmware: Firmware,
     uploads: u64,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         for folder in ["assets", "cache"] {
             fs::create_dir(root.path().join(folder)).unwrap();
@@ -29,11 +29,14 @@ impl Site {
         }
     }
 
-    fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) {
         self.firmware = open(self.root.path());
     }
 
-    fn try_upload(&mut self, bytes: &[u8]) -> std::result::Result<Published, PublishError> {
+    pub(super) fn try_upload(
+        &mut self,
+        bytes: &[u8],
+    ) -> std::result::Result<Published, PublishError> {
         self.uploads += 1;
         let mut upload = self.firmware.incoming()?;
         upload.write(bytes)?;
@@ -45,11 +48,11 @@ impl Site {
         self.firmware.publish(&lamp(), upload, &arrival, 0)
     }
 
-    fn upload(&mut self, bytes: &[u8]) -> Published {
+    pub(super) fn upload(&mut self, bytes: &[u8]) -> Published {
         self.try_upload(bytes).unwrap()
     }
 
-    fn image(&self, name: &str) -> Option<(Vec<u8>, Option<String>)> {
+    pub(super) fn image(&self, name: &str) -> Option<(Vec<u8>, Option<String>)> {
         let stored = self.firmware.image(&lamp(), name).unwrap()?;
         let (size, sha256, trouble) = (stored.size, stored.sha256, stored.trouble.clone());
         let bytes = contents(stored);
@@ -57,12 +60,12 @@ impl Site {
         Some((bytes, trouble))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join("assets").join(name)
     }
 
     /// All files below assets, sorted.
-    fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for folder in ["", "lamp/"] {
             for entry in fs::read_dir(self.path(folder)).into_iter().flatten() {
@@ -76,12 +79,12 @@ impl Site {
         files
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let builds = self.firmware.builds(&lamp()).unwrap();
         builds.into_iter().map(|build| build.name).collect()
     }
 
-    fn damage(&self, name: &str, bytes: &[u8]) {
+    pub(super) fn damage(&self, name: &str, bytes: &[u8]) {
         File::create(self.path(name))
             .unwrap()
             .write_all(bytes)
@@ -89,36 +92,36 @@ impl Site {
     }
 }
 
-fn open(root: &Path) -> Firmware {
+pub(super) fn open(root: &Path) -> Firmware {
     let limits = Limits::for_bundles_of(1 << 20);
     Firmware::new(&root.join("assets"), &root.join("cache"), limits)
 }
 
-fn lamp() -> ModelCode {
+pub(super) fn lamp() -> ModelCode {
     "lamp".parse().unwrap()
 }
 
-fn contents(mut stored: Stored) -> Vec<u8> {
+pub(super) fn contents(mut stored: Stored) -> Vec<u8> {
     let mut bytes = Vec::new();
     stored.file.read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-fn version(version: &str) -> fixture::Build<'_> {
+pub(super) fn version(version: &str) -> fixture::Build<'_> {
     fixture::Build {
         version,
         ..fixture::Build::of("lamp")
     }
 }
 
-fn other(seed: u8) -> fixture::Build<'static> {
+pub(super) fn other(seed: u8) -> fixture::Build<'static> {
     fixture::Build {
         seed,
         ..fixture::Build::of("lamp")
     }
 }
 
-fn hash8(build: &fixture::Build<'_>) -> String {
+pub(super) fn hash8(build: &fixture::Build<'_>) -> String {
     Sha256::of(&build.elf()).short(8)
 }
 
@@ -287,94 +290,6 @@ fn another_chip_or_a_lower_secure_version_is_stored_but_not_to_be_activated() {
     ));
     assert_eq!(published.build.warnings.len(), 1);
     assert_eq!(site.names(), ["3", "2", "1"]);
-}
-
-#[test]
-fn missing_and_damaged_sidecars_are_made_again() {
-    let mut site = Site::new();
-    let one = version("1");
-    let before = site.upload(&one.zip()).build;
-    site.upload(&version("2").bin());
-    fs::remove_file(site.path("lamp/firmware-1.json")).unwrap();
-    site.damage("lamp/firmware-2.json", b"{");
-    site.damage("lamp/notes.txt", b"");
-    site.damage("lamp/firmware-9.json", b"{}");
-    site.reopen();
-    let mut names = site.names();
-    names.sort();
-    assert_eq!(names, ["1", "2"]);
-    let after = site.firmware.find(&lamp(), "1").unwrap().unwrap();
-    assert_eq!(
-        (after.sha256, after.bin_sha256),
-        (before.sha256, before.bin_sha256)
-    );
-    assert_eq!((after.chip, after.warnings), (before.chip, before.warnings));
-    assert!(site.path("lamp/firmware-2.json.damaged").exists());
-    assert!(!site.path("lamp/firmware-9.json").exists());
-}
-
-#[test]
-fn a_file_that_is_not_what_its_name_says_is_not_served() {
-    let mut site = Site::new();
-    fs::create_dir(site.path("lamp")).unwrap();
-    site.damage("lamp/firmware-1.zip", &version("2").zip());
-    site.damage("lamp/firmware-3.zip", b"PK\x03\x04");
-    site.reopen();
-    assert_eq!(site.names(), [""; 0]);
-    assert!(site.image("1").is_none());
-}
-
-#[test]
-fn images_survive_the_loss_of_the_cache() {
-    let mut site = Site::new();
-    let one = version("1");
-    site.upload(&one.zip());
-    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
-    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
-    let cached = site
-        .root
-        .path()
-        .join(format!("cache/images/{}.bin", Sha256::of(&one.bin())));
-    File::create(&cached).unwrap().write_all(b"rot").unwrap();
-    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
-    assert_eq!(fs::read(cached).unwrap(), one.bin());
-}
-
-#[test]
-fn an_unreadable_bundle_is_stood_in_for() {
-    let mut site = Site::new();
-    let one = version("1");
-    site.upload(&one.zip());
-    let stored = site.firmware.image(&lamp(), "1").unwrap().unwrap();
-    site.damage("lamp/firmware-1.zip", b"PK\x03\x04 rot");
-    assert_eq!(contents(stored), one.bin(), "what was open goes on");
-
-    let (bytes, trouble) = site.image("1").unwrap();
-    assert_eq!(bytes, one.bin());
-    assert!(trouble.is_some(), "by its copy, and it says so");
-    assert!(site.firmware.bundle(&lamp(), "1").is_err());
-
-    for lose_index in [false, true] {
-        let _ = fs::remove_dir_all(site.root.path().join("cache/images"));
-        if lose_index {
-            site.reopen();
-        }
-        let (bytes, trouble) = site.image("1").unwrap();
-        assert_eq!(bytes, one.bin());
-        assert!(trouble.is_some(), "by the image of the last upload");
-    }
-    fs::remove_file(site.path("lamp/firmware-1.zip")).unwrap();
-    assert!(site.image("1").unwrap().1.is_some());
-}
-
-#[test]
-fn the_image_of_another_version_stands_in_for_nothing() {
-    let mut site = Site::new();
-    site.upload(&version("1").zip());
-    site.upload(&version("2").zip());
-    site.damage("lamp/firmware-1.zip", b"rot");
-    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
-    assert!(site.firmware.image(&lamp(), "1").is_err());
 }
 
 #[test]

@@ -174,12 +174,12 @@ impl Board {
             }
             return;
         }
-        self.due = Some(Instant::now() + self.spec.idle);
         let faults = &self.spec.faults;
         let silent = faults.silent_after.is_some_and(|limit| self.reads >= limit);
         if !understood(host, self.speed) || host > self.spec.line_limit || silent || faults.deaf {
             return;
         }
+        self.due = Some(Instant::now() + self.spec.idle);
         if let Some((opcode, _)) = parsed {
             self.shared.update(|known| known.opcodes.push(opcode));
             self.reads += u32::from(opcode == READ_FLASH_SLOW);

@@ -125,7 +125,7 @@ impl Registers {
     fn flash_chip(&self, command: u8) -> u32 {
         match command {
             // Id: maker, type, size as a power of two.
-            0x9F => 0x0040_C8 | self.flash_size.ilog2() << 16,
+            0x9F => 0x0000_40C8 | self.flash_size.ilog2() << 16,
             // Status.
             0x05 | 0x15 | 0x35 => 0,
             // "SFDP", the beginning of its description of itself.

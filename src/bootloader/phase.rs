@@ -1,0 +1,44 @@
+//! The steps of a conversation, in their order.
+
+use super::outcome::Stage;
+
+/// What is being waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    Sync,
+    SecurityInfo,
+    Magic,
+    Encryption,
+    MacLow,
+    MacHigh { low: u32 },
+    Attach,
+    FlashSize,
+    Calibration,
+    SlowClock { calibration: u32 },
+    Speed { baud: u32 },
+    FastSync { baud: u32 },
+    Table { read: u32 },
+    Dump,
+}
+
+impl Phase {
+    /// What a person calls it.
+    pub(super) fn stage(self) -> Stage {
+        match self {
+            Self::Sync => Stage::Connecting,
+            Self::SecurityInfo
+            | Self::Magic
+            | Self::Encryption
+            | Self::MacLow
+            | Self::MacHigh { .. } => Stage::Identifying,
+            Self::Attach
+            | Self::FlashSize
+            | Self::Calibration
+            | Self::SlowClock { .. }
+            | Self::Speed { .. }
+            | Self::FastSync { .. } => Stage::AttachingFlash,
+            Self::Table { .. } => Stage::ReadingTable,
+            Self::Dump => Stage::ReadingDump,
+        }
+    }
+}

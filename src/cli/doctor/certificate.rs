@@ -1,0 +1,92 @@
+//! The certificate as an ESP32 would see it.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::finding::Finding;
+use crate::cli::answer::{items, text};
+use crate::cli::args::Global;
+use crate::cli::client::Client;
+use crate::cli::tls;
+use crate::http::tls::COMMON_NAME;
+
+/// A certificate of one's own has to be renewed by hand in time.
+const DAYS_AHEAD: i64 = 30;
+
+pub(super) fn look(global: &Global, client: Option<&Client>) -> Vec<Finding> {
+    let shown = match client {
+        Some(client) => client
+            .get("/api/tls")
+            .send()
+            .and_then(|answer| answer.value()),
+        None => tls::stored_certificate(global),
+    };
+    // No certificate yet, or not ours to read: the daemon's state tells that.
+    shown
+        .map(|shown| check(&shown, OffsetDateTime::now_utc()))
+        .unwrap_or_default()
+}
+
+fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let own = matches!(text(shown, "source").as_str(), "installed" | "configured");
+    let renew = match own {
+        true => "install a new one with `espgate tls install CHAIN`",
+        false => "`espgate tls renew` makes a new one",
+    };
+    let end = crate::clock::parse(&text(shown, "server/not_after"));
+    if shown.get("valid_now") == Some(&Value::Bool(false)) {
+        let what = "the server's certificate is not valid now";
+        findings.push(Finding::error(
+            "tls",
+            what,
+            &format!("check the clock; {renew}"),
+        ));
+    } else if let Some(end) = end.filter(|end| (*end - now).whole_days() < DAYS_AHEAD) {
+        let what = format!("the server's certificate ends on {}", end.date());
+        findings.push(Finding::warning("tls", what, renew));
+    }
+    let names = shown.get("server").map(|server| items(server, "names"));
+    if !names
+        .unwrap_or_default()
+        .iter()
+        .any(|name| name == COMMON_NAME)
+    {
+        let what = format!("the server's certificate does not name {COMMON_NAME}");
+        let advice = "firmware that expects that name refuses it: add it to the request";
+        findings.push(Finding::warning("tls", what, advice));
+    }
+    if shown.get("fits_4096") == Some(&Value::Bool(false)) {
+        let what = format!(
+            "the TLS handshake takes {} bytes at once",
+            text(shown, "flight_bytes")
+        );
+        let advice =
+            "devices with a 4 KiB receive buffer fail: use an ECDSA chain without the root";
+        findings.push(Finding::warning("tls", what, advice));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_devices_refuse_is_found() {
+        let now = crate::clock::parse("2026-01-01T00:00:00Z").unwrap();
+        let shown = |end: &str, name: &str, fits: bool| {
+            json!({
+                "source": "installed", "valid_now": end > "2026", "fits_4096": fits,
+                "server": {"not_after": end, "names": [name]},
+            })
+        };
+        let count = |shown: &Value| check(shown, now).len();
+        assert_eq!(count(&shown("2027-01-01T00:00:00Z", COMMON_NAME, true)), 0);
+        assert_eq!(count(&shown("2026-01-20T00:00:00Z", COMMON_NAME, true)), 1);
+        assert_eq!(count(&shown("2025-01-20T00:00:00Z", COMMON_NAME, true)), 1);
+        assert_eq!(count(&shown("2027-01-01T00:00:00Z", "x", false)), 2);
+    }
+}

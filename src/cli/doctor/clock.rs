@@ -1,0 +1,49 @@
+//! Whether the time can be believed.
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::finding::Finding;
+
+/// Earlier, nobody set the clock.
+const PLAUSIBLE_FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
+/// Later, somebody set it wrong.
+const PLAUSIBLE_TO: OffsetDateTime = datetime!(2070-01-01 00:00 UTC);
+
+pub(super) fn look() -> Vec<Finding> {
+    check(OffsetDateTime::now_utc(), crate::clock::is_synced())
+}
+
+fn check(now: OffsetDateTime, synced: bool) -> Vec<Finding> {
+    const ADVICE: &str = "`timedatectl` shows why; let the network pass NTP, or fit a clock module";
+    if !(PLAUSIBLE_FROM..PLAUSIBLE_TO).contains(&now) {
+        let what = format!("the clock says {}", now.date());
+        return vec![Finding::error("clock", what, ADVICE)];
+    }
+    match synced {
+        true => Vec::new(),
+        false => vec![Finding::warning(
+            "clock",
+            "the clock is not synchronised; times of dumps are marked unsynced",
+            ADVICE,
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::*;
+
+    #[test]
+    fn a_clock_of_1970_is_an_error_and_an_unsynced_one_a_warning() {
+        let severity = |now, synced| check(now, synced).first().map(|f| f.severity);
+        let now = datetime!(2026-06-01 00:00 UTC);
+        assert_eq!(
+            severity(datetime!(1970-01-01 01:00 UTC), true),
+            Some(Severity::Error)
+        );
+        assert_eq!(severity(now, false), Some(Severity::Warning));
+        assert_eq!(severity(now, true), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! The data directory: its disk, its rights, whose card it is on.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use serde_json::Value;
+
+use super::finding::Finding;
+use crate::cli::answer::{bytes, text};
+use crate::config::Config;
+use crate::store::disk::Space;
+use crate::store::housekeeping::free_asked;
+
+/// Writing and syncing a small file takes less on any disk that is well.
+const SLOW: Duration = Duration::from_millis(500);
+
+pub(super) fn look(root: &Path, config: &Config) -> Vec<Finding> {
+    if !root.exists() {
+        let what = format!("there is no data directory {}", root.display());
+        let advice = "start the daemon once, or name the directory with --data-dir";
+        return vec![Finding::note("data", format!("{what}; {advice}"))];
+    }
+    let mut findings = Vec::new();
+    if let Ok(about) = statfs(root) {
+        findings.extend(unsuitable(root, about.filesystem_type()));
+    }
+    if let Ok(space) = Space::of(root) {
+        findings.extend(short_of_room(
+            space,
+            free_asked(&config.coredumps, space.total),
+        ));
+    }
+    findings.extend(rights(root));
+    findings.extend(speed(root));
+    findings.extend(cloned(root));
+    findings
+}
+
+fn unsuitable(root: &Path, kind: FsType) -> Option<Finding> {
+    let trouble = match kind {
+        TMPFS_MAGIC => "in memory: everything is lost when the machine restarts",
+        OVERLAYFS_SUPER_MAGIC => "on an overlay: what is kept may be lost at a restart",
+        MSDOS_SUPER_MAGIC => {
+            "on a FAT filesystem, which keeps no permissions and survives no power cut"
+        }
+        _ => return None,
+    };
+    let what = format!("{} is {trouble}", root.display());
+    let advice = "put data_dir on an ext4 partition or another disk";
+    Some(Finding::warning("data", what, advice))
+}
+
+fn short_of_room(space: Space, asked: u64) -> Option<Finding> {
+    let what = format!(
+        "{} of {} are free on the disk",
+        bytes(space.free),
+        bytes(space.total)
+    );
+    if space.free < 4 * 1024 * 1024 {
+        let advice = "free some room now: dumps cannot be kept";
+        return Some(Finding::error("disk", what, advice));
+    }
+    (space.free < asked).then(|| {
+        let what = format!("{what}, {} are asked for by min_free", bytes(asked));
+        Finding::warning(
+            "disk",
+            what,
+            "free some room; old dumps and bundles are being removed",
+        )
+    })
+}
+
+/// Files must belong to whom the folder belongs, secrets to nobody else.
+fn rights(root: &Path) -> Vec<Finding> {
+    let owner = fs::metadata(root).map(|about| about.uid()).ok();
+    let mut findings = Vec::new();
+    for (name, forbidden) in [
+        ("state", 0o077),
+        ("tls", 0o077),
+        ("coredumps", 0o007),
+        ("assets", 0o007),
+    ] {
+        let path = root.join(name);
+        let Ok(about) = fs::metadata(&path) else {
+            continue;
+        };
+        if about.permissions().mode() & forbidden != 0 {
+            let what = format!("{} is open to others", path.display());
+            let advice = format!(
+                "chmod {} {}",
+                if forbidden == 0o077 { "700" } else { "750" },
+                path.display()
+            );
+            findings.push(Finding::warning("data", what, &advice));
+        }
+        let stranger = foreign_file(&path, owner);
+        if let Some(stranger) = stranger {
+            let what = format!("{stranger} belongs to another user than {}", root.display());
+            let advice = format!("chown -R --reference={0} {0}", root.display());
+            findings.push(Finding::error("data", what, &advice));
+        }
+    }
+    findings
+}
+
+/// The folder itself or something directly in it that is not the owner's.
+fn foreign_file(folder: &Path, owner: Option<u32>) -> Option<String> {
+    let inside = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    std::iter::once(folder.to_owned())
+        .chain(inside)
+        .find_map(|path| {
+            let about = fs::symlink_metadata(&path).ok()?;
+            (Some(about.uid()) != owner).then(|| path.display().to_string())
+        })
+}
+
+/// Writes and syncs a small file, as an intake does.
+fn speed(root: &Path) -> Option<Finding> {
+    let path = root
+        .join("run")
+        .join(format!(".tmp-{}-doctor", std::process::id()));
+    let started = Instant::now();
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(&[0; 64 * 1024])?;
+            file.sync_all()
+        });
+    let took = started.elapsed();
+    let _ = fs::remove_file(&path);
+    match written {
+        Ok(()) => slow(took),
+        // Somebody else's data directory, or nothing in it yet.
+        Err(error) if matches!(error.raw_os_error(), Some(2 | 13)) => None,
+        Err(error) => Some(Finding::error(
+            "disk",
+            format!(
+                "a test file cannot be written below {}: {error}",
+                root.display()
+            ),
+            "a card that has gone read-only is worn out: replace it",
+        )),
+    }
+}
+
+fn slow(took: Duration) -> Option<Finding> {
+    (took > SLOW).then(|| {
+        let what = format!("keeping 64 KiB takes {} ms", took.as_millis());
+        Finding::warning(
+            "disk",
+            what,
+            "a worn or cheap card: use an A1/A2 card or a USB disk",
+        )
+    })
+}
+
+fn cloned(root: &Path) -> Option<Finding> {
+    let gateway = fs::read(root.join("state/gateway.json")).ok()?;
+    let gateway: Value = serde_json::from_slice(&gateway).ok()?;
+    let machine = fs::read_to_string("/etc/machine-id").ok()?;
+    moved(&gateway, machine.trim())
+}
+
+fn moved(gateway: &Value, machine: &str) -> Option<Finding> {
+    let (last, from) = (text(gateway, "machine_id"), text(gateway, "moved_from"));
+    if last != machine && !last.is_empty() {
+        return Some(Finding::warning(
+            "identity",
+            "this data was last used on another machine",
+            "if that one still runs, stop one of them: both have the same gateway id",
+        ));
+    }
+    (!from.is_empty()).then(|| {
+        Finding::note(
+            "identity",
+            "this data came from another machine, which must not run any more",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::finding::Severity;
+    use super::*;
+
+    #[test]
+    fn memory_and_overlays_are_no_place_for_data() {
+        let root = Path::new("/x");
+        for kind in [TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, MSDOS_SUPER_MAGIC] {
+            assert!(unsuitable(root, kind).is_some());
+        }
+        assert_eq!(unsuitable(root, nix::sys::statfs::EXT4_SUPER_MAGIC), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_a_fuller_one_than_asked_for_a_warning() {
+        let severity = |free, asked| {
+            let space = Space {
+                total: 1 << 30,
+                free,
+            };
+            short_of_room(space, asked).map(|finding| finding.severity)
+        };
+        assert_eq!(severity(1 << 20, 0), Some(Severity::Error));
+        assert_eq!(severity(1 << 25, 1 << 26), Some(Severity::Warning));
+        assert_eq!(severity(1 << 27, 1 << 26), None);
+    }
+
+    #[test]
+    fn secrets_that_others_can_read_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("tls")).unwrap();
+        let set = |mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(root.path().join("tls"), mode).unwrap();
+        };
+        set(0o750);
+        assert_eq!(rights(root.path()).len(), 1);
+        set(0o700);
+        assert_eq!(rights(root.path()), []);
+    }
+
+    #[test]
+    fn a_cloned_card_is_told_by_its_machine_id() {
+        let gateway = json!({"machine_id": "a"});
+        assert!(moved(&gateway, "b").is_some());
+        assert!(moved(&gateway, "a").is_none());
+        let moved_here = json!({"machine_id": "a", "moved_from": "b"});
+        assert_eq!(moved(&moved_here, "a").unwrap().severity, Severity::Note);
+    }
+}

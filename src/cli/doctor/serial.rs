@@ -1,0 +1,140 @@
+//! Serial ports that nobody can open, and who is in the way.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::finding::Finding;
+use crate::cli::answer::{items, text};
+use crate::cli::client::Client;
+
+/// Programs that take every new serial port for a modem or a Braille display.
+const GRABBERS: [(&str, &str); 2] = [
+    (
+        "ModemManager",
+        "the package's udev rules keep it off; else `systemctl disable --now ModemManager`",
+    ),
+    (
+        "brltty",
+        "it takes CH340 and CP210x adapters: `apt remove brltty`",
+    ),
+];
+
+pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let asked = client.and_then(|client| client.get("/api/ports").send().ok()?.value().ok());
+    let ports = asked.unwrap_or_default();
+    findings.extend(items(&ports, "ports").iter().filter_map(trouble));
+    let devices = devices();
+    if !devices.is_empty() {
+        findings.extend(
+            GRABBERS
+                .iter()
+                .filter(|(name, _)| runs(name))
+                .map(|(name, advice)| {
+                    Finding::warning(
+                        "ports",
+                        format!("{name} runs and may hold the boards' ports"),
+                        advice,
+                    )
+                }),
+        );
+    }
+    if let Some(process) = daemon_process(root) {
+        findings.extend(devices.iter().filter_map(|path| closed_to(path, &process)));
+    }
+    findings
+}
+
+fn trouble(port: &Value) -> Option<Finding> {
+    let (name, note) = (text(port, "name"), text(port, "note"));
+    let advice = match text(port, "state").as_str() {
+        "busy" => "stop the program that holds it, or `espgate ports release` it on purpose",
+        "trouble" => "unplug and plug in the board, try another cable",
+        _ => return None,
+    };
+    Some(Finding::warning(
+        "ports",
+        format!("port {name}: {note}"),
+        advice,
+    ))
+}
+
+fn devices() -> Vec<PathBuf> {
+    let listing = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let names = listing.map(|entry| entry.path());
+    let is_serial = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        name.starts_with("ttyUSB") || name.starts_with("ttyACM")
+    };
+    names.filter(is_serial).collect()
+}
+
+fn runs(program: &str) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read_to_string(process.path().join("comm")).ok())
+        .any(|name| name.trim() == program)
+}
+
+/// `/proc/<pid>/status` of the daemon that holds the data directory.
+fn daemon_process(root: &Path) -> Option<String> {
+    let pid: u32 = fs::read_to_string(root.join("lock"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    fs::read_to_string(format!("/proc/{pid}/status")).ok()
+}
+
+fn closed_to(path: &Path, process: &str) -> Option<Finding> {
+    let about = fs::metadata(path).ok()?;
+    let may = may_open(process, about.uid(), about.gid(), about.mode());
+    (!may).then(|| {
+        let what = format!("the daemon's user may not open {}", path.display());
+        let advice = "its service needs SupplementaryGroups=dialout (the group of the device)";
+        Finding::error("ports", what, advice)
+    })
+}
+
+fn may_open(process: &str, owner: u32, group: u32, mode: u32) -> bool {
+    let numbers = |name: &str| -> Vec<u32> {
+        let line = process.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.unwrap_or_default().split_whitespace();
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let user = numbers("Uid:").get(1).copied();
+    let mut groups = numbers("Groups:");
+    groups.extend(numbers("Gid:").get(1));
+    let (read_write, shift) = match () {
+        () if user == Some(0) => return true,
+        () if user == Some(owner) => (0o6, 6),
+        () if groups.contains(&group) => (0o6, 3),
+        () => (0o6, 0),
+    };
+    (mode >> shift) & 0o7 & read_write == read_write
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_of_a_group_that_the_daemon_is_not_in_is_found() {
+        let process = |uid: u32, groups: &str| {
+            format!(
+                "Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t9\t9\t9\t9\nGroups:\t{groups}\n"
+            )
+        };
+        let crw_rw = 0o020_660;
+        assert!(may_open(&process(0, ""), 0, 20, crw_rw));
+        assert!(may_open(&process(5, "20 44"), 0, 20, crw_rw));
+        assert!(!may_open(&process(5, "44"), 0, 20, crw_rw));
+        assert!(may_open(&process(5, "44"), 0, 20, 0o020_666));
+    }
+}

@@ -1,0 +1,189 @@
+//! Dumps nobody can read, and firmware that was warned about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::finding::Finding;
+use crate::cli::answer::{items, text};
+use crate::cli::client::{Client, segment};
+
+/// Pages of a thousand dumps that are looked at.
+const MAX_PAGES: usize = 20;
+
+pub(super) fn look(client: &Client) -> Vec<Finding> {
+    let dumps = dumps(client);
+    let mut findings = Vec::new();
+    findings.extend(without_elf(&dumps));
+    findings.extend(undecodable(&dumps));
+    findings.extend(by_source(&dumps));
+    let models = client
+        .get("/api/models")
+        .send()
+        .ok()
+        .and_then(|answer| answer.value().ok());
+    for model in items(&models.unwrap_or_default(), "models") {
+        let code = text(model, "code");
+        let path = format!("/api/models/{}/firmware", segment(&code));
+        let builds = client
+            .get(path)
+            .send()
+            .ok()
+            .and_then(|answer| answer.value().ok());
+        findings.extend(warned(&code, &builds.unwrap_or_default()));
+    }
+    findings
+}
+
+fn dumps(client: &Client) -> Vec<Value> {
+    let mut dumps = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..MAX_PAGES {
+        let path = format!("/api/coredumps?limit=1000{cursor}");
+        let Some(page) = client
+            .get(path)
+            .patient()
+            .send()
+            .ok()
+            .and_then(|a| a.value().ok())
+        else {
+            break;
+        };
+        dumps.extend_from_slice(items(&page, "coredumps"));
+        match text(&page, "next_cursor").as_str() {
+            "" => break,
+            next => cursor = format!("&cursor={next}"),
+        }
+    }
+    dumps
+}
+
+fn without_elf(dumps: &[Value]) -> Option<Finding> {
+    let missing: Vec<&Value> = dumps
+        .iter()
+        .filter(|dump| text(dump, "decode") == "no-elf")
+        .collect();
+    let devices: BTreeSet<String> = missing
+        .iter()
+        .map(|dump| text(dump, "device_key"))
+        .collect();
+    let versions: BTreeSet<String> = missing
+        .iter()
+        .map(|dump| {
+            format!(
+                "{} {}",
+                text(dump, "model_code"),
+                text(dump, "firmware_version")
+            )
+        })
+        .collect();
+    let named: Vec<&str> = versions.iter().take(5).map(|text| text.trim()).collect();
+    (!missing.is_empty()).then(|| {
+        let what = format!(
+            "{} from {} run builds we have no bundle for ({})",
+            counted(missing.len(), "dump"),
+            counted(devices.len(), "device"),
+            named.join(", ")
+        );
+        let advice = "upload their bundles with `espgate firmware add`; the dumps are then decoded";
+        Finding::warning("dumps", what, advice)
+    })
+}
+
+fn undecodable(dumps: &[Value]) -> Option<Finding> {
+    let failed: Vec<String> = dumps
+        .iter()
+        .filter(|dump| text(dump, "decode") == "failed")
+        .map(|dump| text(dump, "id"))
+        .collect();
+    let named: Vec<&str> = failed.iter().take(5).map(String::as_str).collect();
+    (!failed.is_empty()).then(|| {
+        let what = format!(
+            "{} could not be decoded ({})",
+            counted(failed.len(), "dump"),
+            named.join(", ")
+        );
+        let advice =
+            "`espgate coredumps redecode ID` tries again, `journalctl COREDUMP_ID=ID` says why not";
+        Finding::warning("dumps", what, advice)
+    })
+}
+
+/// When the newest dump came by each way; dumps are newest first.
+fn by_source(dumps: &[Value]) -> Vec<Finding> {
+    let mut newest: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for dump in dumps {
+        newest
+            .entry(text(dump, "source"))
+            .or_insert_with(|| (text(dump, "uploaded_at"), text(dump, "device_key")));
+    }
+    newest
+        .iter()
+        .map(|(source, (at, device))| {
+            Finding::note(
+                "intake",
+                format!("last dump by {source}: {at} from {device}"),
+            )
+        })
+        .collect()
+}
+
+/// The build that devices are served, if it was warned about.
+fn warned(model: &str, builds: &Value) -> Vec<Finding> {
+    let active = items(builds, "firmware")
+        .iter()
+        .filter(|build| build.get("active") == Some(&Value::Bool(true)));
+    active
+        .flat_map(|build| {
+            let name = text(build, "name");
+            let warnings = items(build, "warnings").iter().filter_map(Value::as_str);
+            let warnings = warnings.map(move |warning| {
+                let what = format!("firmware {name} of {model}, which is served: {warning}");
+                Finding::warning("firmware", what, "have it built and uploaded again")
+            });
+            warnings.collect::<Vec<Finding>>()
+        })
+        .collect()
+}
+
+fn counted(count: usize, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dumps_without_their_elf_are_counted_by_device_and_build() {
+        let dump = |device: &str, decode: &str| json!({"device_key": device, "decode": decode, "model_code": "m", "firmware_version": "1.0"});
+        let dumps = [
+            dump("a", "no-elf"),
+            dump("a", "no-elf"),
+            dump("b", "no-elf"),
+            dump("c", "done"),
+        ];
+        let finding = without_elf(&dumps).unwrap();
+        assert_eq!(
+            finding.what,
+            "3 dumps from 2 devices run builds we have no bundle for (m 1.0)"
+        );
+        assert_eq!(without_elf(&dumps[3..]), None);
+    }
+
+    #[test]
+    fn only_the_served_builds_warnings_are_told() {
+        let builds = json!({"firmware": [
+            {"name": "2", "active": true, "warnings": ["no debug info"]},
+            {"name": "1", "active": false, "warnings": ["old"]},
+        ]});
+        let findings = warned("m", &builds);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].what.contains("no debug info"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Whether an archive is a backup, and where its entries may go.
+
+use std::io::{Read, Seek};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use zip::ZipArchive;
+
+use crate::http::backup::{MANIFEST, SCHEMA};
+
+/// Largest manifest that is read, in bytes.
+const MAX_MANIFEST: u64 = 1024 * 1024;
+/// The folders that a backup may have.
+const FOLDERS: [&str; 6] = ["state", "tls", "config", "events", "assets", "coredumps"];
+
+/// The manifest of a backup that this version can restore.
+pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<Value> {
+    let entry = archive
+        .by_name(MANIFEST)
+        .context("it is not a backup of espgate: there is no manifest in it")?;
+    let mut bytes = Vec::new();
+    entry.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
+    let manifest: Value = serde_json::from_slice(&bytes).context("its manifest cannot be read")?;
+    match manifest.get("schema").and_then(Value::as_u64) {
+        Some(schema) if schema <= SCHEMA => Ok(manifest),
+        _ => bail!("it was made by a newer espgate; install that version or newer"),
+    }
+}
+
+/// Checks all names and kinds before anything is written.
+pub(super) fn entries<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index)?;
+        let name = entry.name()?;
+        let mode = entry.unix_mode().unwrap_or(0o100_000);
+        let is_file = matches!(mode & 0o170_000, 0 | 0o100_000);
+        if !is_file || entry.encrypted() {
+            bail!("{name:?} in it is not an ordinary file");
+        }
+        place(&name)?;
+    }
+    Ok(())
+}
+
+/// Where an entry goes below the data directory; `None` for the manifest.
+///
+/// # Errors
+/// For a name that leaves the data directory, or that no backup has.
+pub(super) fn place(name: &str) -> anyhow::Result<Option<PathBuf>> {
+    if name == MANIFEST {
+        return Ok(None);
+    }
+    let path = Path::new(name);
+    let mut parts = path.components();
+    let is_plain = !name.contains(['\\', '\0'])
+        && path.components().all(|part| match part {
+            Component::Normal(part) => {
+                // Only names that `espgate backup` writes: no hidden files.
+                !part.to_string_lossy().starts_with('.')
+            }
+            _ => false,
+        });
+    let top = parts
+        .next()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let is_known = match top.as_deref() {
+        Some("FORMAT") => parts.next().is_none(),
+        Some(top) => FOLDERS.contains(&top) && parts.next().is_some(),
+        None => false,
+    };
+    if !is_plain || !is_known {
+        bail!("{name:?} in it is no file of a backup");
+    }
+    Ok(Some(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_a_backup_have_a_place() {
+        for good in [
+            "FORMAT",
+            "state/tokens.json",
+            "assets/m/firmware-1.zip",
+            "coredumps/k/c.dmp",
+        ] {
+            assert_eq!(place(good).unwrap(), Some(PathBuf::from(good)));
+        }
+        assert_eq!(place(MANIFEST).unwrap(), None);
+        for bad in [
+            "../etc/passwd",
+            "state/../../x",
+            "/etc/passwd",
+            "state",
+            "FORMAT/x",
+            "run/control.sock",
+            "state/.tmp-1",
+            "state/a\\b",
+            "",
+            ".",
+            "lock",
+        ] {
+            assert!(place(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! An archive that is made while it is sent: nothing of it lies on the disk.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use tokio::sync::mpsc;
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::journal::{Event, chain};
+
+/// Handed on at once.
+const BLOCK: usize = 64 * 1024;
+/// Blocks that wait for a client that reads slowly.
+const WAITING: usize = 4;
+/// From here on an entry needs the format's 64-bit fields.
+const LARGE: u64 = 1 << 31;
+
+/// A ZIP being written to a client.
+pub struct Archive(ZipWriter<StreamWriter<BufWriter<Pipe>>>);
+
+/// The writing end of an answer's body.
+struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Answers with the ZIP that `fill` writes, off the async threads. If `fill`
+/// fails, the client's connection breaks, so that nobody takes a part for the whole.
+pub fn answer(
+    name: &str,
+    fill: impl FnOnce(&mut Archive) -> io::Result<()> + Send + 'static,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let failed = sender.clone();
+    tokio::task::spawn_blocking(move || {
+        let writer = BufWriter::with_capacity(BLOCK, Pipe(sender));
+        let mut archive = Archive(ZipWriter::new_stream(writer));
+        let outcome = fill(&mut archive).and_then(|()| archive.0.finish()?.into_inner().flush());
+        match outcome {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                Event::RequestFailed
+                    .entry()
+                    .say(format_args!("an archive broke off: {}", chain(&error)));
+                // Whoever left meanwhile does not hear it.
+                let _ = failed.blocking_send(Err(error));
+            }
+        }
+    });
+    let pieces = stream::unfold(receiver, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    });
+    let headers = [
+        (CONTENT_TYPE, String::from("application/zip")),
+        (CONTENT_DISPOSITION, format!("attachment; filename={name}")),
+    ];
+    (headers, Body::from_stream(pieces)).into_response()
+}
+
+impl Archive {
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// When the client left.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.0.start_file(name, options(name, bytes.len() as u64))?;
+        self.0.write_all(bytes)
+    }
+
+    /// Adds a file; `false` if it is not there (any more).
+    ///
+    /// # Errors
+    /// When it cannot be read, or the client left.
+    pub fn add_file(&mut self, name: &str, path: &Path) -> io::Result<bool> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let length = file.metadata()?.len();
+        self.0.start_file(name, options(name, length))?;
+        io::copy(&mut file, &mut self.0)?;
+        Ok(true)
+    }
+
+    /// Copies the entries of another ZIP that `name_of` has a name for.
+    ///
+    /// # Errors
+    /// When the ZIP cannot be read, or the client left.
+    pub fn copy_from(
+        &mut self,
+        file: File,
+        name_of: impl Fn(&str) -> Option<String>,
+    ) -> io::Result<()> {
+        let mut source = ZipArchive::new(file)?;
+        for index in 0..source.len() {
+            let mut entry = source.by_index(index)?;
+            let Some(name) = name_of(&entry.name()?) else {
+                continue;
+            };
+            self.0
+                .start_file(name.as_str(), options(&name, entry.size()))?;
+            io::copy(&mut entry, &mut self.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn options(name: &str, length: u64) -> SimpleFileOptions {
+    // Bundles are packed already.
+    let method = match name.ends_with(".zip") {
+        true => CompressionMethod::Stored,
+        false => CompressionMethod::Deflated,
+    };
+    SimpleFileOptions::default()
+        .compression_method(method)
+        .large_file(length >= LARGE)
+        .unix_permissions(0o640)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_added_comes_out_of_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big");
+        let big: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(&big)
+            .unwrap();
+        let response = answer("x.zip", move |archive| {
+            archive.add("a.txt", b"hello")?;
+            assert!(archive.add_file("big.zip", &path)?);
+            assert!(!archive.add_file("gone", &path.with_extension("gone"))?);
+            Ok(())
+        });
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let mut zip = ZipArchive::new(io::Cursor::new(bytes)).unwrap();
+        assert_eq!(zip.len(), 2);
+        let mut found = Vec::new();
+        io::copy(&mut zip.by_name("big.zip").unwrap(), &mut found).unwrap();
+        assert!(found == big);
+        assert_eq!(zip.by_name("a.txt").unwrap().size(), 5);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broken_off_archive_is_an_error_not_a_short_one() {
+        let response = answer("x.zip", |archive| {
+            archive.add("a", b"1")?;
+            Err(io::Error::other("the disk"))
+        });
+        assert!(response.into_body().collect().await.is_err());
+    }
+}

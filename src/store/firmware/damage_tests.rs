@@ -1,0 +1,95 @@
+//! Builds whose files were lost or damaged.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+
+use super::tests::{Site, contents, lamp, version};
+use crate::digest::Sha256;
+
+#[test]
+fn missing_and_damaged_sidecars_are_made_again() {
+    let mut site = Site::new();
+    let one = version("1");
+    let before = site.upload(&one.zip()).build;
+    site.upload(&version("2").bin());
+    fs::remove_file(site.path("lamp/firmware-1.json")).unwrap();
+    site.damage("lamp/firmware-2.json", b"{");
+    site.damage("lamp/notes.txt", b"");
+    site.damage("lamp/firmware-9.json", b"{}");
+    site.reopen();
+    let mut names = site.names();
+    names.sort();
+    assert_eq!(names, ["1", "2"]);
+    let after = site.firmware.find(&lamp(), "1").unwrap().unwrap();
+    assert_eq!(
+        (after.sha256, after.bin_sha256),
+        (before.sha256, before.bin_sha256)
+    );
+    assert_eq!((after.chip, after.warnings), (before.chip, before.warnings));
+    assert!(site.path("lamp/firmware-2.json.damaged").exists());
+    assert!(!site.path("lamp/firmware-9.json").exists());
+}
+
+#[test]
+fn a_file_that_is_not_what_its_name_says_is_not_served() {
+    let mut site = Site::new();
+    fs::create_dir(site.path("lamp")).unwrap();
+    site.damage("lamp/firmware-1.zip", &version("2").zip());
+    site.damage("lamp/firmware-3.zip", b"PK\x03\x04");
+    site.reopen();
+    assert_eq!(site.names(), [""; 0]);
+    assert!(site.image("1").is_none());
+}
+
+#[test]
+fn images_survive_the_loss_of_the_cache() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
+    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    let cached = site
+        .root
+        .path()
+        .join(format!("cache/images/{}.bin", Sha256::of(&one.bin())));
+    File::create(&cached).unwrap().write_all(b"rot").unwrap();
+    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    assert_eq!(fs::read(cached).unwrap(), one.bin());
+}
+
+#[test]
+fn an_unreadable_bundle_is_stood_in_for() {
+    let mut site = Site::new();
+    let one = version("1");
+    site.upload(&one.zip());
+    let stored = site.firmware.image(&lamp(), "1").unwrap().unwrap();
+    site.damage("lamp/firmware-1.zip", b"PK\x03\x04 rot");
+    assert_eq!(contents(stored), one.bin(), "what was open goes on");
+
+    let (bytes, trouble) = site.image("1").unwrap();
+    assert_eq!(bytes, one.bin());
+    assert!(trouble.is_some(), "by its copy, and it says so");
+    assert!(site.firmware.bundle(&lamp(), "1").is_err());
+
+    for lose_index in [false, true] {
+        let _ = fs::remove_dir_all(site.root.path().join("cache/images"));
+        if lose_index {
+            site.reopen();
+        }
+        let (bytes, trouble) = site.image("1").unwrap();
+        assert_eq!(bytes, one.bin());
+        assert!(trouble.is_some(), "by the image of the last upload");
+    }
+    fs::remove_file(site.path("lamp/firmware-1.zip")).unwrap();
+    assert!(site.image("1").unwrap().1.is_some());
+}
+
+#[test]
+fn the_image_of_another_version_stands_in_for_nothing() {
+    let mut site = Site::new();
+    site.upload(&version("1").zip());
+    site.upload(&version("2").zip());
+    site.damage("lamp/firmware-1.zip", b"rot");
+    fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
+    assert!(site.firmware.image(&lamp(), "1").is_err());
+}

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Starts and stops one throwaway machine in a container; sourced by `run`.
 #
 # The machine's root is an overlay over the cached one, so every run begins from
@@ -14,6 +15,7 @@ machine_start() {
         -o "lowerdir=$root,upperdir=$machine_work/upper,workdir=$machine_work/work" "$machine_work/root"
     timeout -s TERM -k 20 "${3:-900}" \
         systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
+        --system-call-filter="adjtimex clock_adjtime" \
         -D "$machine_work/root" --boot >"$machine_work/console.log" 2>&1 </dev/null &
     machine_pid=$!
     local nspawn=""

@@ -221,7 +221,9 @@ pub fn connect(address: SocketAddr, ca: &[u8]) -> StreamOwned<ClientConnection, 
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(ca).unwrap())
+        .unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -257,12 +259,23 @@ pub fn read_answer(stream: &mut impl Read, is_head: bool) -> Answer {
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         let count = stream.read(&mut byte).unwrap_or(0);
-        assert!(count == 1, "closed after {:?}", String::from_utf8_lossy(&head));
+        assert!(
+            count == 1,
+            "closed after {:?}",
+            String::from_utf8_lossy(&head)
+        );
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
     let mut lines = head.trim_end().split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers: Vec<(String, String)> = lines
         .map(|line| {
             let (name, value) = line.split_once(':').unwrap();

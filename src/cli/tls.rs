@@ -88,10 +88,8 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     }
     say(&format!("{} is served from now on", chain.display()))?;
     let value = answer.value()?;
-    let warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
-    warnings
-        .map(|warning| say(&format!("warning: {warning}")))
-        .collect()
+    let mut warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
+    warnings.try_for_each(|warning| say(&format!("warning: {warning}")))
 }
 
 /// From the daemon if there is one; else from the files.

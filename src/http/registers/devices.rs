@@ -253,13 +253,10 @@ pub async fn remove(
     let key: DeviceKey = name(&key, "device key")?;
     let gone = key.clone();
     let device = tokio::task::spawn_blocking(move || {
-        let outcome = app.store.registry.devices.change(|devices| {
-            devices
-                .devices
-                .remove(&gone)
-                .ok_or_else(|| no_device(&gone))
-        })?;
-        outcome
+        app.store.registry.devices.change(|devices| {
+            let device = devices.devices.remove(&gone);
+            device.ok_or_else(|| no_device(&gone))
+        })?
     })
     .await??;
     changed(&key, &device, &caller, "removed");

@@ -60,7 +60,7 @@ fn main() {
     }
     let seconds = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(3);
     let folder = tempfile::tempdir().unwrap();
-    let image: Vec<u8> = (0..IMAGE).map(|n| (n * 31 >> 3) as u8).collect();
+    let image: Vec<u8> = (0..IMAGE).map(|n| ((n * 31) >> 3) as u8).collect();
     #[expect(clippy::disallowed_methods, reason = "scratch files of a bench")]
     fs::write(folder.path().join("firmware"), image).unwrap();
 

@@ -249,3 +249,64 @@ const DESCRIPTION_MAGIC: u32 = 0xABCD_5432;
 const ROM_FUNCTION_SIZE: u32 = 0x800;
 /// How far back to look past symbols of other sections.
 const SYMBOLS_TRIED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &[u8] = include_bytes!("../../tests/data/app.elf");
+
+    #[test]
+    fn an_application_tells_who_it_is() {
+        let elf = AppElf::parse(APP).unwrap();
+        assert_eq!(elf.architecture(), Architecture::RiscV);
+        assert_eq!(elf.digest(), Sha256::of(APP));
+        let expected = Description {
+            project: "pump".to_owned(),
+            version: "1.2.3".to_owned(),
+        };
+        assert_eq!(elf.description(), Some(expected));
+    }
+
+    #[test]
+    fn addresses_are_named_by_the_symbol_that_covers_them() {
+        let elf = AppElf::parse(APP).unwrap();
+        let name = |address| elf.symbol_at(address).map(|symbol| symbol.name);
+        assert_eq!(name(0x4200_0020), Some("app_main"));
+        assert_eq!(name(0x4200_0047), Some("app_main"));
+        assert_eq!(name(0x4200_0048), Some("crash"));
+        assert_eq!(name(0x4200_0100), None, "behind the code");
+        assert_eq!(
+            name(0x4004_8000),
+            None,
+            "the ROM is no part of the application"
+        );
+        let rom = |address| elf.rom_symbol_near(address).map(|symbol| symbol.name);
+        assert_eq!(rom(0x4004_8010), Some("rom_visit"));
+        assert_eq!(rom(0x4004_9000), None, "too far to be the same function");
+    }
+
+    #[test]
+    fn only_what_cannot_change_is_read_from_the_file() {
+        let elf = AppElf::parse(APP).unwrap();
+        let text = elf.constant_from(0x3c02_0120).unwrap();
+        assert!(text.starts_with(b"north\0"));
+        assert!(elf.constant_from(0x4200_0020).is_some());
+        assert_eq!(elf.constant_from(0x3fc9_0000), None, "variables");
+        assert!(elf.is_code(0x4200_0020) && !elf.is_code(0x3c02_0120));
+    }
+
+    #[test]
+    fn what_is_no_application_is_refused() {
+        assert!(matches!(AppElf::parse(b""), Err(Error::NotElf(_))));
+        let mut other = APP.to_vec();
+        other[18] = 0x3e;
+        assert!(matches!(
+            AppElf::parse(&other),
+            Err(Error::OtherMachine(0x3e))
+        ));
+        let mut core = APP.to_vec();
+        core[16] = 4;
+        assert!(matches!(AppElf::parse(&core), Err(Error::NotAnApplication)));
+    }
+}

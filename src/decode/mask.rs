@@ -21,6 +21,11 @@ pub(super) fn mask(variable: &mut Variable) {
     }
 }
 
+/// Whether [`mask`] was here.
+pub(super) fn is_masked(variable: &Variable) -> bool {
+    variable.value.as_deref() == Some(MASKED)
+}
+
 const SECRET: [&str; 6] = ["pass", "pwd", "psk", "secret", "token", "key"];
 /// What is shown instead.
 const MASKED: &str = "***";

@@ -1,11 +1,12 @@
 //! RISC-V backtraces: by call frame information, and over code that has none.
 
 use crate::coredump::{Memory, Registers};
+use crate::device::Architecture;
 use crate::reader::{half_at, word_at};
 
 use super::cfi::{CallFrames, Caller, ReturnAddress};
 use super::elf::AppElf;
-use super::unwind::{FRAME_LIMIT, Frame};
+use super::unwind::{FRAME_LIMIT, Frame, in_rom};
 
 /// What a backtrace is made from.
 #[derive(Clone, Copy)]
@@ -31,8 +32,14 @@ impl Unwinder<'_, '_> {
                 .caller(self.memory, &frame.registers, frame.probe)
             {
                 frame.cfa = Some(caller.cfa);
-                next = accepted(&frame, &caller, innermost)
-                    .map(|pc| Frame::caller(pc, caller.registers, frame.guessed));
+                next = match accepted(&frame, &caller, innermost) {
+                    Some(pc) if self.is_executable(pc) => {
+                        Some(Frame::caller(pc, caller.registers, frame.guessed))
+                    }
+                    // overwritten: what lies above may be whole
+                    Some(_) => self.bridged(&caller.registers, false),
+                    None => None,
+                };
             } else if !self.elf.is_code(frame.probe) {
                 next = self.bridged(&frame.registers, innermost);
             }
@@ -42,6 +49,11 @@ impl Unwinder<'_, '_> {
             }
         }
         frames
+    }
+
+    fn is_executable(&self, return_address: u32) -> bool {
+        let call = return_address.wrapping_sub(1);
+        self.elf.is_code(call) || in_rom(call, Architecture::RiscV)
     }
 
     /// The nearest frame of the application above code without rules.
@@ -168,3 +180,117 @@ const SCAN_LIMIT: usize = 2048;
 const VARIADIC_AREA: u32 = 48;
 /// Largest frame tried for a function that has not saved its return address.
 const LEAF_FRAME_LIMIT: u32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coredump::RegionKind;
+
+    const APP: &[u8] = include_bytes!("../../tests/data/app.elf");
+    const BASE: u32 = 0x3fc9_1000;
+
+    /// The frames from `pc` with the stack pointer at [`BASE`], `ra` in its
+    /// register, and `words` on the stack.
+    fn frames(pc: u32, ra: u32, words: &[(u32, u32)]) -> Vec<(u32, bool)> {
+        let mut stack = vec![0; 0x200];
+        for (offset, word) in words {
+            let at = usize::try_from(*offset).unwrap();
+            stack[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        let memory = Memory::new(stack, [(BASE, RegionKind::Stack, 0..0x200)]);
+        let mut registers = Registers::new(Architecture::RiscV);
+        registers.set("pc", Some(pc));
+        registers.set("ra", Some(ra));
+        registers.set("sp", Some(BASE));
+        let elf = AppElf::parse(APP).unwrap();
+        let unwinder = Unwinder {
+            elf: &elf,
+            rules: &CallFrames::new(&elf),
+            memory: &memory,
+        };
+        let frames = unwinder.frames(&registers);
+        frames
+            .iter()
+            .map(|frame| (frame.pc, frame.guessed))
+            .collect()
+    }
+
+    const IN_MAIN_TASK: u32 = 0x4200_00da;
+    const IN_WRAPPER: u32 = 0x4200_00ec;
+
+    #[test]
+    fn a_function_that_saved_nothing_returns_by_its_register() {
+        // vTaskSwitchContext has no frame of its own
+        let found = frames(0x4200_00ca, 0x4200_00dc, &[(12, IN_WRAPPER)]);
+        assert_eq!(
+            found,
+            [
+                (0x4200_00ca, false),
+                (0x4200_00dc, false),
+                (IN_WRAPPER, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_outermost_function_has_no_caller() {
+        // vPortTaskWrapper's return address is declared undefined
+        let found = frames(0x4200_00ec, 0x4200_0100, &[(12, 0x4200_0100)]);
+        assert_eq!(found, [(0x4200_00ec, false)]);
+    }
+
+    #[test]
+    fn code_without_rules_is_bridged_by_searching_the_stack() {
+        let chain = [(12, 0x4200_0038), (28, IN_MAIN_TASK), (44, IN_WRAPPER)];
+        let rom = (0x4004_8010, false);
+        let above = [
+            (0x4200_0038, true),
+            (IN_MAIN_TASK, true),
+            (IN_WRAPPER, true),
+        ];
+        let expected = [&[rom], &above[..]].concat();
+        assert_eq!(frames(0x4004_8010, 0, &chain), expected);
+        // a variadic function keeps eight registers above its return address
+        let variadic = chain.map(|(at, word)| (if at == 12 { 12 } else { at + 32 }, word));
+        assert_eq!(frames(0x4004_8010, 0, &variadic), expected);
+        // a pointer to a function is no return address
+        let decoy = [&[(4, 0x4200_0074)], &chain[..]].concat();
+        assert_eq!(frames(0x4004_8010, 0, &decoy), expected);
+        // the ROM's function has not saved its return address yet
+        let leaf = [(12, IN_MAIN_TASK), (28, IN_WRAPPER)];
+        assert_eq!(frames(0x4004_8010, 0x4200_0038, &leaf), expected);
+    }
+
+    #[test]
+    fn a_guess_that_does_not_reach_the_task_s_beginning_is_none() {
+        let found = frames(0x4004_8010, 0, &[(12, 0x4200_0038), (28, IN_MAIN_TASK)]);
+        assert_eq!(found, [(0x4004_8010, false)]);
+    }
+
+    #[test]
+    fn an_overwritten_return_address_is_searched_over() {
+        // in app_main, called by main_task
+        let found = frames(0x4200_003c, 0, &[(12, 0xa5a5_a5a5), (28, IN_WRAPPER)]);
+        assert_eq!(found, [(0x4200_003c, false), (IN_WRAPPER, true)]);
+    }
+
+    #[test]
+    fn calls_are_told_from_other_instructions() {
+        for (call, instruction) in [
+            (true, 0x0000_80e7),  // jalr ra, 0(ra)
+            (true, 0x0000_00ef),  // jal ra, 0
+            (false, 0x0000_006f), // j
+            (false, 0x0000_8067), // ret
+        ] {
+            assert_eq!(is_long_call(instruction), call, "{instruction:#x}");
+        }
+        for (call, instruction) in [
+            (true, 0x9782),
+            (true, 0x37a1),
+            (false, 0x9002),
+            (false, 0x8082),
+        ] {
+            assert_eq!(is_short_call(instruction), call, "{instruction:#x}");
+        }
+    }
+}

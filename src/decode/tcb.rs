@@ -203,3 +203,98 @@ const MOST_CORES: u32 = 2;
 const WAITING_NOTIFICATION: u8 = 1;
 const ENTRIES_LIMIT: usize = 100_000;
 const MEMBERS_LIMIT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::elf::AppElf;
+    use super::*;
+    use crate::coredump::{RegionKind, Registers};
+    use crate::device::Architecture;
+
+    const APP: &[u8] = include_bytes!("../../tests/data/app.elf");
+    const TCB: u32 = 0x3fc9_8000;
+
+    /// The control block of a task whose list items are in the lists `state` and `event`.
+    fn block(state: u32, event: u32, notify: u8, extra: &[(u32, u32)]) -> ControlBlock {
+        let elf = AppElf::parse(APP).unwrap();
+        let application = Application::new(&elf);
+        let mut bytes = vec![0; 84];
+        let mut set = |at: usize, word: u32| bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        set(0, 0x3fc9_9100);
+        set(4 + 16, state);
+        set(24 + 16, event);
+        set(44, 20);
+        set(48, 0x3fc9_9000);
+        set(68, 1);
+        set(72, 0x3fc9_9800);
+        set(76, 5);
+        bytes[52..56].copy_from_slice(b"pump");
+        bytes[80] = notify;
+        let mut regions = vec![(TCB, RegionKind::Tcb, 0..84)];
+        for (address, word) in extra {
+            let at = bytes.len();
+            bytes.extend(word.to_le_bytes());
+            regions.push((*address, RegionKind::Data, at..at + 4));
+        }
+        let memory = Memory::new(bytes, regions);
+        let task = Task {
+            tcb: TCB,
+            crashed: false,
+            registers: Registers::new(Architecture::RiscV),
+            stack: None,
+            fake_stack: false,
+            name_hint: None,
+            solicited: false,
+        };
+        let layout = Layout::new(&application).unwrap();
+        layout.read(&task, &memory, &application).unwrap()
+    }
+
+    fn address(name: &str) -> u32 {
+        let elf = AppElf::parse(APP).unwrap();
+        elf.symbol(name).unwrap().address
+    }
+
+    #[test]
+    fn members_are_where_the_debug_information_says() {
+        let expected = ControlBlock {
+            name: Some("pump".to_owned()),
+            priority: Some(20),
+            base_priority: Some(5),
+            core: Some(1),
+            stack_start: Some(0x3fc9_9000),
+            stack_end: Some(0x3fc9_9800),
+            top: Some(0x3fc9_9100),
+            state: None,
+        };
+        assert_eq!(block(0, 0, 0, &[]), expected);
+    }
+
+    #[test]
+    fn a_task_s_state_follows_from_the_list_that_it_is_in() {
+        let (ready, delayed, suspended) = (
+            address("pxReadyTasksLists") + 20,
+            address("xDelayedTaskList1"),
+            address("xSuspendedTaskList"),
+        );
+        for (state, event, notify, expected) in [
+            (ready, 0, 0, Some("ready")),
+            (delayed, 0, 0, Some("blocked")),
+            (suspended, 0, 0, Some("suspended")),
+            (suspended, 0x3fc9_a000, 0, Some("blocked")),
+            (suspended, 0, 1, Some("blocked")),
+            (0x3fc9_a000, 0, 0, None),
+        ] {
+            assert_eq!(
+                block(state, event, notify, &[]).state,
+                expected,
+                "{state:#x} {event:#x}"
+            );
+        }
+        let second_core = address("pxCurrentTCBs") + 4;
+        assert_eq!(
+            block(ready, 0, 0, &[(second_core, TCB)]).state,
+            Some("running")
+        );
+    }
+}

@@ -1,11 +1,12 @@
 //! What all handlers share.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bootloader::Progress;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::ingest::Ingest;
@@ -34,6 +35,7 @@ pub struct App {
     pub uploads: Semaphore,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
+    readings: Mutex<BTreeMap<String, watch::Receiver<Option<Progress>>>>,
     facts: Mutex<Facts>,
     missing_configs: Mutex<HashSet<DeviceKey>>,
 }
@@ -77,6 +79,7 @@ impl App {
             started: Moment::now(),
             uploads,
             sequences: Sequences::default(),
+            readings: Mutex::default(),
             facts: Mutex::default(),
             missing_configs: Mutex::default(),
         }
@@ -123,6 +126,11 @@ impl App {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         seen.insert(device.clone())
+    }
+
+    /// How far the flash reads under way are, by port.
+    pub fn readings(&self) -> MutexGuard<'_, BTreeMap<String, watch::Receiver<Option<Progress>>>> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the status shows.

@@ -14,12 +14,13 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
 use crate::identity::Caller;
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 use crate::serial;
 
 /// How long a release lasts if nobody says.
@@ -95,6 +96,53 @@ pub async fn claim(
     app.ports.claim(&name).await?;
     say_changed(&caller, "claimed", &name);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/ports/{name}/read`: fetches the coredump from flash now. How far
+/// it is, is told by `GET /api/ports/{name}/reading` meanwhile.
+///
+/// # Errors
+/// 404; 409 with one line that says why there is no coredump.
+pub async fn read(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>> {
+    let name = decode(&name);
+    let (sender, receiver) = watch::channel(None);
+    app.readings().insert(name.clone(), receiver);
+    say_changed(&caller, "reads the flash behind", &name);
+    let outcome = app.ports.read(&name, sender).await;
+    app.readings().remove(&name);
+    let read = outcome?.map_err(|error| match error {
+        serial::ReadError::Store(error) => error.into(),
+        other => Error::Conflict(chain(&other)),
+    })?;
+    Ok(Json(json!({
+        "coredump_id": read.received.id,
+        "filename": read.received.filename,
+        "device_key": read.device,
+        "verdict": read.received.verdict.as_str(),
+        "kept": read.received.kept,
+    })))
+}
+
+/// `GET /api/ports/{name}/reading`: bytes of the read under way.
+///
+/// # Errors
+/// 404 if there is none.
+pub async fn reading(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>> {
+    let name = decode(&name);
+    let progress = app.readings().get(&name).map(|progress| *progress.borrow());
+    let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
+    Ok(Json(match progress {
+        None => json!({ "stage": null, "done": 0, "total": null }),
+        Some(progress) => json!({
+            "stage": progress.stage.to_string(),
+            "done": progress.done,
+            "total": progress.total,
+        }),
+    }))
 }
 
 /// How long to keep off a port.

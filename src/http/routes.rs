@@ -100,6 +100,8 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/backup", Root, backup::backup),
 
         route(GET, "/api/ports", Viewer, ports::list),
+        route(POST, "/api/ports/{name}/read", Technician, ports::read),
+        route(GET, "/api/ports/{name}/reading", Viewer, ports::reading),
         route(GET, "/api/ports/{name}/log", Technician, ports::log),
         route(POST, "/api/ports/{name}/claim", Technician, ports::claim),
         route(POST, "/api/ports/{name}/release", Technician, ports::release),

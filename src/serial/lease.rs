@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::Event;
-
-use super::ports::{Error, Inner, Ports};
+use super::keeper::Keeper;
+use super::ports::{Error, Ports, changed};
 
 /// A lent port. It is taken back when this is dropped; if the daemon itself
 /// ends meanwhile, some minutes later, since the program goes on.
 pub struct Lease {
-    inner: Arc<Inner>,
+    keeper: Arc<Keeper>,
     id: String,
     /// The device node to use.
     pub path: String,
@@ -29,12 +28,9 @@ impl Ports {
         }
         match self.0.let_go(name, Some(LENT), true).await {
             Ok(path) => {
-                Event::PortChanged
-                    .entry()
-                    .port(&path)
-                    .say(format_args!("{path} is lent"));
+                changed(&path, "is lent");
                 Ok(Lease {
-                    inner: Arc::clone(&self.0),
+                    keeper: Arc::clone(&self.0),
                     id,
                     path,
                 })
@@ -49,22 +45,19 @@ impl Ports {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.inner.lent(&self.id, false);
-        if self.inner.stop.is_cancelled() {
+        self.keeper.lent(&self.id, false);
+        if self.keeper.stop.is_cancelled() {
             return;
         }
-        let (inner, id, path) = (Arc::clone(&self.inner), self.id.clone(), self.path.clone());
+        let (keeper, id, path) = (Arc::clone(&self.keeper), self.id.clone(), self.path.clone());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
             // if it cannot be written, the deadline takes it back
-            let _ = inner.remember(id, |port| port.released = None).await;
-            inner.look.notify_one();
-            Event::PortChanged
-                .entry()
-                .port(&path)
-                .say(format_args!("{path} is taken back"));
+            let _ = keeper.remember(id, |port| port.released = None).await;
+            keeper.look.notify_one();
+            changed(&path, "is taken back");
         });
     }
 }

@@ -10,12 +10,16 @@ pub mod flash;
 mod health;
 pub mod hotplug;
 pub mod intake;
+mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 mod lease;
 pub mod link;
 mod listener;
 pub mod policy;
 mod port;
 mod ports;
+mod reading;
 pub mod reset;
 pub mod state;
 pub mod status;
@@ -24,3 +28,4 @@ pub mod whose;
 
 pub use lease::Lease;
 pub use ports::{Error, Ports};
+pub use reading::{Read, ReadError};

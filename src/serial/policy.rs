@@ -69,7 +69,6 @@ pub struct Plan {
     pub released: Option<Released>,
     /// Whether its device node exists.
     pub present: bool,
-    pub in_bootloader: bool,
     /// No other port that is plugged in has its USB serial number.
     pub serial_is_unique: bool,
 }
@@ -133,7 +132,6 @@ pub fn plan(
                 settings,
                 released: None,
                 present: true,
-                in_bootloader: remembered.in_bootloader,
                 serial_is_unique: true,
             }
         })
@@ -158,7 +156,6 @@ pub fn plan(
             settings: PortSettings::of(entry),
             released: None,
             present: target.is_some(),
-            in_bootloader: state.of(&id).in_bootloader,
             serial_is_unique: true,
             id,
         });

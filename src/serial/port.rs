@@ -8,13 +8,25 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::console::{self, Console};
+use crate::device::MacAddress;
 use crate::journal::{Event, chain};
+use crate::store::registry::StateFile;
 
 use super::health::{Complaint, Health};
 use super::link::{Link, LinkError, SerialLink};
 use super::listener::Listener;
 use super::policy::Plan;
+use super::reading::Request;
+use super::state::PortsState;
 use super::status::{Board, State};
+
+/// What the configuration says for all ports.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) console: console::Settings,
+    /// Where boards keep their partition table.
+    pub(super) table_offset: u32,
+}
 
 /// What a port's task is made of.
 pub(super) struct Port {
@@ -24,7 +36,12 @@ pub(super) struct Port {
     /// Whether it is open, for whoever waits for it to be let go.
     pub(super) open: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
-    pub(super) console: watch::Receiver<console::Settings>,
+    pub(super) common: watch::Receiver<Common>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// Where it is noted that a board is in its bootloader.
+    pub(super) state: Arc<StateFile<PortsState>>,
+    /// Of the board that is plugged in now, if its bootloader told it.
+    pub(super) mac: Option<MacAddress>,
     pub(super) crashes: mpsc::Sender<super::storing::Captured>,
     pub(super) metrics: Arc<crate::metrics::Metrics>,
     pub(super) intake: Arc<super::intake::Intake>,
@@ -37,6 +54,8 @@ enum End {
     Failed(LinkError),
     /// There is another plan, or the daemon stops.
     Asked,
+    /// Somebody wants the board's flash.
+    Read(Request),
 }
 
 impl Port {
@@ -60,10 +79,19 @@ impl Port {
                 Ok(mut link) => {
                     delay = Delay::default();
                     self.opened(&plan, &health);
+                    if self.state.read().of(&plan.id).in_bootloader {
+                        self.bring_back(&mut link, &plan).await;
+                    }
                     let listened = Instant::now();
-                    let end = self
-                        .listen(&mut link, &plan, &mut health, &mut console, began)
-                        .await;
+                    let end = loop {
+                        match self
+                            .listen(&mut link, &plan, &mut health, &mut console, began)
+                            .await
+                        {
+                            End::Read(request) => self.read_flash(&mut link, &plan, request).await,
+                            end => break end,
+                        }
+                    };
                     drop(link);
                     self.open.send_replace(false);
                     self.metrics.serial_ports.dec();
@@ -101,7 +129,7 @@ impl Port {
 
     /// Notes the loss; answers with how long to wait before the next try.
     fn lost(
-        &self,
+        &mut self,
         plan: &Plan,
         end: &End,
         health: &mut Health,
@@ -109,6 +137,7 @@ impl Port {
         lasted: Duration,
     ) -> Duration {
         let path = plan.path.display();
+        self.mac = None;
         let now = began.elapsed();
         if let Some(complaint) = health.lost(now) {
             complain(plan, complaint);
@@ -124,7 +153,7 @@ impl Port {
                     .port(&path)
                     .say(format_args!("{path}: {}", chain(error)));
             }
-            End::Gone | End::Asked => {
+            End::Gone | End::Asked | End::Read(_) => {
                 self.board.enter(State::Absent, note);
                 Event::PortGone
                     .entry()
@@ -182,6 +211,8 @@ impl Port {
         tokio::select! {
             _ = self.plan.changed() => {}
             () = self.stop.cancelled() => {}
+            // dropped, which tells whoever asked
+            Some(_) = self.requests.recv() => {}
             () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
     }
@@ -211,7 +242,7 @@ impl Port {
             .usb
             .as_ref()
             .is_some_and(super::discover::Usb::is_serial_jtag);
-        let fresh = || Console::new(self.console.borrow().clone());
+        let fresh = || Console::new(self.common.borrow().console.clone());
         let kept = console.take().filter(|_| stays);
         let mut listener = Listener::new(
             plan.clone(),
@@ -241,6 +272,7 @@ impl Port {
                         break End::Asked;
                     }
                 }
+                Some(request) = self.requests.recv() => break End::Read(request),
                 () = self.stop.cancelled() => break End::Asked,
             }
         };

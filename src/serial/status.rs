@@ -9,6 +9,8 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::{Moment, iso8601};
+use crate::device::DeviceKey;
+use crate::ingest::Received;
 
 use super::discover::Usb;
 use super::policy::{Plan, Why};
@@ -81,7 +83,7 @@ pub struct PortStatus {
     pub brown_outs: u64,
     pub dumps: u64,
     pub panics: u64,
-    /// Of these, how many the store has taken in (kept or counted).
+    /// Crashes that the store has taken in, kept or counted.
     pub stored: u64,
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
@@ -178,6 +180,22 @@ impl Board {
         self.change(|status| {
             status.last_line = last.or(status.last_line.take());
             status.last_data_at = Some(now);
+        });
+    }
+
+    /// A crash was taken in by the store.
+    pub(super) fn stored(&self, received: &Received, device: &DeviceKey) {
+        let at = iso8601(Moment::now().wall);
+        self.change(|status| {
+            status.device_key = Some(device.to_string());
+            status.stored += 1;
+            status.last_crash = Some(LastCrash {
+                at,
+                coredump_id: received.id.clone(),
+                filename: received.filename.clone(),
+                verdict: received.verdict.to_string(),
+                kept: received.kept,
+            });
         });
     }
 

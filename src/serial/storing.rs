@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
-use crate::clock::{Moment, iso8601};
+use crate::ingest::Received;
 use crate::journal::{Event, chain};
 
 use super::intake::{Crash, Intake, Site};
-use super::status::{Board, LastCrash};
+use super::reading::{OnCrash, Request};
+use super::status::Board;
 
 /// A crash and where it came from.
 #[derive(Debug)]
@@ -22,68 +24,65 @@ pub(super) struct Captured {
 /// Crashes that may wait for the disk, per port.
 pub(super) const WAITING: usize = 4;
 
-/// Stores one crash after the other until the port's task is gone.
-pub(super) async fn store(
-    mut crashes: mpsc::Receiver<Captured>,
-    board: Arc<Board>,
-    intake: Arc<Intake>,
-) {
-    while let Some(captured) = crashes.recv().await {
-        let captured = Arc::new(captured);
-        for attempt in 1..=ATTEMPTS {
-            if store_one(&captured, &board, &intake, attempt == ATTEMPTS).await {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
+/// What a port captured on its way to the store.
+pub(super) struct Storing {
+    pub(super) crashes: mpsc::Receiver<Captured>,
+    pub(super) board: Arc<Board>,
+    pub(super) intake: Arc<Intake>,
+    /// To ask the port's task for the flash, if the console gave too little.
+    pub(super) requests: mpsc::Sender<Request>,
 }
 
-/// Whether the crash needs no further attempt.
-async fn store_one(
-    captured: &Arc<Captured>,
-    board: &Board,
-    intake: &Arc<Intake>,
-    last: bool,
-) -> bool {
-    let work = (Arc::clone(captured), Arc::clone(intake));
-    let stored = tokio::task::spawn_blocking(move || {
-        let (captured, intake) = work;
-        intake.take(&captured.crash, &captured.site)
-    });
-    let path = captured.site.plan.path.display();
-    let failure = match stored.await {
-        Ok(Ok((received, device))) => {
-            board.change(|status| {
-                status.device_key = Some(device.to_string());
-                status.stored += 1;
-                status.last_crash = Some(LastCrash {
-                    at: iso8601(Moment::now().wall),
-                    coredump_id: received.id,
-                    filename: received.filename,
-                    verdict: received.verdict.to_string(),
-                    kept: received.kept,
-                });
-            });
-            return true;
+impl Storing {
+    /// Stores one crash after the other until the port's task is gone.
+    pub(super) async fn run(mut self) {
+        let mut on_crash = OnCrash::default();
+        let began = Instant::now();
+        while let Some(captured) = self.crashes.recv().await {
+            let captured = Arc::new(captured);
+            let Some(received) = self.store(&captured).await else {
+                continue;
+            };
+            if on_crash.wants(&captured.site.plan, &received, began.elapsed()) {
+                let progress = watch::Sender::new(None);
+                // nobody waits for it: what comes of it is in the journal
+                let (reply, _) = oneshot::channel();
+                let _ = self.requests.try_send(Request { progress, reply });
+            }
         }
-        Ok(Err(error)) => chain(&error),
-        // one dump may cost its attempt, not the daemon
-        Err(panic) => {
+    }
+
+    async fn store(&self, captured: &Arc<Captured>) -> Option<Received> {
+        let path = captured.site.plan.path.display();
+        let mut attempts = 0;
+        loop {
+            let work = (Arc::clone(captured), Arc::clone(&self.intake));
+            let stored = tokio::task::spawn_blocking(move || {
+                let (captured, intake) = work;
+                intake.take(&captured.crash, &captured.site)
+            });
+            attempts += 1;
+            let failure = match stored.await {
+                Ok(Ok((received, device))) => {
+                    self.board.stored(&received, &device);
+                    return Some(received);
+                }
+                Ok(Err(error)) if attempts < ATTEMPTS => {
+                    log::debug!("{path}: storing a crash: {}", chain(&error));
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Ok(Err(error)) => chain(&error),
+                // one dump may cost its attempt, not the daemon
+                Err(panic) => panic.to_string(),
+            };
             Event::RequestFailed
                 .entry()
                 .port(&path)
-                .say(format_args!("storing a crash from {path} failed: {panic}"));
-            return true;
+                .say(format_args!("a crash from {path} is lost: {failure}"));
+            return None;
         }
-    };
-    if last {
-        Event::RequestFailed
-            .entry()
-            .port(&path)
-            .say(format_args!("a crash from {path} is lost: {failure}"));
     }
-    false
 }
 
 /// While the disk is full or failing, each crash is tried so often.

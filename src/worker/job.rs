@@ -8,6 +8,7 @@ use crate::device::{DeviceKey, ModelCode};
 use crate::journal::chain;
 use crate::store::Store;
 use crate::store::coredumps::{DecodeState, Entry};
+use crate::store::firmware::Build;
 
 /// One dump to decode.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,7 +49,16 @@ pub fn next_job(store: &Store, tried: &HashSet<String>) -> Option<Job> {
 
 /// Whether an ELF that surely or possibly fits is stored.
 fn has_elf(store: &Store, entry: &Entry) -> bool {
-    find_elf(store, entry).is_some()
+    let Some(prefix) = entry.app_elf_sha256.as_deref().filter(|p| !p.is_empty()) else {
+        return find_elf(store, entry).is_some();
+    };
+    let fits = |build: &Build| build.elf_sha256.is_some_and(|elf| elf.has_prefix(prefix));
+    store.firmware.models().is_ok_and(|models| {
+        models
+            .iter()
+            .filter_map(|model| store.firmware.builds(model).ok())
+            .any(|builds| builds.iter().any(fits))
+    })
 }
 
 /// By the hash in the dump; a dump that carries none is read with the ELF of

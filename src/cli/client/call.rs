@@ -114,9 +114,35 @@ impl<'a> Call<'a> {
     /// # Errors
     /// If there is no answer.
     pub(in crate::cli) fn ask(self) -> Result<Answer, Failure> {
-        let doing = self.doing.clone();
         let client = self.client;
-        let whole = async {
+        client.block_on(self.whole())
+    }
+
+    /// Sends, and gives the answer of a request that was done.
+    ///
+    /// # Errors
+    /// What the daemon says against it.
+    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
+        let client = self.client;
+        client.block_on(self.done())
+    }
+
+    /// [`Self::send`] for who awaits something else too.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(in crate::cli) async fn done(self) -> Result<Answer, Failure> {
+        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let answer = self.whole().await?;
+        match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(refused(&doing, &advice, &answer)),
+        }
+    }
+
+    async fn whole(self) -> Result<Answer, Failure> {
+        let cannot = format!("cannot {}", self.doing);
+        let collect = async {
             let response = self.response().await?;
             let status = response.status();
             let mut body = response.into_body();
@@ -132,21 +158,7 @@ impl<'a> Call<'a> {
                 body: bytes.freeze(),
             })
         };
-        let answer = client.runtime.block_on(whole);
-        Ok(answer.with_context(|| format!("cannot {doing}"))?)
-    }
-
-    /// Sends, and gives the answer of a request that was done.
-    ///
-    /// # Errors
-    /// What the daemon says against it.
-    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
-        let (doing, advice) = (self.doing.clone(), self.advice.clone());
-        let answer = self.ask()?;
-        match answer.status.is_success() {
-            true => Ok(answer),
-            false => Err(refused(&doing, &advice, &answer)),
-        }
+        Ok(collect.await.with_context(|| cannot)?)
     }
 
     /// Sends, and writes the answer into `out` as it comes. Returns its size.

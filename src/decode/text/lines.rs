@@ -142,14 +142,10 @@ mod tests {
         let long = "x".repeat(200);
         lines.put(Tone::Plain, &format!("a few words and {long} and {long}"));
         lines.hanging(Tone::Plain, "  #0  0x40081234 ", 7, &long);
+        assert_eq!(lines.text.matches('x').count(), 601, "nothing is lost");
         lines.path(Tone::Plain, 7, &format!("/{long}/main/app.c:12"));
         lines.path(Tone::Plain, 7, &format!("/{long}.c:12"));
         let text = lines.finish();
-        assert_eq!(
-            text.matches('x').count(),
-            600 + text.matches("x.c").count() * 67 - 67 + 67 - 67,
-            "{text}"
-        );
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

@@ -9,6 +9,7 @@ mod origin;
 
 use std::fmt::Write as _;
 
+use super::mask::is_masked;
 use super::report::{App, Frame, Match, Named, Report, Stack, Task, Variable};
 use lines::{Lines, Tone};
 use origin::is_system;
@@ -252,6 +253,7 @@ fn variable(variable: &Variable) -> String {
         .as_deref()
         .filter(|value| !value.starts_with("0x"));
     match (&variable.value, &variable.text) {
+        (Some(value), _) if is_masked(variable) => text.push_str(value),
         (Some(value), Some(named)) if numeric.is_some() && named.chars().count() <= 4 => {
             let _ = write!(text, "{value} '{named}'");
         }

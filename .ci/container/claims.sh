@@ -1,0 +1,304 @@
+# shellcheck shell=bash disable=SC2034,SC2154,SC2013,SC2016,SC2317,SC2329
+# What the package promises, in the order in which it is tried; sourced by
+# `run`. A function's name is the claim, its output is shown if it fails.
+# Commands between on_machine and the end of the line run in the machine.
+
+claims=(
+    lintian_finds_nothing
+    the_binary_is_small_and_needs_only_the_c_library
+    the_previous_package_installs
+    both_units_are_enabled_and_running
+    a_dump_over_tls_is_stored
+    an_upgrade_under_load_refuses_and_loses_nothing
+    an_upgrade_keeps_dumps_and_the_edited_configuration
+    the_port_and_the_files_belong_to_the_daemon
+    the_status_line_says_something
+    manual_pages_and_completions_work
+    hardening_is_in_force
+    the_security_figure_is_at_most_2_0
+    the_clock_can_be_asked_under_the_syscall_filter
+    the_journal_tells_the_story_of_a_device
+    the_catalog_explains_entries
+    a_reload_takes_a_new_configuration
+    a_faulty_configuration_is_refused_on_reload
+    twenty_restarts_under_load_refuse_and_lose_nothing
+    a_hung_daemon_is_restarted
+    a_daemon_that_cannot_start_leaves_clients_waiting
+    stopping_both_units_closes_the_port
+    a_connection_starts_the_daemon
+    removing_the_package_keeps_data_and_configuration
+    installing_again_goes_on_with_the_data
+    purging_removes_everything
+)
+
+# One request to the gateway, over TLS with the site's CA: request PATH [CURL OPTIONS]
+request() {
+    local path=$1
+    shift
+    on_machine curl -sS -m 60 --cacert /root/ca.pem "$@" "https://localhost:8443$path"
+}
+
+# as_older_version FROM TO FOLDER: the same package under a lower version.
+as_older_version() {
+    dpkg-deb -R "$1" "$3" && sed -i 's/^Version: .*/Version: 0.0.1-1/' "$3/DEBIAN/control" &&
+        dpkg-deb --root-owner-group -Zgzip -b "$3" "$2" >&2 && rm -rf "$3"
+}
+
+# wait_until SECONDS COMMAND..: until it succeeds.
+wait_until() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "not within its time: $*"; "$@"; return 1; }
+        sleep 0.2
+    done
+}
+
+property() {
+    on_machine systemctl show -P "$1" "${2:-espgate.service}"
+}
+
+main_pid() {
+    property MainPID
+}
+
+lintian_finds_nothing() {
+    local found
+    found=$(lintian --tag-display-limit 0 "$deb" 2>&1 | grep -v 'running with root privileges')
+    echo "$found"
+    [ -z "$found" ]
+}
+
+the_binary_is_small_and_needs_only_the_c_library() {
+    dpkg-deb -x "$deb" "$machine_work/unpacked" || return 1
+    local binary=$machine_work/unpacked/usr/bin/espgate
+    echo "note: $(stat -c %s "$binary") bytes, package $(stat -c %s "$deb")"
+    [ "$(stat -c %s "$binary")" -lt 12000000 ] || return 1
+    # libgcc_s and libm belong to what libc6 itself depends on or brings.
+    ! readelf -d "$binary" | grep NEEDED | grep -vE '\[(libc|libm|libgcc_s)\.so'
+}
+
+the_previous_package_installs() {
+    on_machine apt-get install -qq -y /root/old.deb
+}
+
+both_units_are_enabled_and_running() {
+    on_machine systemctl is-enabled espgate.service espgate.socket &&
+        on_machine systemctl is-active espgate.service espgate.socket
+}
+
+a_dump_over_tls_is_stored() {
+    on_machine sh -ec '
+        espgate tls ca >/root/ca.pem
+        espgate models add kitchen
+        espgate devices add board1 --model kitchen --json | jq -er .token >/root/token
+        head -c 3000 /dev/urandom >/root/dump
+        code=$(curl -sS --cacert /root/ca.pem -o /root/answer -w "%{http_code}" \
+            -H "Authorization: Bearer $(cat /root/token)" -H "Content-Type: application/octet-stream" \
+            --data-binary @/root/dump "https://localhost:8443/api/iot/coredump?chip=esp32&firmware_version=1.0.0")
+        cat /root/answer
+        test "$code" = 201
+        cmp /root/dump "/var/lib/espgate/coredumps/board1/$(jq -er .filename /root/answer)"'
+}
+
+an_upgrade_under_load_refuses_and_loses_nothing() {
+    # Loads keep more than a device's usual hundred, and count every one.
+    on_machine sed -i 's/^keep_per_device = .*/keep_per_device = 100000/' /etc/espgate/espgate.toml &&
+        on_machine systemctl reload espgate.service &&
+        on_machine load "apt-get install -qq -y /root/new.deb; sleep 1" &&
+        on_machine check-load
+}
+
+an_upgrade_keeps_dumps_and_the_edited_configuration() {
+    on_machine sh -ec '
+        cmp /root/dump "/var/lib/espgate/coredumps/board1/$(jq -er .filename /root/answer)"
+        grep -x "keep_per_device = 100000" /etc/espgate/espgate.toml
+        dpkg-query -W -f "\${Version}\n\${Conffiles}\n" espgate | tee /dev/stderr | grep -q /etc/espgate/espgate.toml
+        test "$(dpkg-query -W -f "\${Version}" espgate)" != 0.0.1-1
+        systemctl is-active espgate.service espgate.socket
+        espgate coredumps list --json | jq -e ".coredumps | length > 1"'
+}
+
+the_port_and_the_files_belong_to_the_daemon() {
+    on_machine sh -ec '
+        expect() { test "$(stat -c "%a %U:%G" "$1")" = "$2" || { stat "$1"; exit 1; }; }
+        expect /var/lib/espgate "750 espgate:espgate"
+        expect /var/lib/espgate/state "700 espgate:espgate"
+        expect /var/lib/espgate/tls "700 espgate:espgate"
+        expect /run/espgate/control.sock "660 espgate:espgate"
+        expect /etc/espgate/espgate.toml "644 root:root"
+        id -nG espgate | grep -qw espgate'
+}
+
+the_status_line_says_something() {
+    property StatusText | tee /dev/stderr | grep -q ' dumps '
+}
+
+manual_pages_and_completions_work() {
+    on_machine sh -ec '
+        man espgate | grep -q "espgate coredumps list"
+        man 5 espgate.toml | grep -q keep_per_device
+        bash -ec ". /usr/share/bash-completion/completions/espgate; complete -p espgate"
+        test -s /usr/share/zsh/vendor-completions/_espgate
+        test -s /usr/share/fish/vendor_completions.d/espgate.fish'
+}
+
+hardening_is_in_force() {
+    on_machine sh -ec '
+        pid=$(systemctl show -P MainPID espgate.service)
+        grep -E "^(Uid|CapBnd|CapEff|NoNewPrivs|Seccomp):" /proc/$pid/status
+        grep -qP "^CapBnd:\t0+$" /proc/$pid/status
+        grep -qP "^CapEff:\t0+$" /proc/$pid/status
+        grep -qP "^NoNewPrivs:\t1$" /proc/$pid/status
+        grep -qP "^Seccomp:\t2$" /proc/$pid/status
+        grep -P "^Groups:.*\b$(getent group dialout | cut -d: -f3)\b" /proc/$pid/status
+        ! nsenter -t $pid -m -- touch /usr/bin/espgate
+        ! nsenter -t $pid -m -- ls /root/token
+        nsenter -t $pid -m -- test -w /var/lib/espgate'
+}
+
+the_security_figure_is_at_most_2_0() {
+    on_machine systemd-analyze security --no-pager --threshold=20 espgate.service >"$machine_work/security"
+    local outcome=$?
+    grep '✗' "$machine_work/security"
+    sed -n 's/^→ Overall exposure level.*: /note: /p' "$machine_work/security"
+    return $outcome
+}
+
+the_clock_can_be_asked_under_the_syscall_filter() {
+    # adjtimex is 159 on this architecture; modes = 0 only asks.
+    on_machine sh -c 'systemd-run --quiet --wait --pipe -p User=espgate -p NoNewPrivileges=yes \
+        -p "SystemCallFilter=$(systemctl show -P SystemCallFilter espgate.service)" \
+        -p SystemCallErrorNumber=EPERM -p CapabilityBoundingSet= \
+        perl -e "my \$timex = qq(\\0) x 512; exit(syscall(159, \$timex) < 0)"'
+}
+
+the_journal_tells_the_story_of_a_device() {
+    on_machine sh -ec '
+        id=$(jq -er .coredump_id /root/answer)
+        journalctl -o json DEVICE_KEY=board1 COREDUMP_ID=$id >/tmp/story
+        jq -er "select(.MESSAGE_ID and ._SYSTEMD_UNIT == \"espgate.service\") | [.PRIORITY, .MESSAGE_ID, .MESSAGE] | @tsv" /tmp/story
+        jq -se "map(select(.DEVICE_KEY == \"board1\" and .MODEL_CODE == \"kitchen\" and .FIRMWARE_VERSION == \"1.0.0\")) | length > 0" /tmp/story
+        ! journalctl -u espgate.service -o json | grep -F "$(cut -d_ -f3 /root/token)"'
+}
+
+the_catalog_explains_entries() {
+    on_machine journalctl --list-catalog >"$machine_work/catalog" || return 1
+    local id
+    for id in $(sed -n 's/^-- //p' systemd/espgate.catalog); do
+        grep -q "^$id espgate" "$machine_work/catalog" || { echo "not compiled: $id"; return 1; }
+    done
+    on_machine journalctl -x -u espgate.service --no-pager >"$machine_work/explained"
+    grep 'Subject: What a board sent' "$machine_work/explained"
+}
+
+a_reload_takes_a_new_configuration() {
+    local pid
+    pid=$(main_pid)
+    on_machine sed -i 's/^max_uploads = .*/max_uploads = 16/' /etc/espgate/espgate.toml &&
+        on_machine systemctl reload espgate.service &&
+        [ "$(main_pid)" = "$pid" ] &&
+        [ "$(property ActiveState)" = active ] &&
+        on_machine journalctl -u espgate.service MESSAGE_ID=fab36728a78b4b7e8787c0de2f960063 -n 1 -q | grep .
+}
+
+a_faulty_configuration_is_refused_on_reload() {
+    local pid
+    pid=$(main_pid)
+    on_machine sh -ec '
+        cp /etc/espgate/espgate.toml /root/good.toml
+        sed -i "s/^max_uploads = .*/max_uploads = \"many\"/" /etc/espgate/espgate.toml
+        ! espgate config check
+        systemctl reload espgate.service || true
+        systemctl is-active espgate.service
+        journalctl -u espgate.service MESSAGE_ID=a712755f6cac44d599d5269512e74f7b -n 1 -q | grep "line [0-9]"
+        systemctl show -P StatusText espgate.service | grep degraded
+        cp /root/good.toml /etc/espgate/espgate.toml
+        systemctl reload espgate.service
+        ! systemctl show -P StatusText espgate.service | grep degraded' && [ "$(main_pid)" = "$pid" ]
+}
+
+twenty_restarts_under_load_refuse_and_lose_nothing() {
+    on_machine load 'for n in $(seq 20); do systemctl restart espgate.service; done' && on_machine check-load
+}
+
+a_hung_daemon_is_restarted() {
+    local pid
+    [ "$(property WatchdogUSec)" = 30s ] || { echo "WatchdogSec is not 30 s"; return 1; }
+    # The same with a shorter time, so that this does not last 30 seconds.
+    on_machine sh -ec '
+        mkdir -p /run/systemd/system/espgate.service.d
+        printf "[Service]\nWatchdogSec=4\n" >/run/systemd/system/espgate.service.d/watchdog.conf
+        systemctl daemon-reload
+        systemctl restart espgate.service'
+    pid=$(main_pid)
+    # It is fed: nothing happens to a healthy one.
+    sleep 6
+    [ "$(main_pid)" = "$pid" ] || { echo "a healthy daemon was restarted"; return 1; }
+    on_machine kill -STOP "$pid"
+    has_restarted() { [ "$(main_pid)" != "$pid" ] && [ "$(property ActiveState)" = active ]; }
+    wait_until 40 has_restarted && request /readyz && on_machine journalctl -u espgate.service | grep -i 'watchdog timeout'
+    local outcome=$?
+    on_machine sh -ec 'rm -r /run/systemd/system/espgate.service.d; systemctl daemon-reload; systemctl restart espgate.service'
+    return $outcome
+}
+
+a_daemon_that_cannot_start_leaves_clients_waiting() {
+    on_machine sh -ec '
+        mkdir -p /run/systemd/system/espgate.service.d
+        printf "[Service]\nRestartSec=100ms\nExecStartPre=/usr/bin/test ! -e /run/broken\n" \
+            >/run/systemd/system/espgate.service.d/restart.conf
+        touch /run/broken
+        systemctl daemon-reload
+        systemctl restart espgate.service || true'
+    local before
+    before=$(property NRestarts)
+    failed_often() { [ "$(property NRestarts)" -ge $((before + 15)) ]; }
+    wait_until 60 failed_often || return 1
+    [ "$(property ActiveState espgate.socket)" = active ] || { echo "the socket unit gave up"; return 1; }
+    request /healthz -o /dev/null -w '%{http_code}' >"$machine_work/late" &
+    local waiting=$!
+    sleep 1
+    kill -0 $waiting || { echo "the client was not left waiting"; return 1; }
+    on_machine rm /run/broken
+    wait $waiting || return 1
+    [ "$(cat "$machine_work/late")" = 200 ] || return 1
+    on_machine sh -ec 'rm -r /run/systemd/system/espgate.service.d; systemctl daemon-reload; systemctl restart espgate.service'
+}
+
+stopping_both_units_closes_the_port() {
+    on_machine systemctl stop espgate.socket espgate.service || return 1
+    [ "$(property Result)" = success ] || { property Result; return 1; }
+    [ "$(property ExecMainStatus)" = 0 ] || { property ExecMainStatus; return 1; }
+    ! request /healthz
+}
+
+a_connection_starts_the_daemon() {
+    on_machine systemctl start espgate.socket &&
+        [ "$(property ActiveState)" = inactive ] &&
+        request /healthz -f && [ "$(property ActiveState)" = active ]
+}
+
+removing_the_package_keeps_data_and_configuration() {
+    on_machine apt-get remove -qq -y espgate || return 1
+    on_machine sh -ec '
+        ! test -e /usr/bin/espgate
+        ! systemctl is-active espgate.service espgate.socket
+        cmp /root/dump "/var/lib/espgate/coredumps/board1/$(jq -er .filename /root/answer)"
+        test -e /etc/espgate/espgate.toml' && ! request /healthz
+}
+
+installing_again_goes_on_with_the_data() {
+    on_machine apt-get install -qq -y /root/new.deb || return 1
+    both_units_are_enabled_and_running && request /readyz -f &&
+        on_machine sh -ec 'espgate coredumps show "$(jq -er .coredump_id /root/answer)"'
+}
+
+purging_removes_everything() {
+    on_machine apt-get purge -qq -y espgate || return 1
+    on_machine sh -ec '
+        for path in /var/lib/espgate /etc/espgate /run/espgate /usr/bin/espgate; do
+            ! test -e $path || { ls -la $path; exit 1; }
+        done
+        ! systemctl list-unit-files --no-legend "espgate*" | grep .'
+}

@@ -1,0 +1,362 @@
+//! Finds the ports and keeps the tasks of each in step with what was found,
+//! what is configured and what people said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Moment;
+use crate::config;
+use crate::console::{self, Masks};
+use crate::journal::{Event, chain};
+use crate::metrics::Metrics;
+use crate::store;
+use crate::store::registry::StateFile;
+
+use super::discover::{self, Roots};
+use super::hotplug::Watcher;
+use super::intake::Intake;
+use super::policy::{self, Named, Plan};
+use super::port::{Common, Port};
+use super::ports::Error;
+use super::reading::Request;
+use super::state::{PortsState, Release, Remembered};
+use super::status::{Board, PortStatus};
+use super::storing::{self, Storing};
+
+/// All ports and what is remembered of them.
+pub(super) struct Keeper {
+    intake: Arc<Intake>,
+    metrics: Arc<Metrics>,
+    roots: Roots,
+    settings: Mutex<config::Serial>,
+    common: watch::Sender<Common>,
+    state: Arc<StateFile<PortsState>>,
+    entries: Mutex<BTreeMap<String, Entry>>,
+    /// Ports whose borrower is still there.
+    leases: Mutex<BTreeSet<String>>,
+    /// Something changed that is not to be seen in the folders.
+    pub(super) look: Notify,
+    tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// One port that is, or was, there.
+pub(super) struct Entry {
+    plan: watch::Sender<Plan>,
+    pub(super) board: Arc<Board>,
+    open: watch::Receiver<bool>,
+    pub(super) requests: mpsc::Sender<Request>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        intake: Intake,
+        metrics: Arc<Metrics>,
+        roots: Roots,
+        state: &Path,
+        settings: config::Serial,
+        max_dump_bytes: usize,
+    ) -> store::Result<Self> {
+        Ok(Self {
+            intake: Arc::new(intake),
+            metrics,
+            roots,
+            common: watch::Sender::new(common(&settings, max_dump_bytes)),
+            settings: Mutex::new(settings),
+            state: Arc::new(StateFile::open(state, "ports.json")?),
+            entries: Mutex::default(),
+            leases: Mutex::default(),
+            look: Notify::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken) {
+        let mut watcher = match Watcher::new() {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                Event::PortTrouble.entry().say(format_args!(
+                    "cannot watch for new serial ports ({error}); they are looked for every minute"
+                ));
+                None
+            }
+        };
+        while !stop.is_cancelled() {
+            let wait = self.look_around(watcher.as_mut());
+            tokio::select! {
+                heard = hear(watcher.as_mut()) => match heard {
+                    // nodes come in bursts, and udev needs a moment for each
+                    Ok(()) => tokio::time::sleep(SETTLE).await,
+                    Err(_) => watcher = None,
+                },
+                () = self.look.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(super) fn reconfigure(&self, settings: config::Serial, max_dump_bytes: usize) {
+        self.common.send_replace(common(&settings, max_dump_bytes));
+        *lock(&self.settings) = settings;
+        self.look.notify_one();
+    }
+
+    pub(super) fn list(&self) -> Vec<PortStatus> {
+        let entries = lock(&self.entries);
+        let mut list: Vec<PortStatus> =
+            entries.values().map(|entry| entry.board.status()).collect();
+        list.sort_by(|a, b| a.path.cmp(&b.path));
+        list
+    }
+
+    /// Finds out what there is and tells the tasks; answers with how long it
+    /// is until something ends by itself.
+    fn look_around(self: &Arc<Self>, watcher: Option<&mut Watcher>) -> Duration {
+        let settings = lock(&self.settings).clone();
+        let paths = || settings.port.iter().filter_map(|port| port.path.as_deref());
+        // watched before looking: what comes in between is heard
+        if let Some(watcher) = watcher {
+            let target = |path: &Path| Some(path.with_file_name(fs::read_link(path).ok()?));
+            let mut watched: Vec<PathBuf> = paths().filter_map(target).collect();
+            watched.extend(paths().map(Path::to_owned));
+            watched.push(self.roots.dev.join("tty"));
+            watcher.watch(watched.iter().map(PathBuf::as_path));
+        }
+        let found = discover::scan(&self.roots);
+        let named: Vec<Named> = paths()
+            .map(|path| Named {
+                path: path.to_owned(),
+                target: fs::canonicalize(path).ok(),
+            })
+            .collect();
+        let now = Moment::now();
+        let mut state = PortsState::clone(&self.state.read());
+        // a lease lasts as long as its borrower, not as its deadline
+        for id in lock(&self.leases).iter() {
+            state.ensure(id).released = Some(Release::new(None, true, &now));
+        }
+        let plans = policy::plan(&found, &named, &settings, &state, &now);
+        let over = plans
+            .iter()
+            .filter_map(|plan| plan.released?.remaining)
+            .min();
+        self.follow(plans);
+        over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
+    }
+
+    /// Makes the tasks follow these plans.
+    fn follow(self: &Arc<Self>, plans: Vec<Plan>) {
+        let mut entries = lock(&self.entries);
+        let here: Vec<String> = plans.iter().map(|plan| plan.id.clone()).collect();
+        for plan in plans {
+            let name = policy::name_of(&plan.path, &self.roots.dev);
+            match entries.get(&plan.id) {
+                Some(entry) => entry.take(plan, name),
+                None => {
+                    entries.insert(plan.id.clone(), self.begin(plan, name));
+                }
+            }
+        }
+        // what is on USB may come back; what left the configuration does not
+        entries.retain(|id, entry| here.contains(id) || entry.plan.borrow().usb.is_some());
+        let mut absent = 0;
+        for (id, entry) in entries.iter().filter(|(id, _)| !here.contains(id)) {
+            let gone = Plan {
+                present: false,
+                ..entry.plan.borrow().clone()
+            };
+            entry.take(gone, policy::name_of(Path::new(id), &self.roots.dev));
+            absent += 1;
+        }
+        if absent > MOST_ABSENT {
+            entries.retain(|id, _| here.contains(id));
+        }
+    }
+
+    fn begin(self: &Arc<Self>, plan: Plan, name: String) -> Entry {
+        let board = Arc::new(Board::new(&plan, name));
+        let (crashes, captured) = mpsc::channel(storing::WAITING);
+        let (requests, asked) = mpsc::channel(1);
+        let (open, is_open) = watch::channel(false);
+        let plan = watch::Sender::new(plan);
+        let port = Port {
+            board: Arc::clone(&board),
+            plan: plan.subscribe(),
+            open,
+            stop: self.stop.clone(),
+            common: self.common.subscribe(),
+            requests: asked,
+            state: Arc::clone(&self.state),
+            mac: None,
+            crashes,
+            metrics: Arc::clone(&self.metrics),
+            intake: Arc::clone(&self.intake),
+        };
+        let storing = Storing {
+            crashes: captured,
+            board: Arc::clone(&board),
+            intake: Arc::clone(&self.intake),
+            requests: requests.clone(),
+        };
+        self.tasks.spawn(port.run());
+        self.tasks.spawn(storing.run());
+        Entry {
+            plan,
+            board,
+            open: is_open,
+            requests,
+        }
+    }
+
+    pub(super) fn find<R>(
+        &self,
+        name: &str,
+        found: impl Fn(&str, &Entry) -> R,
+    ) -> Result<R, Error> {
+        let target = fs::canonicalize(name).ok();
+        let entries = lock(&self.entries);
+        let fits = |(id, entry): &(&String, &Entry)| {
+            let status = entry.board.status();
+            let path = Some(&status.path);
+            status.name == name
+                || *id == name
+                || status.path == Path::new(name)
+                || (target.is_some() && path == target.as_ref())
+        };
+        let entry = entries
+            .iter()
+            .find(fits)
+            .map(|(id, entry)| found(id, entry));
+        entry.ok_or_else(|| Error::Unknown(name.to_owned()))
+    }
+
+    /// Releases a port and waits until it is closed; answers with its path.
+    pub(super) async fn let_go(
+        &self,
+        name: &str,
+        duration: Option<Duration>,
+        lent: bool,
+    ) -> Result<String, Error> {
+        let (id, path, mut open) = self.find(name, |id, entry| {
+            (id.to_owned(), entry.path(), entry.open.clone())
+        })?;
+        let release = Release::new(duration, lent, &Moment::now());
+        self.remember(id, move |port| {
+            port.claimed &= lent || duration.is_some();
+            port.released = Some(release);
+        })
+        .await?;
+        self.look.notify_one();
+        let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open)).await;
+        match closed {
+            Ok(_) => Ok(path),
+            Err(_) => Err(Error::Stuck(path)),
+        }
+    }
+
+    /// Changes what is remembered of a port, on disk before it counts.
+    pub(super) async fn remember(
+        &self,
+        id: String,
+        change: impl FnOnce(&mut Remembered) + Send + 'static,
+    ) -> Result<(), Error> {
+        let file = Arc::clone(&self.state);
+        let work = move || {
+            file.change(|state| {
+                change(state.ensure(&id));
+                state.tidy(&Moment::now());
+                Ok::<_, std::convert::Infallible>(())
+            })
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Err(error)) => Err(Error::State(error)),
+            Err(_) => Err(Error::Stuck(String::from("the state of the ports"))),
+        }
+    }
+
+    /// Whether the port's borrower is still there.
+    pub(super) fn is_lent(&self, id: &str) -> bool {
+        lock(&self.leases).contains(id)
+    }
+
+    /// Notes that a borrower came or went; `false` if that was so already.
+    pub(super) fn lent(&self, id: &str, lent: bool) -> bool {
+        let mut leases = lock(&self.leases);
+        if lent {
+            leases.insert(id.to_owned())
+        } else {
+            leases.remove(id)
+        }
+    }
+
+    /// The id of a port, for what outlives its entry.
+    pub(super) fn id_of(&self, name: &str) -> Result<String, Error> {
+        self.find(name, |id, _| id.to_owned())
+    }
+}
+
+impl Entry {
+    fn take(&self, plan: Plan, name: String) {
+        self.board.describe(&plan, name);
+        // a plan that says the same again is a hint to try now
+        self.plan.send_replace(plan);
+    }
+
+    pub(super) fn path(&self) -> String {
+        self.plan.borrow().path.display().to_string()
+    }
+}
+
+async fn hear(watcher: Option<&mut Watcher>) -> std::io::Result<()> {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn common(settings: &config::Serial, max_dump_bytes: usize) -> Common {
+    let rules = settings.mask.iter().filter_map(|rule| match rule.parse() {
+        Ok(rule) => Some(rule),
+        Err(error) => {
+            Event::ConfigurationFaulty
+                .entry()
+                .say(format_args!("serial.mask: {rule:?}: {}", chain(&error)));
+            None
+        }
+    });
+    let masks = Masks::with(rules);
+    Common {
+        console: console::Settings {
+            max_dump_bytes,
+            masks,
+            ..console::Settings::default()
+        },
+        table_offset: settings.partition_table_offset,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a burst of changes may take.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Even if nothing was heard.
+const LOOK_AROUND: Duration = Duration::from_secs(60);
+/// A port that is closed at once may still have to finish a read of its flash.
+const LET_GO: Duration = Duration::from_secs(10);
+/// Unplugged ports that are still listed.
+const MOST_ABSENT: usize = 64;

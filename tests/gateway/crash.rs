@@ -1,0 +1,105 @@
+//! kill -9 during uploads: what was acknowledged is there afterwards, whole.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::daemon::{Start, connect};
+use crate::site::{Site, dump};
+
+const ROUNDS: usize = 6;
+const CLIENTS: u8 = 4;
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let mut site = Site::with("[coredumps]\nkeep_first_of_crash = 100\nkeep_per_device = 10000\n");
+    let mut acknowledged: Vec<(String, Vec<u8>)> = Vec::new();
+    for round in 0..ROUNDS {
+        let ca = fs::read(site.daemon.data().join("tls/ca.pem")).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (ca, stop) = (ca.clone(), Arc::clone(&stop));
+                let (address, token) = (site.daemon.address, site.device.clone());
+                std::thread::spawn(move || {
+                    let mut got = Vec::new();
+                    for n in 0..250u8 {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let mut body = dump(n);
+                        body.extend([u8::try_from(round).unwrap(), client]);
+                        match try_post(address, &ca, &token, &body) {
+                            Some(name) => got.push((name, body)),
+                            None => break,
+                        }
+                    }
+                    got
+                })
+            })
+            .collect();
+        // some uploads are done, some are under way
+        site.daemon.wait_for("stored coredump");
+        std::thread::sleep(std::time::Duration::from_millis(20 + 40 * round as u64));
+        let folder = Arc::clone(&site.daemon.folder);
+        let (device, pipeline) = (site.device.clone(), site.pipeline.clone());
+        site.daemon.kill();
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            acknowledged.extend(client.join().unwrap());
+        }
+        let config = "[coredumps]\nkeep_first_of_crash = 100\nkeep_per_device = 10000\n";
+        site = Site {
+            daemon: Start::on(folder, config).start(),
+            device,
+            pipeline,
+        };
+    }
+    site.daemon.control("GET /api/coredumps", b"");
+    let folder = site.daemon.data().join("coredumps/k1");
+    let mut whole = 0;
+    for (name, body) in &acknowledged {
+        let kept = fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let sidecar = fs::read(folder.join(name).with_extension("json")).unwrap();
+        let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
+        assert_eq!(sidecar["size"], kept.len());
+        // the same payload may have come before, with other bytes behind it
+        assert_eq!(kept[..kept.len() - 2], body[..body.len() - 2], "{name}");
+        whole += 1;
+    }
+    site.daemon.stop();
+    let hidden = fs::read_dir(&folder)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+        .count();
+    assert_eq!(hidden, 0, "unfinished files are removed at the start");
+    println!(
+        "{ROUNDS} kills: {whole} of {} acknowledged dumps whole",
+        acknowledged.len()
+    );
+    assert!(acknowledged.len() >= ROUNDS);
+}
+
+fn try_post(address: std::net::SocketAddr, ca: &[u8], token: &str, body: &[u8]) -> Option<String> {
+    let mut stream = std::panic::catch_unwind(|| connect(address, ca)).ok()?;
+    let head = format!(
+        "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    stream.flush().ok()?;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    if !text.starts_with("HTTP/1.1 201") {
+        return None;
+    }
+    let json: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1)?).ok()?;
+    Some(json["filename"].as_str()?.to_owned())
+}

@@ -1,0 +1,304 @@
+//! Firmware in from CI and out to devices.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::firmware_files::Build;
+use crate::site::{Site, dump};
+
+fn version(version: &str) -> Build<'_> {
+    Build {
+        version,
+        ..Build::of("lamp")
+    }
+}
+
+#[test]
+fn a_bundle_goes_in_and_its_image_comes_out() {
+    let site = Site::new();
+    let build = version("1.2.3");
+    let empty = site.device("GET /api/iot/firmware-version", b"").json();
+    assert_eq!(empty, json!({ "firmware_version": null }));
+    let missing = site.device("GET /api/iot/firmware", b"");
+    assert_eq!(missing.error(), "Firmware lamp was not found");
+
+    let answer = site.upload(&build.zip());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let expected = json!({
+        "id": 1, "code": "lamp", "firmware_version": "1.2.3", "active": true, "warnings": [],
+    });
+    assert_eq!(answer.json(), expected);
+    let image = site.device("GET /api/iot/firmware", b"");
+    assert_eq!(image.status, 200);
+    assert_eq!(image.body, build.bin());
+    for (name, value) in [
+        ("content-type", "application/octet-stream"),
+        (
+            "content-disposition",
+            "attachment; filename=firmware-lamp.bin",
+        ),
+        ("accept-ranges", "bytes"),
+        ("content-length", &build.bin().len().to_string()),
+    ] {
+        assert_eq!(image.header(name), Some(value));
+    }
+    assert_eq!(image.header("transfer-encoding"), None);
+    let bundle = site.device("GET /api/iot/firmware.zip", b"");
+    assert_eq!(bundle.body, build.zip());
+    let known = site.device("GET /api/iot/firmware-version", b"").json();
+    assert_eq!(known["firmware_version"], "1.2.3");
+    let known = site
+        .ci("GET /api/pipeline/models/lamp/firmware-version", b"")
+        .json();
+    assert_eq!(
+        known,
+        json!({ "code": "lamp", "firmware_version": "1.2.3" })
+    );
+    let assets = site.daemon.data().join("assets");
+    assert_eq!(
+        fs::read(assets.join("lamp/firmware-1.2.3.zip")).unwrap(),
+        build.zip()
+    );
+    assert_eq!(
+        fs::read(assets.join("firmware-lamp.bin")).unwrap(),
+        build.bin()
+    );
+}
+
+#[test]
+fn bare_images_and_form_fields_are_taken_too() {
+    let site = Site::new();
+    let bin = version("2.0").bin();
+    assert_eq!(site.upload(&bin).json()["firmware_version"], "2.0");
+    let mut form =
+        b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n".to_vec();
+    form.extend(version("2.1").zip());
+    form.extend(b"\r\n--XX--\r\n");
+    let head =
+        "POST /api/pipeline/models/lamp/firmware\r\nContent-Type: multipart/form-data; boundary=XX";
+    let answer = site.ci(head, &form);
+    assert_eq!(answer.json()["firmware_version"], "2.1", "{answer:?}");
+    assert_eq!(
+        site.device("GET /api/iot/firmware", b"").body,
+        version("2.1").bin()
+    );
+}
+
+#[test]
+fn conditions_and_ranges_are_answered_as_updaters_expect() {
+    let site = Site::new();
+    let build = version("1.2.3");
+    site.upload(&build.zip());
+    let bin = build.bin();
+    let length = bin.len();
+    let head = site.device("HEAD /api/iot/firmware", b"");
+    assert_eq!(head.status, 200);
+    assert_eq!(
+        head.header("content-length"),
+        Some(length.to_string().as_str())
+    );
+    let etag = head.header("etag").unwrap().to_owned();
+    let last = length - 1;
+    for (more, status, body, range) in [
+        (format!("If-None-Match: {etag}"), 304, 0..0, None),
+        ("If-None-Match: \"x\"".to_owned(), 200, 0..length, None),
+        (
+            "Range: bytes=0-".to_owned(),
+            206,
+            0..length,
+            Some(format!("bytes 0-{last}/{length}")),
+        ),
+        (
+            "Range: bytes=100-199".to_owned(),
+            206,
+            100..200,
+            Some(format!("bytes 100-199/{length}")),
+        ),
+        (
+            format!("Range: bytes=100-{}", length + 50),
+            206,
+            100..length,
+            Some(format!("bytes 100-{last}/{length}")),
+        ),
+        (
+            format!("Range: bytes={length}-"),
+            416,
+            0..0,
+            Some(format!("bytes */{length}")),
+        ),
+        (
+            "Range: bytes=-10".to_owned(),
+            206,
+            length - 10..length,
+            Some(format!("bytes {}-{last}/{length}", length - 10)),
+        ),
+        (
+            format!("Range: bytes=5-9\r\nIf-Range: {etag}"),
+            206,
+            5..10,
+            Some(format!("bytes 5-9/{length}")),
+        ),
+        (
+            "Range: bytes=5-9\r\nIf-Range: \"x\"".to_owned(),
+            200,
+            0..length,
+            None,
+        ),
+        ("Range: bytes=9-5".to_owned(), 200, 0..length, None),
+        ("Range: lines=1-2".to_owned(), 200, 0..length, None),
+    ] {
+        let answer = site.device(&format!("GET /api/iot/firmware\r\n{more}"), b"");
+        assert_eq!(answer.status, status, "{more}");
+        assert_eq!(answer.body, bin[body], "{more}");
+        assert_eq!(answer.header("content-range"), range.as_deref(), "{more}");
+    }
+}
+
+#[test]
+fn the_ranges_of_one_sequence_are_of_one_build() {
+    let site = Site::new();
+    let (old, new) = (
+        version("1.0"),
+        Build {
+            code: 3000,
+            ..version("2.0")
+        },
+    );
+    site.upload(&old.zip());
+    let range = |range: &str| site.device(&format!("GET /api/iot/firmware\r\nRange: {range}"), b"");
+    assert_eq!(range("bytes=0-99").body, old.bin()[..100]);
+    site.upload(&new.zip());
+    assert_eq!(range("bytes=100-199").body, old.bin()[100..200]);
+    assert_eq!(site.device("HEAD /api/iot/firmware", b"").status, 200);
+    assert_eq!(range("bytes=0-99").body, new.bin()[..100]);
+}
+
+#[test]
+fn people_decide_what_is_served() {
+    let site = Site::new();
+    for v in ["1.0", "2.0", "3.0"] {
+        assert_eq!(site.upload(&version(v).zip()).json()["active"], true);
+    }
+    let served =
+        || site.device("GET /api/iot/firmware-version", b"").json()["firmware_version"].clone();
+    let image = || site.device("GET /api/iot/firmware", b"").status;
+    let daemon = &site.daemon;
+    assert_eq!(served(), "3.0");
+    daemon.manage("POST /api/models/lamp/rollback", &json!({}));
+    assert_eq!(served(), "2.0");
+    daemon.manage("PUT /api/models/lamp/active", &json!({ "version": "1.0" }));
+    assert_eq!(served(), "1.0");
+    daemon.manage("PUT /api/devices/k1/pin", &json!({ "version": "3.0" }));
+    assert_eq!(served(), "3.0");
+    let refused = daemon.control("DELETE /api/models/lamp/firmware/3.0", b"");
+    assert_eq!(refused.status, 409, "pinned");
+    daemon.manage("DELETE /api/devices/k1/pin", &json!({}));
+    daemon.manage("PUT /api/models/lamp", &json!({ "held": true }));
+    assert_eq!((served(), image()), (Value::Null, 404));
+    assert_eq!(site.upload(&version("4.0").zip()).json()["active"], false);
+    daemon.manage("PUT /api/models/lamp", &json!({ "held": false }));
+    assert_eq!((served(), image()), (json!("1.0"), 200));
+    daemon.manage("PUT /api/models/lamp/blocked/1.0", &json!({}));
+    assert_eq!((served(), image()), (Value::Null, 404));
+    let head = "PUT /api/models/lamp/active\r\nContent-Type: application/json";
+    assert_eq!(daemon.control(head, b"{\"version\":\"1.0\"}").status, 409);
+    assert_eq!(daemon.control(head, b"{\"version\":\"9.9\"}").status, 404);
+    assert_eq!(
+        daemon
+            .control("DELETE /api/models/lamp/firmware/2.0", b"")
+            .status,
+        204
+    );
+    daemon.manage("PUT /api/models/lamp", &json!({ "activate": "manual" }));
+    assert_eq!(site.upload(&version("5.0").zip()).json()["active"], false);
+    let listed = daemon.control("GET /api/models/lamp/firmware", b"").json();
+    let names: Vec<_> = listed["firmware"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["5.0", "4.0", "3.0", "1.0"]);
+    let file = daemon.control("GET /api/models/lamp/firmware/4.0.zip", b"");
+    assert_eq!(file.body, version("4.0").zip());
+}
+
+#[test]
+fn another_build_of_a_version_keeps_the_older_one() {
+    let site = Site::new();
+    site.upload(&version("1.0").zip());
+    let other = Build {
+        seed: 2,
+        ..version("1.0")
+    };
+    let answer = site.upload(&other.zip()).json();
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{answer}");
+    assert_eq!(site.device("GET /api/iot/firmware", b"").body, other.bin());
+    let listed = site
+        .daemon
+        .control("GET /api/models/lamp/firmware", b"")
+        .json();
+    let names: Vec<_> = listed["firmware"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), 2);
+    let aside = names.iter().find(|name| name.starts_with("1.0~")).unwrap();
+    let file = site
+        .daemon
+        .control(&format!("GET /api/models/lamp/firmware/{aside}.zip"), b"");
+    assert_eq!(file.body, version("1.0").zip());
+}
+
+#[test]
+fn firmware_for_another_chip_is_stored_and_not_activated() {
+    let site = Site::new();
+    site.upload(&version("1.0").zip());
+    let other = Build {
+        chip_id: 5,
+        ..version("2.0")
+    };
+    let answer = site.upload(&other.zip()).json();
+    assert_eq!(answer["active"], false);
+    assert_eq!(answer["warnings"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn bundles_can_be_kept_from_devices() {
+    let site = Site::with("[firmware]\nzip_to_devices = false\n");
+    site.upload(&version("1.0").zip());
+    assert_eq!(site.device("GET /api/iot/firmware.zip", b"").status, 403);
+    assert_eq!(site.device("GET /api/iot/firmware", b"").status, 200);
+}
+
+#[test]
+fn configuration_is_the_devices_own_or_its_models() {
+    let site = Site::new();
+    let ask = || site.device("GET /api/iot/config", b"");
+    let missing = ask();
+    assert_eq!(
+        (missing.status, missing.error()),
+        (404, String::from("Resource not found"))
+    );
+    site.daemon.wait_for("asked for its configuration");
+    let folder = site.daemon.data().join("config");
+    crate::daemon::write(&folder.join("lamp.json"), b"{\"a\": 1}\n");
+    assert_eq!(ask().body, b"{\"a\": 1}\n");
+    crate::daemon::write(&folder.join("k1.json"), b"[2]");
+    let own = ask();
+    assert_eq!(own.body, b"[2]");
+    assert_eq!(own.header("cache-control"), Some("no-cache"));
+}
+
+#[test]
+fn a_dump_that_waited_for_its_elf_is_read_when_the_bundle_arrives() {
+    let site = Site::new();
+    site.post(&dump(1));
+    site.daemon.wait_for("no ELF of this build is here");
+    let listed = site.daemon.control("GET /api/coredumps", b"").json();
+    assert_eq!(listed["coredumps"][0]["decode"], "no-elf");
+}

@@ -1,0 +1,225 @@
+//! Start, reload, stop; sockets and notifications of systemd.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::daemon::{Start, write};
+use crate::site::{Site, dump};
+
+#[test]
+fn a_faulty_reload_keeps_what_runs_and_a_good_one_takes_effect() {
+    let site = Site::new();
+    let path = site.daemon.folder.path().join("espgate.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    write(
+        &path,
+        format!("{good}[firmware]\nkeep_versions = 0\n").as_bytes(),
+    );
+    site.daemon.signal("HUP");
+    site.daemon.wait_for("the new configuration is not used");
+    let status = site.daemon.control("GET /api/status", b"").json();
+    assert!(
+        status["degraded"][0]
+            .as_str()
+            .unwrap()
+            .contains("keep_versions")
+    );
+    write(&path, format!("{good}[http2]\nx = 1\n").as_bytes());
+    site.daemon.signal("HUP");
+    site.daemon.wait_for("http2: unknown key");
+    write(
+        &path,
+        format!("{good}[coredumps]\nmax_upload_bytes = 1024\n").as_bytes(),
+    );
+    site.daemon.signal("HUP");
+    site.daemon.wait_for("the configuration was read again");
+    assert_eq!(site.post(&[7; 2000]).status, 400);
+    let status = site.daemon.control("GET /api/status", b"").json();
+    assert_eq!(status["degraded"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_stopped_daemon_leaves_nothing_behind_and_starts_again_as_it_was() {
+    let site = Site::new();
+    assert_eq!(site.post(&dump(1)).status, 201);
+    let folder = Arc::clone(&site.daemon.folder);
+    let token = site.device.clone();
+    assert_eq!(site.daemon.stop(), Some(0));
+    let mut hidden = Vec::new();
+    for entry in walk(&folder.path().join("data")) {
+        if entry
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+        {
+            hidden.push(entry);
+        }
+    }
+    assert_eq!(hidden, Vec::<std::path::PathBuf>::new());
+    let daemon = Start::on(folder, "").start();
+    let listed = daemon.control("GET /api/coredumps", b"").json();
+    assert_eq!(listed["coredumps"].as_array().unwrap().len(), 1);
+    let head = format!("GET /api/iot/firmware-version\r\nAuthorization: Bearer {token}");
+    assert_eq!(daemon.request(&head, b"").status, 200);
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        found.push(entry.path());
+        if entry.path().is_dir() {
+            found.extend(walk(&entry.path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_says_who_holds_it() {
+    let site = Site::new();
+    let second = Start::on(Arc::clone(&site.daemon.folder), "")
+        .command()
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let errors = String::from_utf8(second.stderr).unwrap();
+    assert!(errors.contains(&site.daemon.pid().to_string()), "{errors}");
+}
+
+#[test]
+fn an_impossible_configuration_ends_with_78_unless_one_ran_before() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let faulty = "[coredumps]\nmax_upload_bytes = 1\n";
+    let output = Start::on(Arc::clone(&folder), faulty)
+        .command()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("coredumps.max_upload_bytes")
+    );
+    Start::on(Arc::clone(&folder), "").start().stop();
+    let daemon = Start::on(folder, faulty).start();
+    let status = daemon.control("GET /api/status", b"").json();
+    assert!(
+        status["degraded"][0]
+            .as_str()
+            .unwrap()
+            .contains("older configuration")
+    );
+}
+
+#[test]
+fn systemd_is_told_what_happens() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let expect = |text: &str| {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            let mut bytes = [0; 4096];
+            let count = socket
+                .recv(&mut bytes)
+                .unwrap_or_else(|e| panic!("{e}: no {text} in {seen}"));
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            seen.push('\n');
+        }
+    };
+    let daemon = Start::on(Arc::clone(&folder), "")
+        .environment("NOTIFY_SOCKET", path.to_str().unwrap())
+        .environment("WATCHDOG_USEC", "3000000")
+        .start();
+    expect("READY=1");
+    expect("WATCHDOG=1");
+    daemon.signal("HUP");
+    expect("RELOADING=1\nMONOTONIC_USEC=");
+    expect("READY=1");
+    expect("STATUS=");
+    daemon.signal("TERM");
+    expect("STOPPING=1");
+}
+
+#[test]
+fn a_socket_that_is_passed_in_is_used() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let start = Start::on(Arc::clone(&folder), "");
+    let command = start.command();
+    // As systemd does: the socket is file descriptor 3, LISTEN_PID the daemon's own.
+    let script = format!(
+        "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec {} serve",
+        command.get_program().to_str().unwrap()
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .env("ESPGATE_CONFIG", folder.path().join("espgate.toml"))
+        .env("ESPGATE_DATA_DIR", folder.path().join("data"))
+        .stdin(std::os::fd::OwnedFd::from(listener))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains(" is ready on ") {
+        assert_ne!(
+            std::io::BufRead::read_line(&mut errors, &mut seen).unwrap(),
+            0,
+            "{seen}"
+        );
+    }
+    assert!(
+        seen.contains(&format!("https://127.0.0.1:{port}")),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("systemd passed sockets"),
+        "another port than configured: {seen}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_gateway_says_how_it_is() {
+    let site = Site::new();
+    site.post(&dump(1));
+    assert_eq!(
+        site.daemon.request("GET /healthz", b"").json()["status"],
+        "ok"
+    );
+    assert_eq!(site.daemon.request("GET /readyz", b"").status, 200);
+    let metrics = String::from_utf8(site.daemon.request("GET /metrics", b"").body).unwrap();
+    assert!(
+        metrics.contains("espgate_coredumps_received_total{source=\"https\",result=\"stored\"} 1")
+    );
+    assert!(!metrics.contains("k1"), "no device keys");
+    let events = site.daemon.data().join("events");
+    let file = fs::read_dir(events)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let text = fs::read_to_string(file).unwrap();
+    let stored = text
+        .lines()
+        .find(|line| line.contains("\"CoredumpStored\""))
+        .unwrap();
+    let stored: Value = serde_json::from_str(stored).unwrap();
+    assert_eq!(stored["device_key"], "k1");
+    assert!(!text.contains(&site.device[13..]), "no secrets");
+    assert!(
+        !site.daemon.journal().contains(&site.device[13..]),
+        "no secrets"
+    );
+}

@@ -1,0 +1,20 @@
+//! What the gateway promises over HTTPS and the control socket, tried on the
+//! real binary with real TLS.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "../common/daemon.rs"]
+mod daemon;
+#[path = "../common/dumps.rs"]
+mod dumps;
+#[path = "../common/firmware.rs"]
+mod firmware_files;
+
+mod coredumps;
+mod crash;
+mod firmware;
+mod firmware_refusals;
+mod lifecycle;
+mod roles;
+mod site;
+mod upload_script;

@@ -183,7 +183,9 @@ fn start_nginx(folder: &Path) -> Subject {
         .arg("-c")
         .arg(&file)
         .spawn()
-        .expect("nginx is not installed (apt-get install nginx-light)");
+        .unwrap_or_else(|error| {
+            panic!("cannot start nginx (apt-get install nginx-light): {error}")
+        });
     let begun = Instant::now();
     while std::net::TcpStream::connect(small).is_err() {
         assert!(

@@ -4,17 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/daemon.rs"]
-#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 mod daemon;
 #[path = "common/dumps.rs"]
 mod dumps;
 #[path = "common/firmware.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::indexing_slicing
-)]
 mod firmware;
 
 use std::fs;

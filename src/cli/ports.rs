@@ -73,7 +73,6 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let call = call
                 .doing(format!("show the log of port {port}"))
                 .advice(SEE_LIST);
-            // Lines are escaped by the daemon as they come in.
             call.stream(&mut Visible(io::stdout().lock()), None)?;
         }
         Command::Claim { port } => {
@@ -187,6 +186,8 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

@@ -80,7 +80,6 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     let answer = Client::connect(global)?
         .post("/api/tls/install")
         .doing(format!("install {}", chain.display()))
-        .advice("the chain is for the key of `espgate tls csr`, server's certificate first")
         .file(chain)?
         .send()?;
     if json.json {

@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// What to do if it fails.
+    /// What to do if something is not there, or in the way.
     pub(in crate::cli) fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self
@@ -245,6 +245,8 @@ fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
         (status, Some(id)) if status.is_server_error() => {
             format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
         }
+        // What is wrong with a request, its refusal says itself.
+        (StatusCode::BAD_REQUEST, _) => String::new(),
         _ => advice.to_owned(),
     };
     match advice.as_str() {

@@ -44,7 +44,7 @@ fn main() {
             cases.push((name, dump, folder.join(format!("apps/{name}.elf"))));
         }
     }
-    println!("{:<24}{:>12}{:>14}", "", "CPU per run", "largest so far");
+    println!("{:<24}{:>12}{:>16}", "", "CPU per run", "largest so far");
     for (name, dump, elf) in &cases {
         let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
         command.arg("decode").arg(dump).arg("--elf").arg(elf);
@@ -72,7 +72,7 @@ fn measure(name: &str, command: &mut Command, runs: u32) {
     let spent = (cpu(&after) - before) / runs;
     let milliseconds = spent.as_secs_f64() * 1e3;
     println!(
-        "{name:<24}{milliseconds:>9.1} ms{:>11} KiB",
+        "{name:<24}{milliseconds:>9.1} ms{:>12} KiB",
         after.max_rss()
     );
 }

@@ -8,6 +8,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation
@@ -60,7 +61,7 @@ fn main() {
     }
     let seconds = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(3);
     let folder = tempfile::tempdir().unwrap();
-    let image: Vec<u8> = (0..IMAGE).map(|n| (n * 31 >> 3) as u8).collect();
+    let image: Vec<u8> = (0..IMAGE).map(|n| ((n * 31) >> 3) as u8).collect();
     #[expect(clippy::disallowed_methods, reason = "scratch files of a bench")]
     fs::write(folder.path().join("firmware"), image).unwrap();
 
@@ -183,7 +184,9 @@ fn start_nginx(folder: &Path) -> Subject {
         .arg("-c")
         .arg(&file)
         .spawn()
-        .expect("nginx is not installed (apt-get install nginx-light)");
+        .unwrap_or_else(|error| {
+            panic!("cannot start nginx (apt-get install nginx-light): {error}")
+        });
     let begun = Instant::now();
     while std::net::TcpStream::connect(small).is_err() {
         assert!(

@@ -13,7 +13,12 @@
 //! Arguments: of the crashed task's frames, by name. The same are: the value
 //! without decoration; the text behind it, without quotes; `<optimized out>`
 //! and `<error reading variable>` are both a value that is not known.
-//! `name=name@entry=value` counts as `name=value`.
+//! `name=name@entry=value` counts as `name=value`. Those of the other tasks'
+//! frames are compared and printed too, but no bar is set for them.
+//!
+//! Task table: name and both priorities of every task; bytes of stack used and
+//! free of every task but the crashed one, of which the other tool gives what
+//! it was when the task last gave the CPU away.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,7 +27,7 @@ use std::process::ExitCode;
 
 use espgate::decode::report::{Frame, Report, Task, Variable};
 use espgate::decode::{AppElf, Options, decode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CASES: [&str; 3] = ["esp32", "esp32_bin", "esp32c3"];
 /// Share of arguments that must be the same.
@@ -34,7 +39,19 @@ struct Score {
     failed: usize,
 }
 
+#[derive(Default)]
+struct Scores {
+    frames: Score,
+    arguments: Score,
+    other_arguments: Score,
+    table: Score,
+}
+
 impl Score {
+    fn tell(&self, what: &str) {
+        println!("{what}: {} the same, {} differ", self.passed, self.failed);
+    }
+
     fn count(&mut self, what: &str, same: bool, golden: &str, ours: &str) {
         if same {
             self.passed += 1;
@@ -48,7 +65,7 @@ impl Score {
 fn main() -> ExitCode {
     let data = std::env::var("ESPGATE_SHARED_DATA").expect("ESPGATE_SHARED_DATA names the folder");
     let folder = Path::new(&data).join("coredumps");
-    let (mut frames, mut arguments) = (Score::default(), Score::default());
+    let mut scores = Scores::default();
     for case in CASES {
         let golden = std::fs::read(folder.join(format!("golden/{case}.json"))).expect(case);
         let golden: Value = serde_json::from_slice(&golden).expect(case);
@@ -56,40 +73,34 @@ fn main() -> ExitCode {
         let elf = AppElf::parse(&elf).expect(case);
         let dump = std::fs::read(folder.join(format!("cases/{case}.raw"))).expect(case);
         let report = decode(&dump, Some(&elf), Options::default());
-        let (frames_before, arguments_before) = (frames.passed, arguments.passed);
-        compare(case, &golden, &report, &mut frames, &mut arguments);
+        let before = scores.frames.passed;
+        compare(case, &golden, &report, &mut scores);
         println!(
-            "{case}: {} frames and {} arguments are the same",
-            frames.passed - frames_before,
-            arguments.passed - arguments_before
+            "{case}: {} frames are the same",
+            scores.frames.passed - before
         );
     }
-    let compared = arguments.passed + arguments.failed;
+    let crashed = &scores.arguments;
     #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
-    let share = arguments.passed as f64 / compared.max(1) as f64;
-    println!(
-        "frames: {} the same, {} differ",
-        frames.passed, frames.failed
-    );
-    println!(
-        "arguments of crashed tasks: {} of {compared} the same ({:.0}%)",
-        arguments.passed,
-        share * 100.0
-    );
-    let good = frames.failed == 0 && frames.passed > 0 && share >= ARGUMENTS_BAR;
+    let share = crashed.passed as f64 / (crashed.passed + crashed.failed).max(1) as f64;
+    scores.frames.tell("frames");
+    crashed.tell("arguments of crashed tasks");
+    scores.other_arguments.tell("arguments of other tasks");
+    scores.table.tell("rows of the task table");
+    let all = [&scores.frames, crashed, &scores.table];
     println!(
         "{} passed, {} failed",
-        frames.passed + arguments.passed,
-        frames.failed + arguments.failed
+        all.map(|score| score.passed).iter().sum::<usize>(),
+        all.map(|score| score.failed).iter().sum::<usize>()
     );
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let exact = [&scores.frames, &scores.table].map(|score| score.failed == 0 && score.passed > 0);
+    match exact == [true, true] && share >= ARGUMENTS_BAR {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 
-fn compare(case: &str, golden: &Value, report: &Report, frames: &mut Score, arguments: &mut Score) {
+fn compare(case: &str, golden: &Value, report: &Report, scores: &mut Scores) {
     for thread in golden["threads"].as_array().expect("threads") {
         let tcb = thread["tcb"].as_str().expect("tcb");
         let task = report.tasks.iter().find(|task| task.tcb == tcb);
@@ -112,12 +123,49 @@ fn compare(case: &str, golden: &Value, report: &Report, frames: &mut Score, argu
                 .map_or("no frame".to_owned(), |f| golden_line(f));
             let our_line = ours.get(i).map_or("no frame".to_owned(), |f| our_line(f));
             let what = format!("{case} task {tcb} frame {i}");
-            frames.count(&what, golden_line == our_line, &golden_line, &our_line);
+            scores
+                .frames
+                .count(&what, golden_line == our_line, &golden_line, &our_line);
             let crashed = task.is_some_and(|task| task.crashed);
-            if let (true, Some(theirs), Some(ours)) = (crashed, theirs.get(i), ours.get(i)) {
-                compare_arguments(&what, theirs, &ours.args, arguments);
+            let score = match crashed {
+                true => &mut scores.arguments,
+                false => &mut scores.other_arguments,
+            };
+            if let (Some(theirs), Some(ours)) = (theirs.get(i), ours.get(i)) {
+                compare_arguments(&what, theirs, &ours.args, score);
             }
         }
+    }
+    for row in golden["task_table"].as_array().expect("task_table") {
+        let tcb = row["tcb"].as_str().expect("tcb");
+        let task = report.tasks.iter().find(|task| task.tcb == tcb);
+        let crashed = task.is_some_and(|task| task.crashed);
+        let ours = task.map(|task| {
+            let stack = (!crashed).then_some(&task.stack);
+            json!([
+                task.name,
+                task.priority,
+                task.base_priority,
+                stack.map(|stack| stack.used),
+                stack.map(|stack| stack.free)
+            ])
+        });
+        let stack = |key: &str| if crashed { &Value::Null } else { &row[key] };
+        let theirs = json!([
+            row["name"],
+            row["prio_current"],
+            row["prio_base"],
+            stack("stack_used"),
+            stack("stack_free")
+        ]);
+        let ours = ours.unwrap_or_default();
+        let what = format!("{case} task {tcb}");
+        scores.table.count(
+            &what,
+            theirs == ours,
+            &theirs.to_string(),
+            &ours.to_string(),
+        );
     }
 }
 

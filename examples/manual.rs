@@ -13,9 +13,11 @@ mod roff;
 #[path = "manual/settings_page.rs"]
 mod settings_page;
 
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::{env, fs, io};
 
 use clap_complete::{Shell, generate_to};
 use espgate::cli;
@@ -38,12 +40,10 @@ fn main() -> ExitCode {
 fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let command = cli::command();
-    fs::write(folder.join("espgate.1"), command_page::page(&command))?;
-    fs::write(
-        folder.join("espgate.toml.5"),
-        settings_page::page(DEFAULT_TEXT),
-    )?;
-    fs::write(folder.join("espgate.toml"), DEFAULT_TEXT)?;
+    let put = |name: &str, text: &str| File::create(folder.join(name))?.write_all(text.as_bytes());
+    put("espgate.1", &command_page::page(&command))?;
+    put("espgate.toml.5", &settings_page::page(DEFAULT_TEXT))?;
+    put("espgate.toml", DEFAULT_TEXT)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut cli::command(), "espgate", folder)?;
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use espgate::config;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
@@ -18,6 +17,7 @@ use espgate::serial::discover::Roots;
 use espgate::serial::intake::Intake;
 use espgate::serial::status::State;
 use espgate::store::Store;
+use espgate::{bundle, config};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -157,11 +157,12 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
     let config = config::parse(&ports)
         .map_err(|faults| anyhow::anyhow!("{faults:?}"))?
         .config;
+    let limits = bundle::Limits::for_bundles_of(1 << 20);
     let store = Arc::new(Store::open(
         &folder.path().join("data"),
         None,
         None,
-        espgate::bundle::Limits::for_bundles_of(1 << 20),
+        limits,
     )?);
     let metrics = Arc::new(Metrics::default());
     let ingest = Ingest::new(

@@ -1,11 +1,12 @@
 //! RISC-V backtraces: by call frame information, and over code that has none.
 
 use crate::coredump::{Memory, Registers};
+use crate::device::Architecture;
 use crate::reader::{half_at, word_at};
 
 use super::cfi::{CallFrames, Caller, ReturnAddress};
 use super::elf::AppElf;
-use super::unwind::{FRAME_LIMIT, Frame};
+use super::unwind::{FRAME_LIMIT, Frame, in_rom};
 
 /// What a backtrace is made from.
 #[derive(Clone, Copy)]
@@ -31,8 +32,14 @@ impl Unwinder<'_, '_> {
                 .caller(self.memory, &frame.registers, frame.probe)
             {
                 frame.cfa = Some(caller.cfa);
-                next = accepted(&frame, &caller, innermost)
-                    .map(|pc| Frame::caller(pc, caller.registers, frame.guessed));
+                next = match accepted(&frame, &caller, innermost) {
+                    Some(pc) if self.is_executable(pc) => {
+                        Some(Frame::caller(pc, caller.registers, frame.guessed))
+                    }
+                    // overwritten: what lies above may be whole
+                    Some(_) => self.bridged(&caller.registers, false),
+                    None => None,
+                };
             } else if !self.elf.is_code(frame.probe) {
                 next = self.bridged(&frame.registers, innermost);
             }
@@ -42,6 +49,11 @@ impl Unwinder<'_, '_> {
             }
         }
         frames
+    }
+
+    fn is_executable(&self, return_address: u32) -> bool {
+        let call = return_address.wrapping_sub(1);
+        self.elf.is_code(call) || in_rom(call, Architecture::RiscV)
     }
 
     /// The nearest frame of the application above code without rules.
@@ -173,7 +185,6 @@ const LEAF_FRAME_LIMIT: u32 = 128;
 mod tests {
     use super::*;
     use crate::coredump::RegionKind;
-    use crate::device::Architecture;
 
     const APP: &[u8] = include_bytes!("../../tests/data/app.elf");
     const BASE: u32 = 0x3fc9_1000;
@@ -254,6 +265,13 @@ mod tests {
     fn a_guess_that_does_not_reach_the_task_s_beginning_is_none() {
         let found = frames(0x4004_8010, 0, &[(12, 0x4200_0038), (28, IN_MAIN_TASK)]);
         assert_eq!(found, [(0x4004_8010, false)]);
+    }
+
+    #[test]
+    fn an_overwritten_return_address_is_searched_over() {
+        // in app_main, called by main_task
+        let found = frames(0x4200_003c, 0, &[(12, 0xa5a5_a5a5), (28, IN_WRAPPER)]);
+        assert_eq!(found, [(0x4200_003c, false), (IN_WRAPPER, true)]);
     }
 
     #[test]

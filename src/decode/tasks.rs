@@ -1,14 +1,13 @@
 //! The report's tasks: names, stacks, registers, backtraces.
 
 use crate::coredump::{Dump, Examination, Registers, Task};
-use crate::device::Architecture;
 
 use super::Options;
 use super::application::{Application, frames};
 use super::location::Scene;
 use super::report::{self, Named, Stack, TaskName, hex};
 use super::tcb::{ControlBlock, Layout};
-use super::unwind::Frame;
+use super::unwind::{Frame, in_rom};
 use super::variables::variables;
 
 /// All tasks of `dump`, the crashed one first.
@@ -214,16 +213,5 @@ fn by_symbol(bare: report::Frame, probe: u32, application: &Application<'_, '_>)
         offset: symbol.map(|symbol| probe - symbol.address),
         rom,
         ..bare
-    }
-}
-
-/// Whether there is mask ROM at `address`, going by the largest ROM of each family.
-fn in_rom(address: u32, architecture: Architecture) -> bool {
-    match architecture {
-        Architecture::Xtensa => (0x4000_0000..0x4007_0000).contains(&address),
-        Architecture::RiscV => {
-            (0x4000_0000..0x400a_0000).contains(&address)
-                || (0x4fc0_0000..0x4fc2_0000).contains(&address)
-        }
     }
 }

@@ -89,7 +89,13 @@ fn array<'a>(unit: UnitRef<'_, Slice<'a>>, entry: &Entry<'a>) -> Option<(Kind, u
             .udata_value()?
             .checked_add(1)?,
     };
-    let kind = if single { Kind::Text } else { Kind::Aggregate };
+    let further = entries.next_dfs().ok().flatten();
+    let flat = further.is_none_or(|entry| entry.tag() != gimli::DW_TAG_subrange_type);
+    let kind = if single && flat {
+        Kind::Text
+    } else {
+        Kind::Aggregate
+    };
     Some((kind, usize::try_from(length).ok()?))
 }
 

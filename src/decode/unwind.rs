@@ -1,6 +1,7 @@
 //! The frames of a task, whatever the architecture.
 
 use crate::coredump::Registers;
+use crate::device::Architecture;
 
 /// One physical frame: a function that was called, not an inlined one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,6 +42,17 @@ impl Frame {
             probe: pc.wrapping_sub(1),
             guessed,
             ..Self::innermost(pc, registers)
+        }
+    }
+}
+
+/// Whether there is mask ROM at `address`, going by the largest ROM of each family.
+pub(super) fn in_rom(address: u32, architecture: Architecture) -> bool {
+    match architecture {
+        Architecture::Xtensa => (0x4000_0000..0x4007_0000).contains(&address),
+        Architecture::RiscV => {
+            (0x4000_0000..0x400a_0000).contains(&address)
+                || (0x4fc0_0000..0x4fc2_0000).contains(&address)
         }
     }
 }

@@ -147,10 +147,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big");
         let big: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7 % 251) as u8).collect();
-        std::fs::File::create(&path)
-            .unwrap()
-            .write_all(&big)
-            .unwrap();
+        File::create(&path).unwrap().write_all(&big).unwrap();
         let response = answer("x.zip", move |archive| {
             archive.add("a.txt", b"hello")?;
             assert!(archive.add_file("big.zip", &path)?);

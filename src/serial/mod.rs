@@ -11,6 +11,8 @@ mod health;
 pub mod hotplug;
 pub mod intake;
 mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 mod lease;
 pub mod link;
 mod listener;

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::daemon::{exchange, read_answer};
-use crate::dumps::{VERSIONS, base64_lines, console, risc_v, shape, xtensa};
+use crate::dumps::{VERSIONS, base64_lines, risc_v, shape, xtensa};
 use crate::site::{Site, dump, salted};
 
 fn sidecar(site: &Site, filename: &str) -> Value {

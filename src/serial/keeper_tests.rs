@@ -1,0 +1,166 @@
+//! Plugging and unplugging, on a folder that looks like `/sys` and `/dev`.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use tokio_util::sync::CancellationToken;
+
+use super::discover::tests::FakeTree;
+use super::intake::Intake;
+use super::policy::Why;
+use super::ports::Ports;
+use super::status::{Board, State};
+use crate::bundle;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+const NATIVE: (u16, u16) = (0x303a, 0x1001);
+const ADAPTER: (u16, u16) = (0x10c4, 0xea60);
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    store: Arc<Store>,
+    tree: FakeTree,
+    ports: Ports,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = FakeTree::new();
+        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        let store = Arc::new(Store::open(&folder.path().join("data"), None, None, limits).unwrap());
+        let ports = ports(&store, &tree);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn({
+            let (ports, stop) = (ports.clone(), stop.clone());
+            async move { ports.run(stop).await }
+        });
+        Self {
+            _folder: folder,
+            store,
+            tree,
+            ports,
+            stop,
+            running,
+        }
+    }
+
+    /// The daemon ends and another one begins.
+    async fn restart(mut self) -> Self {
+        self.stop.cancel();
+        self.running.await.unwrap();
+        self.ports = ports(&self.store, &self.tree);
+        self.stop = CancellationToken::new();
+        let (ports, stop) = (self.ports.clone(), self.stop.clone());
+        self.running = tokio::spawn(async move { ports.run(stop).await });
+        self
+    }
+
+    /// Plugs a board in; its console ends when the answer is dropped.
+    fn plug(&self, place: &str, ids: (u16, u16), tty: &str) -> File {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let node = self.tree.roots().dev.join(tty);
+        symlink(ptsname_r(&master).unwrap(), node).unwrap();
+        self.tree.plug(place, "1.0", ids, "84:F7:03:00:00:01", tty);
+        // sysfs tells nobody, a node in /dev does: once more, now that all is there
+        drop(File::create(self.tree.roots().dev.join("hint")).unwrap());
+        File::from(OwnedFd::from(master))
+    }
+
+    async fn reaches(&self, name: &str, state: State) -> Arc<Board> {
+        let reached = async {
+            loop {
+                if let Ok(board) = self.ports.board(name) {
+                    board.until(|status| status.state == state).await;
+                    return board;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), reached)
+            .await
+            .unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+fn ports(store: &Arc<Store>, tree: &FakeTree) -> Ports {
+    let metrics = Arc::new(Metrics::default());
+    let config = crate::config::parse("").unwrap().config;
+    let ingest = Ingest::new(Arc::clone(store), Arc::clone(&metrics), config.coredumps);
+    let intake = Intake::new(Arc::new(ingest), Arc::clone(store), Box::new(|_| None));
+    let state = store.data_dir.state();
+    Ports::new(
+        intake,
+        metrics,
+        tree.roots(),
+        &state,
+        config.serial,
+        1 << 20,
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_board_that_comes_back_under_another_name_is_the_same_port() {
+    let bench = Bench::new();
+    let mut wire = bench.plug("1-1.4", NATIVE, "ttyACM0");
+    let board = bench.reaches("ttyACM0", State::Listening).await;
+    wire.write_all(b"I (1) main: one\n").unwrap();
+    board.until(|status| status.bytes == 16).await;
+    bench.tree.unplug("ttyACM0");
+    drop(wire);
+    bench.reaches("1-1.4", State::Absent).await;
+    let mut wire = bench.plug("1-1.4", NATIVE, "ttyACM1");
+    let again = bench.reaches("ttyACM1", State::Listening).await;
+    wire.write_all(b"I (2) main: two\n").unwrap();
+    again.until(|status| status.bytes == 32).await;
+    assert_eq!(again.log().0, ["I (1) main: one", "I (2) main: two"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn another_peoples_adapter_is_opened_only_once_claimed_and_that_is_remembered() {
+    let bench = Bench::new();
+    let _wire = bench.plug("1-2", ADAPTER, "ttyUSB0");
+    bench.reaches("ttyUSB0", State::Seen).await;
+    bench.ports.claim("ttyUSB0").await.unwrap();
+    bench.reaches("ttyUSB0", State::Listening).await;
+    let bench = bench.restart().await;
+    let board = bench.reaches("ttyUSB0", State::Listening).await;
+    assert_eq!(board.status().why, Some(Why::Claimed));
+    bench.ports.release("1-2", None).await.unwrap();
+    let bench = bench.restart().await;
+    bench.reaches("ttyUSB0", State::Released).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_was_lent_when_the_daemon_ended_stays_lent_for_a_while() {
+    let bench = Bench::new();
+    let _wire = bench.plug("1-1", NATIVE, "ttyACM0");
+    bench.reaches("ttyACM0", State::Listening).await;
+    let lease = bench.ports.lend("ttyACM0").await.unwrap();
+    let bench = bench.restart().await;
+    drop(lease);
+    bench.reaches("ttyACM0", State::Lent).await;
+    bench.ports.claim("ttyACM0").await.unwrap();
+    bench.reaches("ttyACM0", State::Listening).await;
+    bench.stop().await;
+}

@@ -70,3 +70,11 @@ fn the_clock_may_be_asked_though_not_set() {
     }
     assert_eq!(values(SERVICE, "CapabilityBoundingSet"), [""]);
 }
+
+#[test]
+fn the_daemon_cannot_open_connections_so_the_socket_unit_is_required() {
+    let families = values(SERVICE, "RestrictAddressFamilies").join(" ");
+    assert!(!families.contains("AF_INET"), "{families}");
+    assert_eq!(values(SERVICE, "Requires"), ["espgate.socket"]);
+    assert_eq!(values(SERVICE, "After"), ["espgate.socket"]);
+}

@@ -17,6 +17,7 @@ claims=(
     hardening_is_in_force
     the_security_figure_is_at_most_2_0
     the_clock_can_be_asked_under_the_syscall_filter
+    a_real_dump_is_decoded_by_the_hardened_child
     the_journal_tells_the_story_of_a_device
     the_catalog_explains_entries
     a_reload_takes_a_new_configuration
@@ -171,6 +172,19 @@ the_clock_can_be_asked_under_the_syscall_filter() {
         -p "SystemCallFilter=$(systemctl show -P SystemCallFilter espgate.service)" \
         -p SystemCallErrorNumber=EPERM -p CapabilityBoundingSet= \
         perl -e "my \$timex = qq(\\0) x 512; exit(syscall(159, \$timex) < 0)"'
+}
+
+a_real_dump_is_decoded_by_the_hardened_child() {
+    local dump=${ESPGATE_SHARED_DATA:?is not set: the folder with real coredumps}/coredumps/esp32.b64
+    base64 -d "$dump" >"$machine_work/root/root/real" || return 1
+    request "/api/iot/coredump?chip=esp32&firmware_version=1.0.0" -f -o /root/real.answer \
+        -H "Authorization: Bearer $(on_machine cat /root/token)" --data-binary @/root/real || return 1
+    is_decoded() {
+        on_machine sh -c 'espgate coredumps show --json "$(jq -er .coredump_id /root/real.answer)" |
+            tee /root/report | jq -e ".verdict == \"valid\" and .crashed_task.name == \"main\""'
+    }
+    # The first word of the child about what it could not do is in the journal.
+    wait_until 30 is_decoded || { on_machine journalctl -u espgate.service -n 5 --no-pager; return 1; }
 }
 
 the_journal_tells_the_story_of_a_device() {

@@ -115,7 +115,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let mut table = Table::new(
         &[
             "ID",
-            "UPLOADED (UTC)",
+            "WHEN (UTC)",
             "DEVICE",
             "VERSION",
             "VERDICT",
@@ -147,7 +147,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
 /// When a dump came; `~` marks a clock that was not synchronised.
 fn uploaded(dump: &Value) -> String {
     let at = moment(dump, "uploaded_at");
-    let at = at.get(..16).unwrap_or(&at);
+    let at = at.get(5..16).unwrap_or(&at);
     match text(dump, "clock").as_str() {
         "unsynced" => format!("~{at}"),
         _ => at.to_owned(),

@@ -203,10 +203,8 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
             let (row, told) = row(model, build);
             table.row(row);
             warnings.extend(told);
-            let mut build = build.clone();
-            if let Some(build) = build.as_object_mut() {
-                build.insert("model".into(), model.as_str().into());
-            }
+            let mut build = build.as_object().cloned().unwrap_or_default();
+            build.insert(String::from("model"), model.as_str().into());
             all.push(build);
         }
     }

@@ -1,8 +1,9 @@
 //! `espgate ports`: serial ports.
 
 mod lend;
+mod read;
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -65,14 +66,13 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let path = |port: &str, what: &str| format!("/api/ports/{}/{what}", segment(port));
     match command {
         Command::List(json) => list(&client, json)?,
-        Command::Read { port, yes, json } => read(&client, &port, yes, json)?,
+        Command::Read { port, yes, json } => read::run(&client, &port, yes, json)?,
         Command::Log { port, follow } => {
             let query = if follow { "log?follow=1" } else { "log" };
             let call = client.get(path(&port, query));
             let call = call
                 .doing(format!("show the log of port {port}"))
                 .advice(SEE_LIST);
-            // Lines are escaped by the daemon as they come in.
             call.stream(&mut Visible(io::stdout().lock()), None)?;
         }
         Command::Claim { port } => {
@@ -184,47 +184,10 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(client: &Client, port: &str, yes: bool, json: Json) -> Result<(), Failure> {
-    if !yes && !agreed(port)? {
-        return Err(Failure::of(format_args!(
-            "port {port} is not read: nobody agreed to the reset; --yes does"
-        )));
-    }
-    let answer = client
-        .post(format!("/api/ports/{}/read", segment(port)))
-        .doing(format!("read the coredump on port {port}"))
-        .advice(SEE_LIST)
-        .patient()
-        .send()?;
-    if json.json {
-        return print_json(&answer);
-    }
-    let value = answer.value()?;
-    match text(&value, "coredump_id").as_str() {
-        "" => say(&format!("the board on {port} has no coredump in flash")),
-        id => say(&format!(
-            "coredump {id} of {} is stored; `espgate coredumps show {id}` shows it",
-            text(&value, "device_key")
-        )),
-    }
-}
-
-/// Asks whoever sits at the terminal; without one, nobody agrees.
-fn agreed(port: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(
-        io::stderr(),
-        "Reading resets the board on {port}. Go on? [y/N] "
-    )?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

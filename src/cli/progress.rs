@@ -41,6 +41,43 @@ impl Progress {
     }
 }
 
+/// A line on stderr that says how a long request is going.
+#[derive(Debug)]
+pub(super) struct Stage {
+    shown: String,
+    visible: bool,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        Self {
+            shown: String::new(),
+            visible: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Whether anybody sees it.
+    pub(super) fn is_visible(&self) -> bool {
+        self.visible
+    }
+
+    /// Replaces the line.
+    pub(super) fn show(&mut self, line: String) {
+        if self.visible && line != self.shown {
+            let _ = write!(io::stderr(), "\r\u{1b}[K{line}");
+            self.shown = line;
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.shown.is_empty() {
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.visible && self.shown != u64::MAX {

@@ -16,7 +16,12 @@ pub(super) fn run(global: &Global, json: bool) -> Outcome {
     if json {
         print_json(&answer)?;
     } else {
-        show(&answer.value()?)?;
+        let mut status = answer.value()?;
+        let ports = client.get("/api/ports").doing("list the ports").send()?;
+        if let (Some(status), Some(ports)) = (status.as_object_mut(), ports.value()?.get("ports")) {
+            status.entry("ports").or_insert_with(|| ports.clone());
+        }
+        show(&status)?;
     }
     Ok(std::process::ExitCode::SUCCESS)
 }

@@ -80,7 +80,6 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     let answer = Client::connect(global)?
         .post("/api/tls/install")
         .doing(format!("install {}", chain.display()))
-        .advice("the chain is for the key of `espgate tls csr`, server's certificate first")
         .file(chain)?
         .send()?;
     if json.json {
@@ -88,10 +87,8 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     }
     say(&format!("{} is served from now on", chain.display()))?;
     let value = answer.value()?;
-    items(&value, "warnings")
-        .iter()
-        .filter_map(Value::as_str)
-        .try_for_each(|warning| say(&format!("warning: {warning}")))
+    let mut warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
+    warnings.try_for_each(|warning| say(&format!("warning: {warning}")))
 }
 
 /// From the daemon if there is one; else from the files.

@@ -192,8 +192,8 @@ impl Default for Http {
         Self {
             listen: vec![SocketAddr::from(([0u16; 8], 8443))],
             public_url: String::new(),
-            max_connections: 256,
-            max_connections_per_address: 64,
+            max_connections: 512,
+            max_connections_per_address: 256,
             max_uploads: 32,
         }
     }

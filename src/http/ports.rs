@@ -19,9 +19,11 @@ use tokio::sync::watch;
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
+use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
-use crate::serial;
+use crate::serial::flash::FlashError;
+use crate::serial::{self, ReadError};
 
 /// How long a release lasts if nobody says.
 const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
@@ -114,10 +116,17 @@ pub async fn read(
     say_changed(&caller, "reads the flash behind", &name);
     let outcome = app.ports.read(&name, sender).await;
     app.readings().remove(&name);
-    let read = outcome?.map_err(|error| match error {
-        serial::ReadError::Store(error) => error.into(),
-        other => Error::Conflict(chain(&other)),
-    })?;
+    let read = match outcome? {
+        Ok(read) => read,
+        // Nothing to store is an answer, not a fault.
+        Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
+            return Ok(Json(json!({
+                "coredump_id": null, "filename": null, "device_key": null,
+            })));
+        }
+        Err(ReadError::Store(error)) => return Err(error.into()),
+        Err(other) => return Err(Error::Conflict(chain(&other))),
+    };
     Ok(Json(json!({
         "coredump_id": read.received.id,
         "filename": read.received.filename,

@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// What to do if it fails.
+    /// What to do if something is not there, or in the way.
     pub(in crate::cli) fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self
@@ -114,9 +114,35 @@ impl<'a> Call<'a> {
     /// # Errors
     /// If there is no answer.
     pub(in crate::cli) fn ask(self) -> Result<Answer, Failure> {
-        let doing = self.doing.clone();
         let client = self.client;
-        let whole = async {
+        client.block_on(self.whole())
+    }
+
+    /// Sends, and gives the answer of a request that was done.
+    ///
+    /// # Errors
+    /// What the daemon says against it.
+    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
+        let client = self.client;
+        client.block_on(self.done())
+    }
+
+    /// [`Self::send`] for who awaits something else too.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(in crate::cli) async fn done(self) -> Result<Answer, Failure> {
+        let (doing, advice) = (self.doing.clone(), self.advice.clone());
+        let answer = self.whole().await?;
+        match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(refused(&doing, &advice, &answer)),
+        }
+    }
+
+    async fn whole(self) -> Result<Answer, Failure> {
+        let cannot = format!("cannot {}", self.doing);
+        let collect = async {
             let response = self.response().await?;
             let status = response.status();
             let mut body = response.into_body();
@@ -132,21 +158,7 @@ impl<'a> Call<'a> {
                 body: bytes.freeze(),
             })
         };
-        let answer = client.runtime.block_on(whole);
-        Ok(answer.with_context(|| format!("cannot {doing}"))?)
-    }
-
-    /// Sends, and gives the answer of a request that was done.
-    ///
-    /// # Errors
-    /// What the daemon says against it.
-    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
-        let (doing, advice) = (self.doing.clone(), self.advice.clone());
-        let answer = self.ask()?;
-        match answer.status.is_success() {
-            true => Ok(answer),
-            false => Err(refused(&doing, &advice, &answer)),
-        }
+        Ok(collect.await.with_context(|| cannot)?)
     }
 
     /// Sends, and writes the answer into `out` as it comes. Returns its size.
@@ -233,6 +245,8 @@ fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
         (status, Some(id)) if status.is_server_error() => {
             format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
         }
+        // What is wrong with a request, its refusal says itself.
+        (StatusCode::BAD_REQUEST, _) => String::new(),
         _ => advice.to_owned(),
     };
     match advice.as_str() {

@@ -285,7 +285,14 @@ pub async fn export(
         true => "application/zip",
         false => "application/octet-stream",
     };
-    answer(&parts, stored, kind, &format!("{model}-{file}"), |_, _| {})
+    answer(
+        &parts,
+        stored,
+        None,
+        kind,
+        &format!("{model}-{file}"),
+        |_, _| {},
+    )
 }
 
 /// `DELETE /api/models/{code}/firmware/{version}`

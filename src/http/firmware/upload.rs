@@ -28,8 +28,9 @@ use crate::store::firmware::{Arrival, PublishError, Published};
 use crate::store::housekeeping::free_asked;
 use crate::store::publish::Temporary;
 use crate::store::registry::models::Activate;
-use crate::store::{self};
 
+/// How often an upload looks whether there is still room, bytes.
+const LOOK_AT_ROOM_EVERY: u64 = 4 * 1024 * 1024;
 /// Pieces of a body that wait for the disk.
 const PIECES_AHEAD: usize = 8;
 
@@ -107,7 +108,7 @@ async fn receive_into_store(
         })
         .await??
     };
-    let (upload, received) = write_body(headers, body, upload, limit).await?;
+    let (upload, received) = write_body(app, headers, body, upload, limit).await?;
     if received > limit {
         return Err(too_large());
     }
@@ -120,18 +121,26 @@ async fn receive_into_store(
 
 /// Writes the file in the body to `upload`; stops a byte past `limit`.
 async fn write_body(
+    app: &Arc<App>,
     headers: &HeaderMap,
     body: Body,
     mut upload: Temporary,
     limit: u64,
 ) -> Result<(Temporary, u64)> {
     let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let writer = tokio::task::spawn_blocking(move || -> store::Result<(Temporary, u64)> {
-        let mut received = 0;
+    let keeper = Arc::clone(app);
+    let writer = tokio::task::spawn_blocking(move || -> Result<(Temporary, u64)> {
+        let (mut received, mut looked_at) = (0, 0);
         while let Some(piece) = pieces.blocking_recv() {
             received += piece.len() as u64;
             if received > limit {
                 break;
+            }
+            // Others write too, and not every body says its length before.
+            if received - looked_at > LOOK_AT_ROOM_EVERY {
+                looked_at = received;
+                let free = keep_free(&keeper)?;
+                keeper.store.firmware.check_room(0, free)?;
             }
             upload.write(&piece)?;
         }

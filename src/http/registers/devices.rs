@@ -254,10 +254,8 @@ pub async fn remove(
     let gone = key.clone();
     let device = tokio::task::spawn_blocking(move || {
         app.store.registry.devices.change(|devices| {
-            devices
-                .devices
-                .remove(&gone)
-                .ok_or_else(|| no_device(&gone))
+            let device = devices.devices.remove(&gone);
+            device.ok_or_else(|| no_device(&gone))
         })?
     })
     .await??;

@@ -22,6 +22,7 @@ const BACKDATED: Duration = Duration::days(1);
 /// Why a certificate is made anew.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
+    Absent,
     NotValidNow,
     EndsSoon,
     OtherIssuer,
@@ -31,6 +32,7 @@ pub(super) enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Absent => "there was none that can be read",
             Self::NotValidNow => "the old one is not valid now",
             Self::EndsSoon => "the old one ends within 30 days",
             Self::OtherIssuer => "the CA is another one",

@@ -97,7 +97,7 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
     let present = chain::read(&path).and_then(|pem| certify(&pem)).ok();
     let reason = present
         .as_ref()
-        .map_or(Some(leaf::Reason::NotValidNow), |(facts, _)| {
+        .map_or(Some(leaf::Reason::Absent), |(facts, _)| {
             leaf::why_anew(facts, &authority.facts, &wanted, now)
         });
     let (facts, certified) = match (present, reason) {

@@ -1,0 +1,86 @@
+//! `espgate ports read`: the coredump in a board's flash, now.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::pin::pin;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::SEE_LIST;
+use crate::cli::answer::{print_json, say, text};
+use crate::cli::args::Json;
+use crate::cli::client::{Answer, Client, segment};
+use crate::cli::failure::Failure;
+use crate::cli::progress::Stage;
+
+/// How often somebody at a terminal is told how far it is.
+const PULSE: Duration = Duration::from_millis(300);
+
+/// Asks first, since it resets the board; then waits for the dump.
+pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<(), Failure> {
+    if !yes && !agreed(port)? {
+        return Err(Failure::of(format_args!(
+            "port {port} is not read: nobody agreed to the reset; --yes does"
+        )));
+    }
+    let answer = client.block_on(read(client, port))?;
+    if json.json {
+        return print_json(&answer);
+    }
+    let value = answer.value()?;
+    let id = text(&value, "coredump_id");
+    let state = match value.get("kept") {
+        Some(Value::Bool(false)) => "was known already",
+        _ => "is stored",
+    };
+    say(&format!(
+        "coredump {id} of {} {state}; `espgate coredumps show {id}` shows it",
+        text(&value, "device_key")
+    ))
+}
+
+/// Asks whoever sits at the terminal; without one, nobody agrees.
+fn agreed(port: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(
+        io::stderr(),
+        "Reading resets the board on {port}. Go on? [y/N] "
+    )?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+async fn read(client: &Client, port: &str) -> Result<Answer, Failure> {
+    let path = format!("/api/ports/{}", segment(port));
+    let call = client
+        .post(format!("{path}/read"))
+        .doing(format!("read the coredump on port {port}"))
+        .advice(SEE_LIST)
+        .patient();
+    let mut reading = pin!(call.done());
+    let mut stage = Stage::new();
+    loop {
+        tokio::select! {
+            answer = &mut reading => return answer,
+            () = tokio::time::sleep(PULSE), if stage.is_visible() => {}
+        }
+        let asked = client.get(format!("{path}/reading")).done().await;
+        // It has just ended, or not begun: nothing to show.
+        if let Ok(value) = asked.and_then(|answer| answer.value()) {
+            stage.show(in_words(&value));
+        }
+    }
+}
+
+fn in_words(progress: &Value) -> String {
+    let (done, total) = (text(progress, "done"), text(progress, "total"));
+    let stage = text(progress, "stage");
+    match (stage.as_str(), total.as_str()) {
+        ("", _) => String::from("talking to the board"),
+        (stage, "") => format!("{stage} {done}"),
+        (stage, total) => format!("{stage} {done}/{total}"),
+    }
+}

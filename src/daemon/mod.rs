@@ -1,9 +1,9 @@
 //! The daemon: builds everything, runs it, reloads it, stops it.
 
 mod child_decoder;
+mod figures;
 mod listeners;
 mod settings;
-mod status_line;
 mod surroundings;
 mod watchdog;
 
@@ -34,6 +34,7 @@ use crate::serial::intake::Intake;
 use crate::store::Store;
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
+use figures::Figures;
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -171,8 +172,7 @@ impl Daemon<'_> {
     fn listen_control(&self) -> anyhow::Result<PathBuf> {
         let (control, path) = listeners::control(&self.app.store.data_dir.run())?;
         let (server, stop) = (self.server.clone(), self.stop.clone());
-        self.tasks
-            .spawn(async move { server.control(control, stop).await });
+        self.critical(async move { server.control(control, stop).await });
         Ok(path)
     }
 
@@ -204,25 +204,36 @@ impl Daemon<'_> {
         Ok(addresses)
     }
 
+    /// Runs a task without which the daemon is of no use: if it ends or panics
+    /// before it is told to stop, the daemon ends too, to be restarted.
+    fn critical(&self, task: impl Future<Output = ()> + Send + 'static) {
+        struct EndsTheDaemon(CancellationToken);
+        impl Drop for EndsTheDaemon {
+            fn drop(&mut self) {
+                self.0.cancel();
+            }
+        }
+        let guard = EndsTheDaemon(self.stop.clone());
+        self.tasks.spawn(async move {
+            let _guard = guard;
+            task.await;
+        });
+    }
+
     /// Starts what goes on beside the requests.
     fn begin_work(&self, control_socket: &Path) {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
-        self.tasks.spawn(worker::run(
-            app.worker_parts(),
-            ChildDecoder::default(),
-            stop.clone(),
-        ));
+        let decoder = ChildDecoder::default();
+        self.critical(worker::run(app.worker_parts(), decoder, stop.clone()));
+        let (ports, until) = (app.ports.clone(), stop.clone());
+        self.critical(async move { ports.run(until).await });
+        self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
+        self.critical(every_minute(Arc::clone(&app), stop.clone()));
+        let figures = Figures::new(Arc::clone(&app), self.server.clone());
+        self.critical(figures.keep(stop.clone()));
+        let socket = control_socket.to_owned();
         self.tasks
-            .spawn(tls::follow(Arc::clone(&self.tls), stop.clone()));
-        self.tasks
-            .spawn(every_minute(Arc::clone(&app), stop.clone()));
-        self.tasks
-            .spawn(status_line::keep(Arc::clone(&app), stop.clone()));
-        self.tasks.spawn(watchdog::feed(
-            control_socket.to_owned(),
-            Arc::clone(&app),
-            stop,
-        ));
+            .spawn(watchdog::feed(socket, Arc::clone(&app), stop));
         // Reading every folder takes a while; intake does not wait for it.
         tokio::task::spawn_blocking(move || {
             app.store.coredumps.collect(|_, _| None::<()>);
@@ -273,7 +284,7 @@ impl Daemon<'_> {
             }
         }
         systemd::ready();
-        status_line::say(&self.app);
+        figures::say(&self.app);
     }
 
     fn try_reload(&mut self) -> anyhow::Result<()> {

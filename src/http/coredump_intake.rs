@@ -101,7 +101,7 @@ async fn keep(app: &Arc<App>, bytes: Bytes, origin: Origin) -> Result<crate::ing
     let device = origin.device.to_string();
     let received = tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await??;
     let mut facts = app.facts();
-    facts.received += 1;
+    facts.received += u64::from(received.kept);
     facts.last_intake = Some((iso8601(Moment::now().wall), device));
     Ok(received)
 }

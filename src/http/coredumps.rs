@@ -243,7 +243,9 @@ pub async fn delete(
 pub async fn redecode(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Value>)> {
+    log::info!("{caller} has coredump {id} decoded again");
     let count = with_dump(Arc::clone(&app), id, |app, found| {
         mark_pending(app, &found.device, &found.stem)?;
         Ok(1)
@@ -257,7 +259,11 @@ pub async fn redecode(
 ///
 /// # Errors
 /// When a sidecar cannot be written.
-pub async fn redecode_all(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Value>)> {
+pub async fn redecode_all(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<(StatusCode, Json<Value>)> {
+    log::info!("{caller} has all coredumps decoded again");
     let marking = Arc::clone(&app);
     let count = tokio::task::spawn_blocking(move || {
         let all = marking

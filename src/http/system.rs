@@ -110,6 +110,7 @@ fn describe(app: &App) -> Value {
             "free_bytes": space.map(|space| space.free),
             "total_bytes": space.map(|space| space.total),
         },
+        "ports": app.ports.list(),
         "index_ready": facts.index_ready,
         "degraded": degraded,
     })

@@ -234,6 +234,9 @@ async fn set_blocked(
 ) -> Result<StatusCode> {
     let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
+        if blocked {
+            find(&app, &model, &name)?;
+        }
         let outcome = app.store.registry.models.change(|models| {
             let entry = models.ensure(&model, &iso8601(Moment::now().wall));
             entry.blocked.retain(|other| *other != name);

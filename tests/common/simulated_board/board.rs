@@ -212,13 +212,26 @@ impl Board {
         self.speed = reply.speed.unwrap_or(self.speed);
     }
 
+    fn has_room_soon(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut waiting = [PollFd::new(&self.host, PollFlags::OUT)];
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: READER_PAUSE,
+        };
+        poll(&mut waiting, Some(&pause)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Says `bytes`, which are lost if nobody takes them; how long it takes.
     fn say(&mut self, bytes: &[u8], speed: u32) -> Duration {
         let mut rest = bytes;
-        while let Ok(count) = rustix::io::write(&self.host, rest)
-            && count > 0
-        {
-            rest = &rest[count..];
+        while !rest.is_empty() {
+            match rustix::io::write(&self.host, rest) {
+                Ok(count) if count > 0 => rest = &rest[count..],
+                // a reader that is there takes what is in the buffer soon
+                Err(rustix::io::Errno::AGAIN) if self.has_room_soon() => {}
+                _ => break,
+            }
         }
         match self.spec.paced && speed > 0 {
             true => Duration::from_secs_f64(10.0 * bytes.len() as f64 / f64::from(speed)),
@@ -226,6 +239,9 @@ impl Board {
         }
     }
 }
+
+/// How long a reader may let a full buffer wait.
+const READER_PAUSE: i64 = 200_000_000;
 
 fn new_rom(spec: &Spec) -> Rom {
     let burned = Burned {

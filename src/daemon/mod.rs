@@ -9,6 +9,7 @@ mod watchdog;
 
 pub use settings::Options;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Moment;
 use crate::config::{AuthMode, Config};
 use crate::http::app::App;
 use crate::http::routes;
@@ -32,6 +34,7 @@ use crate::serial::Ports;
 use crate::serial::discover::Roots;
 use crate::serial::intake::Intake;
 use crate::store::Store;
+use crate::store::registry::Gateway;
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
 use figures::Figures;
@@ -377,12 +380,29 @@ fn write_notes(app: &App) -> crate::store::Result<()> {
         .and(app.store.registry.devices.flush())
 }
 
+/// Dumps that came before the clock was right get their time by this.
+fn note_boot(app: &App) {
+    let now = Moment::now();
+    let gateway = &app.store.registry.gateway;
+    let mut changed = Gateway::clone(&gateway.read());
+    if !changed.note_boot(&now) {
+        return;
+    }
+    let noted = gateway.change(|gateway| Ok::<_, Infallible>(gateway.note_boot(&now)));
+    if let Err(error) = noted {
+        log::warn!("cannot note when this boot began: {}", chain(&error));
+    }
+}
+
 async fn every_minute(app: Arc<App>, stop: CancellationToken) {
     let mut synced = crate::clock::is_synced();
     if !synced {
         Event::ClockUnsynced
             .entry()
             .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
+    }
+    if synced {
+        note_boot(&app);
     }
     let mut minutes = 0u64;
     loop {
@@ -401,6 +421,9 @@ async fn every_minute(app: Arc<App>, stop: CancellationToken) {
                 .say("the clock is synchronised now");
         }
         synced = now_synced;
+        if synced {
+            note_boot(&app);
+        }
         let noted = Arc::clone(&app);
         let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
         if let Ok(Err(error)) = outcome {

@@ -12,7 +12,7 @@ pub use job::{Job, next_job};
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use crate::store::{Store, housekeeping};
 
 /// Longest sleep between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
+/// Least time between two looks at the rules: they go through every dump, which
+/// is not for every arrival.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
 
 /// What the worker works with.
 #[derive(Clone, Debug)]
@@ -40,11 +43,17 @@ pub struct Parts {
 pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
+    let mut last_sweep: Option<Instant> = None;
     // Dumps that failed in this round are not tried again before the next.
     while !stop.is_cancelled() {
         parts.heartbeat.beat();
-        let swept = parts.clone();
-        on_thread(move || sweep(&swept)).await;
+        if last_sweep.is_none_or(|last| last.elapsed() >= BETWEEN_SWEEPS) {
+            let swept = parts.clone();
+            on_thread(move || sweep(&swept)).await;
+            last_sweep = Some(Instant::now());
+        }
+        let counted = parts.clone();
+        on_thread(move || count(&counted)).await;
         let mut tried = HashSet::new();
         loop {
             parts.heartbeat.beat();
@@ -92,6 +101,9 @@ fn sweep(parts: &Parts) {
             chain(&error)
         ));
     }
+}
+
+fn count(parts: &Parts) {
     let sizes = parts.store.coredumps.collect(|_, entry| Some(entry.bytes));
     let bytes: u64 = sizes.iter().sum();
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

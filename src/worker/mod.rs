@@ -8,7 +8,7 @@ mod job;
 
 pub use attempt::{DecodeFailed, Decoder, MAX_ATTEMPTS};
 pub use heartbeat::Heartbeat;
-pub use job::{Job, next_job};
+pub use job::{Job, Misfits, next_job};
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -44,6 +44,9 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
     let mut last_sweep: Option<Instant> = None;
+    // An ELF that has the dump's version only may turn out not to fit. It does
+    // not fit in the next round either.
+    let mut misfits = Misfits::new();
     // Dumps that failed in this round are not tried again before the next.
     while !stop.is_cancelled() {
         parts.heartbeat.beat();
@@ -58,10 +61,15 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         loop {
             parts.heartbeat.beat();
             let (looking, seen) = (Arc::clone(&parts.store), tried.clone());
-            let Some(job) = on_thread(move || next_job(&looking, &seen)).await.flatten() else {
+            let unfit = misfits.clone();
+            let next = on_thread(move || next_job(&looking, &seen, &unfit)).await;
+            let Some(job) = next.flatten() else {
                 break;
             };
             tried.insert(job.id.clone());
+            if let Some(elf) = &job.elf {
+                misfits.insert((job.id.clone(), elf.clone()));
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = attempt::attempt(&parts, &decoder, job) => {}

@@ -204,7 +204,7 @@ pub(super) fn answer(
         }
         _ => {
             if decision == Answer::NotModified {
-                done(decision, Delivery::Complete);
+                done(decision, Delivery::Complete { sent: 0 });
             }
             Body::empty()
         }
@@ -244,9 +244,9 @@ impl Report {
             return;
         }
         match outcome {
-            Delivery::Complete => metrics.download("complete", 0),
+            Delivery::Complete { sent } => metrics.download("complete", sent),
             // Devices hang up when they see that they run this version.
-            Delivery::BrokenOff { .. } => return metrics.download("broken-off", 0),
+            Delivery::BrokenOff { sent } => return metrics.download("broken-off", sent),
         }
         if answer != Answer::Full {
             return;

@@ -195,6 +195,7 @@ pub async fn rollback(
             "id": id,
             "code": model,
             "firmware_version": shown_version(&name),
+            "name": name,
             "active": true,
         })))
     })

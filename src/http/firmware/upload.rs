@@ -223,16 +223,22 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
     let outcome = registry.models.change(|models| {
         let entry = models.ensure(model, &iso8601(now.wall));
         let may = entry.activate == Activate::OnUpload && !entry.held && published.activatable;
-        let may = may && !entry.blocked.contains(&version);
+        let blocked = entry.blocked.contains(&version);
+        let may = may && !blocked;
         if may {
             entry.set_active(&version);
         }
-        Ok::<_, Infallible>((entry.id, may, entry.held))
+        Ok::<_, Infallible>((entry.id, may, entry.held, blocked))
     })?;
-    let (id, active, held) = outcome.unwrap_or_else(|never| match never {});
+    let (id, active, held, blocked) = outcome.unwrap_or_else(|never| match never {});
     let mut warnings: Vec<String> = published.warnings.iter().map(ToString::to_string).collect();
     if held {
         warnings.push(format!("model {model} is held: stored, not activated"));
+    }
+    if blocked {
+        warnings.push(format!(
+            "version {version} is blocked: stored, not activated"
+        ));
     }
     say_published(model, &published, active, actor);
     if let Err(error) = super::manage::sweep(app) {

@@ -70,15 +70,16 @@ fn line(app: &App) -> String {
     if !facts.index_ready {
         return String::from("taking dumps; still reading the stored ones");
     }
+    let intake = app.ingest.since_start();
     let dumps = app.metrics.stored_dumps.get();
     let started = crate::clock::iso8601(app.started.wall);
     let since = started.get(11..16).unwrap_or_default();
     let mut line = format!(
         "{} ports, {dumps} dumps ({} new since {since})",
         app.metrics.serial_ports.get(),
-        facts.received
+        intake.kept
     );
-    if let Some((_, device)) = &facts.last_intake {
+    if let Some((_, device)) = &intake.last {
         line.push_str(&format!(", last from {device}"));
     }
     if let Ok(space) = Space::of(app.store.coredumps.root())

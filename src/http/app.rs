@@ -49,10 +49,6 @@ pub struct Facts {
     pub listeners: Vec<String>,
     /// What is not as it should be, one sentence each.
     pub degraded: Vec<String>,
-    /// When a dump last came in over HTTPS, and from whom.
-    pub last_intake: Option<(String, String)>,
-    /// Dumps since the start.
-    pub received: u64,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
 }

@@ -79,6 +79,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
 fn describe(app: &App) -> Value {
     let now = Moment::now();
     let facts = app.facts().clone();
+    let intake = app.ingest.since_start();
     let registry = &app.store.registry;
     let sizes = app.store.coredumps.collect(|_, entry| Some(entry.bytes));
     let space = Space::of(app.store.coredumps.root()).ok();
@@ -97,8 +98,8 @@ fn describe(app: &App) -> Value {
         "data_dir": app.store.data_dir.root(),
         "listeners": facts.listeners,
         "clock": now.clock_word(),
-        "last_intake": facts.last_intake.map(|(at, device)| json!({ "at": at, "device_key": device })),
-        "received_since_start": facts.received,
+        "last_intake": intake.last.map(|(at, device)| json!({ "at": at, "device_key": device })),
+        "received_since_start": intake.kept,
         "counts": {
             "coredumps": sizes.len(),
             "devices": registry.devices.read().devices.len(),

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
+use crate::device::DeviceKey;
 use crate::digest::Sha256;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
@@ -45,6 +46,16 @@ pub struct Ingest {
     /// Ids of the dumps that the worker has in hand.
     in_use: Mutex<HashSet<String>>,
     arrived: Notify,
+    since_start: Mutex<SinceStart>,
+}
+
+/// What came in since the daemon started, from all sources.
+#[derive(Clone, Debug, Default)]
+pub struct SinceStart {
+    /// Dumps that were kept.
+    pub kept: u64,
+    /// When a dump last came in, RFC 3339, kept or counted, and from whom.
+    pub last: Option<(String, DeviceKey)>,
 }
 
 impl Ingest {
@@ -56,6 +67,7 @@ impl Ingest {
             settings: Mutex::new(settings),
             in_use: Mutex::default(),
             arrived: Notify::new(),
+            since_start: Mutex::default(),
         }
     }
 
@@ -77,6 +89,11 @@ impl Ingest {
     /// The ids of the dumps that must not be removed now.
     pub fn in_use(&self) -> &Mutex<HashSet<String>> {
         &self.in_use
+    }
+
+    /// What came in since the daemon started.
+    pub fn since_start(&self) -> SinceStart {
+        lock(&self.since_start).clone()
     }
 
     /// Keeps a dump. When this returns, data, sidecar and folder are on the disk.
@@ -105,7 +122,11 @@ impl Ingest {
             bytes.len() as u64,
             started.elapsed(),
         );
-        if outcome.is_ok() {
+        if let Ok(received) = &outcome {
+            let mut since_start = lock(&self.since_start);
+            since_start.kept += u64::from(received.kept);
+            since_start.last = Some((iso8601(Moment::now().wall), origin.device.clone()));
+            drop(since_start);
             self.remember_device(&origin, &found);
             self.wake();
         }

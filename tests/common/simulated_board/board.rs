@@ -215,15 +215,31 @@ impl Board {
     /// Says `bytes`, which are lost if nobody takes them; how long it takes.
     fn say(&mut self, bytes: &[u8], speed: u32) -> Duration {
         let mut rest = bytes;
-        while let Ok(count) = rustix::io::write(&self.host, rest)
-            && count > 0
-        {
-            rest = &rest[count..];
+        while !rest.is_empty() {
+            match rustix::io::write(&self.host, rest) {
+                Ok(count) => rest = &rest[count..],
+                // unpaced, we are faster than any reader: a UART would not be
+                Err(rustix::io::Errno::AGAIN) if self.is_taken() => {}
+                Err(_) => break,
+            }
         }
         match self.spec.paced && speed > 0 {
             true => Duration::from_secs_f64(10.0 * bytes.len() as f64 / f64::from(speed)),
             false => Duration::ZERO,
         }
+    }
+
+    /// Whether a full terminal gets room again: not if nobody reads it, and
+    /// not for long, since a UART's bytes do not wait either.
+    fn is_taken(&self) -> bool {
+        let patience = Timespec::try_from(Duration::from_millis(250)).unwrap();
+        let mut sources = [
+            PollFd::new(&self.host, PollFlags::OUT),
+            PollFd::new(&self.stopped, PollFlags::IN),
+        ];
+        poll(&mut sources, Some(&patience)).is_ok()
+            && sources[1].revents().is_empty()
+            && !sources[0].revents().is_empty()
     }
 }
 

@@ -144,8 +144,13 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     }
 }
 
-/// When a dump came; `~` marks a clock that was not synchronised.
+/// When a dump came; `~` marks a clock that was not synchronised and never was
+/// in that boot.
 fn uploaded(dump: &Value) -> String {
+    let corrected = moment(dump, "corrected_at");
+    if let Some(at) = corrected.get(5..16) {
+        return at.to_owned();
+    }
     let at = moment(dump, "uploaded_at");
     let at = at.get(5..16).unwrap_or(&at);
     match text(dump, "clock").as_str() {
@@ -189,6 +194,7 @@ fn facts(dump: &Value) -> Result<(), Failure> {
         ("version", text(dump, "firmware_version")),
         ("uploaded", moment(dump, "uploaded_at")),
         ("clock", text(dump, "clock")),
+        ("corrected", moment(dump, "corrected_at")),
         ("source", text(dump, "source")),
         ("file", text(dump, "filename")),
         ("size", text(dump, "size")),

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Moment;
 use crate::config::{AuthMode, Config};
 use crate::http::app::App;
 use crate::http::routes;
@@ -371,6 +372,7 @@ fn serial_ports(
 
 /// Writes what is only noted in memory: crash counts, when devices were seen.
 fn write_notes(app: &App) -> crate::store::Result<()> {
+    app.store.registry.learn_clock(&Moment::now())?;
     app.store
         .coredumps
         .flush()

@@ -86,19 +86,30 @@ impl Filter {
             .filter_map(|(_, device, stem)| {
                 // Removed meanwhile: it is simply not on the page.
                 let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
-                Some(shown(&sidecar, stem))
+                Some(shown(app, &sidecar, stem))
             })
             .collect();
         json!({ "coredumps": page, "next_cursor": cursor })
     }
 }
 
-fn shown(sidecar: &Sidecar, stem: &str) -> Value {
+fn shown(app: &App, sidecar: &Sidecar, stem: &str) -> Value {
     let mut value = serde_json::to_value(sidecar).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.insert("filename".into(), format!("{stem}.dmp").into());
+        object.insert("corrected_at".into(), corrected(app, sidecar).into());
     }
     value
+}
+
+/// When a dump of an unsynchronised clock really came, if its boot's clock
+/// became right later.
+fn corrected(app: &App, sidecar: &Sidecar) -> Option<String> {
+    if sidecar.clock.as_deref() != Some("unsynced") {
+        return None;
+    }
+    let clocks = app.store.registry.clocks.read();
+    clocks.corrected(sidecar.boot_id.as_deref()?, sidecar.monotonic_us?)
 }
 
 /// One dump, found by its id.
@@ -145,7 +156,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
             .store
             .coredumps
             .with(&found.device, |folder| folder.sidecar(&found.stem))?;
-        Ok(Json(shown(&sidecar, &found.stem)))
+        Ok(Json(shown(app, &sidecar, &found.stem)))
     })
     .await
 }

@@ -1,12 +1,15 @@
-//! Who and what is registered: gateway, models, devices, tokens. Each is one
+//! Who and what is registered: gateway, models, devices, tokens, and
+//! boots whose clock was right. Each is one
 //! JSON file under `state/`, replaced as a whole.
 
+pub mod clocks;
 pub mod devices;
 mod file;
 pub mod gateway;
 pub mod models;
 pub mod tokens;
 
+pub use clocks::Clocks;
 pub use devices::{Device, Devices};
 pub use gateway::Gateway;
 pub use models::{Activate, Model, Models};
@@ -25,6 +28,7 @@ pub struct Registry {
     pub models: StateFile<Models>,
     pub devices: StateFile<Devices>,
     pub tokens: StateFile<Tokens>,
+    pub clocks: StateFile<Clocks>,
 }
 
 impl Registry {
@@ -39,6 +43,7 @@ impl Registry {
             models: StateFile::open(state, "models.json")?,
             devices: StateFile::open(state, "devices.json")?,
             tokens: StateFile::open(state, "tokens.json")?,
+            clocks: StateFile::open(state, "clocks.json")?,
         })
     }
 }

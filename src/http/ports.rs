@@ -23,6 +23,7 @@ use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
 use crate::serial::flash::FlashError;
+use crate::serial::status::State as PortState;
 use crate::serial::{self, ReadError};
 
 /// How long a release lasts if nobody says.
@@ -111,8 +112,22 @@ pub async fn read(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let name = decode(&name);
+    let board = app.ports.board(&name)?;
     let (sender, receiver) = watch::channel(None);
-    app.readings().insert(name.clone(), receiver);
+    {
+        let mut readings = app.readings();
+        // whoever asked before may have left; the read goes on without them
+        let is_read = board.status().state == PortState::ReadingFlash
+            || readings
+                .get(&name)
+                .is_some_and(|other| other.has_changed().is_ok());
+        if is_read {
+            return Err(Error::Conflict(format!(
+                "the flash behind {name} is being read already"
+            )));
+        }
+        readings.insert(name.clone(), receiver);
+    }
     say_changed(&caller, "reads the flash behind", &name);
     let outcome = app.ports.read(&name, sender).await;
     app.readings().remove(&name);

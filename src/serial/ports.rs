@@ -130,8 +130,10 @@ impl Ports {
         let (board, requests) = self.0.find(name, |_, entry| {
             (Arc::clone(&entry.board), entry.requests.clone())
         })?;
-        if !matches!(board.status().state, State::Listening | State::ReadingFlash) {
-            return Ok(Err(ReadError::NotOpen));
+        match board.status().state {
+            State::Listening | State::ReadingFlash => {}
+            State::Absent => return Ok(Err(ReadError::Absent)),
+            _ => return Ok(Err(ReadError::NotOpen)),
         }
         let (reply, answer) = oneshot::channel();
         if requests.send(Request { progress, reply }).await.is_err() {

@@ -212,25 +212,15 @@ impl Board {
         self.speed = reply.speed.unwrap_or(self.speed);
     }
 
-    fn has_room_soon(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut waiting = [PollFd::new(&self.host, PollFlags::OUT)];
-        let pause = Timespec {
-            tv_sec: 0,
-            tv_nsec: READER_PAUSE,
-        };
-        poll(&mut waiting, Some(&pause)).is_ok_and(|ready| ready > 0)
-    }
-
     /// Says `bytes`, which are lost if nobody takes them; how long it takes.
     fn say(&mut self, bytes: &[u8], speed: u32) -> Duration {
         let mut rest = bytes;
         while !rest.is_empty() {
             match rustix::io::write(&self.host, rest) {
-                Ok(count) if count > 0 => rest = &rest[count..],
-                // a reader that is there takes what is in the buffer soon
-                Err(rustix::io::Errno::AGAIN) if self.has_room_soon() => {}
-                _ => break,
+                Ok(count) => rest = &rest[count..],
+                // unpaced, we are faster than any reader: a UART would not be
+                Err(rustix::io::Errno::AGAIN) if self.is_taken() => {}
+                Err(_) => break,
             }
         }
         match self.spec.paced && speed > 0 {
@@ -238,10 +228,20 @@ impl Board {
             false => Duration::ZERO,
         }
     }
-}
 
-/// How long a reader may let a full buffer wait.
-const READER_PAUSE: i64 = 200_000_000;
+    /// Whether a full terminal gets room again: not if nobody reads it, and
+    /// not for long, since a UART's bytes do not wait either.
+    fn is_taken(&self) -> bool {
+        let patience = Timespec::try_from(Duration::from_millis(250)).unwrap();
+        let mut sources = [
+            PollFd::new(&self.host, PollFlags::OUT),
+            PollFd::new(&self.stopped, PollFlags::IN),
+        ];
+        poll(&mut sources, Some(&patience)).is_ok()
+            && sources[1].revents().is_empty()
+            && !sources[0].revents().is_empty()
+    }
+}
 
 fn new_rom(spec: &Spec) -> Rom {
     let burned = Burned {

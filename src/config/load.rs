@@ -197,6 +197,12 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
             "\"open\" is possible only if every listen address is loopback",
         );
     }
+    for name in &config.tls.names {
+        if !super::is_certificate_name(name) {
+            let message = format!("{name:?} is neither a DNS name nor an address");
+            fault("tls.names", &message);
+        }
+    }
     for (index, port) in config.serial.port.iter().enumerate() {
         let key = |name: &str| format!("serial.port.{index}.{name}");
         if port.path.is_some() == port.matching.is_some() {
@@ -282,6 +288,7 @@ mod tests {
             ),
             ("[auth]\npipeline = \"open\"\n", "line 2: auth.pipeline: "),
             ("[tls]\ncert = \"x\"\n", "line 2: tls.cert: "),
+            ("[tls]\nnames = [\"a b\"]\n", "line 2: tls.names: "),
             ("[coredumps]\nmax_total = \"101%\"\n", "line 2: "),
             (
                 "[[serial.port]]\nbaud = 1200\npath=\"/dev/x\"\n",

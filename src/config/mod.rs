@@ -3,11 +3,13 @@
 mod default_text;
 mod fault;
 mod load;
+mod name;
 mod quantity;
 
 pub use default_text::DEFAULT_TEXT;
 pub use fault::Fault;
 pub use load::{Loaded, parse};
+pub use name::{is_certificate_name, is_dns_name};
 pub use quantity::{Quantity, RecordLimit};
 
 use std::net::SocketAddr;

@@ -383,11 +383,10 @@ async fn the_flash_is_read_after_a_panic_without_a_dump_if_the_configuration_say
         status.device_key.as_deref() == Some("30aea44b417c")
     };
     site.until(read).await;
-    assert!(
-        site.dumps()
-            .iter()
-            .any(|dump| { (dump.verdict, dump.source) == (Verdict::Valid, Source::Flash) })
-    );
+    assert!(site.dumps().iter().any(|dump| {
+        (dump.verdict, dump.source) == (Verdict::Valid, Source::Flash)
+            && dump.model_code.as_deref() == Some("demo")
+    }));
     site.stop().await;
 }
 

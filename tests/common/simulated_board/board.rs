@@ -215,11 +215,15 @@ impl Board {
     /// Says `bytes`, which are lost if nobody takes them; how long it takes.
     fn say(&mut self, bytes: &[u8], speed: u32) -> Duration {
         let mut rest = bytes;
+        let mut moved = Instant::now();
         while !rest.is_empty() {
             match rustix::io::write(&self.host, rest) {
-                Ok(count) => rest = &rest[count..],
-                // unpaced, we are faster than any reader: a UART would not be
-                Err(rustix::io::Errno::AGAIN) if self.is_taken() => {}
+                Ok(count) => {
+                    rest = &rest[count..];
+                    moved = Instant::now();
+                }
+                // we are faster than any reader, as a UART would not be
+                Err(rustix::io::Errno::AGAIN) if self.waits(moved) => {}
                 Err(_) => break,
             }
         }
@@ -229,17 +233,13 @@ impl Board {
         }
     }
 
-    /// Whether a full terminal gets room again: not if nobody reads it, and
-    /// not for long, since a UART's bytes do not wait either.
-    fn is_taken(&self) -> bool {
-        let patience = Timespec::try_from(Duration::from_millis(250)).unwrap();
-        let mut sources = [
-            PollFd::new(&self.host, PollFlags::OUT),
-            PollFd::new(&self.stopped, PollFlags::IN),
-        ];
-        poll(&mut sources, Some(&patience)).is_ok()
-            && sources[1].revents().is_empty()
-            && !sources[0].revents().is_empty()
+    /// Lets a full terminal be read for a moment; whether to go on.
+    fn waits(&self, since: Instant) -> bool {
+        // a terminal's other end gives no reliable sign that it has room again
+        let moment = Timespec::try_from(Duration::from_millis(2)).unwrap();
+        let mut stopped = [PollFd::new(&self.stopped, PollFlags::IN)];
+        let quiet = matches!(poll(&mut stopped, Some(&moment)), Ok(0));
+        quiet && since.elapsed() < Duration::from_millis(250)
     }
 }
 

@@ -152,7 +152,8 @@ async fn serve(
     let addresses = daemon.listen_https(&config)?;
     daemon.begin_work(&control_socket);
     warn_if_open(&config);
-    settings::keep(&store.data_dir.state(), &chosen.text)?;
+    // A disk that is full must not keep the daemon down: it makes the room.
+    go_on(settings::keep(&store.data_dir.state(), &chosen.text));
     Event::Started.entry().say(format_args!(
         "espgate {} is ready on {}, data in {}",
         env!("CARGO_PKG_VERSION"),
@@ -202,7 +203,10 @@ impl Daemon<'_> {
             self.tasks
                 .spawn(async move { server.https(socket, tls, accepting).await });
         }
-        listeners::note_addresses(&self.app.store.data_dir.run(), &addresses)?;
+        go_on(listeners::note_addresses(
+            &self.app.store.data_dir.run(),
+            &addresses,
+        ));
         self.app.facts().listeners = addresses.iter().map(ToString::to_string).collect();
         Ok(addresses)
     }
@@ -329,7 +333,7 @@ impl Daemon<'_> {
             .reconfigure(new.serial.clone(), new.coredumps.max_upload_bytes);
         self.config.send_replace(Arc::clone(&new));
         warn_if_open(&new);
-        settings::keep(&self.app.store.data_dir.state(), &text)?;
+        go_on(settings::keep(&self.app.store.data_dir.state(), &text));
         Ok(())
     }
 
@@ -348,6 +352,15 @@ impl Daemon<'_> {
             log::warn!("not everything was written at the end: {}", chain(&error));
         }
         Event::Stopped.entry().say("stopped");
+    }
+}
+
+/// For what is written down for others: without it the daemon runs as well.
+fn go_on(written: crate::store::Result<()>) {
+    if let Err(error) = written {
+        Event::DiskFull
+            .entry()
+            .say(format_args!("not written down: {}", chain(&error)));
     }
 }
 

@@ -146,6 +146,7 @@ impl From<store::Error> for Error {
             store::Error::Io { .. }
             | store::Error::Exists { .. }
             | store::Error::Locked { .. }
+            | store::Error::NotWritable { .. }
             | store::Error::NewerFormat { .. }
             | store::Error::Format { .. } => Self::internal(&error),
         }

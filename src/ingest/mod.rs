@@ -241,8 +241,7 @@ fn see_again(
     if held.source == origin.source {
         let mut again = held.clone();
         again.uploaded_at = at;
-        folder.count(&again);
-        folder.flush()?;
+        folder.count_durably(&again)?;
     }
     Event::CoredumpSeenAgain
         .entry()
@@ -279,8 +278,7 @@ fn count(
     occurrence
         .firmware_version
         .clone_from(&origin.firmware_version);
-    folder.count(&occurrence);
-    folder.flush()?;
+    folder.count_durably(&occurrence)?;
     let fingerprint = found.fingerprint.clone().unwrap_or_default();
     let occurrences = folder
         .crash(&fingerprint)

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::journal::Event;
@@ -30,8 +31,12 @@ impl DataDir {
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id, [`Error::NewerFormat`],
-    /// [`Error::Format`], or what the filesystem says.
+    /// [`Error::Format`], [`Error::NotWritable`], or what the filesystem says.
     pub fn open(root: &Path, coredumps: Option<&Path>, assets: Option<&Path>) -> Result<Self> {
+        Self::open_ours(root, coredumps, assets).map_err(|error| not_writable(root, error))
+    }
+
+    fn open_ours(root: &Path, coredumps: Option<&Path>, assets: Option<&Path>) -> Result<Self> {
         make_folder(root, FOLDER_MODE)?;
         let root = fs::canonicalize(root).map_err(|source| Error::io("resolve", root, source))?;
         let lock = lock(&root)?;
@@ -154,7 +159,7 @@ fn lock(root: &Path) -> Result<Flock<File>> {
     // Best effort: it only names who holds the lock.
     let _ = (&mut file).take(64).read_to_string(&mut holder);
     let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, code)| {
-        if code == nix::errno::Errno::EWOULDBLOCK {
+        if code == Errno::EWOULDBLOCK {
             Error::Locked {
                 path: root.to_owned(),
                 holder: match holder.trim() {
@@ -171,6 +176,30 @@ fn lock(root: &Path) -> Result<Flock<File>> {
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
     Ok(lock)
+}
+
+/// Says whose the directory is, where that is what is wrong.
+fn not_writable(root: &Path, error: Error) -> Error {
+    let Error::Io { path, source, .. } = &error else {
+        return error;
+    };
+    let me = nix::unistd::geteuid();
+    let owner = fs::metadata(root).map(|data| data.uid());
+    let why = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), owner) {
+        (Errno::EROFS, _) => String::from("it is on a read-only filesystem"),
+        (Errno::EACCES | Errno::EPERM, Ok(owner)) if owner != me.as_raw() => format!(
+            "it belongs to user {owner} and espgate runs as user {me}: give it to that user (chown -R {me})"
+        ),
+        (Errno::EACCES | Errno::EPERM, _) => format!(
+            "user {me}, who espgate runs as, may not write {}",
+            path.display()
+        ),
+        _ => return error,
+    };
+    Error::NotWritable {
+        path: root.to_owned(),
+        why,
+    }
 }
 
 fn check_format(root: &Path) -> Result<()> {

@@ -40,6 +40,9 @@ pub enum Error {
     Exists { path: PathBuf },
     #[error("{} is used by another espgate ({holder})", .path.display())]
     Locked { path: PathBuf, holder: String },
+    /// The data directory is not ours to write in.
+    #[error("cannot use the data directory {}: {why}", .path.display())]
+    NotWritable { path: PathBuf, why: String },
     #[error(
         "{} was written by a newer espgate (format {found}, this one knows {known}): install that version or newer",
         .path.display()

@@ -202,10 +202,7 @@ pub fn publish_together(folder: &Path, files: &[(&str, &[u8])]) -> Result<()> {
 /// [`Error::Full`] or [`Error::Io`].
 pub fn make_folder(folder: &Path, mode: u32) -> Result<()> {
     if !folder.is_dir() {
-        fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
-        if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
-            sync_folder(parent)?;
-        }
+        create_synced(folder)?;
     }
     let current = fs::metadata(folder)
         .map_err(|source| Error::io("look at", folder, source))?
@@ -216,6 +213,27 @@ pub fn make_folder(folder: &Path, mode: u32) -> Result<()> {
             .map_err(|source| Error::io("set the mode of", folder, source))?;
     }
     Ok(())
+}
+
+fn create_synced(folder: &Path) -> Result<()> {
+    let parent = match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if !parent.is_dir() {
+        create_synced(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("create", folder, source));
+        }
+        _ => {}
+    }
+    sync_folder(parent).inspect_err(|_| {
+        // So that the next one to ask syncs again, and does not find it there.
+        let _ = fs::remove_dir(folder);
+    })
 }
 
 /// Moves a file that does not parse out of the way, to `<name>.damaged`

@@ -86,6 +86,11 @@ impl Start {
     }
 
     pub fn command(&self) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_espgate")))
+    }
+
+    /// The command with a copy of the binary.
+    pub fn command_of(&self, program: &Path) -> Command {
         let config = self.folder.path().join("espgate.toml");
         let text = format!("[serial]\ndiscover = \"off\"\n{}", self.config);
         let text = match text.contains("[http]") {
@@ -93,7 +98,7 @@ impl Start {
             false => format!("{text}\n[http]\nlisten = [\"127.0.0.1:0\"]\n"),
         };
         write(&config, text.as_bytes());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
+        let mut command = Command::new(program);
         command
             .arg("serve")
             .env_clear()

@@ -12,6 +12,7 @@ mod firmware_files;
 
 mod coredumps;
 mod crash;
+mod disk;
 mod firmware;
 mod firmware_refusals;
 mod lifecycle;

@@ -149,6 +149,24 @@ impl DeviceFolder {
         self.stale.insert(fingerprint.clone());
     }
 
+    /// Counts an occurrence of the sidecar's crash and writes that down.
+    ///
+    /// # Errors
+    /// As [`Self::flush`]; it is not counted then, so that it can be tried again.
+    pub fn count_durably(&mut self, sidecar: &Sidecar) -> Result<()> {
+        let Some(fingerprint) = &sidecar.fingerprint else {
+            return Ok(());
+        };
+        let before = self.crashes.get(fingerprint).cloned();
+        self.count(sidecar);
+        self.flush().inspect_err(|_| {
+            match before {
+                Some(before) => self.crashes.insert(fingerprint.clone(), before),
+                None => self.crashes.remove(fingerprint),
+            };
+        })
+    }
+
     /// Writes the crash files that are behind.
     ///
     /// # Errors
@@ -229,22 +247,28 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&mut self, stem: &str) -> Result<Option<Entry>> {
-        for extension in ["dmp", "report.json", "log", "json"] {
-            let path = self.file(stem, extension);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path, source));
-                }
-                _ => {}
-            }
-        }
-        sync_folder(&self.path)?;
+        self.unlink(stem, "dmp")?;
+        // Whatever fails from here on: nothing may be answered with this dump any more.
         let at = self.entries.iter().position(|entry| entry.stem == stem);
         let removed = at.map(|at| self.entries.remove(at));
         if let Some(fingerprint) = removed.as_ref().and_then(|entry| entry.fingerprint.clone()) {
             self.stale.insert(fingerprint);
         }
+        for extension in ["report.json", "log", "json"] {
+            self.unlink(stem, extension)?;
+        }
+        sync_folder(&self.path)?;
         Ok(removed)
+    }
+
+    fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
+        let path = self.file(stem, extension);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path, source))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

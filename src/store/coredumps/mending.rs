@@ -159,7 +159,12 @@ fn load_crashes(
         let sidecar = folder.sidecar(&stem)?;
         folder.count(&sidecar);
     }
-    folder.flush()
+    // A full disk must not keep a folder from being read: only what is read
+    // can be removed to make room. What is not written now stays due.
+    match folder.flush() {
+        Err(Error::Full { .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// What can be told of a dump whose sidecar is lost.

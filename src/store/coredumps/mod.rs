@@ -273,4 +273,43 @@ mod tests {
             .collect();
         assert_eq!(names, ["crash_f00d.json"]);
     }
+
+    #[test]
+    fn a_dump_that_could_not_be_removed_entirely_stands_for_nothing_any_more() {
+        let root = tempfile::tempdir().unwrap();
+        let coredumps = coredumps(root.path());
+        store(&coredumps, "coredump_1", "a").unwrap();
+        let in_the_way = root.path().join("k1/coredump_1.log");
+        fs::create_dir(&in_the_way).unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        coredumps
+            .with(&key, |folder| {
+                folder.remove("coredump_1").unwrap_err();
+                assert!(!folder.file("coredump_1", "dmp").exists());
+                assert_eq!(folder.find("a"), None);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn an_occurrence_that_could_not_be_written_is_not_counted_either() {
+        let root = tempfile::tempdir().unwrap();
+        let coredumps = coredumps(root.path());
+        store(&coredumps, "coredump_1", "a").unwrap();
+        let in_the_way = root.path().join("k1/crash_f00d.json");
+        fs::create_dir(&in_the_way).unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        coredumps
+            .with(&key, |folder| {
+                let again = folder.sidecar("coredump_1")?;
+                folder.count_durably(&again).unwrap_err();
+                assert_eq!(folder.crash("f00d").unwrap().occurrences, 1);
+                fs::remove_dir(&in_the_way).unwrap();
+                folder.count_durably(&again)?;
+                assert_eq!(folder.crash("f00d").unwrap().occurrences, 2);
+                Ok(())
+            })
+            .unwrap();
+    }
 }

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A disk that fails at the Nth write, sync or rename of an upload, that is
+# pulled out from under the process, and one that is full: what is acknowledged
+# is there afterwards, the daemon goes on, and a start puts the rest right.
+# Needs $ESPGATE_SHARED_TOOLS (failfs.c) and root (for a small filesystem).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+shim=${ESPGATE_SHARED_TOOLS:?the folder with failfs.c}/failfs.c
+[ -f "$shim" ] || { echo "no $shim" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+gcc -shared -fPIC -O2 -w -o "$work/failfs.so" "$shim" -ldl
+cargo build -q --locked
+python3 .ci/failing_disk.py "${CARGO_TARGET_DIR:-target}/debug/espgate" "$work"

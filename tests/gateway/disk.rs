@@ -1,0 +1,113 @@
+//! Where the data is kept: not ours, read-only, in memory. What a failing or a
+//! full disk does is tried by `.ci/failing_disk.sh`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use tempfile::TempDir;
+
+use crate::daemon::Start;
+
+/// A user without rights of its own, as whom a daemon started by root runs here.
+const NOBODY: u32 = 65534;
+
+/// What a daemon without root's rights says on `folder/data`; both are `owner`'s,
+/// if root runs this, else the caller's.
+fn start_without_rights(folder: &Arc<TempDir>, owner: u32) -> Output {
+    let start = Start::on(Arc::clone(folder), "");
+    let mut command = start.command();
+    if nix::unistd::geteuid().is_root() {
+        // The program's own place may be closed to others.
+        let program = folder.path().join("espgate");
+        fs::copy(command.get_program(), &program).unwrap();
+        command = start.command_of(&program);
+        command.uid(NOBODY).gid(NOBODY);
+        let data = folder.path().join("data");
+        for path in [folder.path(), &data].into_iter().filter(|p| p.exists()) {
+            chown(path, Some(owner), Some(owner)).unwrap();
+        }
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let output = command.output().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    output
+}
+
+fn only_line(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_refused_with_a_reason() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let said = only_line(&start_without_rights(&folder, NOBODY));
+    let data = folder.path().join("data");
+    assert!(said.contains(data.to_str().unwrap()), "{said}");
+    assert!(
+        said.contains("who espgate runs as, may not write"),
+        "{said}"
+    );
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_data_directory_of_another_user_is_refused_with_both_users() {
+    let said = match nix::unistd::geteuid().is_root() {
+        true => {
+            let folder = Arc::new(tempfile::tempdir().unwrap());
+            fs::create_dir(folder.path().join("data")).unwrap();
+            only_line(&start_without_rights(&folder, 0))
+        }
+        false => {
+            // Only root can give a directory away: one of root's own will do.
+            let start = Start::new("").environment("ESPGATE_DATA_DIR", "/usr");
+            only_line(&start.command().output().unwrap())
+        }
+    };
+    assert!(
+        said.contains("belongs to user 0 and espgate runs as user "),
+        "{said}"
+    );
+}
+
+#[test]
+fn data_in_memory_gets_a_warning() {
+    let place = Path::new("/dev/shm");
+    let in_memory = statfs(place).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
+    assert!(in_memory, "Linux has a tmpfs at /dev/shm");
+    let folder = Arc::new(tempfile::tempdir_in(place).unwrap());
+    let daemon = Start::on(folder, "").start();
+    let journal = daemon.journal();
+    assert!(
+        journal.contains("is on a tmpfs: everything is lost when the machine restarts"),
+        "{journal}"
+    );
+}
+
+#[test]
+fn a_directory_of_another_user_that_can_be_written_gets_a_warning() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let mine = fs::metadata(&data).unwrap().uid();
+    let foreign = match nix::unistd::geteuid().is_root() {
+        true => {
+            chown(&data, Some(NOBODY), None).unwrap();
+            NOBODY
+        }
+        false => mine,
+    };
+    let daemon = Start::on(folder, "").start();
+    let warned = daemon
+        .journal()
+        .contains("what is written now the other may not be able to read");
+    assert_eq!(warned, foreign != mine, "{}", daemon.journal());
+}

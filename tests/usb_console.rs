@@ -28,8 +28,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+#[path = "common/simulated_board/mod.rs"]
+mod simulated_board;
+
 use board::{Board, PROMPT, boot, dump, panic};
 use dumps::{risc_v, xtensa};
+use simulated_board::flash_image::FlashImage;
+use simulated_board::registers::Chip;
+use simulated_board::{SimulatedBoard, Spec, console};
 
 /// A gateway with one configured port, and the board that may be plugged in there.
 struct Site {
@@ -315,6 +321,89 @@ async fn a_panic_without_a_dump_is_a_record_of_its_own() {
     site.stored(1).await;
     assert_eq!(site.dumps()[0].verdict, Verdict::PanicOnly);
     assert!(site.beside("dmp").starts_with("abort() was called"));
+    site.stop().await;
+}
+
+/// A board whose bootloader answers, plugged in at the site's port.
+fn plug_in(site: &Site, flash: &[u8], console: Vec<console::Piece>) -> SimulatedBoard {
+    let image = FlashImage::erased().with_table(Some(esp_idf_part::Flags::empty()));
+    let simulated = SimulatedBoard::start(Spec {
+        idle: Duration::from_millis(400),
+        console,
+        ..Spec::new(Chip::Esp32, image.with_dump(flash).into_bytes())
+    });
+    std::os::unix::fs::symlink(simulated.path(), &site.name).unwrap();
+    simulated
+}
+
+#[tokio::test]
+async fn a_dump_that_was_printed_and_is_read_from_flash_is_one_dump() {
+    let site = Site::with("device_key = \"bench7\"");
+    let spec = xtensa();
+    let printed = console::crash(&spec.image(0x0102, false), Duration::ZERO, Duration::ZERO);
+    let _board = plug_in(&site, &spec.image(0x0102, true), printed);
+    site.stored(1).await;
+    let (progress, seen) = tokio::sync::watch::channel(None);
+    let read = site.ports.read(&site.name, progress).await;
+    let read = read.unwrap().unwrap();
+    assert_eq!(read.device.as_str(), "bench7");
+    assert!(!read.received.kept);
+    let seen = seen.borrow().unwrap();
+    assert_eq!(seen.done, seen.total);
+    let dumps = site.dumps();
+    assert_eq!(
+        (dumps.len(), dumps[0].verdict, dumps[0].source),
+        (1, Verdict::Valid, Source::Uart)
+    );
+    let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();
+    let sightings = sidecar["sightings"].as_array().unwrap();
+    assert!(sightings.iter().any(|seen| seen["source"] == "flash"));
+    let noted = site._folder.path().join("data/state/ports.json");
+    assert!(
+        !std::fs::read_to_string(noted)
+            .unwrap()
+            .contains("in_bootloader\": true")
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn the_flash_is_read_after_a_panic_without_a_dump_if_the_configuration_says_so() {
+    let site = Site::with("read_flash = \"on-crash\"");
+    let spec = xtensa();
+    let text = format!(
+        "{}{}Rebooting...\r\n{}",
+        boot(&spec, "1.2.3"),
+        panic(&spec),
+        boot(&spec, "1.2.3")
+    );
+    let printed = vec![console::Piece::Print(text.into_bytes())];
+    let _board = plug_in(&site, &spec.image(0x0102, true), printed);
+    let read = |status: &espgate::serial::status::PortStatus| {
+        status.device_key.as_deref() == Some("30aea44b417c")
+    };
+    site.until(read).await;
+    assert!(site.dumps().iter().any(|dump| {
+        (dump.verdict, dump.source) == (Verdict::Valid, Source::Flash)
+            && dump.model_code.as_deref() == Some("demo")
+    }));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_why_and_the_port_is_listened_to_again() {
+    let site = Site::with("");
+    let read = async || {
+        let progress = tokio::sync::watch::Sender::new(None);
+        let read = site.ports.read(&site.name, progress).await.unwrap();
+        read.unwrap_err().to_string()
+    };
+    site.reaches(State::Absent).await;
+    assert_eq!(read().await, "nothing is plugged in there");
+    let _board = plug_in(&site, &[], vec![]);
+    site.reaches(State::Listening).await;
+    assert_eq!(read().await, "the coredump partition is empty");
+    assert_eq!(site.shown().await.status().state, State::Listening);
     site.stop().await;
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::failure::Failure;
 use super::style::coloured;
-use super::table::Table;
+use super::table::{Table, WIDTH, folded};
 use crate::printable::escaped;
 
 /// The text at a JSON pointer without its first slash; empty if there is none.
@@ -124,7 +124,9 @@ pub(super) fn print_facts(facts: &[(&str, String)]) -> Result<(), Failure> {
     let widest = known().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut lines = String::new();
     for (name, value) in known() {
-        lines.push_str(&format!("{name:widest$}  {}\n", escaped(value)));
+        let line = format!("{name:widest$}  {}", escaped(value));
+        lines.push_str(&folded(&line, WIDTH, widest + 2));
+        lines.push('\n');
     }
     print(&lines)
 }

@@ -144,13 +144,17 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     }
 }
 
-/// When a dump came; `~` marks a clock that was not synchronised.
+/// When a dump came; `~` marks a time by a clock that was not synchronised and
+/// that nothing is known about since.
 fn uploaded(dump: &Value) -> String {
-    let at = moment(dump, "uploaded_at");
-    let at = at.get(5..16).unwrap_or(&at);
-    match text(dump, "clock").as_str() {
-        "unsynced" => format!("~{at}"),
-        _ => at.to_owned(),
+    let short = |name: &str| {
+        let at = moment(dump, name);
+        at.get(5..16).map_or_else(|| at.clone(), str::to_owned)
+    };
+    match (dump.get("corrected_at"), text(dump, "clock").as_str()) {
+        (Some(_), _) => short("corrected_at"),
+        (None, "unsynced") => format!("~{}", short("uploaded_at")),
+        (None, _) => short("uploaded_at"),
     }
 }
 

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::answer::{bytes, items, moment, print_json, print_table, say, text};
+use super::answer::{bytes, items, moment, print, print_json, print_table, say, text};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use super::table::Table;
+use super::table::{Table, WIDTH, folded};
+use crate::printable::escaped;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -90,8 +91,8 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             match json.json {
                 true => print_json(&answer)?,
                 false => {
-                    let version = text(&answer.value()?, "firmware_version");
-                    say(&format!("{version} of {model} is active again"))?;
+                    let name = text(&answer.value()?, "name");
+                    say(&format!("{name} of {model} is active again"))?;
                 }
             }
         }
@@ -210,14 +211,16 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
     }
     if json.json {
         let list = json!({ "firmware": all, "next_cursor": null });
-        return super::answer::print(&format!("{list}\n"));
+        return print(&format!("{list}\n"));
     }
     print_table(
         &table,
         all.is_empty(),
         "no firmware; `espgate firmware add FILE --model CODE` uploads some",
     )?;
-    warnings.iter().try_for_each(|warning| say(warning))
+    warnings
+        .iter()
+        .try_for_each(|warning| print(&format!("{}\n", folded(&escaped(warning), WIDTH, 2))))
 }
 
 /// A line of the table, and the warnings below it.

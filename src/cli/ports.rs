@@ -7,13 +7,13 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::answer::{items, moment, print_json, print_table, say, text};
+use super::answer::{bytes, items, moment, print, print_facts, print_json, print_table, say, text};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
-use super::table::Table;
+use super::table::{Table, cut};
 
 pub(super) const SEE_LIST: &str = "see `espgate ports list`";
 
@@ -154,12 +154,12 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             "STATE",
             "BOARD",
             "ADAPTER",
-            "CHIP",
             "VERSION",
+            "BYTES",
             "DUMPS",
             "LAST DATA",
         ],
-        &[0],
+        &[0, 1, 7],
     );
     for port in ports {
         let last = moment(port, "last_data_at");
@@ -168,21 +168,54 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             text(port, "state"),
             text(port, "device_key"),
             text(port, "adapter"),
-            text(port, "chip"),
             text(port, "firmware_version"),
+            port.get("bytes")
+                .and_then(Value::as_u64)
+                .map(bytes)
+                .unwrap_or_default(),
             text(port, "dumps"),
             last.get(5..16).unwrap_or(&last).to_owned(),
         ]);
     }
     print_table(&table, ports.is_empty(), "no serial ports; plug a board in")?;
     for port in ports {
-        let note = text(port, "note");
-        if !note.is_empty() {
-            say(&format!("{}: {note}", text(port, "name")))?;
+        let said = details(port);
+        if said.iter().any(|(_, value)| !value.is_empty()) {
+            print("\n")?;
+            say(&text(port, "name"))?;
+            print_facts(&said)?;
         }
     }
     Ok(())
 }
+
+/// What a port's line has no room for.
+fn details(port: &Value) -> [(&'static str, String); 5] {
+    let resets = port.get("resets").and_then(Value::as_object);
+    let resets: Vec<String> = resets
+        .into_iter()
+        .flatten()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let crash = match text(port, "last_crash/coredump_id").as_str() {
+        "" => String::new(),
+        id => format!(
+            "{id} ({}) {} UTC",
+            text(port, "last_crash/verdict"),
+            moment(port, "last_crash/at")
+        ),
+    };
+    [
+        ("  note", text(port, "note")),
+        ("  chip", text(port, "chip")),
+        ("  resets", resets.join(", ")),
+        ("  last crash", crash),
+        ("  last line", cut(&text(port, "last_line"), LINE)),
+    ]
+}
+
+/// Columns of a board's line that are shown.
+const LINE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +238,26 @@ mod tests {
         ] {
             assert_eq!(seconds(text).ok(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_port_shows_its_resets_its_last_crash_and_its_last_line() {
+        let port = json!({
+            "resets": {"POWERON_RESET": 2, "SW_CPU_RESET": 7},
+            "last_crash": {"at": "2026-02-11T14:30:00.1Z", "coredump_id": "0123456789ab", "verdict": "valid"},
+            "last_line": "I (9) main: on", "note": null, "chip": null,
+        });
+        let shown = details(&port).map(|(_, value)| value);
+        assert_eq!(
+            shown,
+            [
+                "",
+                "",
+                "POWERON_RESET 2, SW_CPU_RESET 7",
+                "0123456789ab (valid) 2026-02-11 14:30:00 UTC",
+                "I (9) main: on",
+            ]
+        );
     }
 
     #[test]

@@ -20,7 +20,14 @@ pub(super) fn run(global: &Global) -> ExitCode {
 fn welcome(greeting: &Greeting) -> String {
     let mut text = String::from("\nespgate is running.\n");
     for address in &greeting.addresses {
-        let _ = writeln!(text, "  Devices and CI:  https://{address}");
+        let _ = match address.ip().is_unspecified() {
+            true => writeln!(
+                text,
+                "  Devices and CI:  https://localhost:{}, and this machine's other names",
+                address.port()
+            ),
+            false => writeln!(text, "  Devices and CI:  https://{address}"),
+        };
     }
     if let Some(ca) = &greeting.ca {
         let _ = writeln!(text, "  CA for firmware: {}", ca.display());
@@ -49,7 +56,7 @@ mod tests {
             ca: Some("/data/tls/ca.pem".into()),
             control_socket: "/data/run/control.sock".into(),
         });
-        assert!(text.contains("https://[::]:8443") && text.contains("/data/tls/ca.pem"));
+        assert!(text.contains("https://localhost:8443,") && text.contains("/data/tls/ca.pem"));
         assert_eq!(text.matches("\n  espgate ").count(), 3);
     }
 }

@@ -112,6 +112,27 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     short
 }
 
+/// `text` in lines of at most `columns` columns, broken at spaces where there
+/// are any; the lines after the first are indented by `indent`.
+pub(super) fn folded(text: &str, columns: usize, indent: usize) -> String {
+    let mut folded = String::new();
+    let mut used = 0;
+    for word in text.split(' ') {
+        let long = width(word);
+        if used > indent && used + 1 + long > columns {
+            folded.push('\n');
+            folded.extend(std::iter::repeat_n(' ', indent));
+            used = indent;
+        } else if !folded.is_empty() {
+            folded.push(' ');
+            used += 1;
+        }
+        folded.push_str(word);
+        used += long;
+    }
+    folded
+}
+
 /// Columns that `text` takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns_of).sum()
@@ -167,6 +188,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_text_goes_on_in_the_next_line() {
+        assert_eq!(folded("aa bb cc dd", 5, 2), "aa bb\n  cc\n  dd");
+        assert_eq!(folded("aaa bbbbbbb c", 5, 2), "aaa\n  bbbbbbb\n  c");
+        assert_eq!(folded("aa", 5, 2), "aa");
+        assert_eq!(folded("", 5, 2), "");
     }
 
     #[test]

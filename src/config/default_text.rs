@@ -19,8 +19,8 @@ listen = ["[::]:8443"]
 # What upload.sh carries, https://host[:port]; empty: from the certificate.
 public_url = ""
 # Connections at once: in all, and from one address.
-max_connections = 256
-max_connections_per_address = 64
+max_connections = 512
+max_connections_per_address = 256
 # Coredump uploads held in memory at once; more wait for their turn.
 max_uploads = 32
 

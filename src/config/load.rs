@@ -7,6 +7,9 @@ use toml::de::{DeTable, DeValue};
 use super::fault::line_of;
 use super::{AuthMode, Config, Fault};
 
+/// So many wrong values are told at once; reading begins anew after each.
+const MAX_WRONG: usize = 50;
+
 /// A configuration that parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -29,19 +32,43 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
         )]
     };
     let places = DeTable::parse(text).map_err(|error| fault(&error))?;
-    let deserializer = toml::Deserializer::parse(text).map_err(|error| fault(&error))?;
-    let mut paths = Vec::new();
-    let config: Config =
-        serde_ignored::deserialize(deserializer, |path| paths.push(path.to_string()))
-            .map_err(|error| fault(&error))?;
+    // Reading ends at the first value that is no such value. It is noted and
+    // taken out, so that one look tells all of them.
+    let mut rest = places.clone();
+    let mut wrong = Vec::new();
+    let (config, paths) = loop {
+        let mut paths = Vec::new();
+        let deserializer = toml::Deserializer::from(rest.clone());
+        let read = serde_ignored::deserialize(deserializer, |path| paths.push(path.to_string()));
+        match read {
+            Ok(config) => break (config, paths),
+            Err(error) => {
+                let error: toml::de::Error = error;
+                let key = error.span().and_then(|at| take_out(rest.get_mut(), &at));
+                wrong.push(Fault::new(
+                    line_of(text, error.span()),
+                    key.as_deref().unwrap_or_default(),
+                    error.message().trim(),
+                ));
+                if key.is_none() || wrong.len() == MAX_WRONG {
+                    return Err(wrong);
+                }
+            }
+        }
+    };
     // serde_ignored marks optional values with a `?` of their own
     let paths = paths.iter().map(|path| path.replace(".?", ""));
-    let unknown = paths
+    let unknown: Vec<Fault> = paths
         .map(|path| {
             let line = line_of(text, span_of(places.get_ref(), &path));
             Fault::new(line, &path, "unknown key")
         })
         .collect();
+    if !wrong.is_empty() {
+        wrong.extend(unknown);
+        wrong.sort_by_key(|fault| fault.line);
+        return Err(wrong);
+    }
     let faults = impossible_values(&config, |key| line_of(text, span_of(places.get_ref(), key)));
     if faults.is_empty() {
         Ok(Loaded { config, unknown })
@@ -61,6 +88,39 @@ where
         "" => Ok(None),
         text => text.parse().map(Some).map_err(serde::de::Error::custom),
     }
+}
+
+/// Removes the entry whose value holds `at`, the innermost one; its dotted key.
+fn take_out(table: &mut DeTable<'_>, at: &std::ops::Range<usize>) -> Option<String> {
+    let holds = |span: std::ops::Range<usize>| span.start <= at.start && at.end <= span.end;
+    let tables_hold = |value: &DeValue<'_>| match value {
+        // A table's span may be that of its heading only.
+        DeValue::Table(_) => true,
+        DeValue::Array(items) => items.iter().any(|item| item.get_ref().is_table()),
+        _ => false,
+    };
+    for (name, value) in table.iter_mut() {
+        let name = name.get_ref();
+        let inner = match value.get_mut() {
+            DeValue::Table(inner) => take_out(inner, at),
+            DeValue::Array(items) => items.iter_mut().enumerate().find_map(|(index, item)| {
+                let DeValue::Table(inner) = item.get_mut() else {
+                    return None;
+                };
+                Some(format!("{index}.{}", take_out(inner, at)?))
+            }),
+            _ => None,
+        };
+        if let Some(inner) = inner {
+            return Some(format!("{name}.{inner}"));
+        }
+    }
+    let found = table.iter().find_map(|(name, value)| {
+        let exact = value.span() == *at || !tables_hold(value.get_ref());
+        (exact && (holds(value.span()) || holds(name.span()))).then(|| name.clone())
+    })?;
+    table.remove(&found);
+    Some(found.get_ref().to_string())
 }
 
 fn span_of(table: &DeTable<'_>, path: &str) -> Option<std::ops::Range<usize>> {
@@ -136,6 +196,12 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
             "auth.pipeline",
             "\"open\" is possible only if every listen address is loopback",
         );
+    }
+    for name in &config.tls.names {
+        if !super::is_certificate_name(name) {
+            let message = format!("{name:?} is neither a DNS name nor an address");
+            fault("tls.names", &message);
+        }
     }
     for (index, port) in config.serial.port.iter().enumerate() {
         let key = |name: &str| format!("serial.port.{index}.{name}");
@@ -214,7 +280,7 @@ mod tests {
     fn impossible_values_name_line_and_key() {
         for (text, fault) in [
             ("[http\n", "line 1: "),
-            ("\n[http]\nlisten = [\"x\"]\n", "line 3: "),
+            ("\n[http]\nlisten = [\"x\"]\n", "line 3: http.listen: "),
             ("[http]\nlisten = []\n", "line 2: http.listen: "),
             (
                 "[http]\npublic_url = \"https://a/$(x)\"\n",
@@ -222,13 +288,17 @@ mod tests {
             ),
             ("[auth]\npipeline = \"open\"\n", "line 2: auth.pipeline: "),
             ("[tls]\ncert = \"x\"\n", "line 2: tls.cert: "),
+            ("[tls]\nnames = [\"a b\"]\n", "line 2: tls.names: "),
             ("[coredumps]\nmax_total = \"101%\"\n", "line 2: "),
             (
                 "[[serial.port]]\nbaud = 1200\npath=\"/dev/x\"\n",
                 "line 2: serial.port.0.baud: ",
             ),
             ("[[serial.port]]\ndevice_key = \"a b\"\n", "line 2: "),
-            ("[coredumps]\nmin_free = -1\n", "line 2: "),
+            (
+                "[coredumps]\nmin_free = -1\n",
+                "line 2: coredumps.min_free: ",
+            ),
         ] {
             let faults = parse(text).unwrap_err();
             assert!(
@@ -236,6 +306,32 @@ mod tests {
                 "{text}: {faults:?}"
             );
         }
+    }
+
+    #[test]
+    fn all_wrong_values_and_unknown_keys_are_told_at_once() {
+        let text = "data_dir = 5\n[http]\nlisten = [\"127.0.0.1:0\", \"x\"]\nlistenn = 1\n[auth]\ndevices = \"opne\"\n\
+                    [[serial.port]]\npath = \"/dev/x\"\nlines = \"maybe\"\n[[serial.port]]\nmatch = { vid = \"a\" }\n[tls]\nnames = 3\n[firmware]\nkeep_versions = -1\n";
+        let faults = parse(text).unwrap_err();
+        let found: Vec<_> = faults
+            .iter()
+            .map(|fault| format!("{} {}", fault.line.unwrap(), fault.key))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "1 data_dir",
+                "3 http.listen",
+                "4 http.listenn",
+                "6 auth.devices",
+                "9 serial.port.0.lines",
+                "11 serial.port.1.match.vid",
+                "13 tls.names",
+                "15 firmware.keep_versions"
+            ]
+        );
+        assert_eq!(parse("http = 3\n").unwrap_err()[0].key, "http");
+        assert_eq!(parse("serial = { port = 3 }\n").unwrap_err().len(), 1);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod default_text;
 mod fault;
 mod load;
+mod name;
 mod quantity;
 
 pub use default_text::DEFAULT_TEXT;
 pub use fault::Fault;
 pub use load::{Loaded, parse};
+pub use name::{is_certificate_name, is_dns_name};
 pub use quantity::{Quantity, RecordLimit};
 
 use std::net::SocketAddr;
@@ -192,8 +194,8 @@ impl Default for Http {
         Self {
             listen: vec![SocketAddr::from(([0u16; 8], 8443))],
             public_url: String::new(),
-            max_connections: 256,
-            max_connections_per_address: 64,
+            max_connections: 512,
+            max_connections_per_address: 256,
             max_uploads: 32,
         }
     }

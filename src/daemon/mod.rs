@@ -1,14 +1,15 @@
 //! The daemon: builds everything, runs it, reloads it, stops it.
 
 mod child_decoder;
+mod figures;
 mod listeners;
 mod settings;
-mod status_line;
 mod surroundings;
 mod watchdog;
 
 pub use settings::Options;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Moment;
 use crate::config::{AuthMode, Config};
 use crate::http::app::App;
 use crate::http::routes;
@@ -32,8 +34,10 @@ use crate::serial::Ports;
 use crate::serial::discover::Roots;
 use crate::serial::intake::Intake;
 use crate::store::Store;
+use crate::store::registry::Gateway;
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
+use figures::Figures;
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -171,8 +175,7 @@ impl Daemon<'_> {
     fn listen_control(&self) -> anyhow::Result<PathBuf> {
         let (control, path) = listeners::control(&self.app.store.data_dir.run())?;
         let (server, stop) = (self.server.clone(), self.stop.clone());
-        self.tasks
-            .spawn(async move { server.control(control, stop).await });
+        self.critical(async move { server.control(control, stop).await });
         Ok(path)
     }
 
@@ -204,25 +207,36 @@ impl Daemon<'_> {
         Ok(addresses)
     }
 
+    /// Runs a task without which the daemon is of no use: if it ends or panics
+    /// before it is told to stop, the daemon ends too, to be restarted.
+    fn critical(&self, task: impl Future<Output = ()> + Send + 'static) {
+        struct EndsTheDaemon(CancellationToken);
+        impl Drop for EndsTheDaemon {
+            fn drop(&mut self) {
+                self.0.cancel();
+            }
+        }
+        let guard = EndsTheDaemon(self.stop.clone());
+        self.tasks.spawn(async move {
+            let _guard = guard;
+            task.await;
+        });
+    }
+
     /// Starts what goes on beside the requests.
     fn begin_work(&self, control_socket: &Path) {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
-        self.tasks.spawn(worker::run(
-            app.worker_parts(),
-            ChildDecoder::default(),
-            stop.clone(),
-        ));
+        let decoder = ChildDecoder::default();
+        self.critical(worker::run(app.worker_parts(), decoder, stop.clone()));
+        let (ports, until) = (app.ports.clone(), stop.clone());
+        self.critical(async move { ports.run(until).await });
+        self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
+        self.critical(every_minute(Arc::clone(&app), stop.clone()));
+        let figures = Figures::new(Arc::clone(&app), self.server.clone());
+        self.critical(figures.keep(stop.clone()));
+        let socket = control_socket.to_owned();
         self.tasks
-            .spawn(tls::follow(Arc::clone(&self.tls), stop.clone()));
-        self.tasks
-            .spawn(every_minute(Arc::clone(&app), stop.clone()));
-        self.tasks
-            .spawn(status_line::keep(Arc::clone(&app), stop.clone()));
-        self.tasks.spawn(watchdog::feed(
-            control_socket.to_owned(),
-            Arc::clone(&app),
-            stop,
-        ));
+            .spawn(watchdog::feed(socket, Arc::clone(&app), stop));
         // Reading every folder takes a while; intake does not wait for it.
         tokio::task::spawn_blocking(move || {
             app.store.coredumps.collect(|_, _| None::<()>);
@@ -273,7 +287,7 @@ impl Daemon<'_> {
             }
         }
         systemd::ready();
-        status_line::say(&self.app);
+        figures::say(&self.app);
     }
 
     fn try_reload(&mut self) -> anyhow::Result<()> {
@@ -366,12 +380,29 @@ fn write_notes(app: &App) -> crate::store::Result<()> {
         .and(app.store.registry.devices.flush())
 }
 
+/// Dumps that came before the clock was right get their time by this.
+fn note_boot(app: &App) {
+    let now = Moment::now();
+    let gateway = &app.store.registry.gateway;
+    let mut changed = Gateway::clone(&gateway.read());
+    if !changed.note_boot(&now) {
+        return;
+    }
+    let noted = gateway.change(|gateway| Ok::<_, Infallible>(gateway.note_boot(&now)));
+    if let Err(error) = noted {
+        log::warn!("cannot note when this boot began: {}", chain(&error));
+    }
+}
+
 async fn every_minute(app: Arc<App>, stop: CancellationToken) {
     let mut synced = crate::clock::is_synced();
     if !synced {
         Event::ClockUnsynced
             .entry()
             .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
+    }
+    if synced {
+        note_boot(&app);
     }
     let mut minutes = 0u64;
     loop {
@@ -390,6 +421,9 @@ async fn every_minute(app: Arc<App>, stop: CancellationToken) {
                 .say("the clock is synchronised now");
         }
         synced = now_synced;
+        if synced {
+            note_boot(&app);
+        }
         let noted = Arc::clone(&app);
         let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
         if let Ok(Err(error)) = outcome {

@@ -71,7 +71,7 @@ impl Options {
     /// Reads the file; `None` if there is none.
     ///
     /// # Errors
-    /// [`Impossible`].
+    /// What is wrong with it.
     pub fn read(&self) -> Result<Option<(String, config::Loaded)>, Impossible> {
         let Some(path) = self.config_path() else {
             return Ok(None);
@@ -89,7 +89,7 @@ impl Options {
     /// The configuration to start with. Unknown keys are journalled.
     ///
     /// # Errors
-    /// [`Impossible`] if neither the file nor a last good one will do.
+    /// What is wrong, if neither the file nor a last good one will do.
     pub fn choose(&self) -> Result<Chosen, Impossible> {
         let fault = match self.read() {
             Ok(None) => {

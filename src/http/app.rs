@@ -15,7 +15,7 @@ use crate::serial::Ports;
 use crate::store::Store;
 use crate::worker::{self, Heartbeat};
 
-use super::firmware::Sequences;
+use super::firmware::{ImagesInMemory, Sequences};
 use super::tls::Tls;
 use crate::device::DeviceKey;
 
@@ -35,6 +35,8 @@ pub struct App {
     pub uploads: Semaphore,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
+    /// Images that are being downloaded.
+    pub images: ImagesInMemory,
     readings: Mutex<BTreeMap<String, watch::Receiver<Option<Progress>>>>,
     facts: Mutex<Facts>,
     missing_configs: Mutex<HashSet<DeviceKey>>,
@@ -47,10 +49,6 @@ pub struct Facts {
     pub listeners: Vec<String>,
     /// What is not as it should be, one sentence each.
     pub degraded: Vec<String>,
-    /// When a dump last came in over HTTPS, and from whom.
-    pub last_intake: Option<(String, String)>,
-    /// Dumps since the start.
-    pub received: u64,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
 }
@@ -79,6 +77,7 @@ impl App {
             started: Moment::now(),
             uploads,
             sequences: Sequences::default(),
+            images: ImagesInMemory::default(),
             readings: Mutex::default(),
             facts: Mutex::default(),
             missing_configs: Mutex::default(),

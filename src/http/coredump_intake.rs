@@ -16,7 +16,6 @@ use super::body::{Unread, read_limited};
 use super::device_caller;
 use super::error::{Error, Result};
 use super::query::Query;
-use crate::clock::{Moment, iso8601};
 use crate::ingest::Origin;
 use crate::journal::Event;
 use crate::store::coredumps::Source;
@@ -98,12 +97,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
 /// Commits in one blocking call, which a leaving client cannot cut short.
 async fn keep(app: &Arc<App>, bytes: Bytes, origin: Origin) -> Result<crate::ingest::Received> {
     let ingest = Arc::clone(&app.ingest);
-    let device = origin.device.to_string();
-    let received = tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await??;
-    let mut facts = app.facts();
-    facts.received += 1;
-    facts.last_intake = Some((iso8601(Moment::now().wall), device));
-    Ok(received)
+    Ok(tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await??)
 }
 
 fn hash_prefix(text: &str) -> Option<String> {

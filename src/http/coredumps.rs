@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::Query;
-use crate::clock::parse;
+use crate::clock::{iso8601, parse};
 use crate::decode::{self, Report};
 use crate::device::DeviceKey;
 use crate::identity::Caller;
@@ -86,17 +86,29 @@ impl Filter {
             .filter_map(|(_, device, stem)| {
                 // Removed meanwhile: it is simply not on the page.
                 let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
-                Some(shown(&sidecar, stem))
+                Some(shown(app, &sidecar, stem))
             })
             .collect();
         json!({ "coredumps": page, "next_cursor": cursor })
     }
 }
 
-fn shown(sidecar: &Sidecar, stem: &str) -> Value {
+/// A coredump as answers show it: its sidecar, the file's name, and, if the
+/// clock was wrong when it came, the right time as soon as that is known.
+fn shown(app: &App, sidecar: &Sidecar, stem: &str) -> Value {
     let mut value = serde_json::to_value(sidecar).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.insert("filename".into(), format!("{stem}.dmp").into());
+        let gateway = app.store.registry.gateway.read();
+        let corrected = sidecar
+            .boot_id
+            .as_ref()
+            .zip(sidecar.monotonic_us)
+            .filter(|_| sidecar.clock.as_deref() == Some("unsynced"))
+            .and_then(|(boot, since)| gateway.time_of(boot, since));
+        if let Some(at) = corrected {
+            object.insert("corrected_at".into(), iso8601(at).into());
+        }
     }
     value
 }
@@ -145,7 +157,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
             .store
             .coredumps
             .with(&found.device, |folder| folder.sidecar(&found.stem))?;
-        Ok(Json(shown(&sidecar, &found.stem)))
+        Ok(Json(shown(app, &sidecar, &found.stem)))
     })
     .await
 }
@@ -243,7 +255,9 @@ pub async fn delete(
 pub async fn redecode(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Value>)> {
+    log::info!("{caller} has coredump {id} decoded again");
     let count = with_dump(Arc::clone(&app), id, |app, found| {
         mark_pending(app, &found.device, &found.stem)?;
         Ok(1)
@@ -257,7 +271,11 @@ pub async fn redecode(
 ///
 /// # Errors
 /// When a sidecar cannot be written.
-pub async fn redecode_all(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Value>)> {
+pub async fn redecode_all(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<(StatusCode, Json<Value>)> {
+    log::info!("{caller} has all coredumps decoded again");
     let marking = Arc::clone(&app);
     let count = tokio::task::spawn_blocking(move || {
         let all = marking

@@ -19,9 +19,12 @@ use tokio::sync::watch;
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
+use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
-use crate::serial;
+use crate::serial::flash::FlashError;
+use crate::serial::status::State as PortState;
+use crate::serial::{self, ReadError};
 
 /// How long a release lasts if nobody says.
 const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
@@ -109,15 +112,36 @@ pub async fn read(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let name = decode(&name);
+    let board = app.ports.board(&name)?;
     let (sender, receiver) = watch::channel(None);
-    app.readings().insert(name.clone(), receiver);
+    {
+        let mut readings = app.readings();
+        // whoever asked before may have left; the read goes on without them
+        let is_read = board.status().state == PortState::ReadingFlash
+            || readings
+                .get(&name)
+                .is_some_and(|other| other.has_changed().is_ok());
+        if is_read {
+            return Err(Error::Conflict(format!(
+                "the flash behind {name} is being read already"
+            )));
+        }
+        readings.insert(name.clone(), receiver);
+    }
     say_changed(&caller, "reads the flash behind", &name);
     let outcome = app.ports.read(&name, sender).await;
     app.readings().remove(&name);
-    let read = outcome?.map_err(|error| match error {
-        serial::ReadError::Store(error) => error.into(),
-        other => Error::Conflict(chain(&other)),
-    })?;
+    let read = match outcome? {
+        Ok(read) => read,
+        // Nothing to store is an answer, not a fault.
+        Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
+            return Ok(Json(json!({
+                "coredump_id": null, "filename": null, "device_key": null,
+            })));
+        }
+        Err(ReadError::Store(error)) => return Err(error.into()),
+        Err(other) => return Err(Error::Conflict(chain(&other))),
+    };
     Ok(Json(json!({
         "coredump_id": read.received.id,
         "filename": read.received.filename,

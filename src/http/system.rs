@@ -79,6 +79,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
 fn describe(app: &App) -> Value {
     let now = Moment::now();
     let facts = app.facts().clone();
+    let arrivals = app.ingest.arrivals();
     let registry = &app.store.registry;
     let sizes = app.store.coredumps.collect(|_, entry| Some(entry.bytes));
     let space = Space::of(app.store.coredumps.root()).ok();
@@ -97,8 +98,10 @@ fn describe(app: &App) -> Value {
         "data_dir": app.store.data_dir.root(),
         "listeners": facts.listeners,
         "clock": now.clock_word(),
-        "last_intake": facts.last_intake.map(|(at, device)| json!({ "at": at, "device_key": device })),
-        "received_since_start": facts.received,
+        "last_intake": arrivals.last.map(|(at, device, source)| {
+            json!({ "at": at, "device_key": device, "source": source })
+        }),
+        "received_since_start": arrivals.stored,
         "counts": {
             "coredumps": sizes.len(),
             "devices": registry.devices.read().devices.len(),
@@ -110,6 +113,7 @@ fn describe(app: &App) -> Value {
             "free_bytes": space.map(|space| space.free),
             "total_bytes": space.map(|space| space.total),
         },
+        "ports": app.ports.list(),
         "index_ready": facts.index_ready,
         "degraded": degraded,
     })

@@ -18,7 +18,7 @@ use crate::digest::Sha256;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
-use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar};
+use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar, Source};
 use crate::store::{self, Store, housekeeping};
 
 /// Version of the recipe that fingerprints are made by.
@@ -36,12 +36,22 @@ pub struct Received {
     pub fingerprint: Option<String>,
 }
 
+/// What came in since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals {
+    /// Dumps that were stored.
+    pub stored: u64,
+    /// When the last one came, stored or counted, from whom, and how.
+    pub last: Option<(String, String, Source)>,
+}
+
 /// The door for dumps. Everything it does blocks: call it from a thread that may.
 #[derive(Debug)]
 pub struct Ingest {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     settings: Mutex<config::Coredumps>,
+    arrivals: Mutex<Arrivals>,
     /// Ids of the dumps that the worker has in hand.
     in_use: Mutex<HashSet<String>>,
     arrived: Notify,
@@ -54,6 +64,7 @@ impl Ingest {
             store,
             metrics,
             settings: Mutex::new(settings),
+            arrivals: Mutex::default(),
             in_use: Mutex::default(),
             arrived: Notify::new(),
         }
@@ -72,6 +83,11 @@ impl Ingest {
     /// Says that there may be something to decode.
     pub fn wake(&self) {
         self.arrived.notify_one();
+    }
+
+    /// What came in since the start.
+    pub fn arrivals(&self) -> Arrivals {
+        lock(&self.arrivals).clone()
     }
 
     /// The ids of the dumps that must not be removed now.
@@ -105,7 +121,12 @@ impl Ingest {
             bytes.len() as u64,
             started.elapsed(),
         );
-        if outcome.is_ok() {
+        if let Ok(received) = &outcome {
+            let mut arrivals = lock(&self.arrivals);
+            arrivals.stored += u64::from(received.kept);
+            let at = iso8601(Moment::now().wall);
+            arrivals.last = Some((at, origin.device.to_string(), source));
+            drop(arrivals);
             self.remember_device(&origin, &found);
             self.wake();
         }

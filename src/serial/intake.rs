@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, iso8601};
 use crate::console::{Boot, Dump, Panic};
+use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode};
 use crate::ingest::{Ingest, Origin, Received};
 use crate::journal::Event;
@@ -85,6 +86,8 @@ impl Intake {
             }
             Crash::Flash(bytes) => (bytes.as_slice(), Source::Flash, None, None),
         };
+        // nobody printed it, but a dump may carry it
+        let build = build.or_else(|| coredump::examine(bytes).app_elf_sha256);
         let whose = self.whose(site, build.as_deref());
         let mut origin = Origin::new(whose.device.clone(), source, whose.identity);
         origin.model.clone_from(&whose.model);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::Keeper;
-use super::ports::{Error, Ports, changed};
+use super::ports::{Error, Ports};
+use crate::journal::Event;
 
 /// A lent port. It is taken back when this is dropped; if the daemon itself
 /// ends meanwhile, some minutes later, since the program goes on.
@@ -27,14 +28,11 @@ impl Ports {
             return Err(Error::Lent(name.to_owned()));
         }
         match self.0.let_go(name, Some(LENT), true).await {
-            Ok(path) => {
-                changed(&path, "is lent");
-                Ok(Lease {
-                    keeper: Arc::clone(&self.0),
-                    id,
-                    path,
-                })
-            }
+            Ok(path) => Ok(Lease {
+                keeper: Arc::clone(&self.0),
+                id,
+                path,
+            }),
             Err(error) => {
                 self.0.lent(&id, false);
                 Err(error)
@@ -57,7 +55,10 @@ impl Drop for Lease {
             // if it cannot be written, the deadline takes it back
             let _ = keeper.remember(id, |port| port.released = None).await;
             keeper.look.notify_one();
-            changed(&path, "is taken back");
+            Event::PortChanged
+                .entry()
+                .port(&path)
+                .say(format_args!("{path} is taken back"));
         });
     }
 }

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bootloader::Progress;
 use crate::config;
-use crate::journal::Event;
 use crate::metrics::Metrics;
 use crate::store;
 
@@ -103,7 +102,6 @@ impl Ports {
             })
             .await?;
         self.0.look.notify_one();
-        changed(&path, "is claimed");
         Ok(())
     }
 
@@ -113,11 +111,7 @@ impl Ports {
     /// # Errors
     /// [`Error::Unknown`], [`Error::State`], [`Error::Stuck`]
     pub async fn release(&self, name: &str, duration: Option<Duration>) -> Result<(), Error> {
-        let path = self.0.let_go(name, duration, false).await?;
-        match duration {
-            Some(duration) => changed(&path, &format!("is released for {} s", duration.as_secs())),
-            None => changed(&path, "is released until it is claimed"),
-        }
+        self.0.let_go(name, duration, false).await?;
         Ok(())
     }
 
@@ -136,8 +130,10 @@ impl Ports {
         let (board, requests) = self.0.find(name, |_, entry| {
             (Arc::clone(&entry.board), entry.requests.clone())
         })?;
-        if !matches!(board.status().state, State::Listening | State::ReadingFlash) {
-            return Ok(Err(ReadError::NotOpen));
+        match board.status().state {
+            State::Listening | State::ReadingFlash => {}
+            State::Absent => return Ok(Err(ReadError::Absent)),
+            _ => return Ok(Err(ReadError::NotOpen)),
         }
         let (reply, answer) = oneshot::channel();
         if requests.send(Request { progress, reply }).await.is_err() {
@@ -145,12 +141,4 @@ impl Ports {
         }
         Ok(answer.await.unwrap_or(Err(ReadError::BrokenOff)))
     }
-}
-
-/// Notes what a person did with a port.
-pub(super) fn changed(path: &str, what: &str) {
-    Event::PortChanged
-        .entry()
-        .port(&path)
-        .say(format_args!("{path} {what}"));
 }

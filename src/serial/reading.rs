@@ -39,6 +39,8 @@ pub enum ReadError {
     Never,
     #[error("the port is not listened to; `espgate ports claim` takes it")]
     NotOpen,
+    #[error("nothing is plugged in there")]
+    Absent,
     #[error(transparent)]
     Flash(#[from] FlashError),
     #[error("cannot store the coredump")]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::{self, Moment};
 
-/// The register of ports, by [`super::policy::PortId`].
+/// The register of ports, by port id.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct PortsState {

@@ -50,14 +50,38 @@ impl Store {
             coredumps.skip_past(used.into_iter().max().unwrap_or(0));
         }
         let gateway_id = settle_gateway(&registry)?;
+        let firmware = Firmware::new(data_dir.assets(), &data_dir.cache(), bundles);
+        if registry.models.was_damaged() {
+            rebuild_models(&registry, &firmware)?;
+        }
         Ok(Self {
-            firmware: Firmware::new(data_dir.assets(), &data_dir.cache(), bundles),
+            firmware,
             data_dir,
             coredumps,
             registry,
             gateway_id,
         })
     }
+}
+
+/// Registers the models that have firmware again; what is served is for a
+/// person to say, who alone knows whether the newest was held back.
+fn rebuild_models(registry: &Registry, firmware: &Firmware) -> Result<()> {
+    let codes = firmware.models()?;
+    let now = crate::clock::iso8601(Moment::now().wall);
+    let outcome = registry.models.change(|models| {
+        for code in &codes {
+            models.ensure(code, &now);
+        }
+        Ok::<_, std::convert::Infallible>(())
+    })?;
+    outcome.unwrap_or_else(|never| match never {});
+    Event::StoreRepaired.entry().say(format_args!(
+        "registered {} models again from their firmware; none of it is active: see `espgate \
+         firmware list` and `espgate firmware activate`",
+        codes.len()
+    ));
+    Ok(())
 }
 
 /// The gateway's id, made at the first start. Another machine id than at the

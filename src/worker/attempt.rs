@@ -8,6 +8,8 @@ use std::sync::PoisonError;
 use serde_json::Value;
 
 use super::{Job, Parts, on_thread};
+use crate::decode::report::{Match, Report};
+use crate::decode::text::is_system;
 use crate::journal::{Event, chain};
 use crate::store::coredumps::{DecodeState, DeviceFolder, Sidecar};
 use crate::store::{Result, Store};
@@ -154,38 +156,51 @@ struct Summary {
 
 impl Summary {
     fn of(report: &[u8]) -> Self {
-        let report: Value = serde_json::from_slice(report).unwrap_or_default();
-        let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str);
-        let matched = text("/app/match").unwrap_or("none");
-        let frames = report
-            .pointer("/tasks/0/backtrace")
-            .and_then(Value::as_array);
-        let place = frames.into_iter().flatten().find_map(|frame| {
-            let function = frame.get("function")?.as_str()?;
-            let file = frame.get("file").and_then(Value::as_str).unwrap_or("?");
-            let file = file.rsplit('/').next().unwrap_or(file);
-            let line = frame.get("line").and_then(Value::as_u64).unwrap_or(0);
-            Some(format!("{function} at {file}:{line}"))
-        });
-        let reason = text("/panic/reason")
-            .or_else(|| text("/panic/cause"))
-            .unwrap_or("no reason given");
-        let words = match (place, matched) {
-            (Some(place), "unverified") => format!("{reason}, in {place} (unverified ELF)"),
-            (Some(place), _) => format!("{reason}, in {place}"),
-            (None, _) => format!("{reason} (no ELF of this build is here)"),
-        };
+        let report: Report = serde_json::from_slice(report).unwrap_or_default();
         Self {
-            strength: match matched {
-                "exact" => 2,
-                "unverified" => 1,
-                _ => 0,
+            strength: match report.app.matched {
+                Match::Exact => 2,
+                Match::Unverified => 1,
+                Match::Mismatch | Match::None => 0,
             },
-            has_tasks: report
-                .get("tasks")
-                .and_then(Value::as_array)
-                .is_some_and(|tasks| !tasks.is_empty()),
-            words,
+            has_tasks: !report.tasks.is_empty(),
+            words: words(&report),
         }
     }
+}
+
+/// A report in one line: the reason, and the first place in the application's
+/// own code.
+fn words(report: &Report) -> String {
+    if report.tasks.is_empty() {
+        let problem = report.problems.first().map_or("", String::as_str);
+        return format!("nothing in it can be read ({}): {problem}", report.verdict);
+    }
+    let reason = [&report.panic.reason, &report.panic.cause]
+        .into_iter()
+        .find_map(|reason| reason.as_deref())
+        .unwrap_or("no reason given");
+    let frames = report.tasks.iter().take(1).flat_map(|task| &task.backtrace);
+    let named = || {
+        frames
+            .clone()
+            .filter(|frame| frame.function.is_some() && frame.file.is_some())
+    };
+    let place = named()
+        .find(|frame| !is_system(frame))
+        .or_else(|| named().next());
+    let Some(place) = place else {
+        return format!("{reason} (no ELF of this build is here)");
+    };
+    let file = place.file.as_deref().unwrap_or_default();
+    let unverified = match report.app.matched {
+        Match::Unverified => " (unverified ELF)",
+        _ => "",
+    };
+    format!(
+        "{reason}, in {} at {}:{}{unverified}",
+        place.function.as_deref().unwrap_or_default(),
+        file.rsplit('/').next().unwrap_or(file),
+        place.line.unwrap_or(0),
+    )
 }

@@ -21,13 +21,16 @@ pub struct Job {
     pub elf: Option<PathBuf>,
 }
 
+/// Dumps and ELFs that were tried together and do not fit: by id and path.
+pub type Misfits = HashSet<(String, PathBuf)>;
+
 /// The newest dump that lacks a report, or waits for an ELF that is here now.
-/// Those in `tried` are passed over.
-pub fn next_job(store: &Store, tried: &HashSet<String>) -> Option<Job> {
+/// Those in `tried` are passed over, and ELFs that are known not to fit.
+pub fn next_job(store: &Store, tried: &HashSet<String>, misfits: &Misfits) -> Option<Job> {
     let mut open = store.coredumps.collect(|device, entry| {
         let due = match entry.decode {
             DecodeState::Pending => true,
-            DecodeState::NoElf => has_elf(store, entry),
+            DecodeState::NoElf => has_elf(store, entry, misfits),
             DecodeState::Done | DecodeState::Failed => false,
         };
         (due && !tried.contains(&entry.id)).then(|| (entry.sequence, device.clone(), entry.clone()))
@@ -47,10 +50,11 @@ pub fn next_job(store: &Store, tried: &HashSet<String>) -> Option<Job> {
     })
 }
 
-/// Whether an ELF that surely or possibly fits is stored.
-fn has_elf(store: &Store, entry: &Entry) -> bool {
+/// Whether an ELF that surely or possibly fits is stored, and not yet tried.
+fn has_elf(store: &Store, entry: &Entry, misfits: &Misfits) -> bool {
     let Some(prefix) = entry.app_elf_sha256.as_deref().filter(|p| !p.is_empty()) else {
-        return find_elf(store, entry).is_some();
+        return find_elf(store, entry)
+            .is_some_and(|elf| !misfits.contains(&(entry.id.clone(), elf)));
     };
     let fits = |build: &Build| build.elf_sha256.is_some_and(|elf| elf.has_prefix(prefix));
     store.firmware.models().is_ok_and(|models| {

@@ -8,11 +8,11 @@ mod job;
 
 pub use attempt::{DecodeFailed, Decoder, MAX_ATTEMPTS};
 pub use heartbeat::Heartbeat;
-pub use job::{Job, next_job};
+pub use job::{Job, Misfits, next_job};
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use crate::store::{Store, housekeeping};
 
 /// Longest sleep between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
+/// Least time between two looks at the rules: they go through every dump, which
+/// is not for every arrival.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
 
 /// What the worker works with.
 #[derive(Clone, Debug)]
@@ -40,19 +43,33 @@ pub struct Parts {
 pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
+    let mut last_sweep: Option<Instant> = None;
+    // An ELF that has the dump's version only may turn out not to fit. It does
+    // not fit in the next round either.
+    let mut misfits = Misfits::new();
     // Dumps that failed in this round are not tried again before the next.
     while !stop.is_cancelled() {
         parts.heartbeat.beat();
-        let swept = parts.clone();
-        on_thread(move || sweep(&swept)).await;
+        if last_sweep.is_none_or(|last| last.elapsed() >= BETWEEN_SWEEPS) {
+            let swept = parts.clone();
+            on_thread(move || sweep(&swept)).await;
+            last_sweep = Some(Instant::now());
+        }
+        let counted = parts.clone();
+        on_thread(move || count(&counted)).await;
         let mut tried = HashSet::new();
         loop {
             parts.heartbeat.beat();
             let (looking, seen) = (Arc::clone(&parts.store), tried.clone());
-            let Some(job) = on_thread(move || next_job(&looking, &seen)).await.flatten() else {
+            let unfit = misfits.clone();
+            let next = on_thread(move || next_job(&looking, &seen, &unfit)).await;
+            let Some(job) = next.flatten() else {
                 break;
             };
             tried.insert(job.id.clone());
+            if let Some(elf) = &job.elf {
+                misfits.insert((job.id.clone(), elf.clone()));
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = attempt::attempt(&parts, &decoder, job) => {}
@@ -92,6 +109,9 @@ fn sweep(parts: &Parts) {
             chain(&error)
         ));
     }
+}
+
+fn count(parts: &Parts) {
     let sizes = parts.store.coredumps.collect(|_, entry| Some(entry.bytes));
     let bytes: u64 = sizes.iter().sum();
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

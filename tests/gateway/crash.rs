@@ -70,12 +70,14 @@ fn what_was_acknowledged_survives_kill_9() {
         assert_eq!(kept[..kept.len() - 2], body[..body.len() - 2], "{name}");
         whole += 1;
     }
+    let kept = Arc::clone(&site.daemon.folder);
     site.daemon.stop();
     let hidden = fs::read_dir(&folder)
         .unwrap()
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with('.'))
         .count();
+    drop(kept);
     assert_eq!(hidden, 0, "unfinished files are removed at the start");
     println!(
         "{ROUNDS} kills: {whole} of {} acknowledged dumps whole",

@@ -29,6 +29,11 @@ pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<
     }
     let value = answer.value()?;
     let id = text(&value, "coredump_id");
+    if id.is_empty() {
+        return say(&format!(
+            "no coredump in the flash of the board on {port}: the partition is empty"
+        ));
+    }
     let state = match value.get("kept") {
         Some(Value::Bool(false)) => "was known already",
         _ => "is stored",

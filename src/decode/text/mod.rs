@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use super::mask::is_masked;
 use super::report::{App, Frame, Match, Named, Report, Stack, Task, Variable};
 use lines::{Lines, Tone};
-use origin::is_system;
+pub use origin::is_system;
 
 /// `report` in words. With `colours`, escape sequences set off what matters.
 pub fn render(report: &Report, colours: bool) -> String {

@@ -5,7 +5,7 @@ use super::super::report::Frame;
 /// Whether a frame is of ESP-IDF, its libraries, the toolchain or the ROM.
 ///
 /// Goes by the path, so it is a matter of presentation only.
-pub(super) fn is_system(frame: &Frame) -> bool {
+pub fn is_system(frame: &Frame) -> bool {
     let Some(file) = frame.file.as_deref().filter(|_| !frame.rom) else {
         return true;
     };

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, RANGE,
@@ -25,7 +26,7 @@ use crate::http::conditional::{self, Answer};
 use crate::http::device_caller::{self, DeviceCaller};
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
-use crate::http::server::{Delivery, from_file};
+use crate::http::server::{Delivery, from_file, from_memory};
 use crate::journal::Event;
 use crate::store::firmware::Stored;
 use crate::store::registry::devices::Running;
@@ -67,7 +68,7 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
         let (app, model, name) = (Arc::clone(&app), model.clone(), name.clone());
         tokio::task::spawn_blocking(move || open(&app, &model, &name, what)).await??
     };
-    let stored = opened.ok_or_else(missing)?;
+    let Opened { stored, image } = opened.ok_or_else(missing)?;
     let extension = match what {
         What::Image => "bin",
         What::Bundle => "zip",
@@ -83,9 +84,16 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
         model,
         name,
     };
-    answer(&parts, stored, kind, &file_name, move |answer, outcome| {
-        delivery.say(answer, outcome);
-    })
+    answer(
+        &parts,
+        stored,
+        image,
+        kind,
+        &file_name,
+        move |answer, outcome| {
+            delivery.say(answer, outcome);
+        },
+    )
 }
 
 fn choose(
@@ -112,7 +120,13 @@ fn choose(
         .build_for(&device.key, is_range, chosen, Instant::now()))
 }
 
-fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<Stored>> {
+/// An opened file, and its content if it is small.
+struct Opened {
+    stored: Stored,
+    image: Option<Arc<Vec<u8>>>,
+}
+
+fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<Opened>> {
     let firmware = &app.store.firmware;
     let opened = match what {
         What::Image => firmware.image(model, name),
@@ -133,7 +147,13 @@ fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<S
                 "firmware {name} of {model} cannot be read: {trouble}; upload it again"
             ));
     }
-    Ok(opened?)
+    Ok(opened?.map(|stored| Opened {
+        image: match what {
+            What::Image => app.images.share(stored.sha256, &stored.file, stored.size),
+            What::Bundle => None,
+        },
+        stored,
+    }))
 }
 
 /// Answers with a stored file: whole, in part, or not at all. `done` is told
@@ -144,6 +164,7 @@ fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<S
 pub(super) fn answer(
     parts: &Parts,
     stored: Stored,
+    image: Option<Arc<Vec<u8>>>,
     kind: &'static str,
     file_name: &str,
     done: impl FnOnce(Answer, Delivery) + Send + 'static,
@@ -175,18 +196,36 @@ pub(super) fn answer(
     }
     let body = match slice {
         Some((start, length)) if parts.method == Method::GET => {
-            from_file(stored.file, start, length, move |outcome| {
-                done(decision, outcome)
-            })
+            let done = move |outcome| done(decision, outcome);
+            match image.and_then(|image| part_of(image, start, length)) {
+                Some(part) => from_memory(part, done),
+                None => from_file(stored.file, start, length, done),
+            }
         }
         _ => {
             if decision == Answer::NotModified {
-                done(decision, Delivery::Complete);
+                done(decision, Delivery::Complete { sent: 0 });
             }
             Body::empty()
         }
     };
     Ok((decision.status(), headers, body).into_response())
+}
+
+/// Part of an image that stays in memory as long as the part does.
+fn part_of(image: Arc<Vec<u8>>, start: u64, length: u64) -> Option<Bytes> {
+    struct Shared(Arc<Vec<u8>>);
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let (start, end) = (
+        usize::try_from(start).ok()?,
+        usize::try_from(start.checked_add(length)?).ok()?,
+    );
+    let whole = Bytes::from_owner(Shared(image));
+    (end <= whole.len()).then(|| whole.slice(start..end))
 }
 
 /// Says how a download ended.
@@ -205,9 +244,9 @@ impl Report {
             return;
         }
         match outcome {
-            Delivery::Complete => metrics.download("complete", 0),
+            Delivery::Complete { sent } => metrics.download("complete", sent),
             // Devices hang up when they see that they run this version.
-            Delivery::BrokenOff { .. } => return metrics.download("broken-off", 0),
+            Delivery::BrokenOff { sent } => return metrics.download("broken-off", sent),
         }
         if answer != Answer::Full {
             return;

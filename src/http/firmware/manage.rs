@@ -195,6 +195,7 @@ pub async fn rollback(
             "id": id,
             "code": model,
             "firmware_version": shown_version(&name),
+            "name": name,
             "active": true,
         })))
     })
@@ -234,6 +235,9 @@ async fn set_blocked(
 ) -> Result<StatusCode> {
     let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
+        if blocked {
+            find(&app, &model, &name)?;
+        }
         let outcome = app.store.registry.models.change(|models| {
             let entry = models.ensure(&model, &iso8601(Moment::now().wall));
             entry.blocked.retain(|other| *other != name);
@@ -285,7 +289,14 @@ pub async fn export(
         true => "application/zip",
         false => "application/octet-stream",
     };
-    answer(&parts, stored, kind, &format!("{model}-{file}"), |_, _| {})
+    answer(
+        &parts,
+        stored,
+        None,
+        kind,
+        &format!("{model}-{file}"),
+        |_, _| {},
+    )
 }
 
 /// `DELETE /api/models/{code}/firmware/{version}`

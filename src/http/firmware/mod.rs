@@ -3,7 +3,9 @@
 mod choice;
 pub mod device;
 pub mod manage;
+mod memory;
 mod sequence;
 pub mod upload;
 
+pub use memory::ImagesInMemory;
 pub use sequence::Sequences;

@@ -28,8 +28,9 @@ use crate::store::firmware::{Arrival, PublishError, Published};
 use crate::store::housekeeping::free_asked;
 use crate::store::publish::Temporary;
 use crate::store::registry::models::Activate;
-use crate::store::{self};
 
+/// How often an upload looks whether there is still room, bytes.
+const LOOK_AT_ROOM_EVERY: u64 = 4 * 1024 * 1024;
 /// Pieces of a body that wait for the disk.
 const PIECES_AHEAD: usize = 8;
 
@@ -107,7 +108,7 @@ async fn receive_into_store(
         })
         .await??
     };
-    let (upload, received) = write_body(headers, body, upload, limit).await?;
+    let (upload, received) = write_body(app, headers, body, upload, limit).await?;
     if received > limit {
         return Err(too_large());
     }
@@ -120,18 +121,26 @@ async fn receive_into_store(
 
 /// Writes the file in the body to `upload`; stops a byte past `limit`.
 async fn write_body(
+    app: &Arc<App>,
     headers: &HeaderMap,
     body: Body,
     mut upload: Temporary,
     limit: u64,
 ) -> Result<(Temporary, u64)> {
     let (sender, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let writer = tokio::task::spawn_blocking(move || -> store::Result<(Temporary, u64)> {
-        let mut received = 0;
+    let keeper = Arc::clone(app);
+    let writer = tokio::task::spawn_blocking(move || -> Result<(Temporary, u64)> {
+        let (mut received, mut looked_at) = (0, 0);
         while let Some(piece) = pieces.blocking_recv() {
             received += piece.len() as u64;
             if received > limit {
                 break;
+            }
+            // Others write too, and not every body says its length before.
+            if received - looked_at > LOOK_AT_ROOM_EVERY {
+                looked_at = received;
+                let free = keep_free(&keeper)?;
+                keeper.store.firmware.check_room(0, free)?;
             }
             upload.write(&piece)?;
         }
@@ -214,16 +223,22 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
     let outcome = registry.models.change(|models| {
         let entry = models.ensure(model, &iso8601(now.wall));
         let may = entry.activate == Activate::OnUpload && !entry.held && published.activatable;
-        let may = may && !entry.blocked.contains(&version);
+        let blocked = entry.blocked.contains(&version);
+        let may = may && !blocked;
         if may {
             entry.set_active(&version);
         }
-        Ok::<_, Infallible>((entry.id, may, entry.held))
+        Ok::<_, Infallible>((entry.id, may, entry.held, blocked))
     })?;
-    let (id, active, held) = outcome.unwrap_or_else(|never| match never {});
+    let (id, active, held, blocked) = outcome.unwrap_or_else(|never| match never {});
     let mut warnings: Vec<String> = published.warnings.iter().map(ToString::to_string).collect();
     if held {
         warnings.push(format!("model {model} is held: stored, not activated"));
+    }
+    if blocked {
+        warnings.push(format!(
+            "version {version} is blocked: stored, not activated"
+        ));
     }
     say_published(model, &published, active, actor);
     if let Err(error) = super::manage::sweep(app) {

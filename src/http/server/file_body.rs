@@ -22,7 +22,10 @@ const SLICE: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Delivery {
     /// All of it was handed to the connection.
-    Complete,
+    Complete {
+        /// How many bytes that were.
+        sent: u64,
+    },
     /// The client left, or reading failed, after this many bytes were handed on.
     BrokenOff {
         /// Bytes handed to the connection; the kernel may hold some of them.
@@ -75,7 +78,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         let Some(done) = self.done.take() else { return };
         done(if self.sent == self.length {
-            Delivery::Complete
+            Delivery::Complete { sent: self.sent }
         } else {
             Delivery::BrokenOff { sent: self.sent }
         });
@@ -207,7 +210,7 @@ mod tests {
             let from = usize::try_from(start).unwrap();
             let to = usize::try_from(start + length).unwrap();
             assert!(got == bytes[from..to], "{start} {length}");
-            assert_eq!(outcome.recv().unwrap(), Delivery::Complete);
+            assert_eq!(outcome.recv().unwrap(), Delivery::Complete { sent: length });
         }
     }
 
@@ -232,6 +235,7 @@ mod tests {
         let bytes = Bytes::from(sample());
         let body = from_memory(bytes.clone(), move |d| told.send(d).unwrap());
         assert!(body.collect().await.unwrap().to_bytes() == bytes);
-        assert_eq!(outcome.recv().unwrap(), Delivery::Complete);
+        let sent = bytes.len() as u64;
+        assert_eq!(outcome.recv().unwrap(), Delivery::Complete { sent });
     }
 }

@@ -14,6 +14,7 @@ use super::authority::{self, Authority};
 use super::chain::{self, Facts};
 use super::{Error, Result, leaf, names};
 use crate::config::Tls as Settings;
+use crate::journal::Event;
 use crate::store::publish;
 
 pub(super) const SERVER_FILE: &str = "server.pem";
@@ -83,7 +84,18 @@ pub(super) fn load(folder: &Path, settings: &Settings, now: OffsetDateTime) -> R
 /// The certificate that is made here.
 fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded> {
     let authority = authority(folder, settings)?;
-    let key = server_key(folder)?;
+    let key = match server_key(folder) {
+        // Devices know the CA, not this key: another one serves them as well.
+        Err(Error::Key { place, why }) => {
+            let aside = publish::set_aside(&folder.join(SERVER_KEY_FILE))?;
+            Event::StoreRepaired.entry().say(format_args!(
+                "the key in {place} cannot be used ({why}); it is kept as {} and made anew",
+                aside.display()
+            ));
+            server_key(folder)?
+        }
+        key => key?,
+    };
     let wanted = names::wanted(&settings.names);
     let path = folder.join(SERVER_FILE);
     let place = path.display().to_string();
@@ -186,5 +198,30 @@ pub(super) fn remove(path: &Path) -> Result<()> {
             Err(crate::store::Error::io("remove", path, source).into())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_server_key_is_set_aside_and_the_ca_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let now = OffsetDateTime::now_utc();
+        let before = own(folder.path(), &settings, now).unwrap();
+        publish::replace(
+            folder.path(),
+            SERVER_KEY_FILE,
+            b"\xff",
+            publish::SECRET_MODE,
+        )
+        .unwrap();
+        let after = own(folder.path(), &settings, now).unwrap();
+        let ca = |loaded: &Loaded| loaded.authority.as_ref().unwrap().fingerprint.clone();
+        assert_eq!(ca(&before), ca(&after));
+        assert_ne!(before.facts.fingerprint, after.facts.fingerprint);
+        assert!(folder.path().join("server.key.damaged").exists());
     }
 }

@@ -9,6 +9,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
 use super::{Error, Result};
+use crate::config::{is_certificate_name, is_dns_name};
 
 /// The name all firmware can ask for, whatever the site calls its gateway.
 pub const COMMON_NAME: &str = "espgate.internal";
@@ -66,8 +67,7 @@ pub fn check(configured: &[String]) -> Result<()> {
         });
     }
     for name in configured {
-        let dns = name.strip_prefix("*.").unwrap_or(name);
-        if name.parse::<IpAddr>().is_err() && !is_dns_name(dns) {
+        if !is_certificate_name(name) {
             return Err(Error::Name {
                 name: name.clone(),
                 why: "it is neither a DNS name nor an address",
@@ -189,18 +189,6 @@ fn ipv6_table(table: &str) -> Vec<Own> {
         })
     };
     table.lines().filter_map(row).collect()
-}
-
-fn is_dns_name(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]

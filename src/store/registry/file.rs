@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub struct StateFile<T> {
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
     was_damaged: bool,
+    /// Whether something was noted that is not on the disk.
+    noted: AtomicBool,
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
@@ -58,6 +61,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             current: RwLock::new(Arc::new(current)),
             writer: Mutex::new(()),
             was_damaged,
+            noted: AtomicBool::new(false),
         })
     }
 
@@ -98,14 +102,18 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         let mut next = T::clone(&self.read());
         change(&mut next);
         self.publish(next);
+        self.noted.store(true, Ordering::Relaxed);
     }
 
-    /// Writes the register as it is in memory.
+    /// Writes what was noted, if anything was: cards wear out by writing.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn flush(&self) -> Result<()> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.noted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.write(&self.read())
     }
 
@@ -114,7 +122,9 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         let mut bytes = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
-        replace(&self.folder, self.name, &bytes, SECRET_MODE)
+        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
+        self.noted.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn publish(&self, next: T) {
@@ -148,6 +158,21 @@ mod tests {
         assert_eq!(refused.unwrap(), Err("no"));
         assert_eq!(file.read()["a"], 1);
         assert_eq!(open(folder.path()).read()["a"], 1);
+    }
+
+    #[test]
+    fn what_was_noted_is_written_once_and_nothing_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        let path = folder.path().join("x.json");
+        file.flush().unwrap();
+        assert!(!path.exists());
+        file.note(|map| drop(map.insert("a".into(), 1.into())));
+        file.flush().unwrap();
+        assert_eq!(open(folder.path()).read()["a"], 1);
+        fs::remove_file(&path).unwrap();
+        file.flush().unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

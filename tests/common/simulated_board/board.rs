@@ -215,15 +215,31 @@ impl Board {
     /// Says `bytes`, which are lost if nobody takes them; how long it takes.
     fn say(&mut self, bytes: &[u8], speed: u32) -> Duration {
         let mut rest = bytes;
-        while let Ok(count) = rustix::io::write(&self.host, rest)
-            && count > 0
-        {
-            rest = &rest[count..];
+        let mut moved = Instant::now();
+        while !rest.is_empty() {
+            match rustix::io::write(&self.host, rest) {
+                Ok(count) => {
+                    rest = &rest[count..];
+                    moved = Instant::now();
+                }
+                // we are faster than any reader, as a UART would not be
+                Err(rustix::io::Errno::AGAIN) if self.waits(moved) => {}
+                Err(_) => break,
+            }
         }
         match self.spec.paced && speed > 0 {
             true => Duration::from_secs_f64(10.0 * bytes.len() as f64 / f64::from(speed)),
             false => Duration::ZERO,
         }
+    }
+
+    /// Lets a full terminal be read for a moment; whether to go on.
+    fn waits(&self, since: Instant) -> bool {
+        // a terminal's other end gives no reliable sign that it has room again
+        let moment = Timespec::try_from(Duration::from_millis(2)).unwrap();
+        let mut stopped = [PollFd::new(&self.stopped, PollFlags::IN)];
+        let quiet = matches!(poll(&mut stopped, Some(&moment)), Ok(0));
+        quiet && since.elapsed() < Duration::from_millis(250)
     }
 }
 

@@ -36,12 +36,13 @@ pub fn crash(dump: &[u8], life: Duration, enter: Duration) -> Vec<Piece> {
     pieces.push(Piece::Print(text.clone().into_bytes()));
     pieces.push(Piece::Enter(enter));
     let (payload, checksum) = dump.split_at(dump.len() - 4);
-    text = "================= CORE DUMP START =================\r\n".to_owned();
+    // line by line: what a reader has not taken yet fits into the terminal's buffer
+    let mut print = |line: String| pieces.push(Piece::Print(line.into_bytes()));
+    print("================= CORE DUMP START =================\r\n".to_owned());
     for line in payload.chunks(48).chain([checksum]) {
-        text += &STANDARD.encode(line);
-        text += "\r\n";
+        print(format!("{}\r\n", STANDARD.encode(line)));
     }
-    text += "================= CORE DUMP END =================\r\n";
+    text = "================= CORE DUMP END =================\r\n".to_owned();
     let stored = u32::from_le_bytes(checksum.try_into().unwrap());
     text += &format!("I (4433) esp_core_dump_uart: Coredump checksum='{stored:08x}'\r\n");
     text += "Rebooting...\r\n";

@@ -1,0 +1,51 @@
+//! `espgate config`.
+
+use super::*;
+
+#[test]
+fn a_configuration_is_checked_with_file_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("espgate.toml");
+    let name = path.to_str().unwrap();
+    for (text, expected, fault) in [
+        ("", 0, "no faults"),
+        (
+            "[http]\n\nlistenn = 1\n",
+            1,
+            "line 3: http.listenn: unknown key",
+        ),
+        (
+            "[firmware]\nkeep_versions = 0\n",
+            1,
+            "line 2: firmware.keep_versions: ",
+        ),
+        ("[http\n", 1, "line 1: "),
+    ] {
+        daemon::write(&path, text.as_bytes());
+        let output = espgate(&["config", "check", name]);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(status(&output), expected, "{text}: {shown}");
+        assert!(shown.starts_with(&format!("{name}: {fault}")), "{shown}");
+    }
+    refused(
+        &espgate(&["config", "check", "/nonexistent/espgate.toml"]),
+        1,
+    );
+}
+
+#[test]
+fn the_printed_default_passes_its_own_check_and_is_what_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("espgate.toml");
+    let default = espgate(&["config", "default"]);
+    daemon::write(&path, &default.stdout);
+    assert_eq!(
+        status(&espgate(&["config", "check", path.to_str().unwrap()])),
+        0
+    );
+    let shown = espgate(&["--config", path.to_str().unwrap(), "config", "show"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let loaded = espgate::config::parse(&shown).unwrap();
+    assert_eq!(loaded.unknown, []);
+    assert_eq!(loaded.config.http, espgate::config::Http::default());
+}

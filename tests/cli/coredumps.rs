@@ -1,0 +1,69 @@
+//! `espgate coredumps`.
+
+use super::*;
+
+#[test]
+fn what_devices_send_is_listed_shown_exported_and_deleted() {
+    let daemon = Start::new(OPEN).start();
+    done(&daemon, &["models", "add", "lamp"]);
+    done(
+        &daemon,
+        &["devices", "add", "k1", "--model", "lamp", "--no-token"],
+    );
+    let dump = dumps::xtensa().image(0x0102, false);
+    let id = post_dump(&daemon, "k1", "1.0%1b[31m", &dump);
+    for number in 0..3 {
+        post_dump(
+            &daemon,
+            "k1",
+            "1.0",
+            format!("not a dump {number}").as_bytes(),
+        );
+    }
+
+    let table = done(&daemon, &["coredumps", "list"]);
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(table.contains(&id) && !table.contains('\u{1b}'), "{table}");
+    for line in table.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let page = json(&daemon, &["coredumps", "list", "--limit", "2", "--json"]);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = json(
+        &daemon,
+        &["coredumps", "list", "--cursor", cursor, "--json"],
+    );
+    assert_eq!(rest["coredumps"].as_array().unwrap().len(), 2);
+
+    let shown = done(&daemon, &["coredumps", "show", &id]);
+    assert!(shown.contains("esp32"), "{shown}");
+    let line = refused(&ask(&daemon, &["coredumps", "show", "0123456789ab"]), 1);
+    assert!(line.contains("cannot show coredump 0123456789ab"), "{line}");
+
+    let archive = daemon.folder.path().join("x.zip");
+    let name = archive.to_str().unwrap();
+    done(&daemon, &["coredumps", "export", &id, "-o", name]);
+    let mut zip = zip::ZipArchive::new(fs::File::open(&archive).unwrap()).unwrap();
+    let mut core = Vec::new();
+    zip.by_name("core.elf")
+        .unwrap()
+        .read_to_end(&mut core)
+        .unwrap();
+    assert!(core == dumps::xtensa().elf());
+    let mut readme = String::new();
+    zip.by_name("README.txt")
+        .unwrap()
+        .read_to_string(&mut readme)
+        .unwrap();
+    assert!(
+        readme.contains("xtensa-esp32-elf-gdb") && !readme.contains('\u{1b}'),
+        "{readme}"
+    );
+    let again = refused(&ask(&daemon, &["coredumps", "export", &id, "-o", name]), 1);
+    assert!(again.contains("exists already"), "{again}");
+
+    done(&daemon, &["coredumps", "delete", &id]);
+    refused(&ask(&daemon, &["coredumps", "delete", &id]), 1);
+    let left = json(&daemon, &["coredumps", "list", "--json"]);
+    assert_eq!(left["coredumps"].as_array().unwrap().len(), 3);
+}

@@ -1,0 +1,176 @@
+//! Models, devices, tokens, firmware, status, certificates.
+
+use super::*;
+
+#[test]
+fn models_devices_and_tokens_are_managed_from_end_to_end() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let again = refused(&ask(&daemon, &["models", "add", "lamp"]), 1);
+    assert!(again.contains("exists already"), "{again}");
+    let unknown = refused(&ask(&daemon, &["models", "hold", "nope"]), 1);
+    assert!(
+        unknown.contains("DeviceModel nope was not found"),
+        "{unknown}"
+    );
+    done(&daemon, &["models", "set", "lamp", "--activate", "manual"]);
+    done(&daemon, &["models", "hold", "lamp"]);
+    let models = json(&daemon, &["models", "list", "--json"]);
+    assert_eq!(models["models"][0]["activate"], "manual");
+    assert_eq!(models["models"][0]["held"], true);
+    assert!(models["next_cursor"].is_null());
+
+    let arguments = [
+        "devices",
+        "add",
+        "Kitchen3",
+        "--model",
+        "lamp",
+        "--mac",
+        "AA:BB:CC:00:11:22",
+    ];
+    let added = json(&daemon, &[&arguments[..], &["--json"]].concat());
+    assert_eq!(added["device_key"], "kitchen3");
+    assert_eq!(added["model"], "lamp");
+    let token = added["token"].as_str().unwrap();
+    assert!(token.starts_with("eg1_"), "{token}");
+    let other = refused(
+        &ask(&daemon, &["devices", "add", "k2", "--model", "nope"]),
+        1,
+    );
+    assert!(other.contains("DeviceModel nope was not found"), "{other}");
+    done(&daemon, &["devices", "set", "kitchen3", "--name", "Küche"]);
+    refused(
+        &ask(&daemon, &["devices", "set", "kitchen4", "--name", "x"]),
+        1,
+    );
+    let pin = refused(&ask(&daemon, &["devices", "pin", "kitchen3", "1.0"]), 1);
+    assert!(pin.contains("Firmware 1.0 of lamp was not found"), "{pin}");
+
+    // the token opens the device's door, until it is revoked
+    let head = format!("GET /api/iot/firmware-version\r\nAuthorization: Bearer {token}");
+    assert_eq!(daemon.request(&head, b"").status, 200);
+    let second = done(&daemon, &["devices", "token", "kitchen3"]);
+    assert!(second.trim().starts_with("eg1_") && second.trim() != token);
+    done(&daemon, &["devices", "revoke", "kitchen3"]);
+    assert_eq!(daemon.request(&head, b"").status, 401);
+
+    let ci = json(
+        &daemon,
+        &[
+            "tokens",
+            "add",
+            "ci",
+            "--role",
+            "pipeline",
+            "--expires",
+            "365d",
+            "--json",
+        ],
+    );
+    assert_eq!(ci["role"], "pipeline");
+    let list = done(&daemon, &["tokens", "list", "--json"]);
+    let secret = ci["token"].as_str().unwrap().rsplit('_').next().unwrap();
+    assert!(!list.contains(secret) && !list.contains("sha256"), "{list}");
+    done(&daemon, &["tokens", "revoke", "ci"]);
+    refused(&ask(&daemon, &["tokens", "revoke", "ci"]), 1);
+    done(&daemon, &["devices", "remove", "kitchen3"]);
+
+    let journal = daemon.journal();
+    assert!(
+        !journal.contains(secret) && !journal.contains(token),
+        "{journal}"
+    );
+    let events: String = fs::read_dir(daemon.data().join("events"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    for event in ["ModelChanged", "DeviceChanged", "TokenMade", "TokenEnded"] {
+        let line = events
+            .lines()
+            .find(|line| line.contains(event))
+            .unwrap_or_default();
+        let uid = nix::unistd::getuid();
+        assert!(line.contains(&format!("uid {uid}")), "{event}: {line}");
+    }
+}
+
+#[test]
+fn firmware_is_added_activated_rolled_back_and_exported() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let file = daemon.folder.path().join("bundle.zip");
+    let mut bundles = Vec::new();
+    for (seed, version) in [(1, "1.0"), (2, "2.0")] {
+        let build = firmware::Build {
+            version,
+            seed,
+            ..firmware::Build::of("lamp")
+        };
+        bundles.push(build.zip());
+        daemon::write(&file, bundles.last().unwrap());
+        let name = file.to_str().unwrap();
+        let added = json(
+            &daemon,
+            &["firmware", "add", name, "--model", "lamp", "--json"],
+        );
+        assert_eq!(added["firmware_version"], version);
+        assert_eq!(added["active"], true);
+    }
+    let back = json(&daemon, &["firmware", "rollback", "lamp", "--json"]);
+    assert_eq!(back["firmware_version"], "1.0");
+    done(&daemon, &["firmware", "block", "lamp", "2.0"]);
+    let blocked = refused(&ask(&daemon, &["firmware", "activate", "lamp", "2.0"]), 1);
+    assert!(blocked.contains("blocked"), "{blocked}");
+    done(&daemon, &["firmware", "unblock", "lamp", "2.0"]);
+    let active = refused(&ask(&daemon, &["firmware", "delete", "lamp", "1.0"]), 1);
+    assert!(active.contains("active"), "{active}");
+    let table = done(&daemon, &["firmware", "list", "lamp"]);
+    assert!(table.contains("1.0") && table.contains("active"), "{table}");
+    let out = daemon.folder.path().join("out.zip");
+    done(
+        &daemon,
+        &[
+            "firmware",
+            "export",
+            "lamp",
+            "1.0",
+            "-o",
+            out.to_str().unwrap(),
+        ],
+    );
+    assert!(fs::read(&out).unwrap() == bundles[0]);
+    done(&daemon, &["firmware", "delete", "lamp", "2.0"]);
+}
+
+#[test]
+fn status_is_one_screen() {
+    let daemon = Start::new("").start();
+    let text = done(&daemon, &["status"]);
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(text.contains(&daemon.address.to_string()), "{text}");
+    let value = json(&daemon, &["status", "--json"]);
+    assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_ca_is_printed_without_a_daemon() {
+    let daemon = Start::new("").start();
+    let ca = fs::read_to_string(daemon.data().join("tls/ca.pem")).unwrap();
+    let folder = std::sync::Arc::clone(&daemon.folder);
+    let asked = json(&daemon, &["tls", "show", "--json"]);
+    daemon.kill();
+    let data = folder.path().join("data");
+    let offline = |arguments: &[&str]| {
+        let mut all = vec!["--data-dir", data.to_str().unwrap()];
+        all.extend_from_slice(arguments);
+        let output = espgate(&all);
+        assert_eq!(status(&output), 0, "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(offline(&["tls", "ca"]), ca);
+    let read: Value = serde_json::from_str(&offline(&["tls", "show", "--json"])).unwrap();
+    for name in ["subject", "issuer", "names", "fingerprint_sha256"] {
+        assert_eq!(read["server"][name], asked["server"][name], "{name}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Help, exit statuses, and errors of one line.
+
+use super::*;
+
+#[test]
+fn every_command_has_help_that_fits_80_columns() {
+    fn walk(command: &clap::Command, path: &[String], seen: &mut usize) {
+        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let output = espgate(&arguments);
+        assert_eq!(status(&output), 0, "{path:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("Usage: "), "{path:?}: {text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{path:?}: {line}");
+        }
+        *seen += 1;
+        for inner in command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+        {
+            let mut path = path.to_vec();
+            path.push(inner.get_name().to_owned());
+            walk(inner, &path, seen);
+        }
+    }
+    let mut seen = 0;
+    walk(&espgate::cli::command(), &[], &mut seen);
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn the_version_is_told() {
+    let output = espgate(&["--version"]);
+    assert_eq!(status(&output), 0);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, format!("espgate {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_one_line() {
+    for arguments in [
+        &["nonsense"][..],
+        &["models", "add"],
+        &["models", "set", "x", "--activate", "sometimes"],
+        &["devices", "add", "k1"],
+        &["tokens", "add", "n", "--role", "king"],
+        &["tokens", "add", "n", "--role", "fleet"],
+        &["coredumps", "list", "--limit", "0"],
+        &["coredumps", "redecode"],
+        &["coredumps", "redecode", "x", "--all"],
+        &["ports", "release", "p", "--for", "1y"],
+        &["status", "--nonsense"],
+    ] {
+        let line = refused(&espgate(arguments), 2);
+        assert!(line.contains("--help"), "{line}");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_status_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    for arguments in [
+        &["status"][..],
+        &["coredumps", "list"],
+        &["coredumps", "show", "x"],
+        &["firmware", "list"],
+        &["models", "list"],
+        &["devices", "token", "k"],
+        &["tokens", "list"],
+        &["ports", "list"],
+        &["tls", "renew"],
+        &["backup", "/nonexistent/file"],
+    ] {
+        let mut all = vec!["--socket", socket.to_str().unwrap()];
+        all.extend_from_slice(arguments);
+        let line = refused(&espgate(&all), 3);
+        assert!(line.contains(socket.to_str().unwrap()), "{line}");
+    }
+}

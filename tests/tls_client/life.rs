@@ -187,6 +187,25 @@ async fn at_the_end_idle_connections_close_and_busy_ones_finish() {
 }
 
 #[tokio::test]
+async fn who_has_just_connected_at_the_end_is_still_served() {
+    let site = Site::new(Limits::default()).await;
+    let mut client = site.client().await;
+    let drained = tokio::spawn({
+        let server = site.server.clone();
+        async move { server.drain(Duration::from_secs(60)).await }
+    });
+    // lets the drain begin
+    tokio::task::yield_now().await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let got = until_closed(&mut client).await;
+    assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{got}");
+    assert!(drained.await.unwrap());
+}
+
+#[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let site = Site::new(Limits::default()).await;
     let mut stuck = site.client().await;

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::exchange::Exchange;
 use super::gate::Gate;
@@ -26,15 +27,19 @@ use crate::journal::Event;
 const BUFFER_BYTES: usize = 128 * 1024;
 /// From the age at which a connection should end to its end in any case.
 const LAST_MINUTE: Duration = Duration::from_secs(60);
+/// How long an ending server waits for a connection's first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(5);
 
 /// Serves one HTTPS client.
 pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tls: &Tls) {
     // Answers are written in whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let limit = inner.limits().handshake;
+    // Not cut short by the server's end: the client was accepted, and a board
+    // has one dump and one attempt.
     let outcome = tokio::select! {
         outcome = timeout(limit, handshake(stream, tls)) => outcome,
-        () = inner.ending.cancelled() => return,
+        () = inner.aborting.cancelled() => return,
     };
     match outcome {
         Ok(Ok(stream)) => serve(inner, stream, Peer::Network(peer)).await,
@@ -82,6 +87,15 @@ fn report(peer: SocketAddr, error: &io::Error) {
     }
 }
 
+/// Waits for the server's end, and then a little for who has not yet asked
+/// anything: an accepted connection is told nothing by closing it, and what it
+/// was about to send would be lost.
+async fn ending_after_first_request(inner: &Inner, asked: &CancellationToken) {
+    inner.ending.cancelled().await;
+    // Over means it had its time.
+    let _ = timeout(FIRST_REQUEST, asked.cancelled()).await;
+}
+
 /// Serves requests until the client, the limits or the server's end.
 pub(super) async fn serve<IO>(inner: &Inner, io: IO, peer: Peer)
 where
@@ -90,6 +104,7 @@ where
     let limits = inner.limits();
     let progress = Arc::new(Progress::new());
     let gate = Gate::new(io, Arc::clone(&limits), Arc::clone(&progress));
+    let asked = progress.asked();
     let exchange = Exchange::new(inner.router.clone(), peer, progress, Arc::clone(&limits));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,7 +120,7 @@ where
         tokio::select! {
             outcome = connection.as_mut() => break outcome,
             () = inner.aborting.cancelled() => return,
-            () = inner.ending.cancelled(), if !is_ending => {
+            () = ending_after_first_request(inner, &asked), if !is_ending => {
                 is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::head::Fault;
 
@@ -20,6 +21,8 @@ struct Inside {
     last: bool,
     idle_since: Instant,
     waker: Option<Waker>,
+    /// Cancelled with the connection's first request.
+    asked: CancellationToken,
 }
 
 impl Progress {
@@ -31,7 +34,13 @@ impl Progress {
             last: false,
             idle_since: Instant::now(),
             waker: None,
+            asked: CancellationToken::new(),
         }))
+    }
+
+    /// Is cancelled once the connection's first request is at hand.
+    pub(super) fn asked(&self) -> CancellationToken {
+        self.lock().asked.clone()
     }
 
     /// A head is handed over: a good one, or the substitute for one that is
@@ -41,6 +50,7 @@ impl Progress {
         inside.busy = true;
         inside.fault = fault;
         inside.last = last;
+        inside.asked.cancel();
     }
 
     /// Whether a request is at hand.

@@ -60,6 +60,8 @@ pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // the package allows 256 tasks
+        .max_blocking_threads(64)
         .enable_all()
         .build();
     let outcome = match runtime {

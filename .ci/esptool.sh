@@ -73,6 +73,9 @@ for chip in esp32 esp32s2 esp32c3; do
     same "$work/table" 0x8000 0xC00
     esptool_says 'Read 10000 bytes' --baud 921600 read-flash 0x110000 10000 "$work/read"
     same "$work/read" 0x110000 10000
+    # a fresh board: esptool leaves this one at its own speed until it tires of waiting
+    unplug
+    plug --chip "$chip" --mac 30aea44b417c --dump-size 65536
     "$programs/flash_read" "$port" "$work/dump"
     same "$work/dump" 0x110000 0x10000
     unplug

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bootloader::Progress;
@@ -17,6 +17,7 @@ use crate::worker::{self, Heartbeat};
 
 use super::firmware::{ImagesInMemory, Sequences};
 use super::tls::Tls;
+use super::upload_slots::UploadSlots;
 use crate::device::DeviceKey;
 
 /// The daemon, as handlers see it.
@@ -31,8 +32,8 @@ pub struct App {
     pub stopping: CancellationToken,
     pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
-    /// Permits for coredump bodies held in memory.
-    pub uploads: Semaphore,
+    /// Slots for coredump bodies held in memory.
+    pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
     /// Images that are being downloaded.
@@ -64,7 +65,7 @@ impl App {
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
-        let uploads = Semaphore::new(config.borrow().http.max_uploads);
+        let uploads = UploadSlots::new(config.borrow().http.max_uploads);
         Self {
             store,
             ingest,

@@ -50,7 +50,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     origin.reported = reported(&query);
 
     // No slot in time: read all the same, a refusal would lose the dump.
-    let slot = tokio::time::timeout(SLOT_WAIT, app.uploads.acquire()).await;
+    let slot = app.uploads.take(&origin.device, SLOT_WAIT).await;
     let limit = app.config().coredumps.max_upload_bytes;
     let bytes = match read_limited(body, limit).await {
         Ok(bytes) if bytes.is_empty() => {

@@ -21,5 +21,6 @@ pub mod server;
 pub mod system;
 pub mod tls;
 pub mod upload_scripts;
+pub mod upload_slots;
 
 pub use app::App;

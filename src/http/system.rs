@@ -45,7 +45,7 @@ fn unready(app: &App) -> Vec<String> {
         Ok(_) => {}
         Err(error) => reasons.push(error.to_string()),
     }
-    if app.uploads.available_permits() == 0 {
+    if app.uploads.are_taken() {
         reasons.push(String::from("all upload slots are taken"));
     }
     reasons

@@ -10,6 +10,7 @@ mod dumps;
 #[path = "../common/firmware.rs"]
 mod firmware_files;
 
+mod busy;
 mod coredumps;
 mod crash;
 mod disk;

@@ -12,10 +12,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::app::App;
-use super::body::{Unread, read_limited};
 use super::device_caller;
 use super::error::{Error, Result};
 use super::query::Query;
+use super::server::{Unread, read_limited};
 use crate::ingest::Origin;
 use crate::journal::Event;
 use crate::store::coredumps::Source;

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::body::Unread;
+use super::server::Unread;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;

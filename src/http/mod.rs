@@ -4,7 +4,6 @@ pub mod app;
 pub mod archive;
 pub mod auth;
 pub mod backup;
-pub mod body;
 pub mod certificates;
 pub mod conditional;
 pub mod coredump_intake;

@@ -11,9 +11,9 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
-use super::body::read_limited;
 use super::error::{Error, Result};
 use crate::device::ModelCode;
+use crate::http::server::read_limited;
 use crate::store::registry::Models;
 
 /// Largest JSON body of an administrative request.

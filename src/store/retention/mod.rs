@@ -1,5 +1,7 @@
 //! Which dumps go: a decision over a list, without any I/O.
 
+mod room;
+
 use std::collections::{BTreeMap, HashSet};
 
 /// One stored dump, as far as the decision needs it.
@@ -186,62 +188,28 @@ impl Plan<'_> {
         }
     }
 
-    /// Takes the oldest of whichever device holds the most bytes, until there
-    /// is room or nothing more may go.
+    /// For lack of room; what the rules above remove makes room as well.
     fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: Limits) {
-        let mut candidates: Vec<Candidate> = devices
-            .values()
-            .map(|dumps| {
-                let held: Vec<usize> = dumps
-                    .iter()
-                    .copied()
-                    .filter(|at| self.is_held(*at))
-                    .collect();
-                let bytes = held.iter().map(|at| self.bytes(*at)).sum();
-                let spare = held.len().saturating_sub(SAFE_PER_DEVICE);
-                let mut removable: Vec<usize> = held
-                    .iter()
-                    .copied()
-                    .take(spare)
-                    .filter(|at| !self.is_protected(*at, dumps))
-                    .collect();
-                removable.reverse();
-                Candidate { bytes, removable }
-            })
-            .collect();
-        let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
-        // What the rules above remove makes room as well.
         let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
-        let mut must_free = limits.must_free.saturating_sub(freed);
-        loop {
-            let rule = if must_free > 0 {
-                Rule::MinFree
-            } else if total > limits.max_total {
-                Rule::MaxTotal
-            } else {
-                return;
-            };
-            let Some((at, candidate)) = candidates
-                .iter_mut()
-                .filter(|candidate| !candidate.removable.is_empty())
-                .max_by_key(|candidate| candidate.bytes)
-                .and_then(|candidate| Some((candidate.removable.pop()?, candidate)))
-            else {
-                return;
-            };
-            let bytes = self.held.get(at).map_or(0, |dump| dump.bytes);
-            candidate.bytes -= bytes;
-            total -= bytes;
-            must_free = must_free.saturating_sub(bytes);
+        let holders = devices.values().map(|dumps| self.holder(dumps)).collect();
+        let must_free = limits.must_free.saturating_sub(freed);
+        for (at, rule) in room::make(holders, limits.max_total, must_free) {
             self.remove(at, rule);
         }
     }
-}
 
-struct Candidate {
-    bytes: u64,
-    /// Newest first, so that the oldest is popped.
-    removable: Vec<usize>,
+    fn holder(&self, dumps: &[usize]) -> room::Holder {
+        let held = || dumps.iter().copied().filter(|at| self.is_held(*at));
+        let spare = held().count().saturating_sub(SAFE_PER_DEVICE);
+        room::Holder {
+            bytes: held().map(|at| self.bytes(at)).sum(),
+            removable: held()
+                .take(spare)
+                .filter(|at| !self.is_protected(*at, dumps))
+                .map(|at| (at, self.bytes(at)))
+                .collect(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use time::{OffsetDateTime, UtcDateTime};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcDateTime};
 
 /// One moment, seen by all the clocks there are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +73,14 @@ pub fn file_stamp(moment: OffsetDateTime) -> String {
         .unwrap_or_else(|_| String::from("19700101T000000_000000Z"))
 }
 
+/// Reads what [`file_stamp`] writes.
+pub fn of_file_stamp(stamp: &str) -> Option<OffsetDateTime> {
+    let format =
+        format_description!("[year][month][day]T[hour][minute][second]_[subsecond digits:6]Z");
+    let read = PrimitiveDateTime::parse(stamp, &format).ok()?;
+    Some(read.assume_utc())
+}
+
 /// Reads RFC 3339 (which ISO 8601 as written here is).
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(iso8601(moment), "2026-02-11T14:30:00.123456Z");
         assert_eq!(file_stamp(moment), "20260211T143000_123456Z");
         assert_eq!(parse(&iso8601(moment)), Some(moment));
+        assert_eq!(of_file_stamp(&file_stamp(moment)), Some(moment));
+        assert_eq!(of_file_stamp("20260211T143000"), None);
     }
 
     #[test]

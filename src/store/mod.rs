@@ -6,6 +6,7 @@ pub mod disk;
 pub mod firmware;
 pub mod housekeeping;
 pub mod publish;
+mod rebuilt;
 pub mod registry;
 pub mod retention;
 pub mod sequence;

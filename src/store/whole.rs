@@ -8,6 +8,7 @@ use super::Result;
 use super::coredumps::Coredumps;
 use super::data_dir::DataDir;
 use super::firmware::Firmware;
+use super::rebuilt;
 use super::registry::Registry;
 use super::sequence::Sequence;
 use crate::bundle;
@@ -51,8 +52,11 @@ impl Store {
         }
         let gateway_id = settle_gateway(&registry)?;
         let firmware = Firmware::new(data_dir.assets(), &data_dir.cache(), bundles);
-        if registry.models.was_damaged() {
-            rebuild_models(&registry, &firmware)?;
+        if registry.models.is_lost() {
+            rebuilt::models(&registry, &firmware)?;
+        }
+        if registry.devices.is_lost() {
+            rebuilt::devices(&registry, &coredumps)?;
         }
         Ok(Self {
             firmware,
@@ -62,26 +66,6 @@ impl Store {
             gateway_id,
         })
     }
-}
-
-/// Registers the models that have firmware again; what is served is for a
-/// person to say, who alone knows whether the newest was held back.
-fn rebuild_models(registry: &Registry, firmware: &Firmware) -> Result<()> {
-    let codes = firmware.models()?;
-    let now = crate::clock::iso8601(Moment::now().wall);
-    let outcome = registry.models.change(|models| {
-        for code in &codes {
-            models.ensure(code, &now);
-        }
-        Ok::<_, std::convert::Infallible>(())
-    })?;
-    outcome.unwrap_or_else(|never| match never {});
-    Event::StoreRepaired.entry().say(format_args!(
-        "registered {} models again from their firmware; none of it is active: see `espgate \
-         firmware list` and `espgate firmware activate`",
-        codes.len()
-    ));
-    Ok(())
 }
 
 /// The gateway's id, made at the first start. Another machine id than at the

@@ -10,7 +10,7 @@ use super::super::publish::{FILE_MODE, replace, set_aside, sync_folder};
 use super::super::{Error, Result};
 use super::crash::Crash;
 use super::folder::{DeviceFolder, Entry, read_sidecar};
-use super::sidecar::{DecodeState, SCHEMA, Sidecar, Source};
+use super::sidecar::{DecodeState, REBUILT, SCHEMA, Sidecar, Source};
 use crate::clock;
 use crate::coredump;
 use crate::digest::Sha256;
@@ -167,7 +167,8 @@ fn load_crashes(
     }
 }
 
-/// What can be told of a dump whose sidecar is lost.
+/// What a dump tells whose sidecar is lost. Model and version are added once all
+/// folders are read.
 fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
     let file = path.join(format!("{stem}.dmp"));
     let bytes = fs::read(&file).map_err(|source| Error::io("read", &file, source))?;
@@ -180,6 +181,11 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
     let modified = fs::metadata(&file)
         .and_then(|data| data.modified())
         .map_err(|source| Error::io("look at", &file, source))?;
+    // The name has the time it came; the file's may be that of a copy.
+    let stamp = stem.strip_prefix("coredump_");
+    let came = stamp
+        .and_then(clock::of_file_stamp)
+        .unwrap_or(modified.into());
     Ok(Sidecar {
         schema: SCHEMA,
         id,
@@ -187,12 +193,16 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         firmware_version: None,
         device_key,
         model_code: None,
-        uploaded_at: clock::iso8601(modified.into()),
+        uploaded_at: clock::iso8601(came),
         size: bytes.len() as u64,
         sha256: Sha256::of(&bytes).to_string(),
-        source: Source::Https,
+        // Only boards on a port have a log.
+        source: match path.join(format!("{stem}.log")).exists() {
+            true => Source::Uart,
+            false => Source::Https,
+        },
         serial_port: None,
-        identity: String::from("rebuilt"),
+        identity: REBUILT.to_owned(),
         format: found.format_label(),
         header_version: found.header_version.map(|(a, b)| format!("{a}.{b}")),
         verdict: found.verdict.to_string(),

@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 /// The schema this program writes.
 pub const SCHEMA: u32 = 1;
+/// The identity of a dump whose sidecar was lost.
+pub const REBUILT: &str = "rebuilt";
 /// Sightings that are remembered.
 const MAX_SIGHTINGS: usize = 20;
 

@@ -1,8 +1,8 @@
 //! One register: read once, changed by replacing its file durably before
-//! anybody sees the change.
+//! anybody sees the change. The copy beside it takes its place if it is damaged.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::publish::{SECRET_MODE, replace, set_aside};
 use super::super::{Error, Result};
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 
 /// A register in memory and its file.
 #[derive(Debug)]
@@ -22,52 +22,75 @@ pub struct StateFile<T> {
     current: RwLock<Arc<T>>,
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
-    was_damaged: bool,
+    is_lost: bool,
     /// Whether something was noted that is not on the disk.
     noted: AtomicBool,
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
-    /// Reads `folder/name`; a missing file is an empty register, one that does
-    /// not parse is set aside as `.damaged`.
+    /// Reads `folder/name`. If it does not parse it is set aside as `.damaged`;
+    /// then, or if it is missing, its copy takes its place. Without a copy the
+    /// register begins anew, empty.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn open(folder: &Path, name: &'static str) -> Result<Self> {
         let path = folder.join(name);
-        let mut was_damaged = false;
-        let current = match fs::read(&path) {
+        let trouble = match read_limited(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(current) => current,
+                Ok(current) => {
+                    keep_copy(folder, name, &bytes);
+                    return Ok(Self::of(folder, name, current));
+                }
                 Err(error) => {
                     let aside = set_aside(&path)?;
-                    Event::StoreRepaired
-                        .entry()
-                        .at(log::Level::Error)
-                        .say(format_args!(
-                            "{name} does not parse ({error}); it is kept as {} and begun anew",
-                            aside.display()
-                        ));
-                    was_damaged = true;
-                    T::default()
+                    Some(format!(
+                        "{name} does not parse ({error}); it is kept as {}",
+                        aside.display()
+                    ))
                 }
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => T::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::io("read", &path, source)),
         };
-        Ok(Self {
+        let copy = read_limited(&folder.join(copy_name(name)));
+        let copy = copy
+            .ok()
+            .and_then(|bytes| Some((serde_json::from_slice(&bytes).ok()?, bytes)));
+        let Some((current, bytes)) = copy else {
+            let mut file = Self::of(folder, name, T::default());
+            if let Some(trouble) = trouble {
+                file.is_lost = true;
+                repaired(format_args!("{trouble} and begun anew"));
+            }
+            return Ok(file);
+        };
+        let trouble = trouble.unwrap_or_else(|| format!("{name} is missing"));
+        match replace(folder, name, &bytes, SECRET_MODE) {
+            // A disk that is full does not keep the daemon down: the copy is still there.
+            Ok(()) | Err(Error::Full { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        repaired(format_args!(
+            "{trouble}; its copy as of the last change is used in its place"
+        ));
+        Ok(Self::of(folder, name, current))
+    }
+
+    fn of(folder: &Path, name: &'static str, current: T) -> Self {
+        Self {
             folder: folder.to_owned(),
             name,
             current: RwLock::new(Arc::new(current)),
             writer: Mutex::new(()),
-            was_damaged,
+            is_lost: false,
             noted: AtomicBool::new(false),
-        })
+        }
     }
 
-    /// Whether the file had to be begun anew.
-    pub fn was_damaged(&self) -> bool {
-        self.was_damaged
+    /// Whether what was in the register is lost, and it began anew.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// The register as it is now.
@@ -90,7 +113,8 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
-        self.write(&next)?;
+        let bytes = self.write(&next)?;
+        keep_copy(&self.folder, self.name, &bytes);
         self.publish(next);
         Ok(Ok(answer))
     }
@@ -114,23 +138,58 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         if !self.noted.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.write(&self.read())
+        self.write(&self.read()).map(drop)
     }
 
-    fn write(&self, value: &T) -> Result<()> {
+    fn write(&self, value: &T) -> Result<Vec<u8>> {
         let path = self.folder.join(self.name);
         let mut bytes = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
         replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
         self.noted.store(false, Ordering::Relaxed);
-        Ok(())
+        Ok(bytes)
     }
 
     fn publish(&self, next: T) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 }
+
+fn repaired(what: std::fmt::Arguments<'_>) {
+    Event::StoreRepaired.entry().at(log::Level::Error).say(what);
+}
+
+fn copy_name(name: &str) -> String {
+    format!("{name}.copy")
+}
+
+/// Makes the copy say what the file says. A copy that cannot be written goes: an
+/// older one would bring back tokens that were revoked.
+fn keep_copy(folder: &Path, name: &str, bytes: &[u8]) {
+    let copy = copy_name(name);
+    let path = folder.join(&copy);
+    if read_limited(&path).is_ok_and(|present| present == bytes) {
+        return;
+    }
+    if let Err(error) = replace(folder, &copy, bytes, SECRET_MODE) {
+        log::warn!("there is no copy of {name} now: {}", chain(&error));
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(MAX_BYTES + 1);
+    file.read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
+}
+
+/// Ten thousand devices take 5 MiB.
+const MAX_BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -175,13 +234,55 @@ mod tests {
         assert!(!path.exists());
     }
 
+    fn put(file: &StateFile<Map<String, Value>>, key: &str) {
+        file.change(|map| Ok::<_, Infallible>(map.insert(key.into(), 1.into())))
+            .unwrap()
+            .unwrap();
+    }
+
     #[test]
-    fn a_damaged_register_is_set_aside_and_begun_anew() {
+    fn a_damaged_register_without_a_copy_is_set_aside_and_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         replace(folder.path(), "x.json", b"{\"a\":", SECRET_MODE).unwrap();
         let file = open(folder.path());
-        assert!(file.was_damaged());
+        assert!(file.is_lost());
         assert!(file.read().is_empty());
         assert!(folder.path().join("x.json.damaged").exists());
+    }
+
+    #[test]
+    fn a_damaged_or_missing_register_comes_back_as_it_was_at_its_last_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        put(&open(folder.path()), "a");
+        replace(folder.path(), "x.json", b"\0\0\0", SECRET_MODE).unwrap();
+        let file = open(folder.path());
+        assert!(!file.is_lost());
+        assert_eq!(file.read()["a"], 1);
+        assert!(folder.path().join("x.json.damaged").exists());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(open(folder.path()).read()["a"], 1);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_was_taken_out_of_a_register_does_not_come_back_by_its_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        put(&file, "a");
+        put(&file, "b");
+        let copy = folder.path().join("x.json.copy");
+        let whole = fs::read(folder.path().join("x.json")).unwrap();
+        file.change(|map| Ok::<_, Infallible>(map.remove("a")))
+            .unwrap()
+            .unwrap();
+        assert!(fs::read(&copy).unwrap() != whole);
+        replace(folder.path(), "x.json", b"", SECRET_MODE).unwrap();
+        let again = open(folder.path());
+        assert!(!again.read().contains_key("a") && again.read().contains_key("b"));
+        // an older release, which keeps no copy, changed the file
+        replace(folder.path(), "x.json", b"{}", SECRET_MODE).unwrap();
+        open(folder.path());
+        assert_eq!(fs::read(&copy).unwrap(), b"{}");
     }
 }

@@ -28,8 +28,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Reads the registers; a file that does not parse is set aside, journalled
-    /// and begun anew.
+    /// Reads the registers; a file that does not parse is set aside and
+    /// journalled, and its copy takes its place (see [`StateFile::open`]).
     ///
     /// # Errors
     /// [`super::Error::Io`].

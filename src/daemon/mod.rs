@@ -3,13 +3,14 @@
 mod child_decoder;
 mod figures;
 mod listeners;
+mod minutely;
+mod reload;
 mod settings;
 mod surroundings;
 mod watchdog;
 
 pub use settings::Options;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,8 +22,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Moment;
-use crate::config::{AuthMode, Config};
+use crate::clock::{Moment, iso8601};
+use crate::config::Config;
 use crate::http::app::App;
 use crate::http::routes;
 use crate::http::server::{Limits, Server};
@@ -34,7 +35,7 @@ use crate::serial::Ports;
 use crate::serial::discover::Roots;
 use crate::serial::intake::Intake;
 use crate::store::Store;
-use crate::store::registry::Gateway;
+use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
 use figures::Figures;
@@ -43,8 +44,6 @@ use figures::Figures;
 const EXIT_CONFIG: u8 = 78;
 /// How long requests may take to end when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How often the registers' notes are written and the clock is looked at.
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs until told to stop. `greet` is called once requests are answered.
 pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
@@ -153,7 +152,8 @@ async fn serve(
     let control_socket = daemon.listen_control()?;
     let addresses = daemon.listen_https(&config)?;
     daemon.begin_work(&control_socket);
-    warn_if_open(&config);
+    minutely::warn_if_open(&config);
+    daemon.begin_life();
     // A disk that is full must not keep the daemon down: it makes the room.
     go_on(settings::keep(&store.data_dir.state(), &chosen.text));
     Event::Started.entry().say(format_args!(
@@ -170,7 +170,11 @@ async fn serve(
         control_socket,
     });
     let outcome = daemon.run().await;
+    let run = store.data_dir.run();
     daemon.end().await;
+    if outcome.is_ok() {
+        end_life(&run);
+    }
     outcome
 }
 
@@ -237,7 +241,7 @@ impl Daemon<'_> {
         let (ports, until) = (app.ports.clone(), stop.clone());
         self.critical(async move { ports.run(until).await });
         self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
-        self.critical(every_minute(Arc::clone(&app), stop.clone()));
+        self.critical(minutely::every_minute(Arc::clone(&app), stop.clone()));
         let figures = Figures::new(Arc::clone(&app), self.server.clone());
         self.critical(figures.keep(stop.clone()));
         let socket = control_socket.to_owned();
@@ -245,10 +249,31 @@ impl Daemon<'_> {
             .spawn(watchdog::feed(socket, Arc::clone(&app), stop));
         // Reading every folder takes a while; intake does not wait for it.
         tokio::task::spawn_blocking(move || {
-            app.store.coredumps.collect(|_, _| None::<()>);
+            app.store.complete_rebuilt();
             app.facts().index_ready = true;
             app.ingest.wake();
         });
+    }
+
+    /// Says how the daemon before this one ended, if nobody had told it to.
+    fn begin_life(&self) {
+        let run = self.app.store.data_dir.run();
+        let (life, ended_badly) = Life::read(&run).next(&Moment::now());
+        go_on(life.write(&run));
+        if let Some(end) = life.last_bad_end.as_ref().filter(|_| ended_badly) {
+            let entry = Event::EndedBadly.entry();
+            let started = &end.started_at;
+            match end.how {
+                How::Alone => entry.say(format_args!(
+                    "the daemon that started at {started} was not stopped: it crashed, was \
+                     killed, or hung until the watchdog ended it"
+                )),
+                How::WithMachine => entry.at(log::Level::Info).say(format_args!(
+                    "the machine went down without stopping the daemon that started at {started}"
+                )),
+            }
+        }
+        self.app.facts().last_bad_end = life.last_bad_end;
     }
 
     /// Waits for signals until one says stop.
@@ -272,73 +297,6 @@ impl Daemon<'_> {
         }
     }
 
-    /// Takes the configuration file's present text into use, or says what is
-    /// wrong with it and goes on as before.
-    fn reload(&mut self) {
-        systemd::reloading();
-        match self.try_reload() {
-            Ok(()) => {
-                self.app.facts().degraded.clear();
-                Event::ConfigurationReloaded
-                    .entry()
-                    .say("the configuration was read again and is in force");
-            }
-            Err(error) => {
-                let message = format!("the new configuration is not used: {error:#}");
-                let mut facts = self.app.facts();
-                facts.degraded.clear();
-                facts.degraded.push(message.clone());
-                drop(facts);
-                Event::ConfigurationFaulty.entry().say(&message);
-            }
-        }
-        systemd::ready();
-        figures::say(&self.app);
-    }
-
-    fn try_reload(&mut self) -> anyhow::Result<()> {
-        let (text, loaded) = self.options.read()?.unwrap_or_else(|| {
-            let loaded = crate::config::Loaded {
-                config: Config::default(),
-                unknown: Vec::new(),
-            };
-            (String::new(), loaded)
-        });
-        if let Some(unknown) = loaded.unknown.first() {
-            anyhow::bail!("{unknown}");
-        }
-        let (old, new) = (self.app.config(), Arc::new(loaded.config));
-        if old.data_dir != new.data_dir
-            || old.coredumps.dir != new.coredumps.dir
-            || old.firmware.dir != new.firmware.dir
-        {
-            anyhow::bail!("folders change with a restart only");
-        }
-        // What can fail comes first; after it nothing does.
-        self.tls.reload(new.tls.clone())?;
-        if old.http.listen != new.http.listen && !self.sockets_passed {
-            let kept: Vec<SocketAddr> = new.http.listen.clone();
-            match listeners::bind_all(&kept) {
-                Ok(sockets) => {
-                    self.accept_on(sockets)?;
-                }
-                Err(error) => {
-                    self.tls.reload(old.tls.clone())?;
-                    return Err(error.into());
-                }
-            }
-        }
-        self.server.set_limits(Limits::from(&new.http));
-        self.app.ingest.reconfigure(new.coredumps.clone());
-        self.app
-            .ports
-            .reconfigure(new.serial.clone(), new.coredumps.max_upload_bytes);
-        self.config.send_replace(Arc::clone(&new));
-        warn_if_open(&new);
-        go_on(settings::keep(&self.app.store.data_dir.state(), &text));
-        Ok(())
-    }
-
     /// Stops in order: no new connections, a bounded wait for those there are,
     /// then everything else.
     async fn end(self) {
@@ -349,12 +307,19 @@ impl Daemon<'_> {
         self.tasks.close();
         let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
         let app = Arc::clone(&self.app);
-        let flushed = tokio::task::spawn_blocking(move || write_notes(&app)).await;
+        let flushed = tokio::task::spawn_blocking(move || minutely::write_notes(&app)).await;
         if let Ok(Err(error)) = flushed {
             log::warn!("not everything was written at the end: {}", chain(&error));
         }
         Event::Stopped.entry().say("stopped");
     }
+}
+
+/// Writes down that this daemon was told to end, for the next one.
+fn end_life(run: &Path) {
+    let mut life = Life::read(run);
+    life.stopped_at = Some(iso8601(Moment::now().wall));
+    go_on(life.write(run));
 }
 
 /// For what is written down for others: without it the daemon runs as well.
@@ -385,82 +350,6 @@ fn serial_ports(
         config.serial.clone(),
         config.coredumps.max_upload_bytes,
     )
-}
-
-/// Writes what is only noted in memory: crash counts, when devices were seen.
-fn write_notes(app: &App) -> crate::store::Result<()> {
-    app.store
-        .coredumps
-        .flush()
-        .and(app.store.registry.devices.flush())
-}
-
-/// Dumps that came before the clock was right get their time by this.
-fn note_boot(app: &App) {
-    let now = Moment::now();
-    let gateway = &app.store.registry.gateway;
-    let mut changed = Gateway::clone(&gateway.read());
-    if !changed.note_boot(&now) {
-        return;
-    }
-    let noted = gateway.change(|gateway| Ok::<_, Infallible>(gateway.note_boot(&now)));
-    if let Err(error) = noted {
-        log::warn!("cannot note when this boot began: {}", chain(&error));
-    }
-}
-
-async fn every_minute(app: Arc<App>, stop: CancellationToken) {
-    let mut synced = crate::clock::is_synced();
-    if !synced {
-        Event::ClockUnsynced
-            .entry()
-            .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
-    }
-    if synced {
-        note_boot(&app);
-    }
-    let mut minutes = 0u64;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(MINUTE) => {}
-        }
-        minutes += 1;
-        if minutes.is_multiple_of(60) {
-            warn_if_open(&app.config());
-        }
-        let now_synced = crate::clock::is_synced();
-        if now_synced && !synced {
-            Event::ClockSynced
-                .entry()
-                .say("the clock is synchronised now");
-        }
-        synced = now_synced;
-        if synced {
-            note_boot(&app);
-        }
-        let noted = Arc::clone(&app);
-        let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
-        if let Ok(Err(error)) = outcome {
-            Event::DiskFull.entry().say(format_args!(
-                "cannot write what was noted: {}",
-                chain(&error)
-            ));
-        }
-    }
-}
-
-fn warn_if_open(config: &Config) {
-    if config.auth.devices == AuthMode::Open {
-        Event::AuthenticationOpen
-            .entry()
-            .say("auth.devices is \"open\": whoever reaches the gateway can speak for any device");
-    }
-    if config.auth.pipeline == AuthMode::Open {
-        Event::AuthenticationOpen
-            .entry()
-            .say("auth.pipeline is \"open\": whoever is on this machine can upload firmware");
-    }
 }
 
 fn folder_override(variable: &str, configured: Option<&Path>) -> Option<PathBuf> {

@@ -2,12 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
-
 use crate::journal::Event;
-use crate::store::Store;
-
-const MSDOS_SUPER_MAGIC: FsType = FsType(0x4d44);
+use crate::store::{Store, disk};
 
 /// Looks at the filesystem below the data.
 pub(super) fn look(store: &Store) {
@@ -23,16 +19,8 @@ pub(super) fn look(store: &Store) {
                 data.uid()
             ));
         }
-        let Ok(found) = statfs(folder) else { continue };
-        let trouble = match found.filesystem_type() {
-            TMPFS_MAGIC => "is on a tmpfs: everything is lost when the machine restarts",
-            OVERLAYFS_SUPER_MAGIC => {
-                "is on an overlay: what is kept may be lost when the machine restarts"
-            }
-            MSDOS_SUPER_MAGIC => {
-                "is on a FAT filesystem, which keeps no permissions and survives no power cut"
-            }
-            _ => continue,
+        let Some(trouble) = disk::unsuitable(folder) else {
+            continue;
         };
         Event::DataDirectoryUnsuitable
             .entry()

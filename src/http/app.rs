@@ -13,6 +13,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
 use crate::store::Store;
+use crate::store::life::BadEnd;
 use crate::worker::{self, Heartbeat};
 
 use super::firmware::{ImagesInMemory, Sequences};
@@ -52,6 +53,8 @@ pub struct Facts {
     pub degraded: Vec<String>,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
+    /// When a daemon on this data last ended without being told to.
+    pub last_bad_end: Option<BadEnd>,
 }
 
 impl App {

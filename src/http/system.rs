@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use crate::clock::{Moment, iso8601};
+use crate::store::coredumps::{DecodeState, Source};
 use crate::store::disk::Space;
 use crate::store::housekeeping::free_asked;
 
@@ -81,7 +82,7 @@ fn describe(app: &App) -> Value {
     let facts = app.facts().clone();
     let arrivals = app.ingest.arrivals();
     let registry = &app.store.registry;
-    let sizes = app.store.coredumps.collect(|_, entry| Some(entry.bytes));
+    let stored = Stored::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
     let mut degraded = facts.degraded.clone();
     degraded.extend(unready(app));
@@ -98,23 +99,52 @@ fn describe(app: &App) -> Value {
         "data_dir": app.store.data_dir.root(),
         "listeners": facts.listeners,
         "clock": now.clock_word(),
-        "last_intake": arrivals.last.map(|(at, device, source)| {
+        "last_intake": arrivals.last.or(stored.newest).map(|(at, device, source)| {
             json!({ "at": at, "device_key": device, "source": source })
         }),
         "received_since_start": arrivals.stored,
         "counts": {
-            "coredumps": sizes.len(),
+            "coredumps": stored.count,
+            "not_decoded_yet": stored.pending,
             "devices": registry.devices.read().devices.len(),
             "models": registry.models.read().models.len(),
             "tokens": registry.tokens.read().tokens.len(),
         },
         "disk": {
-            "coredump_bytes": sizes.iter().sum::<u64>(),
+            "coredump_bytes": stored.bytes,
             "free_bytes": space.map(|space| space.free),
             "total_bytes": space.map(|space| space.total),
         },
         "ports": app.ports.list(),
         "index_ready": facts.index_ready,
         "degraded": degraded,
+        "last_bad_end": facts.last_bad_end,
     })
+}
+
+/// The stored dumps in figures.
+#[derive(Default)]
+struct Stored {
+    count: u64,
+    pending: u64,
+    bytes: u64,
+    newest: Option<(String, String, Source)>,
+}
+
+impl Stored {
+    fn of(app: &App) -> Self {
+        let mut stored = Self::default();
+        let mut newest = None;
+        app.store.coredumps.collect(|device, entry| {
+            stored.count += 1;
+            stored.pending += u64::from(entry.decode == DecodeState::Pending);
+            stored.bytes += entry.bytes;
+            if newest < Some(entry.sequence) {
+                newest = Some(entry.sequence);
+                stored.newest = Some((entry.uploaded_at.clone(), device.to_string(), entry.source));
+            }
+            None::<()>
+        });
+        stored
+    }
 }

@@ -51,6 +51,7 @@ events! {
     Started Info "f6fadfa7e5c14b629362da5cc13da58a",
     Stopping Info "2c63888f28f04481be6ddce7a7ace732",
     Stopped Info "8a119b9e16bc47328f7b7676d015b0dc",
+    EndedBadly Warn "b6e37fd84f5c4b6189a2c0272eece1b3",
     CriticalTaskEnded Error "bc67ba94637d4efaa09e467ada679f81",
     ConfigurationReloaded Info "fab36728a78b4b7e8787c0de2f960063",
     ConfigurationFaulty Error "a712755f6cac44d599d5269512e74f7b",

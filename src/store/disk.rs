@@ -1,7 +1,8 @@
-//! How much room the filesystem has.
+//! How much room the filesystem has, and whether it is one to keep things on.
 
 use std::path::Path;
 
+use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
 use super::{Error, Result};
@@ -26,5 +27,45 @@ impl Space {
             total: data.blocks().saturating_mul(block),
             free: data.blocks_available().saturating_mul(block),
         })
+    }
+}
+
+/// What is wrong with keeping data on the filesystem that holds `path`, as the
+/// end of a sentence; `None` if nothing is known against it.
+pub fn unsuitable(path: &Path) -> Option<&'static str> {
+    trouble_with(statfs(path).ok()?.filesystem_type())
+}
+
+fn trouble_with(kind: FsType) -> Option<&'static str> {
+    match kind {
+        TMPFS_MAGIC => Some("is on a tmpfs: everything is lost when the machine restarts"),
+        OVERLAYFS_SUPER_MAGIC => {
+            Some("is on an overlay: what is kept may be lost when the machine restarts")
+        }
+        MSDOS_SUPER_MAGIC | EXFAT_SUPER_MAGIC => {
+            Some("is on a FAT filesystem, which keeps no permissions and survives no power cut")
+        }
+        _ => None,
+    }
+}
+
+/// `EXFAT_SUPER_MAGIC` of linux/magic.h.
+const EXFAT_SUPER_MAGIC: FsType = FsType(0x2011_bab0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_overlays_and_fat_are_no_place_for_data() {
+        for kind in [
+            TMPFS_MAGIC,
+            OVERLAYFS_SUPER_MAGIC,
+            MSDOS_SUPER_MAGIC,
+            EXFAT_SUPER_MAGIC,
+        ] {
+            assert!(trouble_with(kind).is_some());
+        }
+        assert_eq!(trouble_with(nix::sys::statfs::EXT4_SUPER_MAGIC), None);
     }
 }

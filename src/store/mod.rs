@@ -5,6 +5,7 @@ pub mod data_dir;
 pub mod disk;
 pub mod firmware;
 pub mod housekeeping;
+pub mod life;
 pub mod publish;
 mod rebuilt;
 pub mod registry;

@@ -17,6 +17,7 @@ mod disk;
 mod firmware;
 mod firmware_refusals;
 mod lifecycle;
+mod mending;
 mod roles;
 mod site;
 mod upload_script;

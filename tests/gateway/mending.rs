@@ -1,0 +1,120 @@
+//! Files that were damaged or lost while nobody looked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use espgate::digest::Sha256;
+use serde_json::Value;
+
+use crate::daemon::{Start, write};
+use crate::dumps::xtensa;
+use crate::firmware_files::Build;
+use crate::site::{Site, dump};
+
+#[test]
+fn a_damaged_register_costs_nobody_a_token() {
+    let site = Site::new();
+    assert_eq!(site.post(&dump(1)).status, 201);
+    let (device, pipeline) = (site.device.clone(), site.pipeline.clone());
+    let state = site.daemon.data().join("state");
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    for name in ["devices.json", "tokens.json", "models.json", "gateway.json"] {
+        write(&state.join(name), b"\0\0\0\0");
+    }
+    let before = fs::read(state.join("gateway.json.copy")).unwrap();
+    let before: Value = serde_json::from_slice(&before).unwrap();
+    let site = Site {
+        daemon: Start::on(folder, "").start(),
+        device,
+        pipeline,
+    };
+    assert_eq!(site.post(&dump(2)).status, 201);
+    let head = "GET /api/pipeline/models/lamp/firmware-version";
+    assert_eq!(site.ci(head, b"").status, 200);
+    let status = site.daemon.control("GET /api/status", b"").json();
+    assert_eq!(status["gateway_id"], before["gateway_id"]);
+    let journal = site.daemon.journal();
+    for name in ["devices", "tokens", "models", "gateway"] {
+        assert!(state.join(format!("{name}.json.damaged")).exists());
+        let line = format!("{name}.json does not parse");
+        assert!(journal.contains(&line), "{journal}");
+    }
+}
+
+#[test]
+fn devices_whose_register_is_lost_are_known_by_their_dumps() {
+    let site = Site::new();
+    assert_eq!(site.post(&dump(1)).status, 201);
+    let state = site.daemon.data().join("state");
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    write(&state.join("devices.json"), b"[");
+    fs::remove_file(state.join("devices.json.copy")).unwrap();
+    let daemon = Start::on(folder, "").start();
+    let device = daemon.control("GET /api/devices/k1", b"").json();
+    assert_eq!(device["model"], "lamp");
+    assert_eq!(device["registered"], true);
+    let journal = daemon.journal();
+    assert!(journal.contains("registered 1 devices again"), "{journal}");
+}
+
+#[test]
+fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
+    let site = Site::new();
+    let build = Build {
+        version: "1.2.3",
+        ..Build::of("lamp")
+    };
+    let mut spec = xtensa();
+    spec.app_elf_sha256 = Sha256::of(&build.elf()).short(9).leak();
+    let dump = spec.image(0x0102, false);
+    let name = site.post(&dump).json()["filename"].clone();
+    let folder = site.daemon.data().join("coredumps/k1");
+    let dump = folder.join(name.as_str().unwrap());
+    let sidecar = dump.with_extension("json");
+    let read = || -> Value { serde_json::from_slice(&fs::read(&sidecar).unwrap()).unwrap() };
+    let before = read();
+    let as_before = || {
+        for field in [
+            "id",
+            "model_code",
+            "firmware_version",
+            "uploaded_at",
+            "sha256",
+        ] {
+            assert_eq!(read()[field], before[field], "{field}");
+        }
+        assert_eq!(read()["identity"], "rebuilt");
+    };
+
+    // by what is known of the crash
+    let site = without(site, &[&sidecar]);
+    site.daemon.wait_for("decoded coredump");
+    as_before();
+    // by the bundle that the dump names
+    assert_eq!(site.upload(&build.zip()).status, 200);
+    let crash = fs::read_dir(&folder).unwrap().flatten().map(|e| e.path());
+    let crash = crash.filter(|path| path.to_string_lossy().contains("/crash_"));
+    let crash: Vec<PathBuf> = crash.collect();
+    assert_eq!(crash.len(), 1);
+    let report = dump.with_extension("report.json");
+    let site = without(site, &[&sidecar, &crash[0], &report]);
+    site.daemon.wait_for("decoded coredump");
+    as_before();
+}
+
+/// The site once more, after files were lost while the daemon did not run.
+fn without(site: Site, files: &[&Path]) -> Site {
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    for file in files {
+        fs::remove_file(file).unwrap();
+    }
+    Site {
+        daemon: Start::on(folder, "").start(),
+        device: site.device,
+        pipeline: site.pipeline,
+    }
+}

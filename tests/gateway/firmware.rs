@@ -302,3 +302,43 @@ fn a_dump_that_waited_for_its_elf_is_read_when_the_bundle_arrives() {
     let listed = site.daemon.control("GET /api/coredumps", b"").json();
     assert_eq!(listed["coredumps"][0]["decode"], "no-elf");
 }
+
+#[test]
+fn all_firmware_of_a_model_goes_at_once_the_active_one_too() {
+    let site = Site::new();
+    for number in ["1.0", "1.1"] {
+        assert_eq!(site.upload(&version(number).zip()).status, 200);
+    }
+    let all = "DELETE /api/models/lamp/firmware";
+    site.daemon
+        .manage("PUT /api/devices/k1/pin", &json!({ "version": "1.0" }));
+    let refused = site.daemon.control(all, b"");
+    assert_eq!(refused.status, 409);
+    let why = refused.error();
+    assert_eq!(why, "Device k1 is pinned to firmware 1.0 of lamp");
+    site.daemon.manage("DELETE /api/devices/k1/pin", &json!({}));
+
+    let deleted = site.daemon.manage(all, &json!({}));
+    assert_eq!(deleted, json!({ "deleted": ["1.1", "1.0"] }));
+    let assets = site.daemon.data().join("assets");
+    assert!(!assets.join("firmware-lamp.bin").exists());
+    assert_eq!(fs::read_dir(assets.join("lamp")).unwrap().count(), 0);
+    let left = site.device("GET /api/iot/firmware", b"");
+    assert_eq!(left.error(), "Firmware lamp was not found");
+    let model = site.daemon.control("GET /api/models/lamp", b"").json();
+    assert_eq!(model["active"], Value::Null);
+    assert_eq!(model["previous"], json!([]));
+    let journal = site.daemon.journal();
+    for number in ["1.0", "1.1"] {
+        let line = format!("deleted firmware {number} of lamp");
+        assert!(journal.contains(&line), "{journal}");
+    }
+    // the number is the model's for life, and the next upload is served
+    let next = site.upload(&version("1.2").zip()).json();
+    assert_eq!(next["id"], 1);
+    assert_eq!(next["active"], true);
+    let unknown = site
+        .daemon
+        .control("DELETE /api/models/other/firmware", b"");
+    assert_eq!(unknown.status, 404);
+}

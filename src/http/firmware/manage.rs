@@ -1,9 +1,8 @@
-//! Builds for people: list, activate, roll back, block, fetch, delete; and the
-//! upload scripts.
+//! Builds for people: list, activate, roll back, block, fetch; and the upload
+//! scripts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -15,14 +14,14 @@ use serde_json::{Value, json};
 
 use super::device::{answer, shown_version};
 use super::upload::known_model;
-use crate::clock::{Moment, iso8601, parse};
+use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::http::upload_scripts::Script;
 use crate::identity::Caller;
 use crate::journal::Event;
-use crate::store::firmware::{Build, Use};
+use crate::store::firmware::Build;
 use crate::store::registry::Model;
 
 /// `GET /api/pipeline/models/{code}/firmware-version`
@@ -119,7 +118,7 @@ pub async fn activate(
     .await?
 }
 
-fn find(app: &App, model: &ModelCode, name: &str) -> Result<Build> {
+pub(super) fn find(app: &App, model: &ModelCode, name: &str) -> Result<Build> {
     app.store
         .firmware
         .find(model, name)?
@@ -297,88 +296,4 @@ pub async fn export(
         &format!("{model}-{file}"),
         |_, _| {},
     )
-}
-
-/// `DELETE /api/models/{code}/firmware/{version}`
-///
-/// # Errors
-/// 404, 409 for a build that is active or pinned.
-pub async fn delete(
-    State(app): State<Arc<App>>,
-    Path((code, name)): Path<(String, String)>,
-    Extension(caller): Extension<Caller>,
-) -> Result<StatusCode> {
-    let model = known_model(&app, &code)?;
-    tokio::task::spawn_blocking(move || {
-        let build = find(&app, &model, &name)?;
-        if is_served(&app, &model, &build.name) {
-            return Err(Error::Conflict(format!(
-                "Firmware {name} of {model} is active or pinned"
-            )));
-        }
-        app.store.firmware.delete(&model, &build.name)?;
-        Event::BundleRemoved
-            .entry()
-            .model(&model)
-            .version(&name)
-            .actor(&caller)
-            .say(format_args!("{caller} deleted firmware {name} of {model}"));
-        Ok(StatusCode::NO_CONTENT)
-    })
-    .await?
-}
-
-fn is_served(app: &App, model: &ModelCode, name: &str) -> bool {
-    let registry = &app.store.registry;
-    let (models, devices) = (registry.models.read(), registry.devices.read());
-    let is_active = models
-        .models
-        .get(model)
-        .is_some_and(|model| model.active.as_deref() == Some(name));
-    is_active
-        || devices.devices.values().any(|device| {
-            device.model.as_ref() == Some(model) && device.pin.as_deref() == Some(name)
-        })
-}
-
-/// Removes builds by the rule.
-///
-/// # Errors
-/// As [`crate::store::firmware::Firmware::sweep`].
-pub fn sweep(app: &App) -> crate::store::Result<()> {
-    let now = Moment::now();
-    let keep = app.config().firmware.keep_versions;
-    let devices = app.store.registry.devices.read();
-    let dumps = app.store.coredumps.collect(|_, entry| {
-        Some((
-            entry.model_code.clone(),
-            entry.firmware_version.clone(),
-            entry.app_elf_sha256.clone(),
-        ))
-    });
-    app.store.firmware.sweep(keep, &now, |model, build| {
-        let fits = |version: &Option<String>, app_elf: &Option<String>| match app_elf {
-            Some(prefix) => build
-                .app_elf_sha256
-                .is_some_and(|digest| digest.has_prefix(prefix)),
-            None => version.as_deref() == Some(build.version.as_str()),
-        };
-        let last_run = devices
-            .devices
-            .values()
-            .filter(|device| device.model.as_ref() == Some(model))
-            .filter_map(|device| device.running.as_ref())
-            .filter(|running| fits(&running.version, &running.app_elf_sha256))
-            .filter_map(|running| Duration::try_from(now.wall - parse(&running.at)?).ok())
-            .min();
-        Use {
-            served: is_served(app, model, &build.name),
-            last_run,
-            needed: dumps.iter().any(|(of, version, app_elf)| {
-                let same = of.as_deref().is_none_or(|of| of == model.as_str());
-                same && fits(version, app_elf)
-            }),
-        }
-    })?;
-    Ok(())
 }

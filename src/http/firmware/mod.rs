@@ -4,6 +4,7 @@ mod choice;
 pub mod device;
 pub mod manage;
 mod memory;
+pub mod remove;
 mod sequence;
 pub mod upload;
 

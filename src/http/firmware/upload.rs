@@ -241,7 +241,7 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
         ));
     }
     say_published(model, &published, active, actor);
-    if let Err(error) = super::manage::sweep(app) {
+    if let Err(error) = super::remove::sweep(app) {
         log::warn!("old firmware was not removed: {}", chain(&error));
     }
     app.ingest.wake();

@@ -104,6 +104,14 @@ impl Firmware {
         self.with(model, |shelf| self.take_down(model, shelf, name))
     }
 
+    /// Removes the image of the last upload that older tools read, whatever it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn delete_loose(&self, model: &ModelCode) -> Result<()> {
+        self.with(model, |_| remove_file(&self.loose_path(model)))
+    }
+
     fn take_down(&self, model: &ModelCode, shelf: &mut Shelf, name: &str) -> Result<Option<Build>> {
         let Some(build) = shelf.find(name).cloned() else {
             return Ok(None);

@@ -23,6 +23,7 @@ const BACKDATED: Duration = Duration::days(1);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
     Absent,
+    Unreadable,
     NotValidNow,
     EndsSoon,
     OtherIssuer,
@@ -32,8 +33,9 @@ pub(super) enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Absent => "there was none that can be read",
-            Self::NotValidNow => "the old one is not valid now",
+            Self::Absent => "there was none yet",
+            Self::Unreadable => "the one that was there cannot be read",
+            Self::NotValidNow => "by the present date the old one is not valid",
             Self::EndsSoon => "the old one ends within 30 days",
             Self::OtherIssuer => "the CA is another one",
             Self::NamesChanged => "the gateway's names changed",

@@ -105,13 +105,15 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
         let certified = chain::certified(ders, key_pem.as_bytes(), &place, SERVER_KEY_FILE)?;
         Ok::<_, Error>((facts, certified))
     };
+    let missing = match path.exists() {
+        true => leaf::Reason::Unreadable,
+        false => leaf::Reason::Absent,
+    };
     // What cannot be read is made anew: it is ours, and the key stays.
     let present = chain::read(&path).and_then(|pem| certify(&pem)).ok();
-    let reason = present
-        .as_ref()
-        .map_or(Some(leaf::Reason::Absent), |(facts, _)| {
-            leaf::why_anew(facts, &authority.facts, &wanted, now)
-        });
+    let reason = present.as_ref().map_or(Some(missing), |(facts, _)| {
+        leaf::why_anew(facts, &authority.facts, &wanted, now)
+    });
     let (facts, certified) = match (present, reason) {
         (Some(present), None) => present,
         _ => {
@@ -204,6 +206,19 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_a_certificate_is_made_is_said_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let now = OffsetDateTime::now_utc();
+        let why = || own(folder.path(), &settings, now).unwrap().made;
+        assert_eq!(why(), Some(leaf::Reason::Absent));
+        assert_eq!(why(), None);
+        let mode = publish::SECRET_MODE;
+        publish::replace(folder.path(), SERVER_FILE, b"x", mode).unwrap();
+        assert_eq!(why(), Some(leaf::Reason::Unreadable));
+    }
 
     #[test]
     fn a_damaged_server_key_is_set_aside_and_the_ca_stays() {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::Answer;
 use super::failure::Failure;
+use super::pager;
 use super::style::coloured;
 use super::table::{Table, WIDTH, folded};
 use crate::printable::escaped;
@@ -90,6 +91,9 @@ pub(super) fn print_json(answer: &Answer) -> Result<(), Failure> {
 /// # Errors
 /// What writing says.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    if pager::takes(text) {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)

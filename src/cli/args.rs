@@ -57,6 +57,9 @@ pub(super) struct Global {
         hide_env_values = true
     )]
     pub(super) socket: Option<PathBuf>,
+    /// Show long output as it is, not page by page
+    #[arg(long, global = true)]
+    pub(super) no_pager: bool,
 }
 
 impl Global {
@@ -113,6 +116,30 @@ pub(super) enum Command {
     ///
     /// Exit status 1 if something needs a person.
     Doctor(Json),
+}
+
+impl Command {
+    /// Whether it shows something that a person reads from top to bottom.
+    pub(super) fn is_for_reading(&self) -> bool {
+        use {config::Command as Config, coredumps::Command as Coredumps};
+        let json = match self {
+            Self::Status(json)
+            | Self::Doctor(json)
+            | Self::Coredumps(Coredumps::Show { json, .. })
+            | Self::Firmware(firmware::Command::List { json, .. })
+            | Self::Models(models::Command::List(json))
+            | Self::Devices(devices::Command::List(json))
+            | Self::Tokens(tokens::Command::List(json))
+            | Self::Ports(ports::Command::List(json))
+            | Self::Tls(tls::Command::Show(json))
+            | Self::Config(Config::Show(json)) => json.json,
+            Self::Coredumps(Coredumps::List(args)) => args.json.json,
+            Self::Decode(args) => args.json || args.all,
+            Self::Config(Config::Default) => false,
+            _ => return false,
+        };
+        !json
+    }
 }
 
 /// How data is printed.

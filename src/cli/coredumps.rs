@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -13,11 +14,16 @@ use super::answer::{items, moment, print, print_facts, print_json, print_table, 
 use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
+use super::progress::Stage;
 use super::style::coloured;
 use super::table::Table;
 use crate::decode::{self, Report};
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
+/// How often somebody at a terminal is told how far it is.
+const PULSE: Duration = Duration::from_millis(300);
+/// Looks without news after which nobody waits any longer: a minute.
+const MAX_LOOKS: u32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -71,7 +77,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     #[command(flatten)]
-    json: Json,
+    pub(super) json: Json,
 }
 
 /// Does one of them.
@@ -244,20 +250,45 @@ fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure
     if json {
         return print_json(&answer);
     }
-    match id {
-        Some(id) => say(&format!(
+    if let Some(id) = id {
+        return say(&format!(
             "coredump {id} is decoded again; `espgate coredumps show {id}` shows it"
-        )),
-        None => {
-            let count = answer
-                .value()
-                .ok()
-                .map(|value| text(&value, "queued"))
-                .unwrap_or_default();
-            match count.as_str() {
-                "" => say("the coredumps are decoded again"),
-                count => say(&format!("{count} coredumps are decoded again")),
-            }
-        }
+        ));
     }
+    let queued = answer.value()?.get("queued").and_then(Value::as_u64);
+    let queued = queued.unwrap_or(0);
+    let are = match watch(client, queued)? {
+        true => "were decoded again",
+        false => "are being decoded again; `espgate coredumps list` shows how far it is",
+    };
+    say(&match queued {
+        0 => String::from("no coredumps are stored"),
+        queued => format!("{queued} coredumps {are}"),
+    })
+}
+
+/// Shows somebody at a terminal how many are done, until all are or it does not
+/// go on; whether all were. The daemon works the same if nobody watches.
+fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
+    let mut stage = Stage::new();
+    let mut looks = 0;
+    let mut before = None;
+    while stage.is_visible() && looks < MAX_LOOKS {
+        let status = client
+            .get("/api/status")
+            .doing("show the status")
+            .send()?
+            .value()?;
+        let left = status.pointer("/counts/not_decoded_yet");
+        let left = left.and_then(Value::as_u64).unwrap_or(0);
+        if left == 0 {
+            return Ok(true);
+        }
+        let done = queued.saturating_sub(left);
+        stage.show(format!("decoding {done} of {queued}"));
+        looks = if before == Some(left) { looks + 1 } else { 0 };
+        before = Some(left);
+        std::thread::sleep(PULSE);
+    }
+    Ok(false)
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use super::pager;
 use crate::coredump::{self, Verdict};
 use crate::decode::{AppElf, Options, Report, child, decode, decode_loaded, files, text};
 
@@ -113,7 +114,10 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
             serde_json::to_writer(&mut out, &report)?;
             out.write_all(b"\n")?;
         } else {
-            out.write_all(for_people(&report).as_bytes())?;
+            let text = for_people(&report);
+            if !pager::takes(&text) {
+                out.write_all(text.as_bytes())?;
+            }
         }
     }
     out.flush()?;

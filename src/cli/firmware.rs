@@ -48,8 +48,15 @@ pub(super) enum Command {
     Block { model: String, version: String },
     /// Allow a blocked version again
     Unblock { model: String, version: String },
-    /// Remove a version that is neither active nor pinned
-    Delete { model: String, version: String },
+    /// Remove a version that is neither active nor pinned, or all there are
+    Delete {
+        model: String,
+        #[arg(required_unless_present = "all")]
+        version: Option<String>,
+        /// Every version, the active one too: devices get nothing then
+        #[arg(long, conflicts_with = "version")]
+        all: bool,
+    },
     /// Fetch the bundle as it was uploaded
     Export {
         model: String,
@@ -112,14 +119,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .send()?;
             say(&format!("{version} of {model} is not blocked any more"))?;
         }
-        Command::Delete { model, version } => {
-            let call = client.delete(of(&model, "firmware", &version));
-            let advice = format!("activate or pin another one first; {}", see(&model));
-            call.doing(format!("delete {version} of {model}"))
-                .advice(advice)
-                .send()?;
-            say(&format!("{version} of {model} is deleted"))?;
-        }
+        Command::Delete { model, version, .. } => delete(&client, &model, version.as_deref())?,
         Command::Export {
             model,
             version,
@@ -127,6 +127,29 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         } => export(&client, &model, &version, output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn delete(client: &Client, model: &str, version: Option<&str>) -> Result<(), Failure> {
+    let Some(version) = version else {
+        let call = client.delete(format!("/api/models/{}/firmware", segment(model)));
+        let answer = call
+            .doing(format!("delete all firmware of {model}"))
+            .advice("see `espgate devices list`, and `espgate devices unpin KEY`")
+            .patient()
+            .send()?;
+        let deleted = items(&answer.value()?, "deleted").len();
+        return say(&match deleted {
+            0 => format!("{model} has no firmware"),
+            1 => format!("1 version of {model} is deleted"),
+            count => format!("{count} versions of {model} are deleted"),
+        });
+    };
+    client
+        .delete(of(model, "firmware", version))
+        .doing(format!("delete {version} of {model}"))
+        .advice(format!("activate or pin another one first; {}", see(model)))
+        .send()?;
+    say(&format!("{version} of {model} is deleted"))
 }
 
 fn of(model: &str, what: &str, version: &str) -> String {

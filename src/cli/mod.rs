@@ -13,6 +13,7 @@ mod failure;
 mod files;
 mod firmware;
 mod models;
+mod pager;
 mod places;
 mod ports;
 mod progress;
@@ -43,10 +44,14 @@ pub fn run() -> ExitCode {
         Err(error) => return args::explain(&error),
     };
     let global = &cli.global;
+    let for_reading = cli.command.as_ref().is_none_or(Command::is_for_reading);
+    if for_reading {
+        pager::begin(global.no_pager);
+    }
     let outcome = match cli.command {
         None if global.installed() => status::run(global, false),
         None | Some(Command::Serve) => return serve::run(global),
-        Some(Command::Decode(args)) => return decode::run(&args),
+        Some(Command::Decode(args)) => Ok(decode::run(&args)),
         Some(Command::DecodeWorker(args)) => return decode::run_worker(&args),
         Some(Command::Status(args)) => status::run(global, args.json),
         Some(Command::Coredumps(command)) => coredumps::run(global, command),
@@ -61,7 +66,8 @@ pub fn run() -> ExitCode {
         Some(Command::Restore(args)) => restore::run(global, &args),
         Some(Command::Doctor(json)) => doctor::run(global, json),
     };
-    match outcome {
+    let shown = pager::end();
+    match outcome.and_then(|code| shown.map(|()| code)) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

@@ -58,3 +58,31 @@ pub(super) fn data_dir(global: &Global) -> PathBuf {
     }
     chosen
 }
+
+/// Where the dumps are: by the environment, as configured, or below the data.
+pub(super) fn coredumps(global: &Global, config: &Config) -> PathBuf {
+    folder(
+        global,
+        "COREDUMPS_DIR",
+        config.coredumps.dir.as_deref(),
+        "coredumps",
+    )
+}
+
+/// Where the firmware is, likewise.
+pub(super) fn assets(global: &Global, config: &Config) -> PathBuf {
+    folder(
+        global,
+        "ASSETS_DIR",
+        config.firmware.dir.as_deref(),
+        "assets",
+    )
+}
+
+fn folder(global: &Global, variable: &str, configured: Option<&Path>, name: &str) -> PathBuf {
+    env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| configured.map(Path::to_owned))
+        .unwrap_or_else(|| data_dir(global).join(name))
+}

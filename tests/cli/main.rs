@@ -15,6 +15,7 @@ mod coredumps;
 mod doctor;
 mod managing;
 mod moving;
+mod paging;
 mod usage;
 
 use std::fs;

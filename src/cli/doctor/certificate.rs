@@ -10,6 +10,8 @@ use crate::cli::client::Client;
 use crate::cli::tls;
 use crate::http::tls::COMMON_NAME;
 
+/// Every board has to get firmware with another CA before the old one ends.
+const CA_DAYS_AHEAD: i64 = 365;
 /// A certificate of one's own has to be renewed by hand in time.
 const DAYS_AHEAD: i64 = 30;
 
@@ -45,6 +47,12 @@ fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
     } else if let Some(end) = end.filter(|end| (*end - now).whole_days() < DAYS_AHEAD) {
         let what = format!("the server's certificate ends on {}", end.date());
         findings.push(Finding::warning("tls", what, renew));
+    }
+    let ca_end = crate::clock::parse(&text(shown, "ca/not_after"));
+    if let Some(end) = ca_end.filter(|end| (*end - now).whole_days() < CA_DAYS_AHEAD) {
+        let what = format!("the CA in the boards' firmware ends on {}", end.date());
+        let advice = "build firmware with the old CA and a new one, and bring it to every board";
+        findings.push(Finding::warning("tls", what, advice));
     }
     let names = shown.get("server").map(|server| items(server, "names"));
     if !names
@@ -88,5 +96,8 @@ mod tests {
         assert_eq!(count(&shown("2026-01-20T00:00:00Z", COMMON_NAME, true)), 1);
         assert_eq!(count(&shown("2025-01-20T00:00:00Z", COMMON_NAME, true)), 1);
         assert_eq!(count(&shown("2027-01-01T00:00:00Z", "x", false)), 2);
+        let mut old_ca = shown("2027-01-01T00:00:00Z", COMMON_NAME, true);
+        old_ca["ca"] = json!({"not_after": "2026-08-01T00:00:00Z"});
+        assert_eq!(count(&old_ca), 1);
     }
 }

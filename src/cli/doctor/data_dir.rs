@@ -1,38 +1,41 @@
 //! The data directory: its disk, its rights, whose card it is on.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use serde_json::Value;
 
 use super::finding::Finding;
 use crate::cli::answer::{bytes, text};
 use crate::config::Config;
-use crate::store::disk::Space;
+use crate::store::disk::{self, Space};
 use crate::store::housekeeping::free_asked;
 
 /// Writing and syncing a small file takes less on any disk that is well.
 const SLOW: Duration = Duration::from_millis(500);
 
-pub(super) fn look(root: &Path, config: &Config) -> Vec<Finding> {
-    if !root.exists() {
-        let what = format!("there is no data directory {}", root.display());
-        let advice = "start the daemon once, or name the directory with --data-dir";
-        return vec![Finding::note("data", format!("{what}; {advice}"))];
+pub(super) fn look(root: &Path, coredumps: &Path, config: &Config) -> Vec<Finding> {
+    let listing = fs::read_dir(root);
+    if let Err(error) = &listing {
+        return vec![unread(root, error)];
     }
     let mut findings = Vec::new();
-    if let Ok(about) = statfs(root) {
-        findings.extend(unsuitable(root, about.filesystem_type()));
+    let mut folders = vec![root];
+    if device_of(coredumps) != device_of(root) {
+        folders.push(coredumps);
     }
-    if let Ok(space) = Space::of(root) {
-        findings.extend(short_of_room(
-            space,
-            free_asked(&config.coredumps, space.total),
-        ));
+    for folder in folders {
+        findings.extend(disk::unsuitable(folder).map(|trouble| {
+            let what = format!("{} {trouble}", folder.display());
+            Finding::warning("data", what, "put it on an ext4 partition or another disk")
+        }));
+    }
+    if let Ok(space) = Space::of(coredumps).or_else(|_| Space::of(root)) {
+        let asked = free_asked(&config.coredumps, space.total);
+        findings.push(room(space, asked));
     }
     findings.extend(rights(root));
     findings.extend(speed(root));
@@ -40,21 +43,36 @@ pub(super) fn look(root: &Path, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn unsuitable(root: &Path, kind: FsType) -> Option<Finding> {
-    let trouble = match kind {
-        TMPFS_MAGIC => "in memory: everything is lost when the machine restarts",
-        OVERLAYFS_SUPER_MAGIC => "on an overlay: what is kept may be lost at a restart",
-        MSDOS_SUPER_MAGIC => {
-            "on a FAT filesystem, which keeps no permissions and survives no power cut"
-        }
-        _ => return None,
-    };
-    let what = format!("{} is {trouble}", root.display());
-    let advice = "put data_dir on an ext4 partition or another disk";
-    Some(Finding::warning("data", what, advice))
+/// Why nothing is said of the data.
+fn unread(root: &Path, error: &io::Error) -> Finding {
+    let shown = root.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => Finding::note(
+            "data",
+            format!(
+                "there is no data directory {shown}; start the daemon once, or name it with \
+                 --data-dir"
+            ),
+        ),
+        io::ErrorKind::PermissionDenied => Finding::warning(
+            "data",
+            format!("you may not look into {shown}, so much of this is not looked at"),
+            "run it as root (sudo), or as a member of the group espgate",
+        ),
+        _ => Finding::error(
+            "data",
+            format!("{shown} cannot be listed: {error}"),
+            "look at `dmesg`: the disk may be failing",
+        ),
+    }
 }
 
-fn short_of_room(space: Space, asked: u64) -> Option<Finding> {
+/// The filesystem that a path is on; `None` if the path is not there.
+fn device_of(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|about| about.dev())
+}
+
+fn room(space: Space, asked: u64) -> Finding {
     let what = format!(
         "{} of {} are free on the disk",
         bytes(space.free),
@@ -62,16 +80,14 @@ fn short_of_room(space: Space, asked: u64) -> Option<Finding> {
     );
     if space.free < 4 * 1024 * 1024 {
         let advice = "free some room now: dumps cannot be kept";
-        return Some(Finding::error("disk", what, advice));
+        return Finding::error("disk", what, advice);
     }
-    (space.free < asked).then(|| {
+    if space.free < asked {
         let what = format!("{what}, {} are asked for by min_free", bytes(asked));
-        Finding::warning(
-            "disk",
-            what,
-            "free some room; old dumps and bundles are being removed",
-        )
-    })
+        let advice = "free some room; old dumps and bundles are being removed";
+        return Finding::warning("disk", what, advice);
+    }
+    Finding::note("disk", what)
 }
 
 /// Files must belong to whom the folder belongs, secrets to nobody else.
@@ -139,7 +155,7 @@ fn speed(root: &Path) -> Option<Finding> {
     let took = started.elapsed();
     let _ = fs::remove_file(&path);
     match written {
-        Ok(()) => slow(took),
+        Ok(()) => Some(pace(took)),
         // Somebody else's data directory, or nothing in it yet.
         Err(error) if matches!(error.raw_os_error(), Some(2 | 13)) => None,
         Err(error) => Some(Finding::error(
@@ -153,15 +169,16 @@ fn speed(root: &Path) -> Option<Finding> {
     }
 }
 
-fn slow(took: Duration) -> Option<Finding> {
-    (took > SLOW).then(|| {
-        let what = format!("keeping 64 KiB takes {} ms", took.as_millis());
-        Finding::warning(
+fn pace(took: Duration) -> Finding {
+    let what = format!("keeping 64 KiB on the disk takes {} ms", took.as_millis());
+    match took > SLOW {
+        true => Finding::warning(
             "disk",
             what,
             "a worn or cheap card: use an A1/A2 card or a USB disk",
-        )
-    })
+        ),
+        false => Finding::note("disk", what),
+    }
 }
 
 fn cloned(root: &Path) -> Option<Finding> {
@@ -196,26 +213,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_and_overlays_are_no_place_for_data() {
-        let root = Path::new("/x");
-        for kind in [TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, MSDOS_SUPER_MAGIC] {
-            assert!(unsuitable(root, kind).is_some());
-        }
-        assert_eq!(unsuitable(root, nix::sys::statfs::EXT4_SUPER_MAGIC), None);
-    }
-
-    #[test]
     fn a_full_disk_is_an_error_and_a_fuller_one_than_asked_for_a_warning() {
         let severity = |free, asked| {
             let space = Space {
                 total: 1 << 30,
                 free,
             };
-            short_of_room(space, asked).map(|finding| finding.severity)
+            room(space, asked).severity
         };
-        assert_eq!(severity(1 << 20, 0), Some(Severity::Error));
-        assert_eq!(severity(1 << 25, 1 << 26), Some(Severity::Warning));
-        assert_eq!(severity(1 << 27, 1 << 26), None);
+        assert_eq!(severity(1 << 20, 0), Severity::Error);
+        assert_eq!(severity(1 << 25, 1 << 26), Severity::Warning);
+        assert_eq!(severity(1 << 27, 1 << 26), Severity::Note);
+    }
+
+    #[test]
+    fn a_slow_disk_is_a_warning_and_a_quick_one_a_note() {
+        let severity = |millis| pace(Duration::from_millis(millis)).severity;
+        assert_eq!(severity(40), Severity::Note);
+        assert_eq!(severity(900), Severity::Warning);
+    }
+
+    #[test]
+    fn what_may_not_be_looked_into_is_said_and_not_taken_for_well() {
+        let severity = |kind: io::ErrorKind| unread(Path::new("/x"), &kind.into()).severity;
+        assert_eq!(severity(io::ErrorKind::PermissionDenied), Severity::Warning);
+        assert_eq!(severity(io::ErrorKind::NotFound), Severity::Note);
+        assert_eq!(severity(io::ErrorKind::InvalidData), Severity::Error);
     }
 
     #[test]

@@ -4,22 +4,27 @@ mod certificate;
 mod clock;
 mod configuration;
 mod data_dir;
+mod endings;
 mod finding;
 mod journald;
 mod serial;
 mod service;
 mod stored;
+mod stored_files;
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
-use super::answer::{print, say};
+use super::answer::{duration, print, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::places;
 use super::style::coloured;
+use super::table::{WIDTH, folded};
 use crate::printable::escaped;
 use finding::{Finding, Severity};
 
@@ -27,6 +32,7 @@ use finding::{Finding, Severity};
 pub(super) fn run(global: &Global, json: Json) -> Outcome {
     let config = places::configuration(global);
     let root = places::data_dir(global);
+    let coredumps = places::coredumps(global, &config);
     let mut findings = Vec::new();
     let client = match Client::connect(global) {
         Ok(client) => Some(client),
@@ -35,16 +41,21 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
             None
         }
     };
-    findings.extend(service::look(client.as_ref(), &config));
+    let status = client
+        .as_ref()
+        .and_then(|client| client.get("/api/status").send().ok()?.value().ok());
+    findings.extend(service::look(status.as_ref(), &config));
+    findings.extend(endings::look(status.as_ref(), &root));
     findings.extend(configuration::look(global));
     findings.extend(clock::look());
-    findings.extend(data_dir::look(&root, &config));
+    findings.extend(data_dir::look(&root, &coredumps, &config));
     findings.extend(journald::look());
     findings.extend(certificate::look(global, client.as_ref()));
     findings.extend(serial::look(client.as_ref(), &root));
-    if let Some(client) = &client {
-        findings.extend(stored::look(client));
-    }
+    findings.extend(match &client {
+        Some(client) => stored::look(client),
+        None => stored_files::look(&root, &coredumps, &places::assets(global, &config)),
+    });
     // What needs a person first; a missing daemon stays at the top.
     findings.sort_by_key(|finding| finding.severity);
     match json.json {
@@ -56,14 +67,21 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
 }
 
 fn show(findings: &[Finding]) -> Result<(), Failure> {
+    // A line each; where a person reads them, broken between words.
+    let columns = match io::stdout().is_terminal() {
+        true => WIDTH,
+        false => usize::MAX,
+    };
     for finding in findings {
-        let word = format!("{:8}", finding.severity.as_str());
+        let line = match finding.advice.as_str() {
+            "" => escaped(&finding.what).into_owned(),
+            advice => format!("{}: {}", escaped(&finding.what), escaped(advice)),
+        };
+        let word = format!("{:9}", finding.severity.as_str());
+        let line = folded(&format!("{word}{line}"), columns, word.len());
+        let line = line.strip_prefix(&word).unwrap_or_default();
         let word = finding.severity.style().paint(&word, coloured());
-        let what = escaped(&finding.what);
-        match finding.advice.as_str() {
-            "" => print(&format!("{word} {what}\n"))?,
-            advice => print(&format!("{word} {what}: {}\n", escaped(advice)))?,
-        }
+        print(&format!("{word}{line}\n"))?;
     }
     let count = findings
         .iter()
@@ -73,5 +91,14 @@ fn show(findings: &[Finding]) -> Result<(), Failure> {
         0 => say("nothing needs a person"),
         1 => say("1 thing needs a person"),
         count => say(&format!("{count} things need a person")),
+    }
+}
+
+/// How long ago something was, in words. A clock that was wrong then or is
+/// wrong now makes it the future: then the date has to do.
+fn since(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    match u64::try_from((now - at).whole_seconds()) {
+        Ok(seconds) => format!("{} ago", duration(seconds)),
+        Err(_) => format!("on {}", at.date()),
     }
 }

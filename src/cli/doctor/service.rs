@@ -6,8 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::finding::Finding;
-use crate::cli::answer::{items, text};
-use crate::cli::client::Client;
+use crate::cli::answer::items;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 
@@ -20,18 +19,12 @@ pub(super) fn unreachable(failure: &Failure) -> Finding {
     Finding::error("daemon", what, "")
 }
 
-pub(super) fn look(client: Option<&Client>, config: &Config) -> Vec<Finding> {
+/// `status` is the daemon's, if there is one.
+pub(super) fn look(status: Option<&Value>, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let status = client.and_then(|client| client.get("/api/status").send().ok()?.value().ok());
-    if let Some(status) = status {
-        findings.extend(degraded(&status));
-        findings.extend(last_intake(&status));
-    }
+    findings.extend(status.into_iter().flat_map(degraded));
     if let Some(listen) = unit_property("espgate.socket", "Listen") {
         findings.extend(other_ports(&listen, &config.http.listen));
-    }
-    if let Some(restarts) = unit_property("espgate.service", "NRestarts") {
-        findings.extend(restarted(&restarts));
     }
     findings
 }
@@ -44,20 +37,8 @@ fn degraded(status: &Value) -> Vec<Finding> {
         .collect()
 }
 
-fn last_intake(status: &Value) -> Option<Finding> {
-    let at = text(status, "last_intake/at");
-    let what = match at.as_str() {
-        "" => String::from("no dump came in since the daemon started"),
-        at => format!(
-            "the last dump came at {at} from {}",
-            text(status, "last_intake/device_key")
-        ),
-    };
-    Some(Finding::note("intake", what))
-}
-
 /// A property as `systemctl show` gives it; `None` without systemd or unit.
-fn unit_property(unit: &str, name: &str) -> Option<String> {
+pub(super) fn unit_property(unit: &str, name: &str) -> Option<String> {
     let output = Command::new("systemctl")
         .args([
             "show",
@@ -91,17 +72,6 @@ fn other_ports(listen: &str, configured: &[SocketAddr]) -> Option<Finding> {
     })
 }
 
-fn restarted(properties: &str) -> Option<Finding> {
-    let count: u32 = properties
-        .lines()
-        .find_map(|line| line.trim().parse().ok())?;
-    (count > 0).then(|| {
-        let what = format!("systemd restarted the daemon {count} times since it was started");
-        let advice = "see `journalctl -u espgate -p err` for why";
-        Finding::warning("daemon", what, advice)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,11 +83,5 @@ mod tests {
         assert_eq!(other_ports(same, &own), None);
         assert!(other_ports("loaded\n[::]:443 (Stream)\n", &own).is_some());
         assert_eq!(other_ports("loaded\n\n", &own), None);
-    }
-
-    #[test]
-    fn restarts_are_counted() {
-        assert_eq!(restarted("loaded\n0\n"), None);
-        assert!(restarted("3\nloaded\n").unwrap().what.contains("3 times"));
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::finding::Finding;
+use super::since;
 use crate::cli::answer::{items, text};
 use crate::cli::client::{Client, segment};
 
@@ -12,11 +14,7 @@ use crate::cli::client::{Client, segment};
 const MAX_PAGES: usize = 20;
 
 pub(super) fn look(client: &Client) -> Vec<Finding> {
-    let dumps = dumps(client);
-    let mut findings = Vec::new();
-    findings.extend(without_elf(&dumps));
-    findings.extend(undecodable(&dumps));
-    findings.extend(by_source(&dumps));
+    let mut findings = about_dumps(&dumps(client));
     let models = client
         .get("/api/models")
         .send()
@@ -32,6 +30,15 @@ pub(super) fn look(client: &Client) -> Vec<Finding> {
             .and_then(|answer| answer.value().ok());
         findings.extend(warned(&code, &builds.unwrap_or_default()));
     }
+    findings
+}
+
+/// What the dumps themselves tell; newest first.
+pub(super) fn about_dumps(dumps: &[Value]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(without_elf(dumps));
+    findings.extend(undecodable(dumps));
+    findings.extend(by_source(dumps, OffsetDateTime::now_utc()));
     findings
 }
 
@@ -109,27 +116,37 @@ fn undecodable(dumps: &[Value]) -> Option<Finding> {
     })
 }
 
-/// When the newest dump came by each way; dumps are newest first.
-fn by_source(dumps: &[Value]) -> Vec<Finding> {
-    let mut newest: BTreeMap<String, (String, String)> = BTreeMap::new();
+/// When a dump last came by each way, kept or only seen again.
+fn by_source(dumps: &[Value], now: OffsetDateTime) -> Vec<Finding> {
+    let mut last: BTreeMap<String, (String, String)> = BTreeMap::new();
     for dump in dumps {
-        newest
-            .entry(text(dump, "source"))
-            .or_insert_with(|| (text(dump, "uploaded_at"), text(dump, "device_key")));
+        let device = text(dump, "device_key");
+        let corrected = text(dump, "corrected_at");
+        let stored = match corrected.is_empty() {
+            true => text(dump, "uploaded_at"),
+            false => corrected,
+        };
+        let again = items(dump, "sightings")
+            .iter()
+            .map(|seen| (text(seen, "source"), text(seen, "at")));
+        for (source, at) in std::iter::once((text(dump, "source"), stored)).chain(again) {
+            let entry = last.entry(source).or_default();
+            *entry = std::mem::take(entry).max((at, device.clone()));
+        }
     }
-    newest
-        .iter()
-        .map(|(source, (at, device))| {
-            Finding::note(
-                "intake",
-                format!("last dump by {source}: {at} from {device}"),
-            )
-        })
-        .collect()
+    if last.is_empty() {
+        return vec![Finding::note("intake", "no dump is stored yet")];
+    }
+    let told = last.into_iter().map(|(source, (at, device))| {
+        let when = crate::clock::parse(&at).map_or(at, |at| since(at, now));
+        let what = format!("the last dump by {source} came {when} from {device}");
+        Finding::note("intake", what)
+    });
+    told.collect()
 }
 
 /// The build that devices are served, if it was warned about.
-fn warned(model: &str, builds: &Value) -> Vec<Finding> {
+pub(super) fn warned(model: &str, builds: &Value) -> Vec<Finding> {
     let active = items(builds, "firmware")
         .iter()
         .filter(|build| build.get("active") == Some(&Value::Bool(true)));
@@ -174,6 +191,25 @@ mod tests {
             "3 dumps from 2 devices run builds we have no bundle for (m 1.0)"
         );
         assert_eq!(without_elf(&dumps[3..]), None);
+    }
+
+    #[test]
+    fn the_last_intake_of_each_source_is_told_also_of_dumps_seen_again() {
+        let now = crate::clock::parse("2026-03-01T12:00:00Z").unwrap();
+        let dumps = [
+            json!({"source": "https", "device_key": "b", "uploaded_at": "2026-03-01T11:00:00Z"}),
+            json!({"source": "https", "device_key": "a", "uploaded_at": "2026-02-01T11:00:00Z",
+                   "sightings": [{"source": "uart", "at": "2026-03-01T11:59:00Z"}]}),
+        ];
+        let told: Vec<String> = by_source(&dumps, now).into_iter().map(|f| f.what).collect();
+        assert_eq!(
+            told,
+            [
+                "the last dump by https came 1h 0m ago from b",
+                "the last dump by uart came 1m 0s ago from a",
+            ]
+        );
+        assert!(by_source(&[], now)[0].what.contains("no dump"));
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! When the daemon last ended without being told to: crashes, the watchdog, power cuts.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::finding::Finding;
+use super::service::unit_property;
+use super::since;
+use crate::cli::answer::text;
+use crate::store::life::Life;
+
+/// What ended longer ago than this needs nobody any more.
+const RECENT: Duration = Duration::days(1);
+
+/// `status` is the daemon's, if there is one; else the file tells.
+pub(super) fn look(status: Option<&Value>, root: &Path) -> Vec<Finding> {
+    let now = OffsetDateTime::now_utc();
+    let known = match status {
+        Some(status) => status.clone(),
+        None => serde_json::to_value(Life::read(&root.join("run"))).unwrap_or_default(),
+    };
+    let mut findings = vec![last(&known, now)];
+    findings.extend(watchdog().and_then(|entry| hung(&entry, now)));
+    let unit = unit_property("espgate.service", "NRestarts");
+    findings.extend(unit.and_then(|properties| restarted(&properties)));
+    findings
+}
+
+fn last(known: &Value, now: OffsetDateTime) -> Finding {
+    let found = text(known, "last_bad_end/found_at");
+    let Some(at) = crate::clock::parse(&found) else {
+        return Finding::note("daemon", "no crash, hang or power cut of the daemon is known");
+    };
+    let ago = since(at, now);
+    if text(known, "last_bad_end/how") == "with-machine" {
+        let what = format!("the machine last went down without stopping the daemon {ago}");
+        return Finding::note("daemon", what);
+    }
+    let what = format!("the daemon last crashed, was killed or hung {ago}");
+    trouble(what, at, now)
+}
+
+fn trouble(what: String, at: OffsetDateTime, now: OffsetDateTime) -> Finding {
+    match now - at < RECENT {
+        true => Finding::warning(
+            "daemon",
+            what,
+            "`journalctl -u espgate -p warning` has what came before",
+        ),
+        false => Finding::note("daemon", what),
+    }
+}
+
+/// systemd's last word of its own about the watchdog, as far as the journal
+/// reaches and may be read.
+fn watchdog() -> Option<Value> {
+    let output = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--unit=espgate.service"])
+        .args(["--grep=Watchdog timeout", "--lines=1", "--output=json"])
+        .output()
+        .ok()?;
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+fn hung(entry: &Value, now: OffsetDateTime) -> Option<Finding> {
+    let micros: i128 = text(entry, "__REALTIME_TIMESTAMP").parse().ok()?;
+    let at = OffsetDateTime::from_unix_timestamp_nanos(micros.checked_mul(1000)?).ok()?;
+    let what = format!(
+        "systemd's watchdog last ended the daemon {}",
+        since(at, now)
+    );
+    Some(trouble(what, at, now))
+}
+
+fn restarted(properties: &str) -> Option<Finding> {
+    let count: u32 = properties
+        .lines()
+        .find_map(|line| line.trim().parse().ok())?;
+    (count > 0).then(|| {
+        let what = format!("systemd restarted the daemon {count} times since it was started");
+        let advice = "see `journalctl -u espgate -p err` for why";
+        Finding::warning("daemon", what, advice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::finding::Severity;
+    use super::*;
+    use crate::clock::parse;
+
+    #[test]
+    fn a_bad_end_is_a_warning_for_a_day_and_told_for_ever() {
+        let now = parse("2026-03-01T12:00:00Z").unwrap();
+        let told = |at: &str, how: &str| {
+            let end = json!({"last_bad_end": {"found_at": at, "how": how}});
+            let finding = last(&end, now);
+            (finding.severity, finding.what)
+        };
+        let (severity, what) = told("2026-03-01T09:58:00Z", "alone");
+        assert_eq!(severity, Severity::Warning);
+        assert!(what.ends_with("hung 2h 2m ago"), "{what}");
+        assert_eq!(told("2026-02-01T10:00:00Z", "alone").0, Severity::Note);
+        assert_eq!(
+            told("2026-03-01T10:00:00Z", "with-machine").0,
+            Severity::Note
+        );
+        assert!(told("", "").1.contains("is known"));
+    }
+
+    #[test]
+    fn the_watchdogs_last_word_is_read_from_the_journal() {
+        let now = parse("2026-03-01T12:00:00Z").unwrap();
+        let micros = (now.unix_timestamp() - 60) * 1_000_000;
+        let entry = json!({"__REALTIME_TIMESTAMP": micros.to_string()});
+        let finding = hung(&entry, now).unwrap();
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(
+            finding.what.ends_with("daemon 1m 0s ago"),
+            "{}",
+            finding.what
+        );
+        assert_eq!(hung(&json!({}), now), None);
+    }
+
+    #[test]
+    fn restarts_are_counted() {
+        assert_eq!(restarted("loaded\n0\n"), None);
+        assert!(restarted("3\nloaded\n").unwrap().what.contains("3 times"));
+    }
+}

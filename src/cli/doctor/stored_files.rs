@@ -1,0 +1,63 @@
+//! Dumps and firmware as the files tell, when there is no daemon to ask.
+
+use std::cmp::Reverse;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::finding::Finding;
+use super::stored::{about_dumps, warned};
+use crate::cli::answer::text;
+
+/// Sidecars that are looked at.
+const MAX_SIDECARS: usize = 20_000;
+
+/// What cannot be read is passed over: whose data this is was said already.
+pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding> {
+    if fs::read_dir(coredumps).is_err() {
+        return Vec::new();
+    }
+    let mut findings = about_dumps(&dumps(coredumps));
+    let models = read(&root.join("state/models.json")).unwrap_or_default();
+    let models = models.get("models").and_then(Value::as_object);
+    for (code, model) in models.into_iter().flatten() {
+        let active = text(model, "active");
+        let sidecar = assets.join(code).join(format!("firmware-{active}.json"));
+        if let Some(Value::Object(mut build)) = read(&sidecar) {
+            build.insert(String::from("active"), true.into());
+            findings.extend(warned(code, &json!({ "firmware": [build] })));
+        }
+    }
+    findings
+}
+
+/// The sidecars of all dumps, newest first.
+fn dumps(coredumps: &Path) -> Vec<Value> {
+    let mut dumps: Vec<Value> = listed(coredumps)
+        .flat_map(|device| listed(&device))
+        .filter(|path| is_sidecar(path))
+        .take(MAX_SIDECARS)
+        .filter_map(|path| read(&path))
+        .collect();
+    dumps.sort_by_key(|dump| Reverse(dump.get("sequence").and_then(Value::as_u64)));
+    dumps
+}
+
+fn is_sidecar(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_suffix(".json"))
+        .is_some_and(|stem| stem.starts_with("coredump_") && !stem.ends_with(".report"))
+}
+
+fn listed(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+/// JSON in a file, as an object.
+fn read(path: &Path) -> Option<Value> {
+    let bytes = fs::read(path).ok()?;
+    let value: Value = serde_json::from_slice(&bytes).ok()?;
+    value.is_object().then_some(value)
+}

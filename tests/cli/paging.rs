@@ -1,0 +1,106 @@
+//! Long output on a terminal, page by page.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use super::*;
+
+/// Stands for a pager: what went through it is seen.
+const PAGER: (&str, &str) = ("ESPGATE_PAGER", "sed s/^/paged:/");
+
+#[test]
+fn what_is_longer_than_the_screen_goes_through_the_pager() {
+    let text = on_terminal(&["config", "default"], &[PAGER]);
+    assert!(
+        text.lines().all(|line| line.starts_with("paged:")),
+        "{text}"
+    );
+    assert!(text.lines().count() > 24, "{text}");
+}
+
+#[test]
+fn the_pager_is_the_one_that_the_user_wants() {
+    let default = ("PAGER", "sed s/^/other:/");
+    let text = on_terminal(&["config", "default"], &[default]);
+    assert!(text.starts_with("other:"), "{text}");
+    let text = on_terminal(&["config", "default"], &[default, PAGER]);
+    assert!(text.starts_with("paged:"), "{text}");
+}
+
+#[test]
+fn nothing_is_paged_that_fits_or_that_nobody_reads_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let plain = [
+        (vec!["config", "default", "--no-pager"], PAGER),
+        (vec!["config", "default"], ("ESPGATE_PAGER", "")),
+        (vec!["config", "default"], ("ESPGATE_PAGER", "cat")),
+        (vec!["doctor", "--json", "--data-dir", data], PAGER),
+    ];
+    for (arguments, environment) in plain {
+        let text = on_terminal(&arguments, &[environment]);
+        assert!(
+            !text.is_empty() && !text.contains("paged:"),
+            "{arguments:?}"
+        );
+    }
+    let dumb = on_terminal(&["config", "default"], &[PAGER, ("TERM", "dumb")]);
+    assert!(!dumb.contains("paged:"));
+    let short = on_terminal(&["doctor", "--data-dir", data], &[PAGER]);
+    assert!(
+        short.contains("error") && !short.contains("paged:"),
+        "{short}"
+    );
+    let piped = Command::new(env!("CARGO_BIN_EXE_espgate"))
+        .args(["config", "default"])
+        .env(PAGER.0, PAGER.1)
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8(piped.stdout).unwrap().contains("paged:"));
+}
+
+#[test]
+fn without_the_pager_all_is_shown_all_the_same() {
+    let missing = ("ESPGATE_PAGER", "no-such-pager-here 2>/dev/null");
+    let shown = on_terminal(&["config", "default"], &[missing]);
+    let expected = String::from_utf8(espgate(&["config", "default"]).stdout).unwrap();
+    assert_eq!(shown.replace("\r\n", "\n"), expected);
+}
+
+#[test]
+fn whoever_may_run_this_as_root_gets_no_program_of_theirs_run_as_root() {
+    let lent = ("SUDO_UID", "1000");
+    let text = on_terminal(&["config", "default"], &[PAGER, lent, ("LESS", "FRX")]);
+    assert!(!text.contains("paged:"), "{text}");
+}
+
+/// What a command writes to a terminal of 24 lines.
+fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_espgate"))
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(terminal)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut text = Vec::new();
+    // Nobody holds the other end any more: that is an error, not an end.
+    let _ = File::from(master).read_to_end(&mut text);
+    child.wait().unwrap();
+    String::from_utf8(text).unwrap()
+}

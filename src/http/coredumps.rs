@@ -68,13 +68,14 @@ impl Filter {
     }
 
     fn page(&self, app: &App) -> Value {
+        let gateway = app.store.registry.gateway.read();
         let mut found = app.store.coredumps.collect(|device, entry| {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
                 && (self.model.is_none() || self.model == entry.model_code)
                 && self.before.is_none_or(|before| entry.sequence < before)
                 && self
                     .since
-                    .is_none_or(|since| parse(&entry.uploaded_at).is_some_and(|at| at >= since));
+                    .is_none_or(|since| entry.came_at(&gateway).is_some_and(|at| at >= since));
             fits.then(|| (entry.sequence, device.clone(), entry.stem.clone()))
         });
         found.sort_by_key(|(sequence, ..)| std::cmp::Reverse(*sequence));

@@ -135,13 +135,15 @@ impl Stored {
     fn of(app: &App) -> Self {
         let mut stored = Self::default();
         let mut newest = None;
+        let gateway = app.store.registry.gateway.read();
         app.store.coredumps.collect(|device, entry| {
             stored.count += 1;
             stored.pending += u64::from(entry.decode == DecodeState::Pending);
             stored.bytes += entry.bytes;
             if newest < Some(entry.sequence) {
                 newest = Some(entry.sequence);
-                stored.newest = Some((entry.uploaded_at.clone(), device.to_string(), entry.source));
+                let at = entry.came_at(&gateway).map(iso8601).unwrap_or_default();
+                stored.newest = Some((at, device.to_string(), entry.source));
             }
             None::<()>
         });

@@ -105,6 +105,46 @@ fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
     as_before();
 }
 
+#[test]
+fn a_dump_of_a_boot_whose_clock_was_wrong_gets_its_time_once_that_is_known() {
+    let site = Site::new();
+    let early = site.post(&dump(1)).json();
+    let late = site.post(&dump(2)).json();
+    let data = site.daemon.data();
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    let edit = |path: &Path, change: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        change(&mut value);
+        write(path, value.to_string().as_bytes());
+    };
+    for (answer, boot) in [(&early, "known"), (&late, "unknown")] {
+        let name = answer["filename"].as_str().unwrap();
+        let sidecar = data.join("coredumps/k1").join(name).with_extension("json");
+        edit(&sidecar, &|sidecar| {
+            sidecar["clock"] = "unsynced".into();
+            sidecar["uploaded_at"] = "1970-01-01T00:01:00.000000Z".into();
+            sidecar["boot_id"] = boot.into();
+            sidecar["monotonic_us"] = 60_000_000.into();
+        });
+    }
+    edit(&data.join("state/gateway.json"), &|gateway| {
+        let began = 1_770_000_000_000_000u64;
+        gateway["boots"] = serde_json::json!({ "known": began });
+    });
+    let daemon = Start::on(folder, "").start();
+    let list = daemon.control("GET /api/coredumps", b"").json();
+    let listed = list["coredumps"].as_array().unwrap();
+    // in the order in which they came, whatever the clock said
+    assert_eq!(listed[0]["id"], late["coredump_id"]);
+    assert_eq!(listed[0].get("corrected_at"), None);
+    assert_eq!(listed[1]["corrected_at"], "2026-02-02T02:41:00.000000Z");
+    let since = daemon.control("GET /api/coredumps?since=2026-02-02T00:00:00Z", b"");
+    let since = since.json();
+    assert_eq!(since["coredumps"].as_array().unwrap().len(), 1);
+    assert_eq!(since["coredumps"][0]["id"], early["coredump_id"]);
+}
+
 /// The site once more, after files were lost while the daemon did not run.
 fn without(site: Site, files: &[&Path]) -> Site {
     let folder = Arc::clone(&site.daemon.folder);

@@ -22,7 +22,11 @@ pub(super) fn look(status: Option<&Value>, root: &Path) -> Vec<Finding> {
         Some(status) => status.clone(),
         None => serde_json::to_value(Life::read(&root.join("run"))).unwrap_or_default(),
     };
-    let mut findings = vec![last(&known, now)];
+    let mut findings = Vec::new();
+    // A daemon of now, or a file that there is and that may be read.
+    if !text(&known, "started_at").is_empty() {
+        findings.push(last(&known, now));
+    }
     findings.extend(watchdog().and_then(|entry| hung(&entry, now)));
     let unit = unit_property("espgate.service", "NRestarts");
     findings.extend(unit.and_then(|properties| restarted(&properties)));
@@ -32,7 +36,10 @@ pub(super) fn look(status: Option<&Value>, root: &Path) -> Vec<Finding> {
 fn last(known: &Value, now: OffsetDateTime) -> Finding {
     let found = text(known, "last_bad_end/found_at");
     let Some(at) = crate::clock::parse(&found) else {
-        return Finding::note("daemon", "no crash, hang or power cut of the daemon is known");
+        return Finding::note(
+            "daemon",
+            "no crash, hang or power cut of the daemon is known",
+        );
     };
     let ago = since(at, now);
     if text(known, "last_bad_end/how") == "with-machine" {

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use super::super::publish::{
     FILE_MODE, FOLDER_MODE, make_folder, publish_together, replace, sync_folder,
 };
+use super::super::registry::Gateway;
 use super::super::{Error, Result};
 use super::crash::Crash;
 use super::sidecar::{DecodeState, Sidecar, Source};
+use crate::clock;
 use crate::coredump::Verdict;
 
 /// What the index holds of one dump.
@@ -53,6 +57,15 @@ impl Entry {
             boot_id: sidecar.boot_id.clone(),
             monotonic_us: sidecar.monotonic_us,
         }
+    }
+
+    /// When the dump came: by what is known of its boot since, else as the clock
+    /// said then.
+    pub fn came_at(&self, gateway: &Gateway) -> Option<OffsetDateTime> {
+        let known = self.boot_id.as_deref().zip(self.monotonic_us);
+        known
+            .and_then(|(boot, since)| gateway.time_of(boot, since))
+            .or_else(|| clock::parse(&self.uploaded_at))
     }
 }
 

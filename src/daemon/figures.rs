@@ -75,8 +75,9 @@ fn line(app: &App) -> String {
     let started = crate::clock::iso8601(app.started.wall);
     let since = started.get(11..16).unwrap_or_default();
     let mut line = format!(
-        "{} ports, {dumps} dumps ({} new since {since})",
-        app.metrics.serial_ports.get(),
+        "{}, {} ({} new since {since})",
+        counted(app.metrics.serial_ports.get(), "port"),
+        counted(dumps, "dump"),
         arrivals.stored
     );
     if let Some((_, device, _)) = &arrivals.last {
@@ -88,4 +89,11 @@ fn line(app: &App) -> String {
         line.push_str(&format!("; {percent}% disk free"));
     }
     line
+}
+
+fn counted(count: i64, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
+    }
 }

@@ -67,3 +67,25 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     let left = json(&daemon, &["coredumps", "list", "--json"]);
     assert_eq!(left["coredumps"].as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn redecoding_all_is_watched_on_a_terminal_until_it_is_done() {
+    let daemon = Start::new(OPEN).start();
+    done(&daemon, &["models", "add", "lamp"]);
+    done(
+        &daemon,
+        &["devices", "add", "k1", "--model", "lamp", "--no-token"],
+    );
+    let data = daemon.data();
+    let all = ["coredumps", "redecode", "--all"];
+    assert_eq!(done(&daemon, &all), "no coredumps are stored\n");
+    post_dump(&daemon, "k1", "1.0", &dumps::xtensa().image(0x0102, false));
+    post_dump(&daemon, "k1", "1.0", b"not a dump");
+    let said = done(&daemon, &all);
+    assert!(said.starts_with("2 coredumps are being decoded"), "{said}");
+    let on_terminal = [&["--data-dir", data.to_str().unwrap()][..], &all].concat();
+    let said = paging::on_terminal(&on_terminal, &[]);
+    assert!(said.contains("2 coredumps were decoded again"), "{said}");
+    let status = json(&daemon, &["status", "--json"]);
+    assert_eq!(status["counts"]["not_decoded_yet"], 0);
+}

@@ -141,6 +141,9 @@ fn firmware_is_added_activated_rolled_back_and_exported() {
     );
     assert!(fs::read(&out).unwrap() == bundles[0]);
     done(&daemon, &["firmware", "delete", "lamp", "2.0"]);
+    let all = ["firmware", "delete", "lamp", "--all"];
+    assert_eq!(done(&daemon, &all), "1 version of lamp is deleted\n");
+    assert_eq!(done(&daemon, &all), "lamp has no firmware\n");
 }
 
 #[test]

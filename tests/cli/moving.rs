@@ -45,6 +45,8 @@ fn a_backup_brings_an_unchanged_device_back_on_another_machine() {
 
     let second = Start::on(folder, "").start();
     assert!(fs::read(second.data().join("tls/ca.pem")).unwrap() == ca);
+    let status = json(&second, &["status", "--json"]);
+    assert_eq!(status["last_intake"]["device_key"], "k1");
     assert_eq!(second.request(&head, b"two").status, 201);
     let list = json(&second, &["coredumps", "list", "--json"]);
     assert_eq!(list["coredumps"].as_array().unwrap().len(), 2);

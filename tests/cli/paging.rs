@@ -71,13 +71,18 @@ fn without_the_pager_all_is_shown_all_the_same() {
 
 #[test]
 fn whoever_may_run_this_as_root_gets_no_program_of_theirs_run_as_root() {
-    let lent = ("SUDO_UID", "1000");
-    let text = on_terminal(&["config", "default"], &[PAGER, lent, ("LESS", "FRX")]);
-    assert!(!text.contains("paged:"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let less = folder.path().join("less");
+    daemon::write(&less, b"#!/bin/sh\nexec sed \"s/^/secure $LESSSECURE:/\"\n");
+    fs::set_permissions(&less, fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let lent = [PAGER, ("PATH", &path), ("SUDO_UID", "1000")];
+    let text = on_terminal(&["config", "default"], &lent);
+    assert!(text.starts_with("secure 1:"), "{text}");
 }
 
 /// What a command writes to a terminal of 24 lines.
-fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -94,8 +99,8 @@ fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
         .env("TERM", "xterm")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
+        .stderr(terminal.try_clone().unwrap())
         .stdout(terminal)
-        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut text = Vec::new();

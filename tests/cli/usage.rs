@@ -49,6 +49,8 @@ fn wrong_usage_is_status_2_and_one_line() {
         &["coredumps", "list", "--limit", "0"],
         &["coredumps", "redecode"],
         &["coredumps", "redecode", "x", "--all"],
+        &["firmware", "delete", "m"],
+        &["firmware", "delete", "m", "1.0", "--all"],
         &["ports", "release", "p", "--for", "1y"],
         &["status", "--nonsense"],
     ] {

@@ -1,13 +1,14 @@
 //! `espgate restore`: a backup becomes the data directory of this machine.
 
 mod check;
+mod unused;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use nix::unistd::{Gid, Uid, chown};
 use zip::ZipArchive;
@@ -22,15 +23,15 @@ use crate::store::publish::{
 
 /// Make this machine take the place of the one a backup is from
 ///
-/// The daemon must not run, and the data directory must be empty or absent.
+/// The daemon must not run, and the data directory must be absent, empty, or as
+/// a daemon makes it that nothing was registered with yet.
 #[derive(Args, Debug)]
 pub(super) struct RestoreArgs {
     /// What `espgate backup` wrote
     file: PathBuf,
 }
 
-/// Checks everything, then unpacks it beside the data directory and gives it
-/// its name, so that a restore is there as a whole or not at all.
+/// Checks everything, then unpacks it; a restore is there as a whole or not at all.
 pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     let target = places::data_dir(global);
     let cannot = || format!("cannot restore {}", args.file.display());
@@ -67,7 +68,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who owns the (empty) data directory; `None` if it is not there.
+/// Who owns the data directory, which is empty then; `None` if it is not there.
 fn must_be_free(target: &Path) -> anyhow::Result<Option<(Uid, Gid)>> {
     use std::os::unix::fs::MetadataExt as _;
     let listing = match fs::read_dir(target) {
@@ -77,13 +78,8 @@ fn must_be_free(target: &Path) -> anyhow::Result<Option<(Uid, Gid)>> {
             return Err(error).with_context(|| format!("cannot look into {}", target.display()));
         }
     };
-    if let Some(entry) = listing.flatten().next() {
-        bail!(
-            "{} is not empty (there is {}); stop the daemon and move it away first, or name \
-             another folder with --data-dir",
-            target.display(),
-            entry.file_name().display()
-        );
+    if listing.flatten().next().is_some() {
+        unused::clear(target)?;
     }
     let about = fs::metadata(target)?;
     Ok(Some((

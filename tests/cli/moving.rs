@@ -53,6 +53,30 @@ fn a_backup_brings_an_unchanged_device_back_on_another_machine() {
 }
 
 #[test]
+fn a_gateway_that_was_only_just_installed_makes_room_for_a_restored_one() {
+    let first = Start::new("").start();
+    done(&first, &["models", "add", "lamp"]);
+    let gateway = json(&first, &["status", "--json"])["gateway_id"].clone();
+    let file = first.folder.path().join("backup.zip");
+    done(&first, &["backup", file.to_str().unwrap()]);
+
+    let fresh = Start::new("").start();
+    let restore = ["restore", file.to_str().unwrap()];
+    let line = refused(&ask(&fresh, &restore), 1);
+    assert!(line.contains("the daemon runs"), "{line}");
+    let data = fresh.data();
+    let folder = std::sync::Arc::clone(&fresh.folder);
+    fresh.stop();
+    let all = [&["--data-dir", data.to_str().unwrap()][..], &restore].concat();
+    let output = espgate(&all);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    let fresh = Start::on(folder, "").start();
+    let restored = json(&fresh, &["status", "--json"]);
+    assert_eq!(restored["gateway_id"], gateway);
+    assert_eq!(restored["counts"]["models"], 1);
+}
+
+#[test]
 fn what_is_no_backup_restores_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.zip");

@@ -66,7 +66,9 @@ fn trouble(what: String, at: OffsetDateTime, now: OffsetDateTime) -> Finding {
 fn watchdog() -> Option<Value> {
     let output = Command::new("journalctl")
         .args(["--quiet", "--no-pager", "--unit=espgate.service"])
-        .args(["--grep=Watchdog timeout", "--lines=1", "--output=json"])
+        // No further back: a journal on a card is slow to search.
+        .args(["--since=-30d", "--grep=Watchdog timeout"])
+        .args(["--reverse", "--lines=1", "--output=json"])
         .output()
         .ok()?;
     serde_json::from_slice(&output.stdout).ok()

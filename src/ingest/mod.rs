@@ -337,7 +337,10 @@ fn describe(
             .app_elf_sha256
             .clone()
             .or_else(|| origin.app_elf_sha256.clone()),
-        panic_reason: found.panic_reason.clone(),
+        panic_reason: found
+            .panic_reason
+            .clone()
+            .or_else(|| origin.panic_reason.clone()),
         task: found.task.clone(),
         decode: DecodeState::Pending,
         fingerprint: found.fingerprint.clone(),

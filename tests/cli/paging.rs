@@ -3,10 +3,15 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
 
+const PULSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 /// Stands for a pager: what went through it is seen.
 const PAGER: (&str, &str) = ("ESPGATE_PAGER", "sed s/^/paged:/");
 
@@ -83,7 +88,8 @@ fn whoever_may_run_this_as_root_gets_no_program_of_theirs_run_as_root() {
 
 /// What a command writes to a terminal of 24 lines.
 pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
@@ -103,9 +109,24 @@ pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> S
         .stdout(terminal)
         .spawn()
         .unwrap();
+    let mut master = File::from(master);
     let mut text = Vec::new();
-    // Nobody holds the other end any more: that is an error, not an end.
-    let _ = File::from(master).read_to_end(&mut text);
+    let mut block = [0; 4096];
+    loop {
+        // Asked first: what an ended one wrote is there to be read.
+        let ended = child.try_wait().unwrap().is_some();
+        let mut look = [PollFd::new(&master, PollFlags::IN)];
+        poll(&mut look, Some(&PULSE)).unwrap();
+        let [look] = look;
+        if look.revents().contains(PollFlags::IN) {
+            match master.read(&mut block) {
+                Ok(count) => text.extend(&block[..count]),
+                Err(_) => break,
+            }
+        } else if ended {
+            break;
+        }
+    }
     child.wait().unwrap();
     String::from_utf8(text).unwrap()
 }

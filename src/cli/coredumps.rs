@@ -16,8 +16,9 @@ use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::progress::Stage;
 use super::style::coloured;
-use super::table::Table;
+use super::table::{Table, WIDTH, folded};
 use crate::decode::{self, Report};
+use crate::printable::escaped;
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
 /// How often somebody at a terminal is told how far it is.
@@ -133,7 +134,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     for dump in found {
         table.row([
             text(dump, "id"),
-            uploaded(dump),
+            uploaded_in_short(dump),
             text(dump, "device_key"),
             text(dump, "firmware_version"),
             text(dump, "verdict"),
@@ -153,15 +154,21 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
 /// When a dump came; `~` marks a time by a clock that was not synchronised and
 /// that nothing is known about since.
 fn uploaded(dump: &Value) -> String {
-    let short = |name: &str| {
-        let at = moment(dump, name);
-        at.get(5..16).map_or_else(|| at.clone(), str::to_owned)
-    };
     match (dump.get("corrected_at"), text(dump, "clock").as_str()) {
-        (Some(_), _) => short("corrected_at"),
-        (None, "unsynced") => format!("~{}", short("uploaded_at")),
-        (None, _) => short("uploaded_at"),
+        (Some(_), _) => moment(dump, "corrected_at"),
+        (None, "unsynced") => format!("~{}", moment(dump, "uploaded_at")),
+        (None, _) => moment(dump, "uploaded_at"),
     }
+}
+
+/// The same without year and seconds, for a table.
+fn uploaded_in_short(dump: &Value) -> String {
+    let at = uploaded(dump);
+    let (mark, at) = match at.strip_prefix('~') {
+        Some(at) => ("~", at),
+        None => ("", at.as_str()),
+    };
+    format!("{mark}{}", at.get(5..16).unwrap_or(at))
 }
 
 fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
@@ -169,10 +176,15 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let doing = format!("show coredump {id}");
     let report = client.get(format!("{path}/report")).doing(&doing).ask()?;
     if report.status == StatusCode::OK {
-        return match json {
-            true => print_json(&report),
-            false => print(&in_words(&report)?),
-        };
+        if json {
+            return print_json(&report);
+        }
+        let sidecar = client.get(path).doing(doing).send()?.value()?;
+        print(&format!(
+            "{}\n\n",
+            folded(&escaped(&heading(&sidecar)), WIDTH, 2)
+        ))?;
+        return print(&in_words(&report)?);
     }
     // No report yet, or no such dump: the sidecar tells.
     let sidecar = client.get(path).doing(doing).advice(SEE_LIST).send()?;
@@ -181,6 +193,26 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     }
     facts(&sidecar.value()?)?;
     say("there is no report yet; the dump is being decoded")
+}
+
+/// What the report does not tell: whose dump it is, and when it came how.
+fn heading(dump: &Value) -> String {
+    let mut firmware = format!(
+        "{} {}",
+        text(dump, "model_code"),
+        text(dump, "firmware_version")
+    );
+    if firmware.trim().is_empty() {
+        firmware = String::from("unknown firmware");
+    }
+    format!(
+        "Coredump {} of {} ({}), {} UTC by {}",
+        text(dump, "id"),
+        text(dump, "device_key"),
+        firmware.trim(),
+        uploaded(dump),
+        text(dump, "source"),
+    )
 }
 
 /// The report as text, escaped; in colours on a terminal.
@@ -197,7 +229,7 @@ fn facts(dump: &Value) -> Result<(), Failure> {
         ("model", text(dump, "model_code")),
         ("chip", text(dump, "chip")),
         ("version", text(dump, "firmware_version")),
-        ("uploaded", moment(dump, "uploaded_at")),
+        ("uploaded", uploaded(dump)),
         ("clock", text(dump, "clock")),
         ("source", text(dump, "source")),
         ("file", text(dump, "filename")),
@@ -291,4 +323,22 @@ fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
         std::thread::sleep(PULSE);
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_may_be_off_is_marked_until_the_right_one_is_known() {
+        let mut dump = json!({"uploaded_at": "1970-01-01T00:01:00.000000Z", "clock": "unsynced"});
+        assert_eq!(uploaded(&dump), "~1970-01-01 00:01:00");
+        assert_eq!(uploaded_in_short(&dump), "~01-01 00:01");
+        dump["corrected_at"] = "2026-02-02T02:41:00.000000Z".into();
+        assert_eq!(uploaded_in_short(&dump), "02-02 02:41");
+        dump["clock"] = "synced".into();
+        assert_eq!(uploaded(&dump), "2026-02-02 02:41:00");
+    }
 }

@@ -35,8 +35,14 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     );
     assert_eq!(rest["coredumps"].as_array().unwrap().len(), 2);
 
+    daemon.wait_for(&format!("decoded coredump {id}"));
     let shown = done(&daemon, &["coredumps", "show", &id]);
-    assert!(shown.contains("esp32"), "{shown}");
+    let heading = format!("Coredump {id} of k1 (lamp 1.0");
+    assert!(shown.starts_with(&heading), "{shown}");
+    assert!(
+        shown.contains("esp32") && !shown.contains('\u{1b}'),
+        "{shown}"
+    );
     let line = refused(&ask(&daemon, &["coredumps", "show", "0123456789ab"]), 1);
     assert!(line.contains("cannot show coredump 0123456789ab"), "{line}");
 

@@ -1,0 +1,189 @@
+//! The rules, one by one and all together.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GENEROUS: Limits = Limits {
+    keep_per_device: 1000,
+    keep_first_of_crash: 3,
+    keep_last_of_crash: 2,
+    max_total: u64::MAX,
+    must_free: 0,
+};
+
+fn dump(device: usize, sequence: u64, fingerprint: &str) -> Held {
+    Held {
+        device,
+        registered: true,
+        usb_only: false,
+        sequence,
+        bytes: 10,
+        fingerprint: (!fingerprint.is_empty()).then(|| fingerprint.to_owned()),
+        rank: 7,
+        in_use: false,
+    }
+}
+
+fn removed(held: &[Held], limits: Limits) -> Vec<u64> {
+    plan(held, limits)
+        .into_iter()
+        .map(|(at, _)| held[at].sequence)
+        .collect()
+}
+
+#[test]
+fn of_a_crash_loop_the_first_three_and_the_last_two_stay() {
+    let held: Vec<_> = (1..=9).map(|n| dump(0, n, "f")).collect();
+    assert_eq!(removed(&held, GENEROUS), [4, 5, 6, 7]);
+}
+
+#[test]
+fn the_best_verdict_of_a_crash_stays() {
+    let mut held: Vec<_> = (1..=9).map(|n| dump(0, n, "f")).collect();
+    for other in held.iter_mut() {
+        other.rank = 4;
+    }
+    held[5].rank = 7;
+    assert_eq!(removed(&held, GENEROUS), [4, 5, 7]);
+}
+
+#[test]
+fn dumps_without_a_fingerprint_are_never_thinned() {
+    let held: Vec<_> = (1..=50).map(|n| dump(0, n, "")).collect();
+    assert_eq!(removed(&held, GENEROUS), [0; 0]);
+}
+
+#[test]
+fn beyond_the_cap_a_devices_oldest_go() {
+    let held: Vec<_> = (1..=5).map(|n| dump(0, n, "")).collect();
+    let limits = Limits {
+        keep_per_device: 3,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, limits), [1, 2]);
+}
+
+#[test]
+fn room_is_taken_from_the_device_that_holds_the_most_and_only_as_much_as_needed() {
+    let mut held: Vec<_> = (1..=30).map(|n| dump(0, n, "")).collect();
+    held.extend((31..=55).map(|n| dump(1, n, "")));
+    let limits = Limits {
+        must_free: 25,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, limits), [1, 2, 3]);
+    let limits = Limits {
+        max_total: 530,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, limits), [1, 2]);
+}
+
+#[test]
+fn the_last_twenty_of_a_device_are_safe_from_lack_of_room() {
+    let held: Vec<_> = (1..=25).map(|n| dump(0, n, "")).collect();
+    let limits = Limits {
+        must_free: u64::MAX,
+        max_total: 0,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, limits), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_oldest_strangers_on_usb_go_beyond_sixty_four() {
+    let held: Vec<_> = (0..66)
+        .map(|n| Held {
+            registered: false,
+            usb_only: true,
+            ..dump(n, n as u64, "")
+        })
+        .collect();
+    assert_eq!(removed(&held, GENEROUS), [0, 1]);
+}
+
+fn any_held() -> impl Strategy<Value = Vec<Held>> {
+    let one = (
+        0..4usize,
+        0..500u64,
+        1..100u64,
+        0..4u8,
+        0..8u8,
+        any::<bool>(),
+    );
+    proptest::collection::vec(one, 0..120).prop_map(|list| {
+        let mut seen = HashSet::new();
+        list.into_iter()
+            .filter(|(_, sequence, ..)| seen.insert(*sequence))
+            .map(
+                |(device, sequence, bytes, fingerprint, rank, in_use)| Held {
+                    device,
+                    registered: device % 2 == 0,
+                    usb_only: device == 3,
+                    sequence,
+                    bytes,
+                    fingerprint: (fingerprint > 0).then(|| fingerprint.to_string()),
+                    rank,
+                    in_use,
+                },
+            )
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_protected_is_never_chosen(
+        held in any_held(), keep in 1..10usize, first in 0..4usize, last in 1..4usize,
+        max_total in 0..3000u64, must_free in 0..3000u64,
+    ) {
+        let limits = Limits {
+            keep_per_device: keep, keep_first_of_crash: first, keep_last_of_crash: last,
+            max_total, must_free,
+        };
+        let removals = plan(&held, limits);
+        let gone: HashSet<usize> = removals.iter().map(|(at, _)| *at).collect();
+        prop_assert_eq!(gone.len(), removals.len(), "one removal each");
+        for (at, _) in &removals {
+            prop_assert!(!held[*at].in_use);
+            let newest = held.iter().filter(|d| d.device == held[*at].device)
+                .map(|d| d.sequence).max();
+            prop_assert!(!held[*at].registered || newest != Some(held[*at].sequence));
+        }
+        // lack of room leaves twenty, and takes no more than needed
+        for device in 0..4 {
+            let left = held.iter().enumerate()
+                .filter(|(at, d)| d.device == device && !gone.contains(at)).count();
+            if removals.iter().any(|(at, rule)| held[*at].device == device
+                && matches!(rule, Rule::MaxTotal | Rule::MinFree)) {
+                prop_assert!(left >= SAFE_PER_DEVICE);
+            }
+        }
+        if let Some((at, Rule::MaxTotal)) = removals.last() {
+            let left: u64 = held.iter().enumerate()
+                .filter(|(n, _)| !gone.contains(n)).map(|(_, d)| d.bytes).sum();
+            prop_assert!(left + held[*at].bytes > max_total);
+        }
+        // of every fingerprint somebody with the best rank is left, unless the cap took it
+        for (at, rule) in &removals {
+            if *rule == Rule::CrashLoop {
+                let best = held.iter().filter(|d| d.device == held[*at].device
+                    && d.fingerprint == held[*at].fingerprint).map(|d| d.rank).max();
+                let kept = held.iter().enumerate().any(|(n, d)| d.device == held[*at].device
+                    && d.fingerprint == held[*at].fingerprint && Some(d.rank) == best
+                    && !removals.contains(&(n, Rule::CrashLoop)));
+                prop_assert!(kept);
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_round_over_what_is_left_removes_nothing_more(held in any_held(), keep in 1..10usize) {
+        let limits = Limits { keep_per_device: keep, ..GENEROUS };
+        let gone: HashSet<usize> = plan(&held, limits).into_iter().map(|(at, _)| at).collect();
+        let left: Vec<Held> = held.iter().enumerate()
+            .filter(|(at, _)| !gone.contains(at)).map(|(_, d)| d.clone()).collect();
+        prop_assert_eq!(plan(&left, limits), vec![]);
+    }
+}

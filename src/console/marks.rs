@@ -122,6 +122,11 @@ fn crash_line(line: &str) -> Option<Mark<'_>> {
         .then_some(Mark::BrownOut)
 }
 
+/// Whether `line` is an ordinary log line.
+pub(super) fn is_log(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| log_level(line).is_some())
+}
+
 /// The level letter of ESP-IDF's log format, `L (time) tag: text`.
 fn log_level(line: &str) -> Option<char> {
     let mut chars = line.chars();

@@ -7,8 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::marks;
+
 /// The base64 characters of a full line.
 const FULL_LINE: usize = 64;
+
+/// A log line's own last word is shorter than payload behind it.
+const SHORTEST_TAIL: usize = 16;
 
 /// What a line between the markers was taken for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +34,8 @@ pub(super) struct Payload {
     pub(super) lines: Vec<u8>,
     /// Lines that were damaged in a way that shows.
     pub(super) damaged: usize,
+    /// Which of `lines` were found at the end of a log line.
+    pub(super) doubtful: Vec<usize>,
     fragment: Vec<u8>,
 }
 
@@ -70,6 +77,9 @@ impl Payload {
 
     /// A line with characters that are not base64's.
     fn take_mixed(&mut self, line: &[u8]) -> Taken {
+        if let Some(taken) = self.take_from_log(line) {
+            return taken;
+        }
         let strange = line.iter().filter(|byte| !is_base64(**byte)).count();
         let clean = line.iter().take_while(|byte| is_base64(**byte)).count();
         if clean >= FULL_LINE {
@@ -87,6 +97,40 @@ impl Payload {
         self.drop_fragment();
         self.decode_damaged(line);
         Taken::Payload
+    }
+
+    /// A line into which another task printed a log line: payload stands before
+    /// it, behind it, or both.
+    fn take_from_log(&mut self, line: &[u8]) -> Option<Taken> {
+        let clean = line.iter().take_while(|byte| is_base64(**byte)).count();
+        let is_log = |at: &usize| line.get(*at..).is_some_and(marks::is_log);
+        let begin = match (0..=clean.min(FULL_LINE)).find(is_log) {
+            Some(begin) => begin,
+            None if clean < FULL_LINE => 0,
+            None => return None,
+        };
+        let (head, log) = line.split_at_checked(begin)?;
+        // what is missing of a full line is what it ends with
+        let missing = FULL_LINE - head.len();
+        let tail = log.iter().rev().take_while(|byte| is_base64(**byte));
+        if missing >= SHORTEST_TAIL && tail.count() >= missing {
+            let (_, tail) = log.split_at_checked(log.len() - missing)?;
+            self.drop_fragment();
+            if self.decode(&[head, tail].concat()) {
+                self.damaged += 1;
+                self.doubtful.push(self.lines.len() - 1);
+                return Some(Taken::Payload);
+            }
+        }
+        // the other part follows on a line of its own
+        if head.is_empty() {
+            return None;
+        }
+        self.drop_fragment();
+        if !self.decode(head) {
+            self.fragment = head.to_vec();
+        }
+        Some(Taken::Payload)
     }
 
     /// Several lines whose line ends were lost.
@@ -232,6 +276,26 @@ mod tests {
             assert_eq!(bytes.last(), Some(&1));
         }
         assert_eq!(taken(&["AQID#A=="]).0.len(), 4);
+    }
+
+    #[test]
+    fn a_line_is_put_together_around_a_log_line_printed_into_it() {
+        let full = "ABCD".repeat(16);
+        let whole = STANDARD.decode(&full).unwrap();
+        let log = "I (12) wifi: hello there";
+        for cut in 0..FULL_LINE {
+            let (head, tail) = full.split_at(cut);
+            let glued = format!("{head}{log}{tail}");
+            if tail.len() >= SHORTEST_TAIL {
+                assert_eq!(taken(&[&glued]).0, whole, "{glued}");
+            }
+            if cut > 0 {
+                let (bytes, damaged, _) = taken(&[&format!("{head}{log}"), tail]);
+                assert_eq!((bytes, damaged), (whole.clone(), 0), "{cut}");
+            }
+        }
+        assert_eq!(taken(&[&format!("hello there{full}")]).0, whole);
+        assert_eq!(taken(&[&format!("# {full}")]).0, whole);
     }
 
     #[test]

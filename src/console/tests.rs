@@ -120,7 +120,7 @@ fn a_dump_is_captured_in_chunks_of_any_size() {
 fn noise_around_the_base64_lines_does_not_break_a_dump() {
     let image = image(700);
     type Damage = fn(&mut Vec<String>);
-    let damages: [(&str, Damage); 9] = [
+    let damages: [(&str, Damage); 13] = [
         ("log line", |lines| {
             lines.insert(6, "\x1b[0;32mI (9) wifi: up\x1b[0m".to_owned())
         }),
@@ -140,6 +140,18 @@ fn noise_around_the_base64_lines_does_not_break_a_dump() {
         }),
         ("a lost start marker", |lines| drop(lines.remove(2))),
         ("a lost header line", |lines| drop(lines.remove(3))),
+        ("a log line before it, without its end", |lines| {
+            lines[9].insert_str(0, LOG)
+        }),
+        ("a log line within it", |lines| {
+            lines[9].insert_str(21, &format!("{LOG}\r\n"))
+        }),
+        ("a log line within it, without its end", |lines| {
+            lines[9].insert_str(21, LOG)
+        }),
+        ("a log line that ends with a hash", |lines| {
+            lines.insert(9, format!("{LOG}: {}", "5ca1ab1e".repeat(8)))
+        }),
     ];
     for (name, damage) in damages {
         let mut lines = crash(&image);
@@ -152,6 +164,8 @@ fn noise_around_the_base64_lines_does_not_break_a_dump() {
         );
     }
 }
+
+const LOG: &str = "I (12) wifi: hello there";
 
 #[test]
 fn a_damaged_dump_says_what_is_wrong_and_keeps_its_offsets() {

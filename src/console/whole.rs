@@ -23,10 +23,11 @@ pub(super) fn judge(payload: Payload, printed: Option<&str>, chip: Option<Chip>)
         mut bytes,
         lines,
         damaged,
+        doubtful,
         ..
     } = payload;
     let witness = printed.and_then(witness_bytes);
-    if repair(&mut bytes, &lines, witness.as_deref(), chip) {
+    if repair(&mut bytes, &lines, &doubtful, witness.as_deref(), chip) {
         let mut problems = Vec::new();
         if let Some(witness) = witness
             && !bytes.ends_with(&witness)
@@ -79,7 +80,13 @@ pub(super) fn judge(payload: Payload, printed: Option<&str>, chip: Option<Chip>)
 }
 
 /// Makes `bytes` whole if its checksum then proves it.
-fn repair(bytes: &mut Vec<u8>, lines: &[u8], witness: Option<&[u8]>, chip: Option<Chip>) -> bool {
+fn repair(
+    bytes: &mut Vec<u8>,
+    lines: &[u8],
+    doubtful: &[usize],
+    witness: Option<&[u8]>,
+    chip: Option<Chip>,
+) -> bool {
     if is_whole(bytes) {
         return true;
     }
@@ -102,7 +109,7 @@ fn repair(bytes: &mut Vec<u8>, lines: &[u8], witness: Option<&[u8]>, chip: Optio
             return true;
         }
     }
-    match without_strays(bytes, lines, header.total) {
+    match without_strays(bytes, lines, doubtful, header.total) {
         Some(repaired) => {
             *bytes = repaired;
             true
@@ -136,8 +143,8 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// `bytes` without lines that were printed meanwhile and look like base64
-/// (`done`), or that came twice, if that makes it whole.
-fn without_strays(bytes: &[u8], lines: &[u8], total: usize) -> Option<Vec<u8>> {
+/// (`done`), that came twice or that are doubtful, if that makes it whole.
+fn without_strays(bytes: &[u8], lines: &[u8], doubtful: &[usize], total: usize) -> Option<Vec<u8>> {
     let excess = bytes
         .len()
         .checked_sub(total)
@@ -150,7 +157,8 @@ fn without_strays(bytes: &[u8], lines: &[u8], total: usize) -> Option<Vec<u8>> {
             continue;
         };
         let doubled = index > 0 && spans.get(index - 1).and_then(text) == Some(line);
-        let equal: Vec<usize> = match excess == line.len() && doubled {
+        let alone = doubled || doubtful.contains(&index);
+        let equal: Vec<usize> = match excess == line.len() && alone {
             true => vec![index],
             false if line.len() < FULL && excess % line.len() == 0 => {
                 let count = excess / line.len();

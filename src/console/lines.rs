@@ -7,6 +7,9 @@ pub(super) const MAX_LINE: usize = 4096;
 #[derive(Default)]
 pub(super) struct Splitter {
     pending: Vec<u8>,
+    /// The piece taken last had no end yet.
+    cut: bool,
+    continues: bool,
 }
 
 impl Splitter {
@@ -27,10 +30,18 @@ impl Splitter {
             };
             let full = self.pending.len() >= MAX_LINE;
             if (end.is_some() || full) && !self.pending.is_empty() {
+                self.continues = std::mem::replace(&mut self.cut, end.is_none());
                 return Some(std::mem::take(&mut self.pending));
             }
+            self.cut &= end.is_none();
         }
         None
+    }
+
+    /// Whether the line taken last is a piece of a longer one: does it continue
+    /// another piece, and is it continued.
+    pub(super) fn is_piece(&self) -> (bool, bool) {
+        (self.continues, self.cut)
     }
 
     /// What has come of the unfinished line.
@@ -40,6 +51,7 @@ impl Splitter {
 
     /// The unfinished line, which will not be continued.
     pub(super) fn flush(&mut self) -> Option<Vec<u8>> {
+        self.continues = std::mem::take(&mut self.cut);
         (!self.pending.is_empty()).then(|| std::mem::take(&mut self.pending))
     }
 }
@@ -127,6 +139,17 @@ mod tests {
         let noise = vec![b'x'; 3 * MAX_LINE + 5];
         let lengths: Vec<usize> = lines(&[&noise]).iter().map(String::len).collect();
         assert_eq!(lengths, [MAX_LINE, MAX_LINE, MAX_LINE, 5]);
+
+        let mut splitter = Splitter::default();
+        let full = vec![b'x'; MAX_LINE];
+        let text = [&full, &b"y\n"[..], &full, b"\nz\n"].concat();
+        let mut rest = text.as_slice();
+        let mut pieces = Vec::new();
+        while splitter.take_line(&mut rest).is_some() {
+            pieces.push(splitter.is_piece());
+        }
+        let expected = [(false, true), (true, false), (false, true), (false, false)];
+        assert_eq!(pieces, expected);
     }
 
     #[test]

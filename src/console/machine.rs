@@ -9,12 +9,14 @@ use super::history::Lines;
 use super::lines::{Splitter, clean, is_clean};
 use super::marks::{self, Mark};
 use super::payload::{Taken, decode_line};
+use super::redact::Redactor;
 use super::{Event, Settings, whole};
 
 /// One console, fed with its bytes.
 pub struct Console {
     settings: Settings,
     splitter: Splitter,
+    redactor: Redactor,
     babble: Babble,
     history: Lines,
     banner: Banner,
@@ -38,6 +40,7 @@ impl Console {
             history: Lines::new(settings.log_lines, settings.log_bytes),
             settings,
             splitter: Splitter::default(),
+            redactor: Redactor::default(),
             babble: Babble::default(),
             banner: Banner::default(),
             state: State::Listening,
@@ -133,7 +136,12 @@ impl Console {
         }
         let line = String::from_utf8_lossy(&plain).into_owned();
         let mark = marks::read(&line);
-        self.mark(&mark, &line);
+        if !matches!(mark, Mark::Log | Mark::Other) {
+            self.redactor.key_is_over();
+        }
+        let masks = &self.settings.masks;
+        let shown = self.redactor.apply(masks, &line, self.splitter.is_piece());
+        self.mark(&mark, &line, &shown);
     }
 
     /// Takes a line that can only be a dump's.
@@ -163,10 +171,11 @@ impl Console {
         begins
     }
 
-    fn mark(&mut self, mark: &Mark<'_>, line: &str) {
+    /// A line, also as it may be shown.
+    fn mark(&mut self, mark: &Mark<'_>, line: &str, shown: &str) {
         match mark {
             Mark::DumpStart => {
-                self.keep(line);
+                self.keep(shown);
                 return self.begin_dump();
             }
             Mark::DumpEnd(before) => {
@@ -186,7 +195,7 @@ impl Console {
                 }
             }
             Mark::Rom(_) | Mark::Reset(..) => self.end_crash(Some("the board restarted")),
-            Mark::Panic => return self.panic_line(line),
+            Mark::Panic => return self.panic_line(shown),
             Mark::Prompt if !self.told_prompt => self.prompt(),
             Mark::FlashSaved => self.events.push(Event::FlashSaved),
             Mark::FlashCorrupted => self.events.push(Event::FlashConfigCorrupted),
@@ -196,19 +205,19 @@ impl Console {
         }
         let over = self.banner.take(mark, self.now);
         self.events.extend(over.map(Event::Boot));
-        self.keep(line);
-        self.crash_line(mark, line);
+        self.keep(shown);
+        self.crash_line(mark, line, shown);
     }
 
     /// A line that belongs to a crash, if one is being captured.
-    fn crash_line(&mut self, mark: &Mark<'_>, line: &str) {
+    fn crash_line(&mut self, mark: &Mark<'_>, line: &str, shown: &str) {
         match &mut self.state {
             State::Listening => {}
             State::Panic(panic) => {
                 // the panic handler prints without a prefix; what has one is
                 // about the dump, or somebody survived
                 if *mark != Mark::Log || line.contains("core_dump") || line.contains("coredump") {
-                    panic.push(&self.settings.masks.apply(line.to_owned()), self.now);
+                    panic.push(shown, self.now);
                 }
                 panic.rebooting |= *mark == Mark::Rebooting;
             }
@@ -222,7 +231,7 @@ impl Console {
                     dump.last = self.now;
                 }
                 let full = dump.ended.is_some() && dump.after.is_full();
-                dump.after.push(self.settings.masks.apply(line.to_owned()));
+                dump.after.push(shown.to_owned());
                 if *mark == Mark::Rebooting || full {
                     self.end_crash(Some("the board restarted"));
                 }
@@ -230,7 +239,7 @@ impl Console {
         }
     }
 
-    fn panic_line(&mut self, line: &str) {
+    fn panic_line(&mut self, shown: &str) {
         let another = match &self.state {
             State::Listening | State::Dump(_) => true,
             State::Panic(panic) => panic.rebooting,
@@ -241,13 +250,11 @@ impl Console {
             let boot = self.banner.boot().clone();
             let panic = PanicCapture::new(self.history.to_vec(), boot, self.now);
             self.state = State::Panic(Box::new(panic));
-            self.events.push(Event::PanicBegan(
-                self.settings.masks.apply(line.to_owned()),
-            ));
+            self.events.push(Event::PanicBegan(shown.to_owned()));
         }
-        self.keep(line);
+        self.keep(shown);
         if let State::Panic(panic) = &mut self.state {
-            panic.push(&self.settings.masks.apply(line.to_owned()), self.now);
+            panic.push(shown, self.now);
         }
     }
 
@@ -299,9 +306,8 @@ impl Console {
         self.events.push(Event::AnswerPrompt);
     }
 
-    fn keep(&mut self, line: &str) {
-        let line = self.settings.masks.apply(line.to_owned());
-        self.history.push(line.clone());
-        self.events.push(Event::Line(line));
+    fn keep(&mut self, shown: &str) {
+        self.history.push(shown.to_owned());
+        self.events.push(Event::Line(shown.to_owned()));
     }
 }

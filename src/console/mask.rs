@@ -5,8 +5,9 @@ use std::str::FromStr;
 /// One rule of what to mask, in one of two forms:
 ///
 /// - a name, such as `psk`: the value given to any name that ends so, in any
-///   case (`psk=..`, `wifi_psk: ..`, `"psk":".."`), up to its closing quote, a
-///   blank or one of `,;&)}`;
+///   case (`psk=..`, `wifi_psk: ..`, `"psk":".."`, `psk is ..`), up to its closing
+///   quote, else to the line's end or a next `, name=`: secrets have blanks and
+///   commas;
 /// - a pattern for a whole line, such as `*license=*`: every `*` stands for
 ///   anything, and what the last one stands for is masked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,11 +78,12 @@ impl Masks {
         masks
     }
 
-    /// `line` with every value that a rule names replaced by `***`.
-    pub fn apply(&self, line: String) -> String {
+    /// What of `line` is secret: the values that a rule names, and credentials
+    /// in addresses.
+    pub(super) fn spans(&self, line: &str) -> Vec<(usize, usize)> {
         // offsets in the lower-case copy are offsets in the line
         let lower = line.to_ascii_lowercase();
-        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let mut spans = credentials(line);
         for rule in &self.0 {
             match rule {
                 MaskRule::Name(name) => named_values(&lower, name, &mut spans),
@@ -89,11 +91,7 @@ impl Masks {
             }
         }
         spans.retain(|(start, end)| start < end);
-        if spans.is_empty() {
-            return line;
-        }
-        spans.sort_unstable();
-        masked(&line, &spans)
+        spans
     }
 }
 
@@ -119,11 +117,17 @@ fn last_star(lower: &str, texts: &[String]) -> Option<(usize, usize)> {
     (end >= from && lower.ends_with(suffix.as_str())).then_some((from, end))
 }
 
-/// What follows `=` or `:` (not `==`), if `rest` gives a value.
+/// What follows `=`, `:` (not `==` or `::`) or `is`, if `rest` gives a value.
 fn assigned(rest: &str) -> Option<&str> {
-    let rest = rest.strip_prefix(['"', '\'']).unwrap_or(rest).trim_start();
-    let value = rest.strip_prefix(['=', ':'])?;
-    (!value.starts_with('=')).then(|| value.trim_start())
+    let rest = rest.trim_start_matches(['\\', '"', '\'']).trim_start();
+    let index = |(open, close)| rest.strip_prefix(open)?.split_once(close);
+    // such as `key[0]` and `key (hex)`
+    let rest = [('[', ']'), ('(', ')')]
+        .into_iter()
+        .find_map(index)
+        .map_or(rest, |(_, rest)| rest.trim_start());
+    let value = ASSIGNING.iter().find_map(|sign| rest.strip_prefix(sign))?;
+    (!value.starts_with(['=', ':'])).then(|| value.trim_start())
 }
 
 /// Where the value that `text` begins with lies in the line.
@@ -132,15 +136,64 @@ fn value_span(start: usize, text: &str) -> (usize, usize) {
     let inner = text
         .get(quote.map_or(0, char::len_utf8)..)
         .unwrap_or_default();
-    let length = inner.find(|c: char| match quote {
-        Some(quote) => c == quote,
-        None => c.is_whitespace() || ",;&)}\"'".contains(c),
-    });
+    let length = match quote {
+        Some(quote) => closing(inner, quote),
+        None => next_pair(inner),
+    };
     let start = start + text.len() - inner.len();
     (start, start + length.unwrap_or(inner.len()))
 }
 
-fn masked(line: &str, spans: &[(usize, usize)]) -> String {
+/// Where a quoted value ends.
+fn closing(inner: &str, quote: char) -> Option<usize> {
+    let mut chars = inner.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let follows = |next: &(usize, char)| next.1.is_alphanumeric();
+        if c == '\\' {
+            chars.next();
+        } else if c == quote && !chars.peek().is_some_and(follows) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Where the next of several values begins, as in `psk=.., channel=6` and in JSON.
+fn next_pair(value: &str) -> Option<usize> {
+    let names = |rest: &str| {
+        let name = rest.trim_start_matches([' ', '"', '\'', '\\']);
+        let after = name.trim_start_matches(|c: char| u8::try_from(c).is_ok_and(is_name));
+        let assigns = after.trim_start_matches(['"', '\'', '\\', ' ']);
+        // without a blank or a quote it may as well be the secret's own
+        name.len() < rest.len() && after.len() < name.len() && assigns.starts_with(['=', ':'])
+    };
+    let mut separators = value.match_indices([',', ';']);
+    let pair = separators.find(|(at, _)| value.get(at + 1..).is_some_and(names))?;
+    Some(pair.0)
+}
+
+/// Passwords in addresses, as in `mqtt://user:password@host`.
+fn credentials(line: &str) -> Vec<(usize, usize)> {
+    let mut spans = Vec::new();
+    for (at, scheme) in line.match_indices("://") {
+        let start = at + scheme.len();
+        let rest = line.get(start..).unwrap_or_default();
+        let word = rest.split_whitespace().next().unwrap_or_default();
+        let Some((user, _)) = word.rsplit_once('@').filter(|_| rest.starts_with(word)) else {
+            continue;
+        };
+        match user.find(':') {
+            Some(colon) => spans.push((start + colon + 1, start + user.len())),
+            // a token alone, unless it is a path with an @
+            None if !user.contains('/') => spans.push((start, start + user.len())),
+            None => {}
+        }
+    }
+    spans
+}
+
+/// `line` with `***` for what lies within `spans`, which are in order.
+pub(super) fn masked(line: &str, spans: &[(usize, usize)]) -> String {
     let mut text = String::with_capacity(line.len());
     let mut from = 0;
     for (start, end) in spans {
@@ -158,23 +211,68 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
+/// What stands between a name and its value.
+const ASSIGNING: [&str; 6] = ["=>", ":=", "=", ":", "is ", "is: "];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn apply(masks: &Masks, line: &str) -> String {
+        let mut spans = masks.spans(line);
+        spans.sort_unstable();
+        masked(line, &spans)
+    }
 
     #[test]
     fn values_of_secret_names_are_masked_and_nothing_else() {
         for (line, expected) in [
             (
-                "I (1) wifi: ssid=Hut, password=abc def",
-                "I (1) wifi: ssid=Hut, password=*** def",
+                "I (1) wifi: ssid=Hut, password=abc def, channel=6",
+                "I (1) wifi: ssid=Hut, password=***, channel=6",
             ),
+            (
+                "wifi: sta_password: correct horse battery",
+                "wifi: sta_password: ***",
+            ),
+            ("auth key: 01 02 03 de ad", "auth key: ***"),
+            ("key[0]=01 key", "key[0]=***"),
+            ("aes key (hex): 01 02", "aes key (hex): ***"),
+            ("password=ab,cdSECRET;x=1", "password=***"),
+            ("password=> abc", "password=> ***"),
+            ("password is abc def", "password is ***"),
+            ("passphrase=[a b]", "passphrase=***"),
+            (r#"password: "a\"b c", n: 1"#, r#"password: "***", n: 1"#),
+            ("psk='it's me' ok", "psk='***' ok"),
+            (r#"{"key":12,"n":1}"#, r#"{"key":***,"n":1}"#),
+            (
+                r#"{\"token\":\"abc\",\"n\":1}"#,
+                r#"{\"token\":***,\"n\":1}"#,
+            ),
+            (
+                "mqtt://user:p@ss/w@host:1883 up",
+                "mqtt://user:***@host:1883 up",
+            ),
+            ("git https://ghp_abc@host/x", "git https://***@host/x"),
             ("WIFI_PSK: 'two words' ok", "WIFI_PSK: '***' ok"),
             (r#"{"token":"abc","n":1}"#, r#"{"token":"***","n":1}"#),
             ("authorization: bearer eyJ.x.y", "authorization: bearer ***"),
             ("token=eg1_abcdefgh_secret", "token=***"),
             ("using eg1_abcdefgh_secret", "using eg1_***"),
             ("tests passed: 12", "tests passed: 12"),
+            ("keypad: 4 keys", "keypad: 4 keys"),
+            ("token bucket: 5", "token bucket: 5"),
+            ("key_size=256, secrets: 3", "key_size=256, secrets: 3"),
+            (
+                "I (123) wifi: state: run -> init (c00)",
+                "I (123) wifi: state: run -> init (c00)",
+            ),
+            ("in Token::parse: 7", "in Token::parse: 7"),
+            (
+                "GET https://host:8443/a?mail=b at 12:30",
+                "GET https://host:8443/a?mail=b at 12:30",
+            ),
+            ("http://host/a/b@2x.png", "http://host/a/b@2x.png"),
             (
                 "assert failed: f x.c:1 (key == NULL)",
                 "assert failed: f x.c:1 (key == NULL)",
@@ -182,7 +280,7 @@ mod tests {
             ("pässword: x key=ä€", "pässword: x key=***"),
             ("key=", "key="),
         ] {
-            assert_eq!(Masks::default().apply(line.to_owned()), expected);
+            assert_eq!(apply(&Masks::default(), line), expected);
         }
     }
 
@@ -201,7 +299,7 @@ mod tests {
             ("unlock now", "unlock now"),
             ("x from y to z", "x from y to***"),
         ] {
-            assert_eq!(masks.apply(line.to_owned()), expected);
+            assert_eq!(apply(&masks, line), expected);
         }
     }
 }

@@ -14,6 +14,7 @@ mod machine;
 mod marks;
 mod mask;
 mod payload;
+mod redact;
 mod whole;
 
 use std::time::Duration;

@@ -7,10 +7,13 @@ use super::history::Lines;
 use super::payload::Payload;
 use super::{Dump, Event, Log, Panic, Settings, whole};
 
-/// A panic whose end has not been seen.
+/// A panic whose end has not been seen, or a watchdog's warning that may become
+/// one.
 pub(super) struct PanicCapture {
     text: String,
     before: Vec<String>,
+    after: Lines,
+    certain: bool,
     boot: Boot,
     cut: bool,
     began: Duration,
@@ -21,10 +24,12 @@ pub(super) struct PanicCapture {
 }
 
 impl PanicCapture {
-    pub(super) fn new(before: Vec<String>, boot: Boot, now: Duration) -> Self {
+    pub(super) fn new(before: Vec<String>, boot: Boot, settings: &Settings, now: Duration) -> Self {
         Self {
             text: String::new(),
             before,
+            after: Lines::new(settings.log_lines, settings.log_bytes),
+            certain: false,
             boot,
             cut: false,
             began: now,
@@ -44,12 +49,33 @@ impl PanicCapture {
         self.text.push('\n');
     }
 
+    /// Keeps a line that is not the panic's own; answers whether there is room
+    /// for more.
+    pub(super) fn push_after(&mut self, line: &str) -> bool {
+        self.after.push(line.to_owned());
+        !self.after.is_full()
+    }
+
+    /// Whether it is a panic, as far as was seen.
+    pub(super) fn is_certain(&self) -> bool {
+        self.certain
+    }
+
+    /// It is a panic; answers with its first line, once.
+    pub(super) fn confirm(&mut self) -> Option<&str> {
+        let known = std::mem::replace(&mut self.certain, true);
+        self.text.lines().next().filter(|_| !known)
+    }
+
     /// The board waits for somebody to press Enter, who may take his time.
     pub(super) fn prompted(&mut self) {
         self.prompted = true;
     }
 
     pub(super) fn deadline(&self) -> Duration {
+        if !self.certain {
+            return self.began + QUIET;
+        }
         match (self.prompted, self.rebooting) {
             (_, true) => self.last + REBOOT_QUIET,
             (true, false) => self.last + PROMPT_WAIT,
@@ -57,7 +83,7 @@ impl PanicCapture {
         }
     }
 
-    pub(super) fn end(self) -> Event {
+    pub(super) fn end(mut self) -> Event {
         let cut = self
             .cut
             .then(|| format!("only the first {MOST_PANIC_BYTES} bytes were kept"));
@@ -67,7 +93,7 @@ impl PanicCapture {
             boot: self.boot,
             log: Log {
                 before: self.before,
-                after: Vec::new(),
+                after: self.after.take(),
             },
         }))
     }
@@ -134,7 +160,13 @@ impl DumpCapture {
 
     /// The dump; if nothing of it arrived, only its panic.
     pub(super) fn finish(mut self) -> Result<Box<Dump>, Option<Box<PanicCapture>>> {
+        let after = self.after.take();
         if self.payload.bytes.is_empty() {
+            if let Some(panic) = &mut self.panic {
+                for line in after {
+                    panic.push_after(&line);
+                }
+            }
             return Err(self.panic);
         }
         let judged = whole::judge(
@@ -155,7 +187,7 @@ impl DumpCapture {
             boot: self.boot,
             log: Log {
                 before: self.before,
-                after: self.after.take(),
+                after,
             },
         }))
     }
@@ -168,6 +200,6 @@ const REBOOT_QUIET: Duration = Duration::from_secs(2);
 const AFTER_QUIET: Duration = Duration::from_secs(2);
 /// `CONFIG_ESP_COREDUMP_UART_DELAY` may be minutes.
 const PROMPT_WAIT: Duration = Duration::from_secs(300);
-/// A board that goes on printing has survived (a watchdog that only warns).
+/// A board that goes on printing has survived.
 const MOST_PANIC_TIME: Duration = Duration::from_secs(60);
 const MOST_PANIC_BYTES: usize = 64 << 10;

@@ -21,6 +21,8 @@ pub struct Console {
     history: Lines,
     banner: Banner,
     state: State,
+    /// Since the newest boot the task watchdog's warning was told.
+    told_watchdog: bool,
     /// The unfinished line is a prompt that was told already.
     told_prompt: bool,
     now: Duration,
@@ -38,12 +40,13 @@ impl Console {
     pub fn new(settings: Settings) -> Self {
         Self {
             history: Lines::new(settings.log_lines, settings.log_bytes),
+            redactor: Redactor::default(),
             settings,
             splitter: Splitter::default(),
-            redactor: Redactor::default(),
             babble: Babble::default(),
             banner: Banner::default(),
             state: State::Listening,
+            told_watchdog: false,
             told_prompt: false,
             now: Duration::ZERO,
             events: Vec::new(),
@@ -194,8 +197,11 @@ impl Console {
                     dump.checksum(digits);
                 }
             }
-            Mark::Rom(_) | Mark::Reset(..) => self.end_crash(Some("the board restarted")),
-            Mark::Panic => return self.panic_line(shown),
+            Mark::Rom(_) | Mark::Reset(..) => {
+                self.end_crash(Some("the board restarted"));
+                self.told_watchdog = false;
+            }
+            Mark::Panic | Mark::Watchdog => self.begin_panic(mark),
             Mark::Prompt if !self.told_prompt => self.prompt(),
             Mark::FlashSaved => self.events.push(Event::FlashSaved),
             Mark::FlashCorrupted => self.events.push(Event::FlashConfigCorrupted),
@@ -215,11 +221,26 @@ impl Console {
             State::Listening => {}
             State::Panic(panic) => {
                 // the panic handler prints without a prefix; what has one is
-                // about the dump, or somebody survived
-                if *mark != Mark::Log || line.contains("core_dump") || line.contains("coredump") {
+                // about the dump or the watchdog, or somebody survived
+                let its_own = ["core_dump", "coredump", "task_wdt: "]
+                    .iter()
+                    .any(|tag| line.contains(tag));
+                let mut room = true;
+                if !panic.rebooting && (*mark != Mark::Log || its_own) {
                     panic.push(shown, self.now);
+                } else {
+                    room = panic.push_after(shown);
                 }
                 panic.rebooting |= *mark == Mark::Rebooting;
+                if matches!(
+                    mark,
+                    Mark::Panic | Mark::Rebooting | Mark::FlashSaved | Mark::FlashCorrupted
+                ) {
+                    self.confirm_panic();
+                }
+                if !room {
+                    self.end_crash(None);
+                }
             }
             State::Dump(dump) => {
                 if dump.ended.is_none()
@@ -239,26 +260,35 @@ impl Console {
         }
     }
 
-    fn panic_line(&mut self, shown: &str) {
-        let another = match &self.state {
-            State::Listening | State::Dump(_) => true,
-            State::Panic(panic) => panic.rebooting,
+    /// A panic's line, or a watchdog's that may become one: begins a capture, if
+    /// it does not belong to the one there is.
+    fn begin_panic(&mut self, mark: &Mark<'_>) {
+        let another = match (&self.state, mark) {
+            (State::Listening, _) => true,
+            (State::Panic(panic), Mark::Watchdog) => !panic.is_certain(),
+            (State::Panic(panic), _) => panic.rebooting,
+            (State::Dump(_), mark) => *mark == Mark::Panic,
         };
         if another {
             self.end_crash(Some("another panic began"));
             self.events.extend(self.banner.close().map(Event::Boot));
             let boot = self.banner.boot().clone();
-            let panic = PanicCapture::new(self.history.to_vec(), boot, self.now);
+            let before = self.history.to_vec();
+            let panic = PanicCapture::new(before, boot, &self.settings, self.now);
             self.state = State::Panic(Box::new(panic));
-            self.events.push(Event::PanicBegan(shown.to_owned()));
         }
-        self.keep(shown);
-        if let State::Panic(panic) = &mut self.state {
-            panic.push(shown, self.now);
+    }
+
+    fn confirm_panic(&mut self) {
+        if let State::Panic(panic) = &mut self.state
+            && let Some(line) = panic.confirm()
+        {
+            self.events.push(Event::PanicBegan(line.to_owned()));
         }
     }
 
     fn begin_dump(&mut self) {
+        self.confirm_panic();
         let panic = match std::mem::replace(&mut self.state, State::Listening) {
             State::Panic(panic) => Some(panic),
             State::Dump(dump) => self.finish_dump(*dump, Some("another dump began")),
@@ -275,7 +305,12 @@ impl Console {
     fn end_crash(&mut self, reason: Option<&str>) {
         match std::mem::replace(&mut self.state, State::Listening) {
             State::Listening => {}
-            State::Panic(panic) => self.events.push(panic.end()),
+            State::Panic(panic) if panic.is_certain() => self.events.push(panic.end()),
+            State::Panic(_) => {
+                if !std::mem::replace(&mut self.told_watchdog, true) {
+                    self.events.push(Event::WatchdogWarned);
+                }
+            }
             State::Dump(dump) => {
                 let panic = self.finish_dump(*dump, reason);
                 self.events.extend(panic.map(|panic| panic.end()));
@@ -300,6 +335,7 @@ impl Console {
     }
 
     fn prompt(&mut self) {
+        self.confirm_panic();
         if let State::Panic(panic) = &mut self.state {
             panic.prompted();
         }

@@ -22,6 +22,8 @@ pub(super) enum Mark<'a> {
     AppHash(&'a str),
     IdfVersion(&'a str),
     Panic,
+    /// A task did not feed the task watchdog: a warning, unless a panic follows.
+    Watchdog,
     Rebooting,
     Prompt,
     FlashSaved,
@@ -106,6 +108,9 @@ fn crash_line(line: &str) -> Option<Mark<'_>> {
     if PANICS.iter().any(|text| line.contains(text)) {
         return Some(Mark::Panic);
     }
+    if line.contains("Task watchdog got triggered") {
+        return Some(Mark::Watchdog);
+    }
     if line.starts_with("Rebooting...") {
         return Some(Mark::Rebooting);
     }
@@ -150,7 +155,8 @@ const PANICS: [&str; 9] = [
     "Stack smashing protect failure!",
     "***ERROR*** A stack overflow in task",
     "Stack canary watchpoint triggered",
-    "Task watchdog got triggered",
+    // CONFIG_ESP_TASK_WDT_PANIC; without it the board goes on (task_wdt.c)
+    "task_wdt: Aborting.",
     "Interrupt wdt timeout on CPU",
 ];
 
@@ -213,6 +219,12 @@ mod tests {
                 "I (3) esp_core_dump_uart: Press Enter to print core dump to UART...",
                 Mark::Prompt,
             ),
+            (
+                "E (5) task_wdt: Task watchdog got triggered. The following",
+                Mark::Watchdog,
+            ),
+            ("E (5) task_wdt:  - IDLE0 (CPU 0)", Mark::Log),
+            ("E (5) task_wdt: Aborting.", Mark::Panic),
             ("I (12:00:01.123) wifi: up", Mark::Log),
             ("I () wifi: up", Mark::Other),
         ] {

@@ -58,6 +58,8 @@ pub enum Event {
     Dump(Box<Dump>),
     /// A panic that no dump followed.
     Panic(Box<Panic>),
+    /// The task watchdog warned, and no panic followed; told once a boot.
+    WatchdogWarned,
     /// The board waits for Enter before it prints its dump.
     AnswerPrompt,
     /// The ROM waits for a flasher: no application runs.
@@ -118,7 +120,7 @@ pub struct Panic {
     /// What is missing, one sentence each.
     pub problems: Vec<String>,
     pub boot: Boot,
-    /// The lines before the panic.
+    /// The lines before the panic, and those of others within and behind it.
     pub log: Log,
 }
 
@@ -141,3 +143,5 @@ pub fn events_in(recording: &[u8]) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watchdog_tests;

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-const AT: fn(u64) -> Duration = Duration::from_secs;
+pub(super) const AT: fn(u64) -> Duration = Duration::from_secs;
 
 /// An image as ESP-IDF 5.3 writes it: header 0.1.2, an ELF's first bytes, CRC.
-fn image(size: usize) -> Vec<u8> {
+pub(super) fn image(size: usize) -> Vec<u8> {
     let total = 24 + size + 4;
     let mut image = u32::try_from(total).unwrap().to_le_bytes().to_vec();
     image.extend(0x0005_0102_u32.to_le_bytes());
@@ -35,7 +35,7 @@ fn base64_lines(image: &[u8]) -> Vec<String> {
 }
 
 /// A panic and its dump as `esp_core_dump_uart.c` prints them.
-fn crash(image: &[u8]) -> Vec<String> {
+pub(super) fn crash(image: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = vec![
         "abort() was called at PC 0x42009351 on core 0".to_owned(),
         "I (238) esp_core_dump_uart: Press Enter to print core dump to UART...".to_owned(),
@@ -50,7 +50,7 @@ fn crash(image: &[u8]) -> Vec<String> {
     lines
 }
 
-fn text(lines: &[String]) -> Vec<u8> {
+pub(super) fn text(lines: &[String]) -> Vec<u8> {
     lines
         .iter()
         .flat_map(|line| [line.as_bytes(), b"\r\n"])
@@ -65,7 +65,7 @@ fn only_dump(bytes: &[u8]) -> Dump {
     dumps.remove(0)
 }
 
-fn panics(events: &[Event]) -> Vec<&Panic> {
+pub(super) fn panics(events: &[Event]) -> Vec<&Panic> {
     let mut found = Vec::new();
     for event in events {
         if let Event::Panic(panic) = event {
@@ -275,27 +275,6 @@ fn a_panic_without_a_dump_is_told_once_it_is_over() {
     let end = console.deadline().unwrap();
     assert_eq!(panics(&console.tick(end)).len(), 1);
     assert_eq!(console.deadline(), None);
-}
-
-#[test]
-fn a_warning_watchdog_does_not_hold_back_the_log() {
-    let mut console = Console::new(Settings::default());
-    console.feed(
-        b"E (5) task_wdt: Task watchdog got triggered.\nBacktrace: 0x1:0x2\n",
-        AT(1),
-    );
-    let mut told = 0;
-    for second in 2..80 {
-        let line = format!("I ({second}) main: still here\n");
-        let events = console.feed(line.as_bytes(), AT(second));
-        told += panics(&events).len();
-        assert!(
-            panics(&events)
-                .iter()
-                .all(|panic| !panic.text.contains("still here"))
-        );
-    }
-    assert_eq!(told, 1);
 }
 
 #[test]

@@ -127,6 +127,9 @@ impl<'a> Listener<'a> {
                 Said::FlashConfigCorrupted => self.say_flash(
                     "cannot save a coredump: its coredump partition was moved or overwritten",
                 ),
+                Said::WatchdogWarned => self.say_flash(
+                    "warns that a task does not feed the task watchdog: `espgate ports log` shows which",
+                ),
                 Said::BrownOut => self.browned_out(),
                 Said::Babble => {
                     self.babbles = true;

@@ -20,6 +20,12 @@ impl Lines {
         }
     }
 
+    /// Other limits from the next line on.
+    pub(super) fn limit(&mut self, most_lines: usize, most_bytes: usize) {
+        self.most_lines = most_lines;
+        self.most_bytes = most_bytes;
+    }
+
     pub(super) fn push(&mut self, line: String) {
         self.bytes += line.len() + 1;
         self.lines.push_back(line);

@@ -10,6 +10,7 @@ use super::lines::{Splitter, clean, is_clean};
 use super::marks::{self, Mark};
 use super::payload::{Taken, decode_line};
 use super::redact::Redactor;
+use super::stray::Stray;
 use super::{Event, Settings, whole};
 
 /// One console, fed with its bytes.
@@ -17,6 +18,7 @@ pub struct Console {
     settings: Settings,
     splitter: Splitter,
     redactor: Redactor,
+    stray: Stray,
     babble: Babble,
     history: Lines,
     banner: Banner,
@@ -43,6 +45,7 @@ impl Console {
             redactor: Redactor::default(),
             settings,
             splitter: Splitter::default(),
+            stray: Stray::default(),
             babble: Babble::default(),
             banner: Banner::default(),
             state: State::Listening,
@@ -51,6 +54,12 @@ impl Console {
             now: Duration::ZERO,
             events: Vec::new(),
         }
+    }
+
+    /// Has other limits and masks from now on.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.history.limit(settings.log_lines, settings.log_bytes);
+        self.settings = settings;
     }
 
     /// Takes bytes that came at `now`, a time that only grows.
@@ -105,6 +114,7 @@ impl Console {
             self.line(&line);
         }
         self.told_prompt = false;
+        self.end_stray("base64");
         self.end_crash(Some("the port went away"));
         self.events.extend(self.banner.close().map(Event::Boot));
         std::mem::take(&mut self.events)
@@ -144,6 +154,10 @@ impl Console {
         }
         let masks = &self.settings.masks;
         let shown = self.redactor.apply(masks, &line, self.splitter.is_piece());
+        self.end_stray(match mark {
+            Mark::DumpEnd(_) => "a coredump",
+            _ => "base64",
+        });
         self.mark(&mark, &line, &shown);
     }
 
@@ -166,12 +180,21 @@ impl Console {
         // a dump whose first marker was lost is known by its header
         let begins = decode_line(plain).is_some_and(|bytes| whole::is_header(&bytes));
         if begins {
+            self.end_stray("base64");
             self.begin_dump();
             if let State::Dump(dump) = &mut self.state {
                 dump.payload.take(plain, limit);
             }
         }
-        begins
+        begins || self.stray.take(plain)
+    }
+
+    /// Leaves a note in the log about base64 that was no capture's.
+    fn end_stray(&mut self, what: &str) {
+        if let Some(note) = self.stray.end(what) {
+            self.keep(&note);
+            self.crash_line(&Mark::Other, &note, &note);
+        }
     }
 
     /// A line, also as it may be shown.

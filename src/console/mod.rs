@@ -15,6 +15,7 @@ mod marks;
 mod mask;
 mod payload;
 mod redact;
+mod stray;
 mod whole;
 
 use std::time::Duration;
@@ -141,6 +142,8 @@ pub fn events_in(recording: &[u8]) -> Vec<Event> {
     events
 }
 
+#[cfg(test)]
+mod log_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -101,6 +101,8 @@ impl fmt::Display for Stage {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
     pub stage: Stage,
+    /// The board's, once it told.
+    pub mac: Option<MacAddress>,
     pub done: u32,
     pub total: u32,
 }

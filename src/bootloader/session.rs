@@ -122,6 +122,7 @@ impl Session {
     pub fn progress(&self) -> Progress {
         Progress {
             stage: self.phase.stage(),
+            mac: self.mac,
             done: self.dump.done(),
             total: self.dump.length,
         }

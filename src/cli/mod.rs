@@ -12,6 +12,7 @@ mod doctor;
 mod failure;
 mod files;
 mod firmware;
+mod holders;
 mod models;
 mod places;
 mod ports;

@@ -4,6 +4,7 @@ mod lend;
 mod read;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -13,6 +14,7 @@ use super::answer::{bytes, items, moment, print, print_facts, print_json, print_
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
+use super::holders;
 use super::table::{Table, cut};
 
 pub(super) const SEE_LIST: &str = "see `espgate ports list`";
@@ -190,7 +192,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
 }
 
 /// What a port's line has no room for.
-fn details(port: &Value) -> [(&'static str, String); 5] {
+fn details(port: &Value) -> [(&'static str, String); 7] {
     let resets = port.get("resets").and_then(Value::as_object);
     let resets: Vec<String> = resets
         .into_iter()
@@ -207,11 +209,20 @@ fn details(port: &Value) -> [(&'static str, String); 5] {
     };
     [
         ("  note", text(port, "note")),
+        ("  held by", held_by(port).unwrap_or_default()),
+        ("  mac", text(port, "mac")),
         ("  chip", text(port, "chip")),
         ("  resets", resets.join(", ")),
         ("  last crash", crash),
         ("  last line", cut(&text(port, "last_line"), LINE)),
     ]
+}
+
+/// Who holds a port that is busy; looked up here, with the caller's rights,
+/// since the daemon may not see other people's processes.
+pub(super) fn held_by(port: &Value) -> Option<String> {
+    let busy = text(port, "state") == "busy";
+    busy.then(|| holders::of(Path::new(&text(port, "path"))))?
 }
 
 /// Columns of a board's line that are shown.
@@ -251,6 +262,8 @@ mod tests {
         assert_eq!(
             shown,
             [
+                "",
+                "",
                 "",
                 "",
                 "POWERON_RESET 2, SW_CPU_RESET 7",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::babble::{Babble, Change};
-use super::boot::Banner;
+use super::boot::{Banner, Boot};
 use super::capture::{DumpCapture, PanicCapture};
 use super::history::Lines;
 use super::lines::{Splitter, clean, is_clean};
@@ -85,6 +85,11 @@ impl Console {
             State::Dump(dump) => Some(dump.deadline()),
         };
         state.into_iter().chain(self.banner.deadline()).min()
+    }
+
+    /// What the board said of itself at its newest boot.
+    pub fn boot(&self) -> &Boot {
+        self.banner.boot()
     }
 
     /// Ends what is unfinished: the port is gone. Afterwards bytes of a new

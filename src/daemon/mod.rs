@@ -374,12 +374,12 @@ fn serial_ports(
     config: &Config,
 ) -> crate::store::Result<Ports> {
     let builds = Arc::clone(store);
-    let model_of_build = Box::new(move |hash: &str| {
-        let elf = builds.firmware.elf(hash).ok()??;
-        Some(elf.model)
+    let maker = Box::new(move |hash: &str| {
+        let (model, build) = builds.firmware.maker(hash).ok()??;
+        Some((model, build.version))
     });
     Ports::new(
-        Intake::new(Arc::clone(ingest), Arc::clone(store), model_of_build),
+        Intake::new(Arc::clone(ingest), Arc::clone(store), maker),
         Arc::clone(metrics),
         Roots::default(),
         &store.data_dir.state(),

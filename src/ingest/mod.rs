@@ -1,15 +1,18 @@
 //! The door: every dump comes in here, whichever way it travelled.
 
+mod arrivals;
 mod decision;
 mod origin;
 
+pub use arrivals::Arrivals;
 pub use decision::{Decision, Thinning, decide};
 pub use origin::Origin;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
@@ -18,7 +21,7 @@ use crate::digest::Sha256;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
-use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar, Source};
+use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar};
 use crate::store::{self, Store, housekeeping};
 
 /// Version of the recipe that fingerprints are made by.
@@ -36,22 +39,13 @@ pub struct Received {
     pub fingerprint: Option<String>,
 }
 
-/// What came in since the start.
-#[derive(Clone, Debug, Default)]
-pub struct Arrivals {
-    /// Dumps that were stored.
-    pub stored: u64,
-    /// When the last one came, stored or counted, from whom, and how.
-    pub last: Option<(String, String, Source)>,
-}
-
 /// The door for dumps. Everything it does blocks: call it from a thread that may.
 #[derive(Debug)]
 pub struct Ingest {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     settings: Mutex<config::Coredumps>,
-    arrivals: Mutex<Arrivals>,
+    arrivals: watch::Sender<Arrivals>,
     /// Ids of the dumps that the worker has in hand.
     in_use: Mutex<HashSet<String>>,
     arrived: Notify,
@@ -64,7 +58,7 @@ impl Ingest {
             store,
             metrics,
             settings: Mutex::new(settings),
-            arrivals: Mutex::default(),
+            arrivals: watch::Sender::default(),
             in_use: Mutex::default(),
             arrived: Notify::new(),
         }
@@ -87,7 +81,12 @@ impl Ingest {
 
     /// What came in since the start.
     pub fn arrivals(&self) -> Arrivals {
-        lock(&self.arrivals).clone()
+        self.arrivals.borrow().clone()
+    }
+
+    /// Waits until nothing has come in for as long as `quiet`.
+    pub async fn lull(&self, quiet: Duration) {
+        arrivals::lull(&self.arrivals, quiet).await;
     }
 
     /// The ids of the dumps that must not be removed now.
@@ -101,7 +100,7 @@ impl Ingest {
     /// [`store::Error::Full`] if there is no room after the rules removed what
     /// they may; [`store::Error::Io`].
     pub fn coredump(&self, bytes: &[u8], origin: Origin) -> store::Result<Received> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let found = coredump::examine(bytes);
         let source = origin.source;
         let mut outcome = self.keep(bytes, &found, &origin);
@@ -122,11 +121,8 @@ impl Ingest {
             started.elapsed(),
         );
         if let Ok(received) = &outcome {
-            let mut arrivals = lock(&self.arrivals);
-            arrivals.stored += u64::from(received.kept);
-            let at = iso8601(Moment::now().wall);
-            arrivals.last = Some((at, origin.device.to_string(), source));
-            drop(arrivals);
+            self.arrivals
+                .send_modify(|arrivals| arrivals.note(received.kept, &origin));
             self.remember_device(&origin, &found);
             self.wake();
         }
@@ -337,7 +333,10 @@ fn describe(
             .app_elf_sha256
             .clone()
             .or_else(|| origin.app_elf_sha256.clone()),
-        panic_reason: found.panic_reason.clone(),
+        panic_reason: found
+            .panic_reason
+            .clone()
+            .or_else(|| origin.panic_reason.clone()),
         task: found.task.clone(),
         decode: DecodeState::Pending,
         fingerprint: found.fingerprint.clone(),

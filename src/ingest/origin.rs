@@ -22,6 +22,8 @@ pub struct Origin {
     pub firmware_version: Option<String>,
     /// As the device said; the dump's own prefix goes first.
     pub app_elf_sha256: Option<String>,
+    /// As the console printed it; the dump's own goes first.
+    pub panic_reason: Option<String>,
     /// More that is kept in the sidecar.
     pub reported: Map<String, Value>,
     /// What is known to be wrong with the bytes.
@@ -42,6 +44,7 @@ impl Origin {
             chip: None,
             firmware_version: None,
             app_elf_sha256: None,
+            panic_reason: None,
             reported: Map::new(),
             problems: Vec::new(),
             log: None,

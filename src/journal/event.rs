@@ -98,6 +98,7 @@ events! {
     PortTrouble Warn "52c78612cc654109b6ec730b5ab4e22f",
     PortChanged Info "265aad9d98914efebf2ea35374d7a291",
     BoardBooted Info "ce3bdd3e61ea4d369c6419b18d885add",
+    BoardIdentified Info "12c6358f04ca439889d4ac768ef14fbd",
     PanicSeen Warn "0b2f5280909a479295cb93899543cba6",
     FlashRead Info "a384627468924473b766ca85187904c8",
     FlashReadFailed Warn "f63fcde5157a4268b05f1dfa80c64aa5",

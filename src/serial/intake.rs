@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::{Moment, iso8601};
 use crate::console::{Boot, Dump, Panic};
 use crate::coredump;
-use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
 use crate::ingest::{Ingest, Origin, Received};
 use crate::journal::Event;
 use crate::store::coredumps::Source;
@@ -13,17 +13,18 @@ use crate::store::registry::devices::Running;
 use crate::store::{self, Store};
 
 use super::policy::Plan;
+use super::state::PortsState;
 use super::whose::{Clues, Whose, bounded, whose};
 
-/// Finds the model whose bundle holds the build with this app ELF hash, which
-/// may be shortened.
-pub type ModelOfBuild = Box<dyn Fn(&str) -> Option<ModelCode> + Send + Sync>;
+/// Finds the stored build with this app ELF hash, which may be shortened: its
+/// model and its version.
+pub type Maker = Box<dyn Fn(&str) -> Option<(ModelCode, Version)> + Send + Sync>;
 
 /// The way from all ports to the store.
 pub struct Intake {
     ingest: Arc<Ingest>,
     store: Arc<Store>,
-    model_of_build: ModelOfBuild,
+    maker: Maker,
 }
 
 /// A crash that a port captured.
@@ -31,8 +32,15 @@ pub struct Intake {
 pub enum Crash {
     Dump(Box<Dump>),
     Panic(Box<Panic>),
-    /// The coredump partition's content.
-    Flash(Vec<u8>),
+    Flash(Box<FlashDump>),
+}
+
+/// The coredump partition's content.
+#[derive(Clone, Debug)]
+pub struct FlashDump {
+    pub bytes: Vec<u8>,
+    /// What the board said at its last boot; the dump may be of another build.
+    pub boot: Boot,
 }
 
 /// Where it was captured.
@@ -44,24 +52,26 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site of a port; a chip with USB of its own shows its MAC address.
-    pub fn of(plan: &Plan) -> Self {
-        let usb = plan.usb.as_ref().filter(|usb| usb.is_serial_jtag());
-        let mac = usb.and_then(|usb| usb.serial.as_ref()?.parse().ok());
+    /// The site of a port. A chip with USB of its own shows its MAC address;
+    /// of others it is known if their bootloader told it once.
+    pub fn of(plan: &Plan, state: &PortsState) -> Self {
+        let usb = plan.usb.as_ref();
+        let shown = usb.filter(|usb| usb.is_serial_jtag());
+        let shown = shown.and_then(|usb| usb.serial.as_ref()?.parse().ok());
         Self {
             plan: plan.clone(),
-            mac,
+            mac: shown.or_else(|| state.mac(&plan.id, usb)),
         }
     }
 }
 
 impl Intake {
     /// A way to `ingest`.
-    pub fn new(ingest: Arc<Ingest>, store: Arc<Store>, model_of_build: ModelOfBuild) -> Self {
+    pub fn new(ingest: Arc<Ingest>, store: Arc<Store>, maker: Maker) -> Self {
         Self {
             ingest,
             store,
-            model_of_build,
+            maker,
         }
     }
 
@@ -70,38 +80,22 @@ impl Intake {
     /// # Errors
     /// As [`Ingest::coredump`].
     pub fn take(&self, crash: &Crash, site: &Site) -> store::Result<(Received, DeviceKey)> {
-        let (bytes, source, boot, build) = match crash {
-            Crash::Dump(dump) => {
-                let build = build_of(&dump.boot, dump.panic.as_deref());
-                (dump.bytes.as_slice(), Source::Uart, Some(&dump.boot), build)
-            }
-            Crash::Panic(panic) => {
-                let build = build_of(&panic.boot, Some(&panic.text));
-                (
-                    panic.text.as_bytes(),
-                    Source::Uart,
-                    Some(&panic.boot),
-                    build,
-                )
-            }
-            Crash::Flash(bytes) => (bytes.as_slice(), Source::Flash, None, None),
-        };
-        // nobody printed it, but a dump may carry it
-        let build = build.or_else(|| coredump::examine(bytes).app_elf_sha256);
+        let bytes = crash.bytes();
+        let build = crash.build();
         let whose = self.whose(site, build.as_deref());
-        let mut origin = Origin::new(whose.device.clone(), source, whose.identity);
+        let mut origin = Origin::new(whose.device.clone(), crash.source(), whose.identity);
         origin.model.clone_from(&whose.model);
         origin.serial_port = Some(site.plan.path.display().to_string());
-        if let Some(boot) = boot {
-            origin.chip = boot.chip.map(|chip| chip.to_string());
-            origin.firmware_version = boot.version.as_deref().map(Origin::bounded);
-        }
+        origin.chip = crash.boot().chip.map(|chip| chip.to_string());
+        origin.firmware_version = self.version(crash, build.as_deref());
         origin.app_elf_sha256 = build;
         match crash {
             Crash::Dump(dump) => {
                 origin.problems.clone_from(&dump.problems);
                 let mark = format!("(coredump of {} bytes)", dump.bytes.len());
                 origin.log = Some(dump.log.to_text(&mark).into_bytes());
+                let panic = dump.panic.as_deref().map(str::as_bytes);
+                origin.panic_reason = panic.and_then(|text| coredump::examine(text).panic_reason);
             }
             Crash::Panic(panic) => {
                 origin.problems.clone_from(&panic.problems);
@@ -109,13 +103,7 @@ impl Intake {
             }
             Crash::Flash(_) => {}
         }
-        let known = self
-            .store
-            .registry
-            .devices
-            .read()
-            .devices
-            .contains_key(&whose.device);
+        let known = self.knows(&whose.device);
         let received = self.ingest.coredump(bytes, origin)?;
         if !known {
             self.introduce(&whose, site);
@@ -123,9 +111,28 @@ impl Intake {
         Ok((received, whose.device))
     }
 
+    /// The version of the build that crashed: as the board's banner said, if
+    /// that was this build, else that of the stored build with its hash.
+    fn version(&self, crash: &Crash, build: Option<&str>) -> Option<String> {
+        let boot = crash.boot();
+        let is_this_build = match (boot.app_elf_sha256.as_deref(), build) {
+            (Some(said), Some(build)) => said.starts_with(build) || build.starts_with(said),
+            // what is printed is of the build that runs; flash may be older
+            _ => crash.source() == Source::Uart,
+        };
+        let said = boot.version.as_deref().filter(|_| is_this_build);
+        let stored = || Some((self.maker)(build?)?.1.to_string());
+        said.map(Origin::bounded).or_else(stored)
+    }
+
+    fn knows(&self, device: &DeviceKey) -> bool {
+        let devices = self.store.registry.devices.read();
+        devices.devices.contains_key(device)
+    }
+
     /// Whose board it is, as far as it is known before a crash.
     pub fn whose(&self, site: &Site, build: Option<&str>) -> Whose {
-        let model_of_build = build.and_then(&self.model_of_build);
+        let model_of_build = build.and_then(&self.maker).map(|(model, _)| model);
         let clues = Clues {
             device_key: site.plan.settings.device_key.as_ref(),
             model: site.plan.settings.model.as_ref(),
@@ -139,20 +146,36 @@ impl Intake {
         bounded(whose(&clues, &devices), &devices)
     }
 
-    /// Notes what a known device says that it runs.
-    pub fn booted(&self, site: &Site, boot: &Boot) {
-        let whose = self.whose(site, boot.app_elf_sha256.as_deref());
-        let now = iso8601(Moment::now().wall);
-        if !self
-            .store
-            .registry
-            .devices
-            .read()
-            .devices
-            .contains_key(&whose.device)
-        {
+    /// The bootloader told which board it is: says so, if its crashes were
+    /// kept under another name until now.
+    pub fn met(&self, before: &Site, now: &Site) {
+        let (before, device) = (self.whose(before, None), self.whose(now, None).device);
+        if before.device == device || !self.knows(&before.device) {
             return;
         }
+        let path = now.plan.path.display();
+        Event::BoardIdentified
+            .entry()
+            .device(&device)
+            .port(&path)
+            .say(format_args!(
+                "the board on {path} is {device}, as its bootloader says; until now its crashes were kept under {}",
+                before.device
+            ));
+    }
+
+    /// The device on this port, if it is one that is known.
+    pub fn known(&self, site: &Site, build: Option<&str>) -> Option<Whose> {
+        let whose = self.whose(site, build);
+        (whose.identity == "configured" || self.knows(&whose.device)).then_some(whose)
+    }
+
+    /// Notes what a known device says that it runs.
+    pub fn booted(&self, site: &Site, boot: &Boot) {
+        let Some(whose) = self.known(site, boot.app_elf_sha256.as_deref()) else {
+            return;
+        };
+        let now = iso8601(Moment::now().wall);
         self.store.registry.devices.note(|devices| {
             let device = devices.ensure(&whose.device, &now);
             device.last_seen = Some(now.clone());
@@ -183,6 +206,42 @@ impl Intake {
                 whose.device
             ),
         );
+    }
+}
+
+impl Crash {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Dump(dump) => &dump.bytes,
+            Self::Panic(panic) => panic.text.as_bytes(),
+            Self::Flash(flash) => &flash.bytes,
+        }
+    }
+
+    fn boot(&self) -> &Boot {
+        match self {
+            Self::Dump(dump) => &dump.boot,
+            Self::Panic(panic) => &panic.boot,
+            Self::Flash(flash) => &flash.boot,
+        }
+    }
+
+    fn source(&self) -> Source {
+        match self {
+            Self::Dump(_) | Self::Panic(_) => Source::Uart,
+            Self::Flash(_) => Source::Flash,
+        }
+    }
+
+    /// The crashed build's app ELF hash, as far as it is known: printed at the
+    /// boot or by the panic, else carried by the dump.
+    fn build(&self) -> Option<String> {
+        let printed = match self {
+            Self::Dump(dump) => build_of(&dump.boot, dump.panic.as_deref()),
+            Self::Panic(panic) => build_of(&panic.boot, Some(&panic.text)),
+            Self::Flash(_) => None,
+        };
+        printed.or_else(|| coredump::examine(self.bytes()).app_elf_sha256)
     }
 }
 

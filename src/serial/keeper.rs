@@ -21,7 +21,7 @@ use crate::store::registry::StateFile;
 
 use super::discover::{self, Roots};
 use super::hotplug::Watcher;
-use super::intake::Intake;
+use super::intake::{Intake, Site};
 use super::policy::{self, Named, Plan};
 use super::port::{Common, Port};
 use super::ports::Error;
@@ -114,9 +114,20 @@ impl Keeper {
     }
 
     pub(super) fn list(&self) -> Vec<PortStatus> {
-        let entries = lock(&self.entries);
-        let mut list: Vec<PortStatus> =
-            entries.values().map(|entry| entry.board.status()).collect();
+        let state = self.state.read();
+        let shown = |entry: &Entry| {
+            let mut status = entry.board.status();
+            let site = Site::of(&entry.plan.borrow(), &state);
+            status.mac = site.mac.map(|mac| mac.to_string());
+            // as it is known now: the board may have been named since its last crash
+            let build = status.app_elf_sha256.as_deref();
+            if let Some(whose) = self.intake.known(&site, build) {
+                status.device_key = Some(whose.device.to_string());
+                status.model_code = whose.model.map(|model| model.to_string());
+            }
+            status
+        };
+        let mut list: Vec<PortStatus> = lock(&self.entries).values().map(shown).collect();
         list.sort_by(|a, b| a.path.cmp(&b.path));
         list
     }
@@ -199,7 +210,6 @@ impl Keeper {
             common: self.common.subscribe(),
             requests: asked,
             state: Arc::clone(&self.state),
-            mac: None,
             crashes,
             metrics: Arc::clone(&self.metrics),
             intake: Arc::clone(&self.intake),
@@ -209,6 +219,7 @@ impl Keeper {
             board: Arc::clone(&board),
             intake: Arc::clone(&self.intake),
             requests: requests.clone(),
+            state: Arc::clone(&self.state),
         };
         self.tasks.spawn(port.run());
         self.tasks.spawn(storing.run());

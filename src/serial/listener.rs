@@ -44,7 +44,7 @@ impl<'a> Listener<'a> {
         port: &Port,
     ) -> Self {
         Self {
-            site: site(&plan, port),
+            site: port.site(&plan),
             plan,
             console,
             health,
@@ -242,16 +242,6 @@ impl<'a> Listener<'a> {
             .entry()
             .port(&path)
             .say(format_args!("the board on {path} {what}"));
-    }
-}
-
-/// A chip with USB of its own shows its MAC address; of others it may be known
-/// from their bootloader.
-fn site(plan: &Plan, port: &Port) -> Site {
-    let site = Site::of(plan);
-    Site {
-        mac: site.mac.or(port.mac),
-        ..site
     }
 }
 

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::console::{self, Console};
-use crate::device::MacAddress;
 use crate::journal::{Event, chain};
 use crate::store::registry::StateFile;
 
@@ -38,10 +37,8 @@ pub(super) struct Port {
     pub(super) stop: CancellationToken,
     pub(super) common: watch::Receiver<Common>,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Where it is noted that a board is in its bootloader.
+    /// Where it is noted which board it is, and whether it is in its bootloader.
     pub(super) state: Arc<StateFile<PortsState>>,
-    /// Of the board that is plugged in now, if its bootloader told it.
-    pub(super) mac: Option<MacAddress>,
     pub(super) crashes: mpsc::Sender<super::storing::Captured>,
     pub(super) metrics: Arc<crate::metrics::Metrics>,
     pub(super) intake: Arc<super::intake::Intake>,
@@ -78,7 +75,7 @@ impl Port {
             let wait = match SerialLink::open(&plan.path, plan.settings.baud, plan.settings.lines) {
                 Ok(mut link) => {
                     delay = Delay::default();
-                    self.opened(&plan, &health);
+                    self.opened(&plan, &mut health, began);
                     if self.state.read().of(&plan.id).in_bootloader {
                         self.bring_back(&mut link, &plan).await;
                     }
@@ -88,7 +85,11 @@ impl Port {
                             .listen(&mut link, &plan, &mut health, &mut console, began)
                             .await
                         {
-                            End::Read(request) => self.read_flash(&mut link, &plan, request).await,
+                            End::Read(request) => {
+                                let boot = console.as_ref().map(Console::boot).cloned();
+                                let boot = boot.unwrap_or_default();
+                                self.read_flash(&mut link, &plan, boot, request).await;
+                            }
                             end => break end,
                         }
                     };
@@ -113,13 +114,17 @@ impl Port {
         }
     }
 
-    fn opened(&self, plan: &Plan, health: &Health) {
+    fn opened(&self, plan: &Plan, health: &mut Health, began: Instant) {
         self.open.send_replace(true);
         self.metrics.serial_ports.inc();
         let note = health
             .complaint()
             .map(|complaint| complaint.text(plan.settings.baud));
         self.board.enter(State::Listening, note);
+        // that it comes and goes was said once
+        if health.is_flapping(began.elapsed()) {
+            return;
+        }
         let path = plan.path.display();
         Event::PortOpened.entry().port(&path).say(format_args!(
             "listening to {path} at {} baud",
@@ -137,11 +142,12 @@ impl Port {
         lasted: Duration,
     ) -> Duration {
         let path = plan.path.display();
-        self.mac = None;
+        self.forget_board(plan);
         let now = began.elapsed();
         if let Some(complaint) = health.lost(now) {
             complain(plan, complaint);
         }
+        let flapping = health.is_flapping(now);
         let note = health
             .complaint()
             .map(|complaint| complaint.text(plan.settings.baud));
@@ -155,13 +161,15 @@ impl Port {
             }
             End::Gone | End::Asked | End::Read(_) => {
                 self.board.enter(State::Absent, note);
-                Event::PortGone
-                    .entry()
-                    .port(&path)
-                    .say(format_args!("{path} is gone"));
+                if !flapping {
+                    Event::PortGone
+                        .entry()
+                        .port(&path)
+                        .say(format_args!("{path} is gone"));
+                }
             }
         }
-        if health.is_flapping(now) {
+        if flapping {
             return CALM_DOWN;
         }
         // a port that fails at once must not be tried at full speed

@@ -1,23 +1,23 @@
-//! Reading a board's coredump from flash: when asked, or after a crash whose
-//! dump the console did not give.
+//! Reading a board's coredump from flash, and noting where the board is and
+//! which one it is.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::bootloader::{self, Found, Progress};
+use crate::bootloader::{self, Progress};
 use crate::clock::Moment;
 use crate::config::ReadFlash;
-use crate::device::DeviceKey;
+use crate::console::Boot;
+use crate::device::{DeviceKey, MacAddress};
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
 use crate::store::registry::StateFile;
 
+use super::discover::Usb;
 use super::flash::{self, FlashError, Note, Options};
-use super::intake::{Crash, Site};
+use super::intake::{Crash, FlashDump, Site};
 use super::link::SerialLink;
 use super::policy::{Plan, PortSettings};
 use super::port::Port;
@@ -63,11 +63,12 @@ impl Port {
         &mut self,
         link: &mut SerialLink,
         plan: &Plan,
+        boot: Boot,
         request: Request,
     ) {
         let Request { progress, reply } = request;
         self.board.enter(State::ReadingFlash, None);
-        let answer = self.read_and_store(link, plan, &progress).await;
+        let answer = self.read_and_store(link, plan, boot, &progress).await;
         self.board.enter(State::Listening, None);
         let path = plan.path.display();
         match &answer {
@@ -93,6 +94,7 @@ impl Port {
         &mut self,
         link: &mut SerialLink,
         plan: &Plan,
+        boot: Boot,
         progress: &watch::Sender<Option<Progress>>,
     ) -> Result<Read, ReadError> {
         if plan.settings.read_flash == ReadFlash::Never {
@@ -101,24 +103,52 @@ impl Port {
         let options = self.options(plan);
         let (state, id) = (Arc::clone(&self.state), plan.id.clone());
         let mut note = move |note| note_bootloader(&state, &id, note == Note::Entering);
-        let mut tell = |now| {
+        let mut mac = None;
+        let mut tell = |now: Progress| {
+            mac = now.mac.or(mac);
             progress.send_replace(Some(now));
         };
-        let found = flash::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await?;
-        let Found { bytes, mac, .. } = found;
-        self.mac = mac.or(self.mac);
-        let site = Site {
-            mac: self.mac,
-            ..Site::of(plan)
-        };
+        let found = flash::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await;
+        // who it is, is worth knowing whatever was found
+        if let Some(mac) = mac {
+            self.met(plan, mac);
+        }
+        let bytes = found?.bytes;
+        let crash = Crash::Flash(Box::new(FlashDump { bytes, boot }));
+        let site = self.site(plan);
         let (intake, board) = (Arc::clone(&self.intake), Arc::clone(&self.board));
-        let work = move || intake.take(&Crash::Flash(bytes), &site);
+        let work = move || intake.take(&crash, &site);
         let (received, device) = tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| ReadError::BrokenOff)?
             .map_err(ReadError::Store)?;
         board.stored(&received, &device);
         Ok(Read { received, device })
+    }
+
+    /// What is known of where a crash on this port comes from.
+    pub(super) fn site(&self, plan: &Plan) -> Site {
+        Site::of(plan, &self.state.read())
+    }
+
+    /// Notes which board is behind the port.
+    fn met(&self, plan: &Plan, mac: MacAddress) {
+        let before = self.site(plan);
+        if before.mac == Some(mac) {
+            return;
+        }
+        note_board(&self.state, plan, Some(mac));
+        self.intake.met(&before, &self.site(plan));
+    }
+
+    /// The port is gone. Unless its adapter has a serial number of its own,
+    /// what is plugged in next may be another board.
+    pub(super) fn forget_board(&self, plan: &Plan) {
+        let told_apart =
+            plan.serial_is_unique && plan.usb.as_ref().is_some_and(Usb::has_own_serial);
+        if !told_apart && self.state.read().of(&plan.id).board.is_some() {
+            note_board(&self.state, plan, None);
+        }
     }
 
     /// Resets a board into its application that was left in its bootloader by
@@ -147,14 +177,26 @@ impl Port {
 
 /// Writes down that a board is in its bootloader, or no longer.
 fn note_bootloader(state: &StateFile<PortsState>, id: &str, inside: bool) {
+    note(state, id, |state| state.ensure(id).in_bootloader = inside);
+}
+
+/// Writes down which board is behind a port; `None`: who knows.
+fn note_board(state: &StateFile<PortsState>, plan: &Plan, mac: Option<MacAddress>) {
+    note(state, &plan.id, |state| {
+        state.note_board(&plan.id, plan.usb.as_ref(), mac);
+    });
+}
+
+/// Writes something down about a port; the port works without it, too.
+pub(super) fn note(state: &StateFile<PortsState>, id: &str, change: impl FnOnce(&mut PortsState)) {
     let noted = state.change(|state| {
-        state.ensure(id).in_bootloader = inside;
+        change(state);
         state.tidy(&Moment::now());
         Ok::<_, Infallible>(())
     });
     if let Err(error) = noted {
         Event::PortTrouble.entry().port(&id).say(format_args!(
-            "cannot note where the board on {id} is: {}",
+            "cannot note what is known of the board on {id}: {}",
             chain(&error)
         ));
     }
@@ -176,7 +218,7 @@ fn options(plan: &Plan, table_offset: u32, max_dump_bytes: usize) -> Options {
 }
 
 /// The board's reset circuit.
-fn kind(plan: &Plan) -> Kind {
+pub(super) fn kind(plan: &Plan) -> Kind {
     use crate::config::Reset as Configured;
     let reset = match plan.settings.reset {
         Configured::Auto => Reset::Auto,
@@ -185,108 +227,4 @@ fn kind(plan: &Plan) -> Kind {
         Configured::None => Reset::Kind(Kind::None),
     };
     reset.resolve(plan.usb.as_ref().map(|usb| (usb.vid, usb.pid)))
-}
-
-/// Remembers for which crashes the flash was read without being asked.
-#[derive(Default)]
-pub(super) struct OnCrash {
-    read: VecDeque<String>,
-    last: Option<Duration>,
-}
-
-impl OnCrash {
-    /// Whether a crash that was stored is worth a reset of the board: the
-    /// console did not give the whole dump, the crash is a new one, the last
-    /// read is long enough ago, and the board survives the reset.
-    pub(super) fn wants(&mut self, plan: &Plan, received: &Received, now: Duration) -> bool {
-        let allowed = plan.settings.read_flash == ReadFlash::OnCrash && kind(plan) != Kind::UsbJtag;
-        let recent = self
-            .last
-            .is_some_and(|last| now.saturating_sub(last) < APART);
-        let known = received
-            .fingerprint
-            .as_ref()
-            .is_some_and(|crash| self.read.contains(crash));
-        if !allowed || received.verdict.is_whole() || recent || known {
-            return false;
-        }
-        self.last = Some(now);
-        if let Some(crash) = &received.fingerprint {
-            self.read.push_back(crash.clone());
-            if self.read.len() > MOST_CRASHES {
-                self.read.pop_front();
-            }
-        }
-        true
-    }
-}
-
-/// Between two reads without being asked.
-const APART: Duration = Duration::from_secs(600);
-const MOST_CRASHES: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::coredump::Verdict;
-    use crate::serial::discover::{Found, Usb};
-    use crate::serial::policy;
-
-    fn plan(text: &str, pid: u16) -> Plan {
-        let config = crate::config::parse(text).unwrap().config.serial;
-        let usb = Usb {
-            vid: 0x303a,
-            pid,
-            place: "1-1".to_owned(),
-            ..Usb::default()
-        };
-        let found = [Found {
-            path: "/dev/ttyACM0".into(),
-            usb,
-        }];
-        policy::plan(&found, &[], &config, &PortsState::default(), &Moment::now()).remove(0)
-    }
-
-    fn received(verdict: Verdict, fingerprint: Option<&str>) -> Received {
-        Received {
-            filename: String::new(),
-            id: String::new(),
-            kept: true,
-            verdict,
-            fingerprint: fingerprint.map(str::to_owned),
-        }
-    }
-
-    const ON_CRASH: &str =
-        "[[serial.port]]\nmatch = { place = \"1-1\" }\nread_flash = \"on-crash\"";
-
-    #[test]
-    fn the_flash_is_read_once_per_crash_and_not_too_often() {
-        let plan = plan(ON_CRASH, 2);
-        let mut on_crash = OnCrash::default();
-        let mut wants = |verdict, crash, minute: u64| {
-            on_crash.wants(
-                &plan,
-                &received(verdict, crash),
-                Duration::from_secs(minute * 60),
-            )
-        };
-        assert!(!wants(Verdict::Valid, Some("a"), 0));
-        assert!(wants(Verdict::PanicOnly, Some("a"), 1));
-        assert!(!wants(Verdict::PanicOnly, Some("b"), 2));
-        assert!(!wants(Verdict::PanicOnly, Some("a"), 12));
-        assert!(wants(Verdict::Truncated, Some("b"), 12));
-        assert!(wants(Verdict::PanicOnly, None, 23));
-    }
-
-    #[test]
-    fn it_is_never_read_unasked_over_a_chips_own_usb_or_if_not_configured() {
-        let crash = received(Verdict::PanicOnly, Some("a"));
-        for plan in [plan(ON_CRASH, 0x1001), plan("", 2)] {
-            assert!(
-                !OnCrash::default().wants(&plan, &crash, Duration::ZERO),
-                "{plan:?}"
-            );
-        }
-    }
 }

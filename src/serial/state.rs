@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::discover::Usb;
 use crate::clock::{self, Moment};
+use crate::device::MacAddress;
 
 /// The register of ports, by port id.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -28,8 +30,67 @@ pub struct Remembered {
     pub released: Option<Release>,
     /// Its board was sent into its bootloader and not yet brought back.
     pub in_bootloader: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<KnownBoard>,
+    #[serde(skip_serializing_if = "UnaskedReads::is_empty")]
+    pub unasked_reads: UnaskedReads,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// The board behind a port, as its bootloader named it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct KnownBoard {
+    /// Twelve hex digits.
+    pub mac: String,
+    /// What it was plugged in with, as [`Usb::identity`]; behind another
+    /// adapter is another board. Empty if the port is not on USB.
+    pub adapter: String,
+}
+
+/// For which crashes a board's flash was read without being asked.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct UnaskedReads {
+    /// Fingerprints, the oldest first.
+    pub crashes: Vec<String>,
+    pub last: Option<Stamp>,
+}
+
+impl UnaskedReads {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A moment as it is written down.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Stamp {
+    pub at: String,
+    pub boot_id: String,
+    pub monotonic_us: u64,
+}
+
+impl Stamp {
+    /// This moment.
+    pub fn of(now: &Moment) -> Self {
+        Self {
+            at: clock::iso8601(now.wall),
+            boot_id: now.boot_id.clone(),
+            monotonic_us: now.monotonic_us,
+        }
+    }
+
+    /// The time since then; zero if a wall clock that jumped says less.
+    pub fn passed(&self, now: &Moment) -> Duration {
+        let then = Moment {
+            wall: clock::parse(&self.at).unwrap_or(now.wall),
+            monotonic_us: self.monotonic_us,
+            boot_id: self.boot_id.clone(),
+            synced: false,
+        };
+        Duration::from_secs(now.seconds_since(&then).unwrap_or(0))
+    }
 }
 
 /// A port that is left alone.
@@ -40,9 +101,8 @@ pub struct Release {
     /// Lent to one program; ends with it, or at the deadline.
     #[serde(default)]
     pub lent: bool,
-    pub at: String,
-    pub boot_id: String,
-    pub monotonic_us: u64,
+    #[serde(flatten)]
+    pub began: Stamp,
 }
 
 impl Release {
@@ -51,9 +111,7 @@ impl Release {
         Self {
             seconds: duration.map(|duration| duration.as_secs()),
             lent,
-            at: clock::iso8601(now.wall),
-            boot_id: now.boot_id.clone(),
-            monotonic_us: now.monotonic_us,
+            began: Stamp::of(now),
         }
     }
 
@@ -61,15 +119,8 @@ impl Release {
     ///
     /// A wall clock that jumped cannot make it longer than it was meant to be.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
-        let seconds = self.seconds?;
-        let began = Moment {
-            wall: clock::parse(&self.at).unwrap_or(now.wall),
-            monotonic_us: self.monotonic_us,
-            boot_id: self.boot_id.clone(),
-            synced: false,
-        };
-        let passed = now.seconds_since(&began).unwrap_or(0);
-        Some(Duration::from_secs(seconds.saturating_sub(passed)))
+        let whole = Duration::from_secs(self.seconds?);
+        Some(whole.saturating_sub(self.began.passed(now)))
     }
 }
 
@@ -83,6 +134,21 @@ impl PortsState {
     /// What is remembered of the port.
     pub fn of(&self, id: &str) -> Remembered {
         self.ports.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The MAC address of the board that is plugged in there by this adapter,
+    /// if its bootloader told it once.
+    pub fn mac(&self, id: &str, usb: Option<&Usb>) -> Option<MacAddress> {
+        let board = self.ports.get(id)?.board.as_ref()?;
+        (board.adapter == adapter(usb)).then(|| board.mac.parse().ok())?
+    }
+
+    /// Notes which board is plugged in there; `None`: who knows.
+    pub fn note_board(&mut self, id: &str, usb: Option<&Usb>, mac: Option<MacAddress>) {
+        self.ensure(id).board = mac.map(|mac| KnownBoard {
+            mac: mac.to_string(),
+            adapter: adapter(usb),
+        });
     }
 
     /// Forgets what says nothing any more.
@@ -99,6 +165,10 @@ impl PortsState {
         }
         self.ports.retain(|_, port| *port != Remembered::default());
     }
+}
+
+fn adapter(usb: Option<&Usb>) -> String {
+    usb.map(Usb::identity).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,5 +216,27 @@ mod tests {
             (&again["more"], &again["ports"]["1-1"]["later"]),
             (&1.into(), &7.into())
         );
+    }
+    #[test]
+    fn a_board_is_known_by_the_adapter_it_was_named_behind() {
+        let usb = |serial: &str| Usb {
+            vid: 0x10c4,
+            pid: 0xea60,
+            serial: Some(serial.to_owned()),
+            ..Usb::default()
+        };
+        let mut state = PortsState::default();
+        let mac = "30:AE:A4:4B:41:7C".parse().ok();
+        state.note_board("1-2", Some(&usb("A6008isP")), mac);
+        let state: PortsState =
+            serde_json::from_value(serde_json::to_value(state).unwrap()).unwrap();
+        for (id, usb, known) in [
+            ("1-2", Some(&usb("A6008isP")), mac),
+            ("1-2", Some(&usb("other")), None),
+            ("1-2", None, None),
+            ("1-3", Some(&usb("A6008isP")), None),
+        ] {
+            assert_eq!(state.mac(id, usb), known, "{id} {usb:?}");
+        }
     }
 }

@@ -71,6 +71,8 @@ pub struct PortStatus {
     pub baud: u32,
     pub device_key: Option<String>,
     pub model_code: Option<String>,
+    /// The board's, as twelve hex digits, if its USB or its bootloader told it.
+    pub mac: Option<String>,
     /// What the board said at its last boot.
     pub chip: Option<String>,
     pub project: Option<String>,

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
+use crate::clock::Moment;
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
+use crate::store::registry::StateFile;
 
 use super::intake::{Crash, Intake, Site};
-use super::reading::{OnCrash, Request};
+use super::on_crash;
+use super::policy::Plan;
+use super::reading::{self, Request};
+use super::state::PortsState;
 use super::status::Board;
 
 /// A crash and where it came from.
@@ -31,25 +35,38 @@ pub(super) struct Storing {
     pub(super) intake: Arc<Intake>,
     /// To ask the port's task for the flash, if the console gave too little.
     pub(super) requests: mpsc::Sender<Request>,
+    /// Where it is noted for which crashes that was done.
+    pub(super) state: Arc<StateFile<PortsState>>,
 }
 
 impl Storing {
     /// Stores one crash after the other until the port's task is gone.
     pub(super) async fn run(mut self) {
-        let mut on_crash = OnCrash::default();
-        let began = Instant::now();
         while let Some(captured) = self.crashes.recv().await {
             let captured = Arc::new(captured);
-            let Some(received) = self.store(&captured).await else {
-                continue;
-            };
-            if on_crash.wants(&captured.site.plan, &received, began.elapsed()) {
-                let progress = watch::Sender::new(None);
-                // nobody waits for it: what comes of it is in the journal
-                let (reply, _) = oneshot::channel();
-                let _ = self.requests.try_send(Request { progress, reply });
+            if let Some(received) = self.store(&captured).await {
+                self.read_flash(&captured.site.plan, &received);
             }
         }
+    }
+
+    /// Asks for the flash, if this crash is worth it.
+    fn read_flash(&self, plan: &Plan, received: &Received) {
+        let now = Moment::now();
+        let reads = self.state.read().of(&plan.id).unasked_reads;
+        if !on_crash::wants(plan, received, &reads, &now) {
+            return;
+        }
+        let progress = watch::Sender::new(None);
+        // nobody waits for it: what comes of it is in the journal
+        let (reply, _) = oneshot::channel();
+        if self.requests.try_send(Request { progress, reply }).is_err() {
+            return; // it is being read as it is
+        }
+        let crash = received.fingerprint.as_deref();
+        reading::note(&self.state, &plan.id, |state| {
+            on_crash::remember(&mut state.ensure(&plan.id).unasked_reads, crash, &now);
+        });
     }
 
     async fn store(&self, captured: &Arc<Captured>) -> Option<Received> {

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -28,6 +29,10 @@ const ROUND: Duration = Duration::from_secs(60);
 /// Least time between two looks at the rules: they go through every dump, which
 /// is not for every arrival.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
+/// Dumps that come in go before those to be decoded: until none came for so long.
+const LULL: Duration = Duration::from_millis(100);
+/// But a dump waits no longer than this for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the worker works with.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         let mut tried = HashSet::new();
         loop {
             parts.heartbeat.beat();
+            // a decoded dump is three more syncs of the disk that boards wait for
+            let _ = timeout(PATIENCE, parts.ingest.lull(LULL)).await;
             let (looking, seen) = (Arc::clone(&parts.store), tried.clone());
             let unfit = misfits.clone();
             let next = on_thread(move || next_job(&looking, &seen, &unfit)).await;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use crate::cli::answer::{items, text};
 use crate::cli::client::Client;
+use crate::cli::ports::held_by;
 
 /// Programs that take every new serial port for a modem or a Braille display.
 const GRABBERS: [(&str, &str); 2] = [
@@ -55,9 +56,11 @@ fn trouble(port: &Value) -> Option<Finding> {
         "trouble" => "unplug and plug in the board, try another cable",
         _ => return None,
     };
+    let holder = held_by(port).map(|holder| format!(" (held by {holder})"));
+    let holder = holder.unwrap_or_default();
     Some(Finding::warning(
         "ports",
-        format!("port {name}: {note}"),
+        format!("port {name}: {note}{holder}"),
         advice,
     ))
 }

@@ -126,6 +126,13 @@ impl Build {
         self.elf_sha256.is_some() && self.elf_sha256 == self.app_elf_sha256
     }
 
+    /// Whether dumps with this app ELF hash (lower-case hex, as far as they
+    /// carry it) come from this build.
+    pub fn made(&self, hash: &str) -> bool {
+        let hashes = [self.app_elf_sha256, self.elf_sha256];
+        hashes.iter().flatten().any(|build| build.has_prefix(hash))
+    }
+
     pub(super) fn file_name(&self) -> String {
         format!("firmware-{}.{}", self.name, self.kind.extension())
     }

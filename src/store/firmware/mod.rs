@@ -95,6 +95,21 @@ impl Firmware {
         self.with(model, |shelf| Ok(shelf.find(name).cloned()))
     }
 
+    /// The build that dumps with this app ELF hash come from, and its model;
+    /// the hash may be shortened, as dumps carry it.
+    ///
+    /// # Errors
+    /// What reading the folders says.
+    pub fn maker(&self, hash: &str) -> Result<Option<(ModelCode, Build)>> {
+        for model in self.models()? {
+            let mut builds = self.builds(&model)?.into_iter();
+            if let Some(build) = builds.find(|build| build.made(hash)) {
+                return Ok(Some((model, build)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Removes a build and what was taken out of it. Whether devices still
     /// want it is the caller's to know.
     ///

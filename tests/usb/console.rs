@@ -1,0 +1,173 @@
+//! What is printed is stored.
+
+use std::time::Duration;
+
+use espgate::coredump::Verdict;
+use espgate::store::coredumps::Source;
+use tokio::time::timeout;
+
+use super::Site;
+use super::board::{PROMPT, boot, dump, panic};
+use super::dumps::{risc_v, xtensa};
+
+#[tokio::test]
+async fn a_printed_dump_is_stored_with_its_banner_and_its_log() {
+    let site = Site::listening("").await;
+    let spec = xtensa();
+    let noise = "I (200) wifi: ssid=Hut psk=hunter2\r\n";
+    site.board
+        .print(format!(
+            "{}{noise}{}{}",
+            boot(&spec, "1.2.3"),
+            panic(&spec),
+            dump(&spec, 0x0102)
+        ))
+        .await;
+    site.stored(1).await;
+    let dumps = site.dumps();
+    assert_eq!(
+        (dumps.len(), dumps[0].verdict, dumps[0].source),
+        (1, Verdict::Valid, Source::Uart)
+    );
+    assert_eq!(dumps[0].firmware_version.as_deref(), Some("1.2.3"));
+    assert_eq!(dumps[0].model_code.as_deref(), Some("demo"));
+    let log = site.beside("log");
+    for line in [
+        "psk=***",
+        "abort() was called at PC 0x400d66b9",
+        "Coredump checksum='",
+        "Rebooting...",
+    ] {
+        assert!(log.contains(line), "{line} in\n{log}");
+    }
+    let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();
+    assert_eq!(
+        (&sidecar["identity"], &sidecar["problems"]),
+        (&"place".into(), &serde_json::json!([]))
+    );
+    let status = site.shown().await.status();
+    assert_eq!(
+        (status.resets["RTC_SW_CPU_RST"], status.dumps, status.panics),
+        (1, 1, 0)
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_configured_port_names_device_and_model() {
+    let site = Site::listening("device_key = \"bench7\"\nmodel = \"pump\"").await;
+    site.board.print(dump(&risc_v(), 0x0104)).await;
+    site.stored(1).await;
+    assert_eq!(
+        site.store.coredumps.devices().unwrap()[0].as_str(),
+        "bench7"
+    );
+    let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();
+    assert_eq!(
+        (&sidecar["identity"], &sidecar["model_code"]),
+        (&"configured".into(), &"pump".into())
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn enter_is_pressed_unless_the_configuration_forbids_it() {
+    let site = Site::listening("").await;
+    site.board.print(PROMPT).await;
+    assert_eq!(
+        timeout(Duration::from_secs(60), site.board.hear())
+            .await
+            .unwrap(),
+        b'\n'
+    );
+    site.stop().await;
+
+    let mut site = Site::listening("press_enter = false").await;
+    site.board
+        .print(format!("{PROMPT}I (9) main: on\r\n"))
+        .await;
+    let line = |status: &espgate::serial::status::PortStatus| {
+        status.last_line.as_deref() == Some("I (9) main: on")
+    };
+    site.until(line).await;
+    site.board.unplug();
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_counted_and_its_first_three_dumps_are_kept() {
+    let site = Site::listening("").await;
+    for round in 0..8u8 {
+        let mut spec = xtensa();
+        spec.segments[0].1[0] = round;
+        site.board
+            .print(format!(
+                "{}{}{}",
+                boot(&spec, "1.2.3"),
+                panic(&spec),
+                dump(&spec, 0x0102)
+            ))
+            .await;
+        site.stored(u64::from(round) + 1).await;
+    }
+    assert_eq!(site.dumps().len(), 3);
+    let status = site.shown().await.status();
+    assert_eq!(status.dumps, 8);
+    assert!(!status.last_crash.unwrap().kept);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_without_a_dump_is_a_record_of_its_own() {
+    let site = Site::listening("").await;
+    let spec = xtensa();
+    site.board
+        .print(format!(
+            "{}{}Rebooting...\r\n{}",
+            boot(&spec, "1.2.3"),
+            panic(&spec),
+            boot(&spec, "1.2.3")
+        ))
+        .await;
+    site.stored(1).await;
+    assert_eq!(site.dumps()[0].verdict, Verdict::PanicOnly);
+    assert!(site.beside("dmp").starts_with("abort() was called"));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_stores_what_is_half_captured() {
+    let mut site = Site::listening("").await;
+    site.board
+        .print(&dump(&xtensa(), 0x0102).as_bytes()[..900])
+        .await;
+    site.until(|status| status.bytes == 900).await;
+    site.stop.cancel();
+    timeout(Duration::from_secs(60), &mut site.running)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(site.dumps()[0].verdict, Verdict::Truncated);
+}
+
+#[tokio::test]
+async fn a_dump_that_does_not_say_why_has_the_reason_that_was_printed() {
+    let site = Site::listening("").await;
+    let spec = xtensa();
+    site.board
+        .print(format!(
+            "{}{}{}",
+            boot(&spec, "1.2.3"),
+            panic(&spec),
+            dump(&spec, 0x0003)
+        ))
+        .await;
+    site.stored(1).await;
+    let sidecar = site.sidecar();
+    assert_eq!(sidecar["format"], "raw/binary");
+    assert_eq!(
+        sidecar["panic_reason"],
+        "abort() was called at PC 0x400d66b9 on core 0"
+    );
+    site.stop().await;
+}

@@ -1,0 +1,151 @@
+//! Dumps out of the flash of boards that also print.
+
+use std::time::Duration;
+
+use espgate::coredump::Verdict;
+use espgate::serial::Read;
+use espgate::serial::ReadError;
+use espgate::serial::status::State;
+use espgate::store::coredumps::Source;
+
+use super::Site;
+use super::board::{boot, panic};
+use super::dumps::{DumpSpec, xtensa};
+use super::simulated_board::flash_image::FlashImage;
+use super::simulated_board::registers::Chip;
+use super::simulated_board::{SimulatedBoard, Spec, console};
+
+/// A board whose bootloader answers, plugged in at the site's port.
+fn plug_in(site: &Site, flash: &[u8], console: Vec<console::Piece>) -> SimulatedBoard {
+    let image = FlashImage::erased().with_table(Some(esp_idf_part::Flags::empty()));
+    let simulated = SimulatedBoard::start(Spec {
+        idle: Duration::from_millis(400),
+        console,
+        ..Spec::new(Chip::Esp32, image.with_dump(flash).into_bytes())
+    });
+    std::os::unix::fs::symlink(simulated.path(), &site.name).unwrap();
+    simulated
+}
+
+async fn read(site: &Site) -> Result<Read, ReadError> {
+    let progress = tokio::sync::watch::Sender::new(None);
+    site.ports.read(&site.name, progress).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_dump_that_was_printed_and_is_read_from_flash_is_one_dump() {
+    let site = Site::with("device_key = \"bench7\"");
+    let spec = xtensa();
+    let printed = console::crash(&spec.image(0x0102, false), Duration::ZERO, Duration::ZERO);
+    let _board = plug_in(&site, &spec.image(0x0102, true), printed);
+    site.stored(1).await;
+    let (progress, seen) = tokio::sync::watch::channel(None);
+    let read = site.ports.read(&site.name, progress).await;
+    let read = read.unwrap().unwrap();
+    assert_eq!(read.device.as_str(), "bench7");
+    assert!(!read.received.kept);
+    let seen = seen.borrow().unwrap();
+    assert_eq!(seen.done, seen.total);
+    let dumps = site.dumps();
+    assert_eq!(
+        (dumps.len(), dumps[0].verdict, dumps[0].source),
+        (1, Verdict::Valid, Source::Uart)
+    );
+    let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();
+    let sightings = sidecar["sightings"].as_array().unwrap();
+    assert!(sightings.iter().any(|seen| seen["source"] == "flash"));
+    let noted = site.folder.path().join("data/state/ports.json");
+    assert!(
+        !std::fs::read_to_string(noted)
+            .unwrap()
+            .contains("in_bootloader\": true")
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn the_flash_is_read_after_a_panic_without_a_dump_if_the_configuration_says_so() {
+    let site = Site::with("read_flash = \"on-crash\"");
+    let spec = xtensa();
+    let text = format!(
+        "{}{}Rebooting...\r\n{}",
+        boot(&spec, "1.2.3"),
+        panic(&spec),
+        boot(&spec, "1.2.3")
+    );
+    let printed = vec![console::Piece::Print(text.into_bytes())];
+    let _board = plug_in(&site, &spec.image(0x0102, true), printed);
+    let read = |status: &espgate::serial::status::PortStatus| {
+        status.device_key.as_deref() == Some("30aea44b417c")
+    };
+    site.until(read).await;
+    assert!(site.dumps().iter().any(|dump| {
+        (dump.verdict, dump.source) == (Verdict::Valid, Source::Flash)
+            && dump.model_code.as_deref() == Some("demo")
+    }));
+    assert_eq!(site.sidecar()["firmware_version"], "1.2.3");
+    let noted = site.folder.path().join("data/state/ports.json");
+    let noted = std::fs::read(noted).unwrap();
+    let noted: serde_json::Value = serde_json::from_slice(&noted).unwrap();
+    let reads = &noted["ports"][&site.name]["unasked_reads"]["crashes"];
+    let dumps = site.dumps();
+    let panic = dumps.iter().find(|dump| dump.verdict == Verdict::PanicOnly);
+    let crash = panic.unwrap().fingerprint.as_deref().unwrap();
+    assert_eq!(*reads, serde_json::json!([crash]));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_dump_in_flash_that_an_older_build_left_has_the_version_of_its_bundle() {
+    let site = Site::with("");
+    let old = xtensa();
+    let new = DumpSpec {
+        app_elf_sha256: "ffffffff0",
+        ..xtensa()
+    };
+    let printed = vec![console::Piece::Print(boot(&new, "1.2.3").into_bytes())];
+    let _board = plug_in(&site, &old.image(0x0102, true), printed);
+    site.until(|status| status.firmware_version.as_deref() == Some("1.2.3"))
+        .await;
+    read(&site).await.unwrap();
+    assert_eq!(site.sidecar()["firmware_version"], "1.2.2");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_board_that_its_bootloader_named_keeps_that_name_until_another_may_be_there() {
+    let site = Site::with("");
+    let printed = console::crash(
+        &xtensa().image(0x0102, false),
+        Duration::ZERO,
+        Duration::ZERO,
+    );
+    let first = plug_in(&site, &[], printed.clone());
+    site.stored(1).await;
+    assert_eq!(site.sidecar()["identity"], "place");
+    read(&site).await.unwrap_err();
+    assert_eq!(site.ports.list()[0].mac.as_deref(), Some("30aea44b417c"));
+
+    let site = site.restart().await;
+    site.reaches(State::Listening).await;
+    assert_eq!(site.ports.list()[0].mac.as_deref(), Some("30aea44b417c"));
+
+    std::fs::remove_file(&site.name).unwrap();
+    drop(first);
+    site.reaches(State::Absent).await;
+    assert_eq!(site.ports.list()[0].mac, None);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_why_and_the_port_is_listened_to_again() {
+    let site = Site::with("");
+    let read = async || read(&site).await.unwrap_err().to_string();
+    site.reaches(State::Absent).await;
+    assert_eq!(read().await, "nothing is plugged in there");
+    let _board = plug_in(&site, &[], vec![]);
+    site.reaches(State::Listening).await;
+    assert_eq!(read().await, "the coredump partition is empty");
+    assert_eq!(site.shown().await.status().state, State::Listening);
+    site.stop().await;
+}

@@ -132,7 +132,8 @@ the_port_and_the_files_belong_to_the_daemon() {
 }
 
 the_status_line_says_something() {
-    property StatusText | tee /dev/stderr | grep -q ' dumps '
+    says_how_it_is() { property StatusText | tee /dev/stderr | grep -q ' ports, .* dumps (.* disk free'; }
+    wait_until 30 says_how_it_is && echo "note: $(property StatusText)"
 }
 
 manual_pages_and_completions_work() {

@@ -4,8 +4,7 @@
 # Commands between on_machine and the end of the line run in the machine.
 
 claims=(
-    lintian_finds_nothing
-    the_binary_is_small_and_needs_only_the_c_library
+    the_package_is_clean_small_and_needs_only_the_c_library
     the_previous_package_installs
     both_units_are_enabled_and_running
     a_dump_over_tls_is_stored
@@ -45,16 +44,6 @@ as_older_version() {
         dpkg-deb --root-owner-group -Zgzip -b "$3" "$2" >&2 && rm -rf "$3"
 }
 
-# wait_until SECONDS COMMAND..: until it succeeds.
-wait_until() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "not within its time: $*"; "$@"; return 1; }
-        sleep 0.2
-    done
-}
-
 property() {
     on_machine systemctl show -P "$1" "${2:-espgate.service}"
 }
@@ -63,20 +52,8 @@ main_pid() {
     property MainPID
 }
 
-lintian_finds_nothing() {
-    local found
-    found=$(lintian --tag-display-limit 0 "$deb" 2>&1 | grep -v 'running with root privileges')
-    echo "$found"
-    [ -z "$found" ]
-}
-
-the_binary_is_small_and_needs_only_the_c_library() {
-    dpkg-deb -x "$deb" "$machine_work/unpacked" || return 1
-    local binary=$machine_work/unpacked/usr/bin/espgate
-    echo "note: $(stat -c %s "$binary") bytes, package $(stat -c %s "$deb")"
-    [ "$(stat -c %s "$binary")" -lt 12000000 ] || return 1
-    # libgcc_s and libm belong to what libc6 itself depends on or brings.
-    ! readelf -d "$binary" | grep NEEDED | grep -vE '\[(libc|libm|libgcc_s)\.so'
+the_package_is_clean_small_and_needs_only_the_c_library() {
+    .ci/check-deb "$deb"
 }
 
 the_previous_package_installs() {

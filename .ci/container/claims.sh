@@ -15,6 +15,7 @@ claims=(
     manual_pages_and_completions_work
     hardening_is_in_force
     the_security_figure_is_at_most_2_0
+    every_remaining_exposure_is_explained
     the_clock_can_be_asked_under_the_syscall_filter
     a_real_dump_is_decoded_by_the_hardened_child
     the_journal_tells_the_story_of_a_device
@@ -142,6 +143,20 @@ the_security_figure_is_at_most_2_0() {
     grep '✗' "$machine_work/security"
     sed -n 's/^→ Overall exposure level.*: /note: /p' "$machine_work/security"
     return $outcome
+}
+
+# The unit's last comment names each setting that the figure is made of.
+every_remaining_exposure_is_explained() {
+    local exposures exposure explained
+    exposures=$(sed -n 's/^✗ \([^ ]*\) .*/\1/p' "$machine_work/security")
+    explained=$(sed -n '/^# What `systemd-analyze security/,$p' systemd/espgate.service)
+    [ -n "$exposures" ] || { echo "no exposure is listed"; return 1; }
+    for exposure in $exposures; do
+        # FAMILY of RestrictAddressFamilies=~FAMILY, else the setting's name.
+        exposure=${exposure##*~}
+        grep -qF "${exposure%%=*}" <<<"$explained" || { echo "not explained: $exposure"; return 1; }
+    done
+    echo "note: $(wc -w <<<"$exposures")"
 }
 
 the_clock_can_be_asked_under_the_syscall_filter() {

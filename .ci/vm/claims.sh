@@ -11,6 +11,9 @@ claims=(
     a_replugged_adapter_is_listened_to_within_a_second
     udev_gives_it_a_name_and_a_unit_and_keeps_its_group
     modem_manager_keeps_off
+    a_native_usb_port_is_listened_to_without_being_claimed
+    its_board_is_known_by_its_mac_address
+    a_native_usb_port_that_goes_is_absent
     the_power_can_be_cut_during_intake
     the_machine_boots_again
     every_acknowledged_dump_is_whole_after_the_cut
@@ -42,6 +45,7 @@ an_adapter_that_nobody_claimed_is_seen_and_left_alone() {
 a_claim_opens_it_under_the_hardened_unit() {
     on_machine espgate ports claim ttyUSB0 && wait_until 20 port_is listening || return 1
     on_machine '
+        set -e
         pid=$(systemctl show -P MainPID espgate)
         ls -l /proc/$pid/fd | grep ttyUSB0
         ps -o user= -p $pid | grep -x espgate
@@ -96,6 +100,39 @@ modem_manager_keeps_off() {
             tee /dev/stderr | grep -q blocklisted
     }
     wait_until 60 has_declined
+}
+
+# native_is STATE: the same of the port with Espressif's vendor id, 0x303a.
+native_is() {
+    on_machine 'espgate ports list --json' | tee /dev/stderr | jq -e --arg state "$1" \
+        '.ports[] | select(.usb.vid == 12346) | .state == $state' >/dev/null
+}
+
+# The kernel's own emulated port with the ids of an ESP32-C3's: ttyACM0 is the
+# gateway's end of the cable and ttyGS0 the board's.
+a_native_usb_port_is_listened_to_without_being_claimed() {
+    on_machine '
+        modprobe dummy_hcd && modprobe g_serial use_acm=1 idVendor=0x303a idProduct=0x1001 \
+            iManufacturer=Espressif iProduct="USB JTAG/serial debug unit" iSerialNumber=84:F7:03:00:00:01' || return 1
+    wait_until 20 native_is listening || return 1
+    on_machine '
+        readlink -f /dev/espgate/by-path/* | grep -x /dev/ttyACM0 &&
+        udevadm info /dev/ttyACM0 | grep -x "E: ID_MM_PORT_IGNORE=1" &&
+        stat -c "%t %G" /dev/ttyACM0 | grep -x "a6 dialout" &&
+        ! journalctl -b -u ModemManager -o cat -g "ttyACM0.*port grabbed"'
+}
+
+its_board_is_known_by_its_mac_address() {
+    on_machine 'stty -F /dev/ttyGS0 raw -echo && cat >/dev/ttyGS0' <"$ESPGATE_SHARED_DATA/console/esp32c3.log" || return 1
+    are_stored() {
+        on_machine 'espgate coredumps list --device 84f703000001 --json' | tee /dev/stderr |
+            jq -e '[.coredumps[] | select(.verdict == "valid")] | length >= 3' >/dev/null
+    }
+    wait_until 60 are_stored
+}
+
+a_native_usb_port_that_goes_is_absent() {
+    on_machine 'rmmod g_serial dummy_hcd' && wait_until 20 native_is absent
 }
 
 # upload_loop KEY: boards' uploads from outside until the power goes; what was

@@ -22,6 +22,7 @@ use crate::store::registry::StateFile;
 use super::discover::{self, Roots};
 use super::hotplug::Watcher;
 use super::intake::{Intake, Site};
+use super::marks::Marks;
 use super::policy::{self, Named, Plan};
 use super::port::{Common, Port};
 use super::ports::Error;
@@ -38,6 +39,7 @@ pub(super) struct Keeper {
     settings: Mutex<config::Serial>,
     common: watch::Sender<Common>,
     state: Arc<StateFile<PortsState>>,
+    marks: Marks,
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Ports whose borrower is still there.
     leases: Mutex<BTreeSet<String>>,
@@ -71,6 +73,7 @@ impl Keeper {
             common: watch::Sender::new(common(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
             state: Arc::new(StateFile::open(state, "ports.json")?),
+            marks: Marks::below(state),
             entries: Mutex::default(),
             leases: Mutex::default(),
             look: Notify::new(),
@@ -163,6 +166,7 @@ impl Keeper {
             .iter()
             .filter_map(|plan| plan.released?.remaining)
             .min();
+        self.marks.follow(&plans);
         self.follow(plans);
         over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
     }

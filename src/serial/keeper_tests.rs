@@ -142,14 +142,18 @@ async fn another_peoples_adapter_is_opened_only_once_claimed_and_that_is_remembe
     let bench = Bench::new();
     let _wire = bench.plug("1-2", ADAPTER, "ttyUSB0");
     bench.reaches("ttyUSB0", State::Seen).await;
+    let mark = bench.store.data_dir.state().join("listened/1-2");
+    assert!(!mark.exists(), "udev takes it for claimed");
     bench.ports.claim("ttyUSB0").await.unwrap();
     bench.reaches("ttyUSB0", State::Listening).await;
+    assert!(mark.exists(), "udev does not know that it is claimed");
     let bench = bench.restart().await;
     let board = bench.reaches("ttyUSB0", State::Listening).await;
     assert_eq!(board.status().why, Some(Why::Claimed));
     bench.ports.release("1-2", None).await.unwrap();
     let bench = bench.restart().await;
     bench.reaches("ttyUSB0", State::Released).await;
+    assert!(!mark.exists(), "udev takes it for claimed still");
     bench.stop().await;
 }
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Built for arm64 and run on this machine under qemu-user: the library's tests,
-# then one upload over TLS to the daemon.
+# then the package, and one upload over TLS to the daemon out of it.
 #
 #   .ci/arm64.sh
 #
-# Needs what packaging/cross-build.sh needs, and qemu-user-static, curl, jq.
+# Needs root and cargo; installs the tools it needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for tool in qemu-aarch64-static aarch64-linux-gnu-gcc curl jq; do
-    command -v $tool >/dev/null || { echo "arm64: $tool is missing" >&2; exit 1; }
-done
+.ci/need qemu-aarch64-static:qemu-user-static aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu \
+    /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross \
+    lintian:lintian readelf:binutils curl:curl jq:jq
+command -v cargo-deb >/dev/null || cargo install -q --locked cargo-deb
+ESPGATE_CROSS_TOOLS=$(.ci/cache cross)
+export ESPGATE_CROSS_TOOLS
 
 # qemu-user up to 9 answers ENOSYS to TCGETS2, by which a serial port's speed is
 # set. The tests that open a terminal are then left out by name, and that is
@@ -31,7 +34,10 @@ else
     exit 1
 fi
 packaging/cross-build.sh test --locked --lib -- "${skip[@]}"
-packaging/cross-build.sh build --locked --bin espgate
+
+packaging/cross-build.sh
+deb=target/arm64/aarch64-unknown-linux-gnu/debian/espgate_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-1_arm64.deb
+.ci/check-deb "$deb"
 
 work=$(mktemp -d)
 daemon=""
@@ -42,15 +48,14 @@ cleanup() {
 }
 trap cleanup EXIT
 
+dpkg-deb -x "$deb" "$work/package"
+program=(qemu-aarch64-static -L /usr/aarch64-linux-gnu "$work/package/usr/bin/espgate")
 espgate() {
-    qemu-aarch64-static -L /usr/aarch64-linux-gnu \
-        target/arm64/aarch64-unknown-linux-gnu/debug/espgate \
-        --config "$work/espgate.toml" --data-dir "$work/data" "$@"
+    "${program[@]}" --config "$work/espgate.toml" --data-dir "$work/data" "$@"
 }
 printf '[http]\nlisten = ["127.0.0.1:0"]\n[serial]\ndiscover = "off"\n' >"$work/espgate.toml"
 # Not the function: its shell would be in the way of the signal.
-qemu-aarch64-static -L /usr/aarch64-linux-gnu target/arm64/aarch64-unknown-linux-gnu/debug/espgate \
-    --config "$work/espgate.toml" --data-dir "$work/data" serve 2>"$work/log" &
+"${program[@]}" --config "$work/espgate.toml" --data-dir "$work/data" serve 2>"$work/log" &
 daemon=$!
 for _ in $(seq 150); do
     [ -s "$work/data/run/https-address" ] && break

@@ -8,7 +8,8 @@
 #   apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 # The compiler is Debian's rustc-web, the one that it keeps current for its
 # browsers, with the arm64 standard library of the same version. Both are
-# unpacked under target/cross (120 MB, once), nothing is installed.
+# unpacked under target/cross or $ESPGATE_CROSS_TOOLS (560 MB, once), nothing is
+# installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -6,6 +6,7 @@ mod listeners;
 mod minutely;
 mod reload;
 mod settings;
+mod signals;
 mod surroundings;
 mod watchdog;
 
@@ -17,7 +18,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,7 @@ use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
 use figures::Figures;
+use signals::{Signals, Told};
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -108,6 +109,8 @@ async fn serve(
     chosen: settings::Chosen,
     greet: impl FnOnce(&Greeting),
 ) -> anyhow::Result<()> {
+    // first of all: an early signal would end the process with what it accepted
+    let mut signals = Signals::new()?;
     let config = Arc::new(chosen.config);
     let root = options.data_dir(Some(&config));
     let store = Arc::new(Store::open(
@@ -169,7 +172,7 @@ async fn serve(
         ca: Some(store.data_dir.tls().join("ca.pem")).filter(|path| path.exists()),
         control_socket,
     });
-    let outcome = daemon.run().await;
+    let outcome = daemon.run(&mut signals).await;
     let run = store.data_dir.run();
     daemon.end().await;
     if outcome.is_ok() {
@@ -277,22 +280,20 @@ impl Daemon<'_> {
     }
 
     /// Waits for signals until one says stop.
-    async fn run(&mut self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+    async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let stopped = self.stop.clone();
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
                 () = stopped.cancelled() => {
                     Event::CriticalTaskEnded
                         .entry()
                         .say("a task that must not end ended; the daemon stops to be restarted");
                     anyhow::bail!("a critical task ended");
                 }
-                _ = hangup.recv() => self.reload(),
+                told = signals.next() => match told {
+                    Told::Stop => return Ok(()),
+                    Told::Reload => self.reload(),
+                },
             }
         }
     }

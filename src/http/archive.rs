@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::clock::Moment;
 use crate::journal::{Event, chain};
 
 /// Handed on at once.
@@ -133,7 +134,17 @@ fn options(name: &str, length: u64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(method)
         .large_file(length >= LARGE)
+        .last_modified_time(now().unwrap_or_default())
         .unix_permissions(0o640)
+}
+
+/// UTC; the format has no time zones. `None` outside of its years.
+fn now() -> Option<zip::DateTime> {
+    let now = Moment::now().wall;
+    let (hour, minute, second) = now.to_hms();
+    let (month, day) = (u8::from(now.month()), now.day());
+    let year = u16::try_from(now.year()).ok()?;
+    zip::DateTime::from_date_and_time(year, month, day, hour, minute, second).ok()
 }
 
 #[cfg(test)]
@@ -160,7 +171,9 @@ mod tests {
         let mut found = Vec::new();
         io::copy(&mut zip.by_name("big.zip").unwrap(), &mut found).unwrap();
         assert!(found == big);
-        assert_eq!(zip.by_name("a.txt").unwrap().size(), 5);
+        let entry = zip.by_name("a.txt").unwrap();
+        assert_eq!(entry.size(), 5);
+        assert!(entry.last_modified().unwrap().year() > 2024);
     }
 
     #[tokio::test(flavor = "multi_thread")]

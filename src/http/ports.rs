@@ -97,7 +97,7 @@ pub async fn claim(
 ) -> Result<StatusCode> {
     let name = decode(&name);
     app.ports.claim(&name).await?;
-    say_changed(&caller, "claimed", &name);
+    say_changed(&app, &caller, "claimed", &name);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -128,7 +128,7 @@ pub async fn read(
         }
         readings.insert(name.clone(), receiver);
     }
-    say_changed(&caller, "reads the flash behind", &name);
+    say_changed(&app, &caller, "reads the flash behind", &name);
     let outcome = app.ports.read(&name, sender).await;
     app.readings().remove(&name);
     let read = match outcome? {
@@ -201,7 +201,7 @@ pub async fn release(
         }
     };
     app.ports.release(&name, time).await?;
-    say_changed(&caller, "released", &name);
+    say_changed(&app, &caller, "released", &name);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -217,7 +217,7 @@ pub async fn lease(
 ) -> Result<Response> {
     let name = decode(&name);
     let lease = app.ports.lend(&name).await?;
-    say_changed(&caller, "borrowed", &name);
+    say_changed(&app, &caller, "borrowed", &name);
     let first = format!("{}\n", lease.path);
     let stop = app.stopping.clone();
     // The lease lives in the stream: it ends when the client leaves.
@@ -233,10 +233,13 @@ pub async fn lease(
     Ok(([(CONTENT_TYPE, "text/plain")], Body::from_stream(pieces)).into_response())
 }
 
-fn say_changed(caller: &Caller, what: &str, name: &str) {
+fn say_changed(app: &App, caller: &Caller, what: &str, name: &str) {
+    // the same in the field as in the port's other entries
+    let board = app.ports.board(name).ok();
+    let path = board.map_or_else(|| name.into(), |board| board.status().path);
     Event::PortChanged
         .entry()
-        .port(&name)
+        .port(&path.display())
         .actor(caller)
         .say(format_args!("{caller} {what} serial port {name}"));
 }

@@ -1,5 +1,6 @@
 //! The door: every dump comes in here, whichever way it travelled.
 
+mod again;
 mod arrivals;
 mod decision;
 mod origin;
@@ -151,8 +152,8 @@ impl Ingest {
             let decision = decide(folder.entries(), &id, found, &now, thinning);
             match decision {
                 Decision::Store => self.store_new(folder, bytes, found, origin, id, &now),
-                Decision::SeenAgain { stem } => see_again(folder, &stem, found, origin, &now),
-                Decision::Count { stem } => count(folder, &stem, found, origin, &now),
+                Decision::SeenAgain { stem } => again::seen(folder, &stem, found, origin, &now),
+                Decision::Count { stem } => again::counted(folder, &stem, found, origin, &now),
             }
         })
     }
@@ -216,86 +217,6 @@ impl Ingest {
             }
         });
     }
-}
-
-/// The dump is held already: another source is a sighting, the same source an
-/// occurrence.
-fn see_again(
-    folder: &mut DeviceFolder,
-    stem: &str,
-    found: &Examination,
-    origin: &Origin,
-    now: &Moment,
-) -> store::Result<Received> {
-    let at = iso8601(now.wall);
-    if let Some(log) = &origin.log
-        && !folder.file(stem, "log").exists()
-    {
-        folder.store_log(stem, log)?;
-    }
-    let held = folder.change(stem, |sidecar| sidecar.saw_again(at.clone(), origin.source))?;
-    if held.source == origin.source {
-        let mut again = held.clone();
-        again.uploaded_at = at;
-        folder.count_durably(&again)?;
-    }
-    Event::CoredumpSeenAgain
-        .entry()
-        .device(&origin.device)
-        .coredump(&held.id)
-        .maybe("FINGERPRINT", held.fingerprint.as_ref())
-        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
-        .say(format_args!(
-            "coredump {} of {} came again over {}",
-            held.id,
-            origin.device,
-            origin.source.as_str()
-        ));
-    Ok(Received {
-        filename: format!("{stem}.dmp"),
-        id: held.id,
-        kept: false,
-        verdict: found.verdict,
-        fingerprint: held.fingerprint,
-    })
-}
-
-/// One more round of a crash loop: counted, not written.
-fn count(
-    folder: &mut DeviceFolder,
-    stem: &str,
-    found: &Examination,
-    origin: &Origin,
-    now: &Moment,
-) -> store::Result<Received> {
-    let kept = folder.sidecar(stem)?;
-    let mut occurrence = kept.clone();
-    occurrence.uploaded_at = iso8601(now.wall);
-    occurrence
-        .firmware_version
-        .clone_from(&origin.firmware_version);
-    folder.count_durably(&occurrence)?;
-    let fingerprint = found.fingerprint.clone().unwrap_or_default();
-    let occurrences = folder
-        .crash(&fingerprint)
-        .map_or(0, |crash| crash.occurrences);
-    Event::CoredumpCounted
-        .entry()
-        .device(&origin.device)
-        .coredump(&kept.id)
-        .fingerprint(&fingerprint)
-        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
-        .say(format_args!(
-            "{} crashed the same way again ({occurrences} times so far); counted with coredump {}",
-            origin.device, kept.id
-        ));
-    Ok(Received {
-        filename: format!("{stem}.dmp"),
-        id: kept.id,
-        kept: false,
-        verdict: found.verdict,
-        fingerprint: Some(fingerprint),
-    })
 }
 
 fn describe(

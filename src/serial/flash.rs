@@ -81,11 +81,12 @@ pub async fn read_coredump<L: Link>(
 }
 
 /// Resets the board behind `link` into its application: after a [`Note`] that
-/// was never struck out.
-pub async fn reset_into_app<L: Link>(link: &mut L, options: &Options) -> Result<(), LinkError> {
+/// was never struck out. `false` if that cannot be done from here: no modem
+/// lines.
+pub async fn reset_into_app<L: Link>(link: &mut L, options: &Options) -> Result<bool, LinkError> {
     link.set_baud(options.console_baud)?;
     let steps = options.reset.leave(options.lines);
-    reset::run(link, &steps).await.map(drop)
+    reset::run(link, &steps).await
 }
 
 /// A stay in the bootloader; ends with the application running again.
@@ -160,7 +161,7 @@ impl<L: Link> Visit<'_, L> {
         match reset_into_app(self.link, self.options).await {
             // Without the chip's own unit there is no chip in a bootloader.
             Err(LinkError::Gone) if self.is_usb_unit() => {}
-            other => other?,
+            other => other.map(drop)?,
         }
         self.inside = false;
         (self.note)(Note::Left);

@@ -54,21 +54,54 @@ impl Health {
 
     /// Whether the port comes and goes, so that it is opened less eagerly.
     pub(super) fn is_flapping(&mut self, now: Duration) -> bool {
-        forget(&mut self.losses, now);
-        let flapping = self.losses.len() >= OFTEN;
-        if !flapping {
-            self.told.retain(|told| *told != Complaint::Flapping);
-        }
-        flapping
+        self.pass(now);
+        self.losses.len() >= OFTEN
     }
 
-    pub(super) fn brown_out(&mut self, now: Duration) -> Option<Complaint> {
-        let many = often(&mut self.brown_outs, now);
-        if many {
-            self.tell(Complaint::BrownOuts)
-        } else {
-            None
+    /// The board was reset for lack of voltage. `false` if this is only another
+    /// line that says the same: the detector's own, and the next boot's reason.
+    pub(super) fn brown_out(&mut self, now: Duration) -> bool {
+        let last = self.brown_outs.back();
+        let is_another = last.is_none_or(|last| now.saturating_sub(*last) > SAME_RESET);
+        if is_another {
+            often(&mut self.brown_outs, now);
         }
+        is_another
+    }
+
+    /// That brown-outs are many, if it is not known yet.
+    pub(super) fn many_brown_outs(&mut self) -> Option<Complaint> {
+        let many = self.brown_outs.len() >= OFTEN;
+        many.then(|| self.tell(Complaint::BrownOuts))?
+    }
+
+    /// Lets time pass: what was often and is not any more is over. Answers
+    /// whether a complaint is.
+    pub(super) fn pass(&mut self, now: Duration) -> bool {
+        let told = self.told.len();
+        for (times, complaint) in [
+            (&mut self.losses, Complaint::Flapping),
+            (&mut self.brown_outs, Complaint::BrownOuts),
+        ] {
+            forget(times, now);
+            if times.len() < OFTEN {
+                self.told.retain(|told| *told != complaint);
+            }
+        }
+        self.told.len() < told
+    }
+
+    /// When [`Self::pass`] may end a complaint.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let watched = [
+            (&self.losses, Complaint::Flapping),
+            (&self.brown_outs, Complaint::BrownOuts),
+        ];
+        let told = watched
+            .into_iter()
+            .filter(|(_, complaint)| self.told.contains(complaint));
+        let oldest = told.filter_map(|(times, _)| times.front());
+        oldest.min().map(|oldest| *oldest + WINDOW + MOMENT)
     }
 
     /// The complaint, if it is not known yet.
@@ -104,6 +137,10 @@ fn forget(times: &mut VecDeque<Duration>, now: Duration) {
     times.retain(|time| now.saturating_sub(*time) <= WINDOW);
 }
 
+/// Two lines about one reset are no further apart.
+const SAME_RESET: Duration = Duration::from_secs(5);
+/// Past the end of [`WINDOW`], for sure.
+const MOMENT: Duration = Duration::from_millis(10);
 /// So many times within [`WINDOW`] is too often.
 const OFTEN: usize = 5;
 const WINDOW: Duration = Duration::from_secs(600);
@@ -129,6 +166,25 @@ mod tests {
     fn a_replug_now_and_then_is_nobodys_business() {
         let mut health = Health::default();
         assert!((0..50).all(|n| health.lost(AT(n * 200)).is_none()));
-        assert!((0..50).all(|n| health.brown_out(AT(n * 200)).is_none()));
+        for n in 0..50 {
+            assert!(health.brown_out(AT(n * 200)));
+            assert_eq!(health.many_brown_outs(), None);
+            health.pass(AT(n * 200));
+        }
+    }
+
+    #[test]
+    fn two_lines_about_one_brown_out_count_once_and_it_is_over_after_good_times() {
+        let mut health = Health::default();
+        let mut told = Vec::new();
+        for n in 0..5 {
+            assert!(health.brown_out(AT(n * 10)));
+            assert!(!health.brown_out(AT(n * 10 + 1)));
+            told.push(health.many_brown_outs().is_some());
+        }
+        assert_eq!(told, [false, false, false, false, true]);
+        let deadline = health.deadline().unwrap();
+        assert!(!health.pass(AT(600)) && health.pass(deadline));
+        assert_eq!((health.complaint(), health.deadline()), (None, None));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Moment, iso8601};
-use crate::console::{Boot, Dump, Panic};
+use crate::clock::{self, Moment, iso8601};
+use crate::console::{Boot, Dump, Log, Panic};
 use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
 use crate::ingest::{Ingest, Origin, Received};
@@ -39,8 +39,11 @@ pub enum Crash {
 #[derive(Clone, Debug)]
 pub struct FlashDump {
     pub bytes: Vec<u8>,
-    /// What the board said at its last boot; the dump may be of another build.
+    /// What the board said at its boot before it was read; the dump may be of
+    /// another build.
     pub boot: Boot,
+    /// What it printed around the crash for which it was read.
+    pub log: Option<Log>,
 }
 
 /// Where it was captured.
@@ -60,7 +63,7 @@ impl Site {
         let shown = shown.and_then(|usb| usb.serial.as_ref()?.parse().ok());
         Self {
             plan: plan.clone(),
-            mac: shown.or_else(|| state.mac(&plan.id, usb)),
+            mac: shown.or_else(|| state.mac(plan, clock::boot_id())),
         }
     }
 }
@@ -101,7 +104,10 @@ impl Intake {
                 origin.problems.clone_from(&panic.problems);
                 origin.log = Some(panic.log.to_text(panic.text.trim_end()).into_bytes());
             }
-            Crash::Flash(_) => {}
+            Crash::Flash(flash) => {
+                let mark = "(read from flash after this)";
+                origin.log = flash.log.as_ref().map(|log| log.to_text(mark).into_bytes());
+            }
         }
         let known = self.knows(&whose.device);
         let received = self.ingest.coredump(bytes, origin)?;
@@ -218,11 +224,25 @@ impl Crash {
         }
     }
 
-    fn boot(&self) -> &Boot {
+    /// What the board had said of itself before.
+    pub(super) fn boot(&self) -> &Boot {
         match self {
             Self::Dump(dump) => &dump.boot,
             Self::Panic(panic) => &panic.boot,
             Self::Flash(flash) => &flash.boot,
+        }
+    }
+
+    /// The console lines around it.
+    pub(super) fn log(&self) -> Option<Log> {
+        match self {
+            Self::Dump(dump) => Some(dump.log.clone()),
+            Self::Panic(panic) => {
+                let mut log = panic.log.clone();
+                log.before.extend(panic.text.lines().map(str::to_owned));
+                Some(log)
+            }
+            Self::Flash(flash) => flash.log.clone(),
         }
     }
 
@@ -233,31 +253,30 @@ impl Crash {
         }
     }
 
-    /// The crashed build's app ELF hash, as far as it is known: printed at the
-    /// boot or by the panic, else carried by the dump.
+    /// The crashed build's app ELF hash, as far as it is known: carried by the
+    /// dump, else printed by its panic, else at the boot before it. The boot of
+    /// a dump from flash was a later one.
     fn build(&self) -> Option<String> {
-        let printed = match self {
-            Self::Dump(dump) => build_of(&dump.boot, dump.panic.as_deref()),
-            Self::Panic(panic) => build_of(&panic.boot, Some(&panic.text)),
+        let panic = match self {
+            Self::Dump(dump) => dump.panic.as_deref(),
+            Self::Panic(panic) => Some(panic.text.as_str()),
             Self::Flash(_) => None,
         };
-        printed.or_else(|| coredump::examine(self.bytes()).app_elf_sha256)
+        let said = match self.source() {
+            Source::Flash => None,
+            _ => self.boot().app_elf_sha256.clone(),
+        };
+        let carried = coredump::examine(self.bytes()).app_elf_sha256;
+        carried.or_else(|| printed(panic?)).or(said)
     }
 }
 
-/// The app ELF hash, as far as it was printed: at the boot, or by the panic.
-fn build_of(boot: &Boot, panic: Option<&str>) -> Option<String> {
-    let printed = || {
-        let line = panic?
-            .lines()
-            .find_map(|line| line.strip_prefix("ELF file SHA256:"))?;
-        let hex: String = line
-            .trim()
-            .chars()
-            .take_while(char::is_ascii_hexdigit)
-            .take(64)
-            .collect();
-        (hex.len() >= 8).then(|| hex.to_ascii_lowercase())
-    };
-    boot.app_elf_sha256.clone().or_else(printed)
+/// The app ELF hash that a panic printed.
+fn printed(panic: &str) -> Option<String> {
+    let line = panic
+        .lines()
+        .find_map(|line| line.strip_prefix("ELF file SHA256:"))?;
+    let digits = line.trim().chars().take_while(char::is_ascii_hexdigit);
+    let hex: String = digits.take(64).collect();
+    (hex.len() >= 8).then(|| hex.to_ascii_lowercase())
 }

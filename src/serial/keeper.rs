@@ -22,6 +22,7 @@ use crate::store::registry::StateFile;
 use super::discover::{self, Roots};
 use super::hotplug::Watcher;
 use super::intake::{Intake, Site};
+use super::marks::Marks;
 use super::policy::{self, Named, Plan};
 use super::port::{Common, Port};
 use super::ports::Error;
@@ -38,6 +39,7 @@ pub(super) struct Keeper {
     settings: Mutex<config::Serial>,
     common: watch::Sender<Common>,
     state: Arc<StateFile<PortsState>>,
+    marks: Marks,
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Ports whose borrower is still there.
     leases: Mutex<BTreeSet<String>>,
@@ -71,6 +73,7 @@ impl Keeper {
             common: watch::Sender::new(common(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
             state: Arc::new(StateFile::open(state, "ports.json")?),
+            marks: Marks::below(state),
             entries: Mutex::default(),
             leases: Mutex::default(),
             look: Notify::new(),
@@ -163,6 +166,7 @@ impl Keeper {
             .iter()
             .filter_map(|plan| plan.released?.remaining)
             .min();
+        self.marks.follow(&plans);
         self.follow(plans);
         over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
     }
@@ -253,7 +257,8 @@ impl Keeper {
         entry.ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
-    /// Releases a port and waits until it is closed; answers with its path.
+    /// Releases a port and waits until it is closed; answers with its path. A
+    /// port that is not closed in time is not released.
     pub(super) async fn let_go(
         &self,
         name: &str,
@@ -263,18 +268,25 @@ impl Keeper {
         let (id, path, mut open) = self.find(name, |id, entry| {
             (id.to_owned(), entry.path(), entry.open.clone())
         })?;
+        let before = self.state.read().of(&id);
         let release = Release::new(duration, lent, &Moment::now());
-        self.remember(id, move |port| {
+        self.remember(id.clone(), move |port| {
             port.claimed &= lent || duration.is_some();
             port.released = Some(release);
         })
         .await?;
         self.look.notify_one();
-        let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open)).await;
-        match closed {
-            Ok(_) => Ok(path),
-            Err(_) => Err(Error::Stuck(path)),
+        let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open));
+        if closed.await.is_ok() {
+            return Ok(path);
         }
+        self.remember(id, move |port| {
+            port.claimed = before.claimed;
+            port.released = before.released;
+        })
+        .await?;
+        self.look.notify_one();
+        Err(Error::Stuck(path))
     }
 
     /// Changes what is remembered of a port, on disk before it counts.
@@ -311,11 +323,6 @@ impl Keeper {
         } else {
             leases.remove(id)
         }
-    }
-
-    /// The id of a port, for what outlives its entry.
-    pub(super) fn id_of(&self, name: &str) -> Result<String, Error> {
-        self.find(name, |id, _| id.to_owned())
     }
 }
 

@@ -142,14 +142,18 @@ async fn another_peoples_adapter_is_opened_only_once_claimed_and_that_is_remembe
     let bench = Bench::new();
     let _wire = bench.plug("1-2", ADAPTER, "ttyUSB0");
     bench.reaches("ttyUSB0", State::Seen).await;
+    let mark = bench.store.data_dir.state().join("listened/1-2");
+    assert!(!mark.exists(), "udev takes it for claimed");
     bench.ports.claim("ttyUSB0").await.unwrap();
     bench.reaches("ttyUSB0", State::Listening).await;
+    assert!(mark.exists(), "udev does not know that it is claimed");
     let bench = bench.restart().await;
     let board = bench.reaches("ttyUSB0", State::Listening).await;
     assert_eq!(board.status().why, Some(Why::Claimed));
     bench.ports.release("1-2", None).await.unwrap();
     let bench = bench.restart().await;
     bench.reaches("ttyUSB0", State::Released).await;
+    assert!(!mark.exists(), "udev takes it for claimed still");
     bench.stop().await;
 }
 
@@ -164,5 +168,41 @@ async fn a_port_that_was_lent_when_the_daemon_ended_stays_lent_for_a_while() {
     bench.reaches("ttyACM0", State::Lent).await;
     bench.ports.claim("ttyACM0").await.unwrap();
     bench.reaches("ttyACM0", State::Listening).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_native_board_that_restarts_again_and_again_has_no_bad_cable() {
+    let bench = Bench::new();
+    for round in 0..8 {
+        let tty = format!("ttyACM{round}");
+        let mut wire = bench.plug("1-1", NATIVE, &tty);
+        let board = bench.reaches(&tty, State::Listening).await;
+        let before = board.status().bytes;
+        wire.write_all(b"I (1) main: on\n").unwrap();
+        board.until(|status| status.bytes == before + 15).await;
+        bench.tree.unplug(&tty);
+        drop(wire);
+        let board = bench.reaches("1-1", State::Absent).await;
+        assert_eq!(board.status().note, None);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_person_releases_after_a_loan_that_a_restart_cut_stays_released() {
+    let bench = Bench::new();
+    let _wire = bench.plug("1-1", NATIVE, "ttyACM0");
+    bench.reaches("ttyACM0", State::Listening).await;
+    let _cut = bench.ports.lend("ttyACM0").await.unwrap();
+    let bench = bench.restart().await;
+    bench.reaches("ttyACM0", State::Lent).await;
+    let again = bench.ports.lend("ttyACM0").await.unwrap();
+    let refused = bench.ports.release("ttyACM0", None).await;
+    assert!(matches!(refused, Err(super::ports::Error::Lent(_))));
+    drop(again);
+    bench.reaches("ttyACM0", State::Listening).await;
+    bench.ports.release("ttyACM0", None).await.unwrap();
+    bench.reaches("ttyACM0", State::Released).await;
     bench.stop().await;
 }

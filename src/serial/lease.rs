@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::keeper::Keeper;
 use super::ports::{Error, Ports};
+use super::state::{Release, Remembered};
 use crate::journal::Event;
 
 /// A lent port. It is taken back when this is dropped; if the daemon itself
@@ -23,21 +24,20 @@ impl Ports {
     /// # Errors
     /// [`Error::Unknown`], [`Error::Lent`], [`Error::State`], [`Error::Stuck`]
     pub async fn lend(&self, name: &str) -> Result<Lease, Error> {
-        let id = self.0.id_of(name)?;
+        let (id, path) = self
+            .0
+            .find(name, |id, entry| (id.to_owned(), entry.path()))?;
         if !self.0.lent(&id, true) {
-            return Err(Error::Lent(name.to_owned()));
+            return Err(Error::Lent(path));
         }
-        match self.0.let_go(name, Some(LENT), true).await {
-            Ok(path) => Ok(Lease {
-                keeper: Arc::clone(&self.0),
-                id,
-                path,
-            }),
-            Err(error) => {
-                self.0.lent(&id, false);
-                Err(error)
-            }
-        }
+        // from here on it is given back, also if whoever waits leaves
+        let mut lease = Lease {
+            keeper: Arc::clone(&self.0),
+            id,
+            path,
+        };
+        lease.path = self.0.let_go(name, Some(LENT), true).await?;
+        Ok(lease)
     }
 }
 
@@ -52,8 +52,13 @@ impl Drop for Lease {
             return;
         };
         runtime.spawn(async move {
-            // if it cannot be written, the deadline takes it back
-            let _ = keeper.remember(id, |port| port.released = None).await;
+            // if it cannot be written, the deadline takes it back; what a
+            // person released meanwhile stays released
+            let lent = |release: &mut Release| release.lent;
+            let give_back = move |port: &mut Remembered| {
+                port.released.take_if(lent);
+            };
+            let _ = keeper.remember(id, give_back).await;
             keeper.look.notify_one();
             Event::PortChanged
                 .entry()

@@ -66,12 +66,11 @@ impl<'a> Listener<'a> {
 
     /// When to call [`Self::tick`].
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let console = self
-            .console
-            .deadline()
-            .map(|deadline| self.began + deadline);
-        console
+        let passing = [self.console.deadline(), self.health.deadline()];
+        passing
             .into_iter()
+            .flatten()
+            .map(|deadline| self.began + deadline)
             .chain(self.rest_until)
             .chain(self.refresh_at)
             .min()
@@ -97,6 +96,9 @@ impl<'a> Listener<'a> {
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh_at = None;
             self.board.refresh();
+        }
+        if self.health.pass(self.began.elapsed()) {
+            self.show_health();
         }
         let said = self.console.tick(self.began.elapsed());
         self.hear(said);
@@ -210,8 +212,11 @@ impl<'a> Listener<'a> {
     }
 
     fn browned_out(&mut self) {
+        if !self.health.brown_out(self.began.elapsed()) {
+            return;
+        }
         self.board.change(|status| status.brown_outs += 1);
-        if let Some(complaint) = self.health.brown_out(self.began.elapsed()) {
+        if let Some(complaint) = self.health.many_brown_outs() {
             self.told(complaint);
         }
     }
@@ -232,6 +237,10 @@ impl<'a> Listener<'a> {
 
     fn fine(&mut self, complaint: Complaint) {
         self.health.over(complaint);
+        self.show_health();
+    }
+
+    fn show_health(&self) {
         let left = self
             .health
             .complaint()

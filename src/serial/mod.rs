@@ -16,6 +16,7 @@ mod keeper_tests;
 mod lease;
 pub mod link;
 mod listener;
+mod marks;
 mod on_crash;
 pub mod policy;
 mod port;

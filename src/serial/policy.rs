@@ -81,6 +81,31 @@ pub struct Released {
 }
 
 impl Plan {
+    /// A port that is not on USB, as the configuration's defaults say.
+    pub(super) fn configured(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            path: PathBuf::from(id),
+            usb: None,
+            why: Why::Configured,
+            settings: PortSettings::of(&config::SerialPort::default()),
+            released: None,
+            present: true,
+            serial_is_unique: true,
+        }
+    }
+
+    /// Whether a board that is plugged in there with another adapter would be
+    /// noticed.
+    pub fn is_told_apart(&self) -> bool {
+        self.serial_is_unique && self.usb.as_ref().is_some_and(Usb::has_own_serial)
+    }
+
+    /// Whether a program has borrowed it.
+    pub fn is_lent(&self) -> bool {
+        self.released.is_some_and(|released| released.lent)
+    }
+
     /// Whether the port is to be open.
     pub fn listens(&self) -> bool {
         self.why != Why::Seen && self.released.is_none()
@@ -148,16 +173,11 @@ pub fn plan(
         {
             continue;
         }
-        let id = path.display().to_string();
         plans.push(Plan {
             path: path.clone(),
-            usb: None,
-            why: Why::Configured,
             settings: PortSettings::of(entry),
-            released: None,
             present: target.is_some(),
-            serial_is_unique: true,
-            id,
+            ..Plan::configured(&path.display().to_string())
         });
     }
     for plan in &mut plans {

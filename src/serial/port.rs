@@ -11,6 +11,7 @@ use crate::console::{self, Console};
 use crate::journal::{Event, chain};
 use crate::store::registry::StateFile;
 
+use super::discover::Usb;
 use super::health::{Complaint, Health};
 use super::link::{Link, LinkError, SerialLink};
 use super::listener::Listener;
@@ -69,6 +70,14 @@ impl Port {
             let plan = self.plan.borrow_and_update().clone();
             if !plan.listens() || !plan.present {
                 self.board.enter(resting(&plan), None);
+                // a borrower may flash another build, whoever has the port
+                // released may plug in another board
+                if plan.released.is_some() {
+                    console = None;
+                }
+                if !plan.is_lent() {
+                    self.forget_board(&plan);
+                }
                 self.pause(None).await;
                 continue;
             }
@@ -79,15 +88,15 @@ impl Port {
                     if self.state.read().of(&plan.id).in_bootloader {
                         self.bring_back(&mut link, &plan).await;
                     }
-                    let listened = Instant::now();
+                    let (listened, before) = (Instant::now(), self.board.status().bytes);
                     let end = loop {
                         match self
                             .listen(&mut link, &plan, &mut health, &mut console, began)
                             .await
                         {
                             End::Read(request) => {
-                                let boot = console.as_ref().map(Console::boot).cloned();
-                                let boot = boot.unwrap_or_default();
+                                let boot = console.as_ref().map(|(_, console)| console.boot());
+                                let boot = boot.cloned().unwrap_or_default();
                                 self.read_flash(&mut link, &plan, boot, request).await;
                             }
                             end => break end,
@@ -96,8 +105,11 @@ impl Port {
                     drop(link);
                     self.open.send_replace(false);
                     self.metrics.serial_ports.dec();
+                    // each restart of a chip with USB of its own ends here
+                    let restarts = is_serial_jtag(&plan) && self.board.status().bytes > before;
                     match end {
                         End::Asked => continue,
+                        End::Gone if restarts => RESTART,
                         end => self.lost(&plan, &end, &mut health, began, listened.elapsed()),
                     }
                 }
@@ -176,7 +188,7 @@ impl Port {
         if lasted < Duration::from_secs(1) {
             Duration::from_secs(1)
         } else {
-            Duration::from_millis(50)
+            RESTART
         }
     }
 
@@ -241,17 +253,15 @@ impl Port {
         link: &mut SerialLink,
         plan: &Plan,
         health: &mut Health,
-        console: &mut Option<Console>,
+        console: &mut Option<(Option<String>, Console)>,
         began: Instant,
     ) -> End {
         // a chip with USB of its own leaves the bus when it restarts: what it
         // said before is still true of it
-        let stays = plan
-            .usb
-            .as_ref()
-            .is_some_and(super::discover::Usb::is_serial_jtag);
         let fresh = || Console::new(self.common.borrow().console.clone());
-        let kept = console.take().filter(|_| stays);
+        let usb = plan.usb.as_ref().map(Usb::identity);
+        let same = |(of, _): &(Option<String>, _)| is_serial_jtag(plan) && *of == usb;
+        let kept = console.take().filter(same).map(|(_, console)| console);
         let mut listener = Listener::new(
             plan.clone(),
             kept.unwrap_or_else(fresh),
@@ -284,9 +294,13 @@ impl Port {
                 () = self.stop.cancelled() => break End::Asked,
             }
         };
-        *console = Some(listener.end());
+        *console = Some((usb, listener.end()));
         end
     }
+}
+
+fn is_serial_jtag(plan: &Plan) -> bool {
+    plan.usb.as_ref().is_some_and(Usb::is_serial_jtag)
 }
 
 /// Whether a port that is listened to by `plan` stays so by `next`.
@@ -301,7 +315,7 @@ fn goes_on(plan: &Plan, next: &Plan) -> bool {
 /// The state of a port that is not to be open.
 fn resting(plan: &Plan) -> State {
     match plan.released {
-        Some(released) if released.lent => State::Lent,
+        Some(_) if plan.is_lent() => State::Lent,
         Some(_) => State::Released,
         None if !plan.present => State::Absent,
         None => State::Seen,
@@ -334,5 +348,7 @@ impl Delay {
 
 /// What one read takes at most. A pseudo terminal gives 4 KiB at once.
 const READ_BYTES: usize = 8192;
+/// Before a chip is back on the bus.
+const RESTART: Duration = Duration::from_millis(50);
 /// Between two tries on a port that comes and goes.
 const CALM_DOWN: Duration = Duration::from_secs(15);

@@ -25,7 +25,7 @@ pub enum Error {
     Unknown(String),
     #[error("{0} is lent to another program")]
     Lent(String),
-    #[error("{0} was not let go in time")]
+    #[error("{0} is busy; if its flash is being read, try again when that is done")]
     Stuck(String),
     #[error("cannot remember it")]
     State(#[source] store::Error),
@@ -109,8 +109,14 @@ impl Ports {
     /// returns, the port is closed.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::State`], [`Error::Stuck`]
+    /// [`Error::Unknown`], [`Error::Lent`], [`Error::State`], [`Error::Stuck`]
     pub async fn release(&self, name: &str, duration: Option<Duration>) -> Result<(), Error> {
+        let (id, path) = self
+            .0
+            .find(name, |id, entry| (id.to_owned(), entry.path()))?;
+        if self.0.is_lent(&id) {
+            return Err(Error::Lent(path));
+        }
         self.0.let_go(name, duration, false).await?;
         Ok(())
     }
@@ -136,7 +142,12 @@ impl Ports {
             _ => return Ok(Err(ReadError::NotOpen)),
         }
         let (reply, answer) = oneshot::channel();
-        if requests.send(Request { progress, reply }).await.is_err() {
+        let request = Request {
+            crash: None,
+            progress,
+            reply,
+        };
+        if requests.send(request).await.is_err() {
             return Ok(Err(ReadError::BrokenOff));
         }
         Ok(answer.await.unwrap_or(Err(ReadError::BrokenOff)))

@@ -10,12 +10,12 @@ use crate::bootloader::{self, Progress};
 use crate::clock::Moment;
 use crate::config::ReadFlash;
 use crate::console::Boot;
+use crate::coredump::{self, Verdict};
 use crate::device::{DeviceKey, MacAddress};
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
 use crate::store::registry::StateFile;
 
-use super::discover::Usb;
 use super::flash::{self, FlashError, Note, Options};
 use super::intake::{Crash, FlashDump, Site};
 use super::link::SerialLink;
@@ -24,6 +24,7 @@ use super::port::Port;
 use super::reset::{Kind, Reset};
 use super::state::PortsState;
 use super::status::State;
+use super::storing::Captured;
 
 /// What a flash read brought.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub enum ReadError {
 /// Asks a port's task to read.
 #[derive(Debug)]
 pub(super) struct Request {
+    /// The crash for which it is read, if it is for one.
+    pub(super) crash: Option<Arc<Captured>>,
     pub(super) progress: watch::Sender<Option<Progress>>,
     pub(super) reply: oneshot::Sender<Result<Read, ReadError>>,
 }
@@ -66,9 +69,26 @@ impl Port {
         boot: Boot,
         request: Request,
     ) {
-        let Request { progress, reply } = request;
+        let Request {
+            crash,
+            progress,
+            reply,
+        } = request;
+        // a board that crashed has begun to boot, and said little so far
+        let crash = crash.as_ref().map(|captured| &captured.crash);
+        let mut dump = FlashDump {
+            bytes: Vec::new(),
+            boot: crash.map_or(boot, |crash| crash.boot().clone()),
+            log: crash.and_then(Crash::log),
+        };
         self.board.enter(State::ReadingFlash, None);
-        let answer = self.read_and_store(link, plan, boot, &progress).await;
+        let answer = match self.read(link, plan, &progress).await {
+            Ok(bytes) => {
+                dump.bytes = bytes;
+                self.store(plan, dump).await
+            }
+            Err(error) => Err(error),
+        };
         self.board.enter(State::Listening, None);
         let path = plan.path.display();
         match &answer {
@@ -90,16 +110,30 @@ impl Port {
         let _ = reply.send(answer);
     }
 
-    async fn read_and_store(
+    /// The bytes of the coredump in flash. Nothing in the ROM's protocol
+    /// protects them: a dump whose checksum does not fit is read once more.
+    async fn read(
         &mut self,
         link: &mut SerialLink,
         plan: &Plan,
-        boot: Boot,
         progress: &watch::Sender<Option<Progress>>,
-    ) -> Result<Read, ReadError> {
+    ) -> Result<Vec<u8>, ReadError> {
         if plan.settings.read_flash == ReadFlash::Never {
             return Err(ReadError::Never);
         }
+        let bytes = self.read_once(link, plan, progress).await?;
+        if coredump::examine(&bytes).verdict != Verdict::ChecksumMismatch {
+            return Ok(bytes);
+        }
+        Ok(self.read_once(link, plan, progress).await.unwrap_or(bytes))
+    }
+
+    async fn read_once(
+        &mut self,
+        link: &mut SerialLink,
+        plan: &Plan,
+        progress: &watch::Sender<Option<Progress>>,
+    ) -> Result<Vec<u8>, ReadError> {
         let options = self.options(plan);
         let (state, id) = (Arc::clone(&self.state), plan.id.clone());
         let mut note = move |note| note_bootloader(&state, &id, note == Note::Entering);
@@ -113,9 +147,11 @@ impl Port {
         if let Some(mac) = mac {
             self.met(plan, mac);
         }
-        let bytes = found?.bytes;
-        let crash = Crash::Flash(Box::new(FlashDump { bytes, boot }));
-        let site = self.site(plan);
+        Ok(found?.bytes)
+    }
+
+    async fn store(&self, plan: &Plan, dump: FlashDump) -> Result<Read, ReadError> {
+        let (crash, site) = (Crash::Flash(Box::new(dump)), self.site(plan));
         let (intake, board) = (Arc::clone(&self.intake), Arc::clone(&self.board));
         let work = move || intake.take(&crash, &site);
         let (received, device) = tokio::task::spawn_blocking(work)
@@ -141,12 +177,10 @@ impl Port {
         self.intake.met(&before, &self.site(plan));
     }
 
-    /// The port is gone. Unless its adapter has a serial number of its own,
-    /// what is plugged in next may be another board.
+    /// The port is gone or somebody else's. Unless its adapter has a serial
+    /// number of its own, what is there next may be another board.
     pub(super) fn forget_board(&self, plan: &Plan) {
-        let told_apart =
-            plan.serial_is_unique && plan.usb.as_ref().is_some_and(Usb::has_own_serial);
-        if !told_apart && self.state.read().of(&plan.id).board.is_some() {
+        if !plan.is_told_apart() && self.state.read().of(&plan.id).board.is_some() {
             note_board(&self.state, plan, None);
         }
     }
@@ -156,10 +190,15 @@ impl Port {
     pub(super) async fn bring_back(&self, link: &mut SerialLink, plan: &Plan) {
         let path = plan.path.display();
         match flash::reset_into_app(link, &self.options(plan)).await {
-            Ok(()) => {
+            Ok(was_reset) => {
                 note_bootloader(&self.state, &plan.id, false);
+                let what = if was_reset {
+                    "it was reset into its application"
+                } else {
+                    "it cannot be reset from here: press its reset button, or cut its power"
+                };
                 Event::BoardResetLate.entry().port(&path).say(format_args!(
-                    "the board on {path} was left in its bootloader by a read that was cut short; it was reset into its application"
+                    "the board on {path} was left in its bootloader by a read that was cut short; {what}"
                 ));
             }
             Err(error) => Event::PortTrouble.entry().port(&path).say(format_args!(
@@ -183,7 +222,7 @@ fn note_bootloader(state: &StateFile<PortsState>, id: &str, inside: bool) {
 /// Writes down which board is behind a port; `None`: who knows.
 fn note_board(state: &StateFile<PortsState>, plan: &Plan, mac: Option<MacAddress>) {
     note(state, &plan.id, |state| {
-        state.note_board(&plan.id, plan.usb.as_ref(), mac);
+        state.note_board(plan, mac);
     });
 }
 

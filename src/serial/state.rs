@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::discover::Usb;
+use super::policy::Plan;
 use crate::clock::{self, Moment};
 use crate::device::MacAddress;
 
@@ -46,6 +47,9 @@ pub struct KnownBoard {
     /// What it was plugged in with, as [`Usb::identity`]; behind another
     /// adapter is another board. Empty if the port is not on USB.
     pub adapter: String,
+    /// The boot of the gateway in which that counts, if the adapter looks like
+    /// any other: while the power was off, boards may have been exchanged.
+    pub boot_id: Option<String>,
 }
 
 /// For which crashes a board's flash was read without being asked.
@@ -136,18 +140,21 @@ impl PortsState {
         self.ports.get(id).cloned().unwrap_or_default()
     }
 
-    /// The MAC address of the board that is plugged in there by this adapter,
-    /// if its bootloader told it once.
-    pub fn mac(&self, id: &str, usb: Option<&Usb>) -> Option<MacAddress> {
-        let board = self.ports.get(id)?.board.as_ref()?;
-        (board.adapter == adapter(usb)).then(|| board.mac.parse().ok())?
+    /// The MAC address of the board that is plugged in there, if its bootloader
+    /// told it once and no other board can have taken its place unnoticed.
+    pub fn mac(&self, plan: &Plan, boot_id: &str) -> Option<MacAddress> {
+        let board = self.ports.get(&plan.id)?.board.as_ref()?;
+        let counts = board.boot_id.as_ref().is_none_or(|boot| boot == boot_id);
+        (counts && board.adapter == adapter(plan)).then(|| board.mac.parse().ok())?
     }
 
     /// Notes which board is plugged in there; `None`: who knows.
-    pub fn note_board(&mut self, id: &str, usb: Option<&Usb>, mac: Option<MacAddress>) {
-        self.ensure(id).board = mac.map(|mac| KnownBoard {
+    pub fn note_board(&mut self, plan: &Plan, mac: Option<MacAddress>) {
+        let boot_id = (!plan.is_told_apart()).then(|| clock::boot_id().to_owned());
+        self.ensure(&plan.id).board = mac.map(|mac| KnownBoard {
             mac: mac.to_string(),
-            adapter: adapter(usb),
+            adapter: adapter(plan),
+            boot_id,
         });
     }
 
@@ -167,8 +174,8 @@ impl PortsState {
     }
 }
 
-fn adapter(usb: Option<&Usb>) -> String {
-    usb.map(Usb::identity).unwrap_or_default()
+fn adapter(plan: &Plan) -> String {
+    plan.usb.as_ref().map(Usb::identity).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -218,25 +225,34 @@ mod tests {
         );
     }
     #[test]
-    fn a_board_is_known_by_the_adapter_it_was_named_behind() {
-        let usb = |serial: &str| Usb {
-            vid: 0x10c4,
-            pid: 0xea60,
-            serial: Some(serial.to_owned()),
-            ..Usb::default()
+    fn a_board_is_known_as_long_as_another_would_be_noticed() {
+        let plan = |id: &str, serial: &str| Plan {
+            usb: Some(Usb {
+                vid: 0x10c4,
+                pid: 0xea60,
+                serial: Some(serial.to_owned()),
+                ..Usb::default()
+            }),
+            ..Plan::configured(id)
         };
-        let mut state = PortsState::default();
+        let (own, shared) = (plan("1-2", "A6008isP"), plan("1-3", "0001"));
         let mac = "30:AE:A4:4B:41:7C".parse().ok();
-        state.note_board("1-2", Some(&usb("A6008isP")), mac);
-        let state: PortsState =
-            serde_json::from_value(serde_json::to_value(state).unwrap()).unwrap();
-        for (id, usb, known) in [
-            ("1-2", Some(&usb("A6008isP")), mac),
-            ("1-2", Some(&usb("other")), None),
-            ("1-2", None, None),
-            ("1-3", Some(&usb("A6008isP")), None),
+        let mut state = PortsState::default();
+        for plan in [&own, &shared] {
+            state.note_board(plan, mac);
+        }
+        let text = serde_json::to_value(state).unwrap();
+        let state: PortsState = serde_json::from_value(text).unwrap();
+        let here = clock::boot_id();
+        for (plan, boot_id, known) in [
+            (&own, here, mac),
+            (&own, "another", mac),
+            (&plan("1-2", "A6008isQ"), here, None),
+            (&plan("1-3", "A6008isP"), here, None),
+            (&shared, here, mac),
+            (&shared, "another", None),
         ] {
-            assert_eq!(state.mac(id, usb), known, "{id} {usb:?}");
+            assert_eq!(state.mac(plan, boot_id), known, "{plan:?}");
         }
     }
 }

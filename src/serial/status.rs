@@ -117,6 +117,15 @@ impl Board {
     /// Takes over what a new plan says.
     pub(super) fn describe(&self, plan: &Plan, name: String) {
         self.change(|status| {
+            // behind another adapter is another board
+            let identity = |usb: &Option<Usb>| usb.as_ref().map(Usb::identity);
+            if status.usb.is_some() && identity(&status.usb) != identity(&plan.usb) {
+                *status = PortStatus {
+                    state: status.state,
+                    bytes: status.bytes,
+                    ..PortStatus::default()
+                };
+            }
             status.name = name;
             status.path.clone_from(&plan.path);
             status.place.clone_from(&plan.id);

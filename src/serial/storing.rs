@@ -13,7 +13,6 @@ use crate::store::registry::StateFile;
 
 use super::intake::{Crash, Intake, Site};
 use super::on_crash;
-use super::policy::Plan;
 use super::reading::{self, Request};
 use super::state::PortsState;
 use super::status::Board;
@@ -45,22 +44,27 @@ impl Storing {
         while let Some(captured) = self.crashes.recv().await {
             let captured = Arc::new(captured);
             if let Some(received) = self.store(&captured).await {
-                self.read_flash(&captured.site.plan, &received);
+                self.read_flash(captured, &received);
             }
         }
     }
 
     /// Asks for the flash, if this crash is worth it.
-    fn read_flash(&self, plan: &Plan, received: &Received) {
-        let now = Moment::now();
+    fn read_flash(&self, captured: Arc<Captured>, received: &Received) {
+        let (plan, now) = (captured.site.plan.clone(), Moment::now());
         let reads = self.state.read().of(&plan.id).unasked_reads;
-        if !on_crash::wants(plan, received, &reads, &now) {
+        if !on_crash::wants(&plan, received, &reads, &now) {
             return;
         }
         let progress = watch::Sender::new(None);
         // nobody waits for it: what comes of it is in the journal
         let (reply, _) = oneshot::channel();
-        if self.requests.try_send(Request { progress, reply }).is_err() {
+        let request = Request {
+            crash: Some(captured),
+            progress,
+            reply,
+        };
+        if self.requests.try_send(request).is_err() {
             return; // it is being read as it is
         }
         let crash = received.fingerprint.as_deref();

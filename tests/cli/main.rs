@@ -16,6 +16,7 @@ mod doctor;
 mod managing;
 mod moving;
 mod paging;
+mod ports;
 mod usage;
 
 use std::fs;

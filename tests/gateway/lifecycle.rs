@@ -149,6 +149,26 @@ fn systemd_is_told_what_happens() {
 }
 
 #[test]
+fn a_stop_that_comes_while_it_starts_is_in_order() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let mut child = Start::on(Arc::clone(&folder), "")
+        .command()
+        .spawn()
+        .unwrap();
+    // It listens, and is not ready: there may be a connection already.
+    let listening = folder.path().join("data/run/https-address");
+    while !listening.exists() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_socket_that_is_passed_in_is_used() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -206,6 +206,20 @@ async fn who_has_just_connected_at_the_end_is_still_served() {
 }
 
 #[tokio::test]
+async fn nobody_is_accepted_after_the_end() {
+    let site = Site::new(Limits::default()).await;
+    // the accept loop waits
+    tokio::task::yield_now().await;
+    let _client = std::net::TcpStream::connect(site.address).unwrap();
+    assert!(site.server.drain(Duration::from_secs(60)).await);
+    let accepted = site.server.counts().accepted();
+    // an accept loop that is still there would get its turn now
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(site.server.counts().accepted(), accepted);
+    assert_eq!(site.server.open(), 0);
+}
+
+#[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let site = Site::new(Limits::default()).await;
     let mut stuck = site.client().await;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::Site;
 use super::board::{PROMPT, boot, dump, panic};
-use super::dumps::{risc_v, xtensa};
+use super::dumps::{DumpSpec, risc_v, xtensa};
 
 #[tokio::test]
 async fn a_printed_dump_is_stored_with_its_banner_and_its_log() {
@@ -168,6 +168,25 @@ async fn a_dump_that_does_not_say_why_has_the_reason_that_was_printed() {
     assert_eq!(
         sidecar["panic_reason"],
         "abort() was called at PC 0x400d66b9 on core 0"
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_dump_of_another_build_than_the_banner_said_has_the_version_of_its_own() {
+    let site = Site::listening("").await;
+    let other = DumpSpec {
+        app_elf_sha256: "ffffffff0",
+        ..xtensa()
+    };
+    site.board
+        .print(boot(&other, "9.9.9") + &dump(&xtensa(), 0x0102))
+        .await;
+    site.stored(1).await;
+    let sidecar = site.sidecar();
+    assert_eq!(
+        (&sidecar["firmware_version"], &sidecar["app_elf_sha256"]),
+        (&"1.2.2".into(), &"1b43c5e74".into())
     );
     site.stop().await;
 }

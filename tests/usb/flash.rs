@@ -149,3 +149,71 @@ async fn what_cannot_be_read_says_why_and_the_port_is_listened_to_again() {
     assert_eq!(site.shown().await.status().state, State::Listening);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_board_said_before_its_crash_goes_with_the_dump_read_for_it() {
+    let site = Site::with("read_flash = \"on-crash\"");
+    let spec = xtensa();
+    // the next boot has begun when the flash is read, and said little so far
+    let text = format!(
+        "{}I (7) app: the last words\r\n{}Rebooting...\r\nrst:0xc (SW_CPU_RESET),boot:0x13\r\n",
+        boot(&spec, "1.2.3"),
+        panic(&spec)
+    );
+    let printed = vec![console::Piece::Print(text.into_bytes())];
+    let _board = plug_in(&site, &spec.image(0x0102, true), printed);
+    site.stored(2).await;
+    let sidecar = site.sidecar();
+    assert_eq!(sidecar["source"], "flash");
+    assert_eq!(sidecar["firmware_version"], "1.2.3");
+    let log = site.log_of(&sidecar);
+    for line in [
+        "the last words",
+        "Backtrace: 0x4008110a",
+        "(read from flash",
+    ] {
+        assert!(log.contains(line), "{line} in\n{log}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_loan_whose_asker_left_while_the_flash_was_read_is_given_back() {
+    let site = Site::with("");
+    let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
+    site.reaches(State::Listening).await;
+    let reading = tokio::spawn({
+        let (ports, name) = (site.ports.clone(), site.name.clone());
+        async move {
+            ports
+                .read(&name, tokio::sync::watch::Sender::new(None))
+                .await
+        }
+    });
+    site.reaches(State::ReadingFlash).await;
+    let lend = site.ports.lend(&site.name);
+    let left = tokio::time::timeout(Duration::from_millis(50), lend).await;
+    assert!(left.is_err(), "it was not being read any more");
+    reading.await.unwrap().unwrap().unwrap();
+    site.reaches(State::Listening).await;
+    drop(site.ports.lend(&site.name).await.unwrap());
+    site.reaches(State::Listening).await;
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_board_that_may_have_been_exchanged_while_its_port_was_released_is_not_known() {
+    let site = Site::with("");
+    let _board = plug_in(&site, &[], vec![]);
+    site.reaches(State::Listening).await;
+    read(&site).await.unwrap_err();
+    let known = |site: &Site| site.ports.list()[0].mac.clone();
+    assert!(known(&site).is_some());
+    drop(site.ports.lend(&site.name).await.unwrap());
+    site.reaches(State::Listening).await;
+    assert!(known(&site).is_some(), "a flasher exchanges no board");
+    site.ports.release(&site.name, None).await.unwrap();
+    site.reaches(State::Released).await;
+    assert_eq!(known(&site), None);
+    site.stop().await;
+}

@@ -148,6 +148,15 @@ impl Site {
         serde_json::from_slice(&std::fs::read(&found[0]).unwrap()).unwrap()
     }
 
+    /// The console's log that stands beside this sidecar.
+    fn log_of(&self, sidecar: &serde_json::Value) -> String {
+        let found = self.store.coredumps.collect(|device, entry| {
+            let path = self.store.coredumps.root().join(device.as_str());
+            (sidecar["id"] == *entry.id).then(|| path.join(format!("{}.log", entry.stem)))
+        });
+        std::fs::read_to_string(&found[0]).unwrap()
+    }
+
     /// The daemon ends and another one begins.
     async fn restart(self) -> Self {
         let Self {

@@ -1,36 +1,81 @@
 //! `espgate ports run`: the port is lent while a program runs.
 
 use std::io::{self, Write as _};
+use std::pin::pin;
 use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::SEE_LIST;
 use crate::cli::client::{Client, segment};
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 
 /// Longest path of a port that is taken from the daemon.
 const MAX_PATH: usize = 4096;
 
+/// Between two tries to borrow the port again from a daemon that restarts.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How often that is tried to give the port back to it.
+const GIVE_BACK_TRIES: u32 = 8;
+
 /// Borrows the port, runs the command, gives the port back. The exit status is
 /// the command's own.
 pub(super) fn run(client: &Client, port: &str, command: &[String]) -> Outcome {
+    client.block_on(async {
+        let (path, lease) = borrow(client, port).await?;
+        let mut lease = Some(lease);
+        let status = run_with(&path, command, hold(client, port, &mut lease)).await?;
+        give_back(client, port, lease).await;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(ExitCode::from(code.unwrap_or(1)))
+    })
+}
+
+/// The port's path, and the answer: the port is ours as long as it is read.
+async fn borrow(client: &Client, port: &str) -> Result<(String, Incoming), Failure> {
     let call = client
         .post(format!("/api/ports/{}/lease", segment(port)))
         .doing(format!("borrow port {port}"))
         .advice(SEE_LIST);
-    client.block_on(async {
-        // The port is ours as long as this body is read.
-        let mut lease = call.opened().await?;
-        let path = first_line(&mut lease).await?;
-        let status = run_with(&path, command, &mut lease).await?;
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Ok(ExitCode::from(code.unwrap_or(1)))
-    })
+    let mut lease = call.opened().await?;
+    let path = first_line(&mut lease).await?;
+    Ok((path, lease))
+}
+
+/// Reads the answer for ever. When it ends, the daemon restarts most likely; it
+/// keeps the port for its borrower for some minutes, then must be asked again.
+async fn hold(client: &Client, port: &str, lease: &mut Option<Incoming>) {
+    loop {
+        while let Some(body) = lease
+            && matches!(body.frame().await, Some(Ok(_)))
+        {}
+        *lease = None;
+        tokio::time::sleep(AGAIN).await;
+        *lease = borrow(client, port).await.ok().map(|(_, lease)| lease);
+    }
+}
+
+/// A daemon that has restarted takes the port back at once only from who
+/// borrowed it again.
+async fn give_back(client: &Client, port: &str, mut lease: Option<Incoming>) {
+    for _ in 0..GIVE_BACK_TRIES {
+        if lease.take().is_some() {
+            return;
+        }
+        tokio::time::sleep(AGAIN).await;
+        lease = borrow(client, port).await.ok().map(|(_, lease)| lease);
+    }
+    let _ = writeln!(
+        io::stderr(),
+        "espgate: the daemon does not answer; it takes {port} back within 15 minutes"
+    );
 }
 
 async fn first_line(lease: &mut Incoming) -> anyhow::Result<String> {
@@ -46,33 +91,31 @@ async fn first_line(lease: &mut Incoming) -> anyhow::Result<String> {
     Err(anyhow!("the daemon's answer is no port"))
 }
 
+/// Runs the command while the port is held.
 async fn run_with(
     path: &str,
     command: &[String],
-    lease: &mut Incoming,
+    hold: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = command.split_first().context("no command to run")?;
-    // The terminal's Ctrl-C is the program's; we wait for its end and give the
-    // port back then.
+    // The terminal's Ctrl-C is the program's, and a stop is passed on to it; in
+    // both cases its end is waited for.
     let _interrupts = signal(SignalKind::interrupt())?;
+    let mut stops = signal(SignalKind::terminate())?;
     let mut child = Command::new(program)
         .args(arguments.iter().map(|text| text.replace("{port}", path)))
         .env("ESPPORT", path)
         .env("ESPTOOL_PORT", path)
         .spawn()
         .with_context(|| format!("cannot run {program}"))?;
-    let mut is_lent = true;
+    let mut hold = pin!(hold);
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status?),
-            pulse = lease.frame(), if is_lent => {
-                if !matches!(pulse, Some(Ok(_))) {
-                    is_lent = false;
-                    let _ = writeln!(
-                        io::stderr(),
-                        "espgate: the daemon ended the loan of {path}; {program} goes on"
-                    );
-                }
+            () = &mut hold => {}
+            _ = stops.recv() => {
+                let child = child.id().and_then(|id| i32::try_from(id).ok());
+                let _ = child.map(|id| kill(Pid::from_raw(id), Signal::SIGTERM));
             }
         }
     }

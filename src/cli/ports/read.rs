@@ -85,7 +85,34 @@ fn in_words(progress: &Value) -> String {
     let stage = text(progress, "stage");
     match (stage.as_str(), total.as_str()) {
         ("", _) => String::from("talking to the board"),
-        (stage, "") => format!("{stage} {done}"),
-        (stage, total) => format!("{stage} {done}/{total}"),
+        (stage, "" | "0") => stage.to_owned(),
+        (stage, total) => format!("{stage}: {done} of {total} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn progress_has_numbers_once_the_length_is_known() {
+        for (progress, words) in [
+            (
+                json!({ "stage": null, "done": 0, "total": null }),
+                "talking to the board",
+            ),
+            (
+                json!({ "stage": "connecting", "done": 0, "total": 0 }),
+                "connecting",
+            ),
+            (
+                json!({ "stage": "reading the coredump", "done": 64, "total": 9396 }),
+                "reading the coredump: 64 of 9396 bytes",
+            ),
+        ] {
+            assert_eq!(in_words(&progress), words);
+        }
     }
 }

@@ -22,9 +22,12 @@ impl Server {
     /// Accepts HTTPS connections until `stop`; those there are go on. May run
     /// for several listeners at once.
     pub async fn https(&self, listener: TcpListener, tls: Arc<Tls>, stop: CancellationToken) {
+        let _listening = self.inner.listeners.token();
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
+                () = self.inner.ending.cancelled() => return,
                 accepted = async {
                     let room = self.inner.slots.room().await;
                     (room, listener.accept().await)
@@ -54,9 +57,12 @@ impl Server {
 
     /// Accepts connections to the control socket until `stop`.
     pub async fn control(&self, listener: UnixListener, stop: CancellationToken) {
+        let _listening = self.inner.listeners.token();
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
+                () = self.inner.ending.cancelled() => return,
                 accepted = async {
                     let room = self.inner.control_slots.room().await;
                     (room, listener.accept().await)

@@ -150,6 +150,8 @@ struct Inner {
     slots: Arc<Slots>,
     control_slots: Arc<Slots>,
     counts: Counts,
+    /// Accept loops.
+    listeners: TaskTracker,
     connections: TaskTracker,
     /// Connections end after the request at hand.
     ending: CancellationToken,
@@ -174,6 +176,7 @@ impl Server {
                 )),
                 limits: RwLock::new(Arc::new(limits)),
                 counts: Counts::default(),
+                listeners: TaskTracker::new(),
                 connections: TaskTracker::new(),
                 ending: CancellationToken::new(),
                 aborting: CancellationToken::new(),
@@ -201,14 +204,20 @@ impl Server {
         self.inner.connections.len()
     }
 
-    /// Ends all connections: idle ones at once, busy ones after the answer at
-    /// hand or when `grace` is over. The listeners have to be stopped before.
-    /// Whether all ended by themselves.
+    /// Accepts no more and ends all connections: idle ones at once, busy ones
+    /// after the answer at hand or when `grace` is over. Whether all ended by
+    /// themselves.
     pub async fn drain(&self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.ending.cancel();
+        inner.listeners.close();
         inner.connections.close();
-        let ended = tokio::time::timeout(grace, inner.connections.wait()).await;
+        let ended = tokio::time::timeout(grace, async {
+            // one that is just accepted must not be overlooked
+            inner.listeners.wait().await;
+            inner.connections.wait().await;
+        })
+        .await;
         inner.aborting.cancel();
         // Aborted connections only have to be polled once more.
         let _ = tokio::time::timeout(Duration::from_secs(2), inner.connections.wait()).await;

@@ -1,0 +1,107 @@
+//! Dumps whose body is not written: held already, or one more round of a crash
+//! loop.
+
+use super::{Origin, Received};
+use crate::clock::{Moment, iso8601};
+use crate::coredump::Examination;
+use crate::journal::Event;
+use crate::store;
+use crate::store::coredumps::{DeviceFolder, Sidecar};
+
+/// The dump is held already: another source is a sighting, the same source an
+/// occurrence.
+pub(super) fn seen(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    found: &Examination,
+    origin: &Origin,
+    now: &Moment,
+) -> store::Result<Received> {
+    let at = iso8601(now.wall);
+    if let Some(log) = &origin.log
+        && !folder.file(stem, "log").exists()
+    {
+        folder.store_log(stem, log)?;
+    }
+    let held = folder.change(stem, |sidecar| {
+        sidecar.saw_again(at.clone(), origin.source);
+        complete(sidecar, origin);
+    })?;
+    if held.source == origin.source {
+        let mut again = held.clone();
+        again.uploaded_at = at;
+        folder.count_durably(&again)?;
+    }
+    Event::CoredumpSeenAgain
+        .entry()
+        .device(&origin.device)
+        .coredump(&held.id)
+        .maybe("FINGERPRINT", held.fingerprint.as_ref())
+        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
+        .say(format_args!(
+            "coredump {} of {} came again over {}",
+            held.id,
+            origin.device,
+            origin.source.as_str()
+        ));
+    Ok(Received {
+        filename: format!("{stem}.dmp"),
+        id: held.id,
+        kept: false,
+        verdict: found.verdict,
+        fingerprint: held.fingerprint,
+    })
+}
+
+/// Another way in may know what the first one did not.
+fn complete(sidecar: &mut Sidecar, origin: &Origin) {
+    let fill = |known: &mut Option<String>, said: &Option<String>| {
+        if known.is_none() {
+            known.clone_from(said);
+        }
+    };
+    fill(&mut sidecar.firmware_version, &origin.firmware_version);
+    fill(&mut sidecar.chip, &origin.chip);
+    fill(&mut sidecar.panic_reason, &origin.panic_reason);
+    fill(&mut sidecar.app_elf_sha256, &origin.app_elf_sha256);
+    let model = origin.model.as_ref().map(ToString::to_string);
+    fill(&mut sidecar.model_code, &model);
+}
+
+/// One more round of a crash loop: counted, not written.
+pub(super) fn counted(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    found: &Examination,
+    origin: &Origin,
+    now: &Moment,
+) -> store::Result<Received> {
+    let kept = folder.sidecar(stem)?;
+    let mut occurrence = kept.clone();
+    occurrence.uploaded_at = iso8601(now.wall);
+    occurrence
+        .firmware_version
+        .clone_from(&origin.firmware_version);
+    folder.count_durably(&occurrence)?;
+    let fingerprint = found.fingerprint.clone().unwrap_or_default();
+    let occurrences = folder
+        .crash(&fingerprint)
+        .map_or(0, |crash| crash.occurrences);
+    Event::CoredumpCounted
+        .entry()
+        .device(&origin.device)
+        .coredump(&kept.id)
+        .fingerprint(&fingerprint)
+        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
+        .say(format_args!(
+            "{} crashed the same way again ({occurrences} times so far); counted with coredump {}",
+            origin.device, kept.id
+        ));
+    Ok(Received {
+        filename: format!("{stem}.dmp"),
+        id: kept.id,
+        kept: false,
+        verdict: found.verdict,
+        fingerprint: Some(fingerprint),
+    })
+}

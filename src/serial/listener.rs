@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::console::{Boot, Console, Event as Said};
+use crate::console::{self, Boot, Console, Event as Said};
 use crate::journal::Event;
 use crate::metrics::Metrics;
 
@@ -102,6 +102,11 @@ impl<'a> Listener<'a> {
         }
         let said = self.console.tick(self.began.elapsed());
         self.hear(said);
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn reconfigure(&mut self, settings: console::Settings) {
+        self.console.reconfigure(settings);
     }
 
     /// The port was closed; what was unfinished is kept.

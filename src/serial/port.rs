@@ -291,6 +291,10 @@ impl Port {
                     }
                 }
                 Some(request) = self.requests.recv() => break End::Read(request),
+                Ok(()) = self.common.changed() => {
+                    let settings = self.common.borrow_and_update().console.clone();
+                    listener.reconfigure(settings);
+                }
                 () = self.stop.cancelled() => break End::Asked,
             }
         };

@@ -190,3 +190,27 @@ async fn a_dump_of_another_build_than_the_banner_said_has_the_version_of_its_own
     );
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_rule_that_hides_more_reaches_a_port_that_is_open() {
+    let site = Site::listening("").await;
+    let text = format!("[serial]\nmask = [\"mypin\"]\n{}", site.config);
+    let config = espgate::config::parse(&text).unwrap().config;
+    let limit = config.coredumps.max_upload_bytes;
+    site.ports.reconfigure(config.serial, limit);
+    let mut hidden = false;
+    for round in 0.. {
+        // the port's task takes the rule when it comes to it
+        let count = site.shown().await.log().0.len();
+        site.board.print(format!("mypin: 22{round}\r\n")).await;
+        while site.shown().await.log().0.len() == count {
+            tokio::task::yield_now().await;
+        }
+        hidden = site.shown().await.log().0[count] == "mypin: ***";
+        if hidden || round == 100 {
+            break;
+        }
+    }
+    assert!(hidden);
+    site.stop().await;
+}

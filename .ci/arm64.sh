@@ -13,7 +13,10 @@ cd "$(dirname "$0")/.."
     lintian:lintian readelf:binutils curl:curl jq:jq
 command -v cargo-deb >/dev/null || cargo install -q --locked cargo-deb
 ESPGATE_CROSS_TOOLS=$(.ci/cache cross)
-export ESPGATE_CROSS_TOOLS
+# The dependencies' parts serve later runs; what gathers is thrown away at times.
+CARGO_TARGET_DIR=$(.ci/cache arm64)
+[ "$(du -sm "$CARGO_TARGET_DIR" | cut -f1)" -lt 6000 ] || rm -rf "${CARGO_TARGET_DIR:?}"/*
+export ESPGATE_CROSS_TOOLS CARGO_TARGET_DIR
 
 # qemu-user up to 9 answers ENOSYS to TCGETS2, by which a serial port's speed is
 # set. The tests that open a terminal are then left out by name, and that is
@@ -36,7 +39,7 @@ fi
 packaging/cross-build.sh test --locked --lib -- "${skip[@]}"
 
 packaging/cross-build.sh
-deb=target/arm64/aarch64-unknown-linux-gnu/debian/espgate_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-1_arm64.deb
+deb=$CARGO_TARGET_DIR/aarch64-unknown-linux-gnu/debian/espgate_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-1_arm64.deb
 .ci/check-deb "$deb"
 
 work=$(mktemp -d)

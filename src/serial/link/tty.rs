@@ -230,10 +230,9 @@ mod tests {
     #[tokio::test]
     async fn a_pseudo_terminal_has_no_modem_lines_and_works() {
         let (_master, path) = pair();
-        let mut link = SerialLink::open(&path, 74_880, Lines::OFF).unwrap();
+        let mut link = SerialLink::open(&path, 115_200, Lines::OFF).unwrap();
         assert!(!link.set_lines(Lines::ON).unwrap());
         link.set_baud(921_600).unwrap();
-        link.set_baud(1_234_567).unwrap();
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     let is_other = fs::canonicalize(&current).ok() != fs::canonicalize(&places.root).ok();
     let other = is_other.then(|| unused::lock(&current)).transpose();
     let _lock = other.with_context(cannot)?;
-    put(&mut archive, &entries, &places).with_context(cannot)?;
+    let made = put(&mut archive, &entries, &places).with_context(cannot)?;
     say(&format!(
         "{} files of gateway {} ({}) are restored into {}",
         entries.len(),
@@ -60,6 +60,12 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         text(&manifest, "made_at"),
         places.shown(&entries)
     ))?;
+    for folder in made.iter().filter(|folder| settings.name(folder)) {
+        say(&format!(
+            "{} was not there and was made: if it is on a disk of its own, that is not mounted",
+            folder.display()
+        ))?;
+    }
     for path in items(&manifest, "outside")
         .iter()
         .filter_map(|path| path.as_str())
@@ -79,16 +85,19 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Unpacks `entries`; the folders that had to be made for them.
 fn put(
     archive: &mut ZipArchive<File>,
     entries: &[check::Entry],
     places: &Places,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<PathBuf>> {
     let unused = Unused::of(places)?;
     for folder in places.used(entries).iter().skip(1) {
         unused::must_be_empty(folder)?;
     }
     let staged = Staged::unpack(archive, entries, places)?;
     unused.clear(places)?;
-    staged.take_in()
+    let made = staged.made();
+    staged.take_in()?;
+    Ok(made)
 }

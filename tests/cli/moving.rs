@@ -123,24 +123,23 @@ fn a_gateway_that_was_only_just_installed_makes_room_for_a_restored_one() {
 fn what_is_no_backup_restores_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.zip");
-    let manifest = MANIFEST;
     let newer = ("espgate-backup.json", r#"{"schema":99}"#);
     for (entries, why) in [
         (vec![("state/x.json", "{}")], "no manifest"),
         (vec![newer], "newer espgate"),
-        (vec![manifest], "no FORMAT"),
-        (vec![manifest, ("FORMAT", "1")], "no state"),
+        (vec![MANIFEST], "no FORMAT"),
+        (vec![MANIFEST, ("FORMAT", "1")], "no state"),
         (
-            vec![manifest, ("FORMAT", "9"), ("state/x.json", "{}")],
+            vec![MANIFEST, ("FORMAT", "9"), ("state/x.json", "{}")],
             "newer espgate",
         ),
-        (vec![manifest, ("../escape", "x")], "no file of a backup"),
+        (vec![MANIFEST, ("../escape", "x")], "no file of a backup"),
         (
-            vec![manifest, ("state/../../escape", "x")],
+            vec![MANIFEST, ("state/../../escape", "x")],
             "no file of a backup",
         ),
         (
-            vec![manifest, ("run/control.sock", "x")],
+            vec![MANIFEST, ("run/control.sock", "x")],
             "no file of a backup",
         ),
     ] {
@@ -226,6 +225,7 @@ fn settings_come_back_and_say_where_the_data_goes() {
             "{told}"
         );
         assert!(told.contains("its settings are now"), "{told}");
+        assert!(told.contains("that is not mounted"), "{told}");
         assert_eq!(names(&theirs), ["FORMAT", "coredumps", "state"]);
         assert_eq!(fs::read_to_string(&config).unwrap(), settings);
         let mode = fs::metadata(&config).unwrap().permissions().mode() & 0o777;
@@ -311,12 +311,14 @@ fn a_backup_goes_on_without_what_cannot_be_read_or_written_and_says_so() {
     // A path that is too long to be opened, by root too.
     let deep = "mkdir unreadable && cd unreadable && for n in $(seq 20); do mkdir $0 && cd -P $0 \
                 || exit 1; done";
-    let made = Command::new("sh")
-        .args(["-c", deep, &"d".repeat(240)])
-        .current_dir(data.join("config"))
-        .status()
-        .unwrap();
-    assert!(made.success());
+    let mut make = Command::new("sh");
+    make.args(["-c", deep, &"d".repeat(240)]);
+    assert!(
+        make.current_dir(data.join("config"))
+            .status()
+            .unwrap()
+            .success()
+    );
     // A register that cannot be replaced.
     let register = data.join("state/devices.json");
     fs::remove_file(&register).unwrap();

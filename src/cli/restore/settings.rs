@@ -136,6 +136,18 @@ impl Settings {
         Ok(lines)
     }
 
+    /// Whether the settings in force name this folder.
+    pub(super) fn name(&self, folder: &Path) -> bool {
+        let config = &self.in_force;
+        [
+            &config.data_dir,
+            &config.coredumps.dir,
+            &config.firmware.dir,
+        ]
+        .into_iter()
+        .any(|named| named.as_deref() == Some(folder))
+    }
+
     /// The folders that were elsewhere on its machine.
     fn moved(&self) -> Vec<String> {
         let (theirs, ours) = (&self.theirs, &self.in_force);

@@ -94,6 +94,12 @@ impl Staged {
         Ok(())
     }
 
+    /// The folders that were not there.
+    pub(super) fn made(&self) -> Vec<PathBuf> {
+        let made = self.folders.iter().filter(|folder| folder.was_made);
+        made.map(|folder| folder.name.clone()).collect()
+    }
+
     /// Takes everything in, the data directory's part last.
     pub(super) fn take_in(mut self) -> anyhow::Result<()> {
         for folder in self.folders.iter_mut().rev() {

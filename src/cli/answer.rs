@@ -8,7 +8,7 @@ use super::client::Answer;
 use super::failure::Failure;
 use super::pager;
 use super::style::coloured;
-use super::table::{Table, WIDTH, folded};
+use super::table::{Table, WIDTH, columns, folded};
 use crate::printable::escaped;
 
 /// The text at a JSON pointer without its first slash; empty if there is none.
@@ -114,7 +114,7 @@ pub(super) fn say(line: &str) -> Result<(), Failure> {
 pub(super) fn print_table(table: &Table, is_empty: bool, nothing: &str) -> Result<(), Failure> {
     match is_empty {
         true => say(nothing),
-        false => print(&table.render(coloured())),
+        false => print(&table.render(columns(), coloured())),
     }
 }
 

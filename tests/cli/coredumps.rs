@@ -61,13 +61,15 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     done(&daemon, &["coredumps", "export", &id, "-o", name]);
     let mut zip = zip::ZipArchive::new(fs::File::open(&archive).unwrap()).unwrap();
     let mut core = Vec::new();
-    zip.by_name("core.elf")
+    let top = format!("coredump-{id}/");
+    assert!(zip.file_names().all(|name| name.unwrap().starts_with(&top)));
+    zip.by_name(&format!("{top}core.elf"))
         .unwrap()
         .read_to_end(&mut core)
         .unwrap();
     assert!(core == dumps::xtensa().elf());
     let mut readme = String::new();
-    zip.by_name("README.txt")
+    zip.by_name(&format!("{top}README.txt"))
         .unwrap()
         .read_to_string(&mut readme)
         .unwrap();

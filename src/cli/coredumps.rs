@@ -248,13 +248,17 @@ fn heading(dump: &Value) -> String {
     if firmware.trim().is_empty() {
         firmware = String::from("unknown firmware");
     }
+    // A sidecar that was made anew from its dump can only guess the way.
+    let way = match text(dump, "identity").as_str() {
+        "rebuilt" => String::new(),
+        _ => format!(" by {}", text(dump, "source")),
+    };
     format!(
-        "Coredump {} of {} ({}), {} UTC by {}",
+        "Coredump {} of {} ({}), {} UTC{way}",
         text(dump, "id"),
         text(dump, "device_key"),
         firmware.trim(),
         uploaded(dump),
-        text(dump, "source"),
     )
 }
 

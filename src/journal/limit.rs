@@ -111,6 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn a_board_that_posts_junk_without_end_does_not_fill_the_journal() {
+        for event in [Event::CoredumpUnrecognised, Event::CoredumpDecoded] {
+            let device = [("DEVICE_KEY", String::from("junk"))];
+            for _ in 0..BURST {
+                assert_eq!(admit(event, None, &device), Some(0));
+            }
+            assert_eq!(admit(event, None, &device), None);
+        }
+    }
+
+    #[test]
     fn memory_for_kinds_is_bounded() {
         let mut limiter = Limiter::default();
         let now = Instant::now();

@@ -1,6 +1,7 @@
 //! `espgate config`: the configuration file.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
 use super::places;
-use crate::config::{DEFAULT_TEXT, Fault, parse};
+use crate::config::{DEFAULT_TEXT, Fault, Tls, line_of_key, parse};
 
 /// Largest configuration file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -71,9 +72,34 @@ fn check(global: &Global, file: Option<PathBuf>, json: bool) -> Outcome {
 /// Everything that is wrong with a file, unknown keys among it.
 fn faults(text: &str) -> Vec<Fault> {
     match parse(text) {
-        Ok(loaded) => loaded.unknown,
+        Ok(loaded) => {
+            let mut faults = loaded.unknown;
+            faults.extend(unreadable(text, &loaded.config.tls));
+            faults
+        }
         Err(faults) => faults,
     }
+}
+
+/// Files that the configuration names and the daemon could not read. What only
+/// this caller may not read is nothing wrong.
+fn unreadable(text: &str, tls: &Tls) -> Vec<Fault> {
+    let named = [
+        ("tls.cert", &tls.cert),
+        ("tls.key", &tls.key),
+        ("tls.ca_cert", &tls.ca_cert),
+        ("tls.ca_key", &tls.ca_key),
+    ];
+    let fault = |(key, path): (&str, &Option<PathBuf>)| {
+        let path = path.as_ref().filter(|path| path.is_absolute())?;
+        let error = fs::File::open(path).err()?;
+        (error.kind() != ErrorKind::PermissionDenied).then(|| Fault {
+            line: line_of_key(text, key),
+            key: key.to_owned(),
+            message: format!("cannot read {}: {error}", path.display()),
+        })
+    };
+    named.into_iter().filter_map(fault).collect()
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

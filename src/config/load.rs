@@ -77,6 +77,12 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
+/// The line of a key of a file that parses; `None` if it is not in the file.
+pub fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    line_of(text, span_of(table.get_ref(), key))
+}
+
 /// An empty text stands for "not given".
 pub(super) fn empty_is_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

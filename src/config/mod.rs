@@ -8,7 +8,7 @@ mod quantity;
 
 pub use default_text::DEFAULT_TEXT;
 pub use fault::Fault;
-pub use load::{Loaded, parse};
+pub use load::{Loaded, line_of_key, parse};
 pub use name::{is_certificate_name, is_dns_name};
 pub use quantity::{Quantity, RecordLimit};
 

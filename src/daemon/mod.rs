@@ -7,6 +7,7 @@ mod minutely;
 mod reload;
 mod settings;
 mod signals;
+mod start;
 mod surroundings;
 mod watchdog;
 
@@ -25,20 +26,14 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Moment, iso8601};
 use crate::config::Config;
 use crate::http::app::App;
-use crate::http::routes;
-use crate::http::server::{Limits, Server};
+use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
-use crate::ingest::Ingest;
 use crate::journal::{Event, chain};
-use crate::metrics::Metrics;
-use crate::serial::Ports;
-use crate::serial::discover::Roots;
-use crate::serial::intake::Intake;
-use crate::store::Store;
 use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
 use figures::Figures;
+use settings::Chosen;
 use signals::{Signals, Told};
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
@@ -76,7 +71,10 @@ pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<tls::Error>() {
+                Some(error) if error.is_configured() => ExitCode::from(EXIT_CONFIG),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -106,56 +104,21 @@ struct Daemon<'a> {
 
 async fn serve(
     options: &Options,
-    chosen: settings::Chosen,
+    chosen: Chosen,
     greet: impl FnOnce(&Greeting),
 ) -> anyhow::Result<()> {
     // first of all: an early signal would end the process with what it accepted
     let mut signals = Signals::new()?;
-    let config = Arc::new(chosen.config);
-    let root = options.data_dir(Some(&config));
-    let store = Arc::new(Store::open(
-        &root,
-        folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref()).as_deref(),
-        folder_override("ASSETS_DIR", config.firmware.dir.as_deref()).as_deref(),
-        crate::bundle::Limits::for_bundles_of(config.firmware.max_bundle_bytes),
-    )?);
-    surroundings::look(&store);
-    let metrics = Arc::new(Metrics::default());
-    let ingest = Arc::new(Ingest::new(
-        Arc::clone(&store),
-        Arc::clone(&metrics),
-        config.coredumps.clone(),
-    ));
-    let tls = Arc::new(Tls::open(&store.data_dir.tls(), config.tls.clone())?);
-    let (sender, receiver) = watch::channel(Arc::clone(&config));
-    let stop = CancellationToken::new();
-    let ports = serial_ports(&store, &ingest, &metrics, &config)?;
-    let app = Arc::new(App::new(
-        Arc::clone(&store),
-        ingest,
-        metrics,
-        Arc::clone(&tls),
-        ports,
-        receiver,
-        stop.clone(),
-    ));
-    app.facts().degraded.extend(chosen.degraded);
-    let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
-    let mut daemon = Daemon {
-        options,
-        app,
-        server,
-        tls,
-        config: sender,
-        tasks: TaskTracker::new(),
-        stop,
-        accepting: CancellationToken::new(),
-        sockets_passed: false,
-    };
-    let control_socket = daemon.listen_control()?;
-    let addresses = daemon.listen_https(&config)?;
+    let (running, chosen) = start::start(options, chosen)?;
+    let start::Running {
+        mut daemon,
+        addresses,
+        control_socket,
+    } = running;
+    let store = Arc::clone(&daemon.app.store);
+    daemon.app.facts().degraded.extend(chosen.degraded);
     daemon.begin_work(&control_socket);
-    minutely::warn_if_open(&config);
+    minutely::warn_if_open(&chosen.config);
     daemon.begin_life();
     // A disk that is full must not keep the daemon down: it makes the room.
     go_on(settings::keep(&store.data_dir.state(), &chosen.text));
@@ -189,13 +152,7 @@ impl Daemon<'_> {
         Ok(path)
     }
 
-    /// Listens for HTTPS, in place of the sockets there were.
-    fn listen_https(&mut self, config: &Config) -> anyhow::Result<Vec<SocketAddr>> {
-        let (sockets, passed) = listeners::https(&config.http.listen)?;
-        self.sockets_passed = passed;
-        self.accept_on(sockets)
-    }
-
+    /// Accepts HTTPS, in place of the sockets there were.
     fn accept_on(
         &mut self,
         sockets: Vec<tokio::net::TcpListener>,
@@ -330,34 +287,6 @@ fn go_on(written: crate::store::Result<()>) {
             .entry()
             .say(format_args!("not written down: {}", chain(&error)));
     }
-}
-
-fn serial_ports(
-    store: &Arc<Store>,
-    ingest: &Arc<Ingest>,
-    metrics: &Arc<Metrics>,
-    config: &Config,
-) -> crate::store::Result<Ports> {
-    let builds = Arc::clone(store);
-    let maker = Box::new(move |hash: &str| {
-        let (model, build) = builds.firmware.maker(hash).ok()??;
-        Some((model, build.version))
-    });
-    Ports::new(
-        Intake::new(Arc::clone(ingest), Arc::clone(store), maker),
-        Arc::clone(metrics),
-        Roots::default(),
-        &store.data_dir.state(),
-        config.serial.clone(),
-        config.coredumps.max_upload_bytes,
-    )
-}
-
-fn folder_override(variable: &str, configured: Option<&Path>) -> Option<PathBuf> {
-    std::env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| configured.map(Path::to_owned))
 }
 
 fn shown(addresses: &[SocketAddr]) -> String {

@@ -117,15 +117,37 @@ impl Options {
         let Some((text, config)) = last else {
             return Err(fault);
         };
-        let message = crate::journal::chain(&fault);
-        Event::ConfigurationFaulty.entry().say(format_args!(
-            "the configuration is impossible, running with the last one that worked: {message}"
-        ));
-        Ok(Chosen {
+        let chosen = Chosen::instead(text, config, &crate::journal::chain(&fault));
+        chosen.say_degraded();
+        Ok(chosen)
+    }
+
+    /// The last configuration that worked, if it is another one than that
+    /// which was chosen and could not be started with.
+    pub(super) fn last_instead_of(&self, chosen: &Chosen, error: &anyhow::Error) -> Option<Chosen> {
+        let folders = [self.data_dir(Some(&chosen.config)), self.data_dir(None)];
+        let (text, config) = folders.iter().find_map(|folder| last_good(folder))?;
+        let another = chosen.degraded.is_none() && text != chosen.text;
+        another.then(|| Chosen::instead(text, config, &format!("{error:#}")))
+    }
+}
+
+impl Chosen {
+    fn instead(text: String, config: Config, fault: &str) -> Self {
+        Self {
             config,
             text,
-            degraded: Some(format!("running with an older configuration: {message}")),
-        })
+            degraded: Some(format!("running with an older configuration: {fault}")),
+        }
+    }
+
+    /// Says it, if this is not the configuration that was asked for.
+    pub(super) fn say_degraded(&self) {
+        if let Some(degraded) = &self.degraded {
+            Event::ConfigurationFaulty
+                .entry()
+                .say(format_args!("the configuration is impossible; {degraded}"));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is unsuitable about where the data is kept, said once at the start.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use crate::journal::Event;
 use crate::store::{Store, disk};
@@ -25,5 +26,15 @@ pub(super) fn look(store: &Store) {
         Event::DataDirectoryUnsuitable
             .entry()
             .say(format_args!("{} {trouble}", folder.display()));
+    }
+}
+
+/// Says of configured folders that they had to be made.
+pub(super) fn made(folders: &[&PathBuf]) {
+    for folder in folders {
+        Event::DataDirectoryUnsuitable.entry().say(format_args!(
+            "{} was not there and was made: if it is on a disk of its own, that is not mounted",
+            folder.display()
+        ));
     }
 }

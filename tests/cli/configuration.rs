@@ -20,6 +20,11 @@ fn a_configuration_is_checked_with_file_line_and_key() {
             "line 2: firmware.keep_versions: ",
         ),
         ("[http\n", 1, "line 1: "),
+        (
+            "[tls]\ncert = \"/dev/null\"\nkey = \"/nope/key.pem\"\n",
+            1,
+            "line 3: tls.key: cannot read /nope/key.pem",
+        ),
     ] {
         daemon::write(&path, text.as_bytes());
         let output = espgate(&["config", "check", name]);

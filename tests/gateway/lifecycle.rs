@@ -118,6 +118,54 @@ fn an_impossible_configuration_ends_with_78_unless_one_ran_before() {
 }
 
 #[test]
+fn a_start_with_what_cannot_be_used_goes_on_with_what_worked() {
+    for (faulty, named) in [
+        (
+            "[tls]\ncert = \"/nope.pem\"\nkey = \"/nope.key\"\n",
+            "/nope.pem",
+        ),
+        ("[coredumps]\ndir = \"/proc/nope\"\n", "/proc/nope"),
+        ("[http]\n#192.0.2.77\n", "192.0.2.77"),
+    ] {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let start = || {
+            let start = Start::on(Arc::clone(&folder), faulty);
+            let command = start.command();
+            let path = folder.path().join("espgate.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            // an address that this machine does not have
+            let text = text.replace("127.0.0.1:0\"]\n#192.0.2.77", "192.0.2.77:0\"]");
+            write(&path, text.as_bytes());
+            (start, command)
+        };
+        let alone = start().1.output().unwrap();
+        let code = if named.ends_with("pem") { 78 } else { 1 };
+        assert_eq!(alone.status.code(), Some(code), "{faulty}");
+        assert!(String::from_utf8_lossy(&alone.stderr).contains(named));
+
+        Start::on(Arc::clone(&folder), "").start().stop();
+        let mut command = start().1;
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let socket = folder.path().join("data/run/control.sock");
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            assert!(std::time::Instant::now() < until, "{faulty}");
+            if let Ok(mut stream) = std::os::unix::net::UnixStream::connect(&socket) {
+                break crate::daemon::exchange(&mut stream, "GET /api/status", b"").json();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let degraded = status["degraded"].to_string();
+        assert!(
+            degraded.contains("older configuration") && degraded.contains(named),
+            "{degraded}"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
 fn systemd_is_told_what_happens() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let path = folder.path().join("notify");

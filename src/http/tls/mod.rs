@@ -54,6 +54,21 @@ pub enum Error {
     Store(#[from] crate::store::Error),
 }
 
+impl Error {
+    /// Whether a setting is to blame, or a file that one names.
+    pub fn is_configured(&self) -> bool {
+        match self {
+            Self::File { .. }
+            | Self::Chain { .. }
+            | Self::Key { .. }
+            | Self::Name { .. }
+            | Self::Half(..)
+            | Self::Configured(_) => true,
+            Self::Make(_) | Self::Library(_) | Self::Store(_) => false,
+        }
+    }
+}
+
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 

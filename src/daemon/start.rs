@@ -1,0 +1,141 @@
+//! Starts with a configuration, or with the last one that worked if it names
+//! what cannot be used.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::settings::{Chosen, Options};
+use super::{Daemon, listeners, surroundings};
+use crate::config::Config;
+use crate::http::app::App;
+use crate::http::routes;
+use crate::http::server::{Limits, Server};
+use crate::http::tls::Tls;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::serial::Ports;
+use crate::serial::discover::Roots;
+use crate::serial::intake::Intake;
+use crate::store::Store;
+
+/// A daemon that can be reached.
+pub(super) struct Running<'a> {
+    pub(super) daemon: Daemon<'a>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) control_socket: PathBuf,
+}
+
+/// Starts with a configuration; if that names what cannot be used (a
+/// certificate, a folder, an address), with the last one that worked.
+pub(super) fn start(options: &Options, chosen: Chosen) -> anyhow::Result<(Running<'_>, Chosen)> {
+    let error = match Running::with(options, &chosen.config) {
+        Ok(running) => return Ok((running, chosen)),
+        Err(error) => error,
+    };
+    let Some(last) = options.last_instead_of(&chosen, &error) else {
+        return Err(error);
+    };
+    match Running::with(options, &last.config) {
+        Ok(running) => {
+            last.say_degraded();
+            Ok((running, last))
+        }
+        // it is not the configuration, then
+        Err(_) => Err(error),
+    }
+}
+
+impl<'a> Running<'a> {
+    fn with(options: &'a Options, config: &Config) -> anyhow::Result<Self> {
+        let config = Arc::new(config.clone());
+        let root = options.data_dir(Some(&config));
+        let coredumps = folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref());
+        let assets = folder_override("ASSETS_DIR", config.firmware.dir.as_deref());
+        let missing: Vec<&PathBuf> = [&coredumps, &assets]
+            .into_iter()
+            .flatten()
+            .filter(|folder| !folder.exists())
+            .collect();
+        let store = Arc::new(Store::open(
+            &root,
+            coredumps.as_deref(),
+            assets.as_deref(),
+            crate::bundle::Limits::for_bundles_of(config.firmware.max_bundle_bytes),
+        )?);
+        surroundings::look(&store);
+        surroundings::made(&missing);
+        let metrics = Arc::new(Metrics::default());
+        let ingest = Arc::new(Ingest::new(
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            config.coredumps.clone(),
+        ));
+        let tls = Arc::new(Tls::open(&store.data_dir.tls(), config.tls.clone())?);
+        // systemd's sockets can be taken once: what else may fail comes before
+        let (sockets, sockets_passed) = listeners::https(&config.http.listen)?;
+        let (sender, receiver) = watch::channel(Arc::clone(&config));
+        let stop = CancellationToken::new();
+        let ports = serial_ports(&store, &ingest, &metrics, &config)?;
+        let app = Arc::new(App::new(
+            Arc::clone(&store),
+            ingest,
+            metrics,
+            Arc::clone(&tls),
+            ports,
+            receiver,
+            stop.clone(),
+        ));
+        let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
+        let mut daemon = Daemon {
+            options,
+            app,
+            server,
+            tls,
+            config: sender,
+            tasks: TaskTracker::new(),
+            stop,
+            accepting: CancellationToken::new(),
+            sockets_passed,
+        };
+        let control_socket = daemon.listen_control()?;
+        let addresses = daemon.accept_on(sockets)?;
+        Ok(Self {
+            daemon,
+            addresses,
+            control_socket,
+        })
+    }
+}
+
+fn serial_ports(
+    store: &Arc<Store>,
+    ingest: &Arc<Ingest>,
+    metrics: &Arc<Metrics>,
+    config: &Config,
+) -> crate::store::Result<Ports> {
+    let builds = Arc::clone(store);
+    let maker = Box::new(move |hash: &str| {
+        let (model, build) = builds.firmware.maker(hash).ok()??;
+        Some((model, build.version))
+    });
+    Ports::new(
+        Intake::new(Arc::clone(ingest), Arc::clone(store), maker),
+        Arc::clone(metrics),
+        Roots::default(),
+        &store.data_dir.state(),
+        config.serial.clone(),
+        config.coredumps.max_upload_bytes,
+    )
+}
+
+fn folder_override(variable: &str, configured: Option<&Path>) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| configured.map(Path::to_owned))
+}

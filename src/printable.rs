@@ -25,6 +25,24 @@ fn is_unsafe(character: char) -> bool {
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    let mut figure = count;
+    let mut rest = 0;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if figure < 1024 {
+            return match unit {
+                "B" => format!("{figure} B"),
+                _ if figure < 10 => format!("{figure}.{} {unit}", rest * 10 / 1024),
+                _ => format!("{figure} {unit}"),
+            };
+        }
+        rest = figure % 1024;
+        figure /= 1024;
+    }
+    format!("{figure} PiB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

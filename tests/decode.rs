@@ -266,6 +266,11 @@ fn a_panic_on_the_console_is_symbolized_like_a_dump() {
         Options::default(),
     );
     assert_eq!(report.verdict, "panic-only");
+    let text = text::render(&report, false);
+    assert!(
+        !text.contains("TCB") && !text.contains("task 0x0"),
+        "{text}"
+    );
     assert_eq!(report.app.matched, Match::Exact);
     assert_eq!(outline(&report), outline(&self::report(Options::default())));
     assert_eq!(

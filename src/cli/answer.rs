@@ -8,8 +8,10 @@ use super::client::Answer;
 use super::failure::Failure;
 use super::pager;
 use super::style::coloured;
-use super::table::{Table, WIDTH, folded};
+use super::table::{Table, WIDTH, columns, folded};
 use crate::printable::escaped;
+
+pub(super) use crate::printable::bytes;
 
 /// The text at a JSON pointer without its first slash; empty if there is none.
 pub(super) fn text(value: &Value, place: &str) -> String {
@@ -41,24 +43,6 @@ pub(super) fn moment(value: &Value, place: &str) -> String {
 pub(super) fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     let items = value.get(name).and_then(Value::as_array);
     items.map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Bytes for people.
-pub(super) fn bytes(count: u64) -> String {
-    let mut figure = count;
-    let mut rest = 0;
-    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
-        if figure < 1024 {
-            return match unit {
-                "B" => format!("{figure} B"),
-                _ if figure < 10 => format!("{figure}.{} {unit}", rest * 10 / 1024),
-                _ => format!("{figure} {unit}"),
-            };
-        }
-        rest = figure % 1024;
-        figure /= 1024;
-    }
-    format!("{figure} PiB")
 }
 
 /// Seconds for people: `3d 4h`, `12m 5s`.
@@ -114,7 +98,7 @@ pub(super) fn say(line: &str) -> Result<(), Failure> {
 pub(super) fn print_table(table: &Table, is_empty: bool, nothing: &str) -> Result<(), Failure> {
     match is_empty {
         true => say(nothing),
-        false => print(&table.render(coloured())),
+        false => print(&table.render(columns(), coloured())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,32 +31,14 @@ pub(super) struct Cli {
 /// Flags of all commands. For each: flag, then environment, then file, then default.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Global {
-    /// Configuration file
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "ESPGATE_CONFIG",
-        hide_env_values = true
-    )]
+    /// Configuration file [env: ESPGATE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Where the daemon keeps everything
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "ESPGATE_DATA_DIR",
-        hide_env_values = true
-    )]
+    /// Where the daemon keeps everything [env: ESPGATE_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
-    /// Control socket of the daemon
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        env = "ESPGATE_SOCKET",
-        hide_env_values = true
-    )]
+    /// Control socket of the daemon [env: ESPGATE_SOCKET]
+    #[arg(long, global = true, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
     /// Show long output as it is, not page by page
     #[arg(long, global = true)]
@@ -63,6 +46,18 @@ pub(super) struct Global {
 }
 
 impl Global {
+    /// Takes what no flag told from the environment; empty is as good as unset.
+    pub(super) fn take_environment(&mut self, told: impl Fn(&str) -> Option<OsString>) {
+        for (value, name) in [
+            (&mut self.config, "ESPGATE_CONFIG"),
+            (&mut self.data_dir, "ESPGATE_DATA_DIR"),
+            (&mut self.socket, "ESPGATE_SOCKET"),
+        ] {
+            let told = || told(name).filter(|text| !text.is_empty());
+            *value = value.take().or_else(|| told().map(PathBuf::from));
+        }
+    }
+
     /// Whether a configuration is where the package puts it.
     pub(super) fn installed(&self) -> bool {
         Path::new(DEFAULT_PATH).exists()

@@ -1,6 +1,7 @@
 //! `espgate coredumps`: list, show, export, delete, read again.
 
 use std::fs::File;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use http::StatusCode;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::answer::{items, moment, print, print_facts, print_json, print_table, say, text};
 use super::args::{Global, Json};
@@ -21,6 +23,8 @@ use crate::decode::{self, Report};
 use crate::printable::escaped;
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
+/// Dumps that are listed unless told otherwise.
+const DEFAULT_LIMIT: u16 = 100;
 /// How often somebody at a terminal is told how far it is.
 const PULSE: Duration = Duration::from_millis(300);
 /// Looks without news after which nobody waits any longer: a minute.
@@ -69,10 +73,10 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "CODE")]
     model: Option<String>,
     /// Since this moment, such as 2026-02-11T14:30:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment_in_time)]
     since: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Go on where another list ended
     #[arg(long, value_name = "CURSOR")]
@@ -103,15 +107,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
 
 fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let mut path = format!("/api/coredumps?limit={}", args.limit);
-    for (name, value) in [
-        ("device", &args.device),
-        ("model", &args.model),
-        ("since", &args.since),
-        ("cursor", &args.cursor),
-    ] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(value)));
-        }
+    for (name, value) in args
+        .filter()
+        .chain(args.cursor.iter().map(|at| ("cursor", at)))
+    {
+        path.push_str(&format!("&{name}={}", segment(value)));
     }
     let answer = client.get(path).doing("list coredumps").patient().send()?;
     if args.json.json {
@@ -129,12 +129,16 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
             "DECODE",
             "PANIC",
         ],
-        &[0, 1],
+        &[0, 1, 2],
     );
+    // What a program reads is whole; a person knows what year it is.
+    let year = io::stdout()
+        .is_terminal()
+        .then(|| OffsetDateTime::now_utc().year());
     for dump in found {
         table.row([
             text(dump, "id"),
-            uploaded_in_short(dump),
+            uploaded_in_short(dump, year),
             text(dump, "device_key"),
             text(dump, "firmware_version"),
             text(dump, "verdict"),
@@ -142,12 +146,48 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
             text(dump, "panic_reason"),
         ]);
     }
-    print_table(&table, found.is_empty(), "no coredumps are stored")?;
+    let nothing = match args.filter().next().is_some() || args.cursor.is_some() {
+        true => "no stored coredump matches",
+        false => "no coredumps are stored",
+    };
+    print_table(&table, found.is_empty(), nothing)?;
     match text(&value, "next_cursor").as_str() {
         "" => Ok(()),
-        cursor => say(&format!(
-            "older ones: espgate coredumps list --cursor {cursor}"
-        )),
+        cursor => say(&format!("older ones: {}", args.command_for(cursor))),
+    }
+}
+
+impl ListArgs {
+    /// What restricts the list, as the API and the flags name it.
+    fn filter(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let given = [
+            ("device", &self.device),
+            ("model", &self.model),
+            ("since", &self.since),
+        ];
+        let given = given.into_iter();
+        given.filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+
+    /// The command that goes on where this list ended.
+    fn command_for(&self, cursor: &str) -> String {
+        let mut command = String::from("espgate coredumps list");
+        for (name, value) in self.filter() {
+            command.push_str(&format!(" --{name} {value}"));
+        }
+        if self.limit != DEFAULT_LIMIT {
+            command.push_str(&format!(" --limit {}", self.limit));
+        }
+        command.push_str(&format!(" --cursor {cursor}"));
+        command
+    }
+}
+
+/// A moment as the API takes it.
+fn moment_in_time(text: &str) -> Result<String, &'static str> {
+    match crate::clock::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("it is not a moment such as 2026-02-11T14:30:00Z (RFC 3339)"),
     }
 }
 
@@ -161,14 +201,17 @@ fn uploaded(dump: &Value) -> String {
     }
 }
 
-/// The same without year and seconds, for a table.
-fn uploaded_in_short(dump: &Value) -> String {
+/// The same without seconds, for a table, and without the year if it is `year`.
+fn uploaded_in_short(dump: &Value, year: Option<i32>) -> String {
     let at = uploaded(dump);
     let (mark, at) = match at.strip_prefix('~') {
         Some(at) => ("~", at),
         None => ("", at.as_str()),
     };
-    format!("{mark}{}", at.get(5..16).unwrap_or(at))
+    let at = at.get(..16).unwrap_or(at);
+    let this_year = year.map(|year| format!("{year:04}-"));
+    let short = this_year.and_then(|year| at.strip_prefix(year.as_str()));
+    format!("{mark}{}", short.unwrap_or(at))
 }
 
 fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
@@ -205,13 +248,17 @@ fn heading(dump: &Value) -> String {
     if firmware.trim().is_empty() {
         firmware = String::from("unknown firmware");
     }
+    // A sidecar that was made anew from its dump can only guess the way.
+    let way = match text(dump, "identity").as_str() {
+        "rebuilt" => String::new(),
+        _ => format!(" by {}", text(dump, "source")),
+    };
     format!(
-        "Coredump {} of {} ({}), {} UTC by {}",
+        "Coredump {} of {} ({}), {} UTC{way}",
         text(dump, "id"),
         text(dump, "device_key"),
         firmware.trim(),
         uploaded(dump),
-        text(dump, "source"),
     )
 }
 
@@ -253,7 +300,7 @@ fn export(client: &Client, id: &str, output: Option<PathBuf>) -> Result<(), Fail
         .patient();
     let output = output.unwrap_or_else(|| PathBuf::from(format!("coredump-{}.zip", plain(id))));
     if output.as_os_str() == "-" {
-        call.stream(&mut std::io::stdout().lock(), None)?;
+        call.stream(&mut io::stdout().lock(), None)?;
         return Ok(());
     }
     super::files::write_new(&output, |file: &mut File| {
@@ -335,9 +382,11 @@ mod tests {
     fn a_time_that_may_be_off_is_marked_until_the_right_one_is_known() {
         let mut dump = json!({"uploaded_at": "1970-01-01T00:01:00.000000Z", "clock": "unsynced"});
         assert_eq!(uploaded(&dump), "~1970-01-01 00:01:00");
-        assert_eq!(uploaded_in_short(&dump), "~01-01 00:01");
+        assert_eq!(uploaded_in_short(&dump, Some(2026)), "~1970-01-01 00:01");
         dump["corrected_at"] = "2026-02-02T02:41:00.000000Z".into();
-        assert_eq!(uploaded_in_short(&dump), "02-02 02:41");
+        assert_eq!(uploaded_in_short(&dump, Some(2026)), "02-02 02:41");
+        assert_eq!(uploaded_in_short(&dump, Some(2027)), "2026-02-02 02:41");
+        assert_eq!(uploaded_in_short(&dump, None), "2026-02-02 02:41");
         dump["clock"] = "synced".into();
         assert_eq!(uploaded(&dump), "2026-02-02 02:41:00");
     }

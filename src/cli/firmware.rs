@@ -105,12 +105,19 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
         Command::Block { model, version } => {
             let call = client.put(of(&model, "blocked", &version));
-            call.doing(format!("block {version} of {model}"))
+            let answer = call
+                .doing(format!("block {version} of {model}"))
                 .advice(see(&model))
                 .send()?;
             say(&format!(
                 "{version} of {model} is blocked: no device gets it"
             ))?;
+            if answer.value()?.get("active") == Some(&Value::Bool(true)) {
+                say(&format!(
+                    "it is the active one: {model} serves nothing now, until another is activated \
+                     (`espgate firmware activate {model} VERSION`)"
+                ))?;
+            }
         }
         Command::Unblock { model, version } => {
             let call = client.delete(of(&model, "blocked", &version));
@@ -250,6 +257,7 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
 fn row(model: &str, build: &Value) -> ([String; 7], Vec<String>) {
     let is = |what: &str| build.get(what) == Some(&Value::Bool(true));
     let state = match (is("active"), is("blocked")) {
+        (true, true) => "active, blocked: nothing is served",
         (true, _) => "active",
         (_, true) => "blocked",
         _ => "",

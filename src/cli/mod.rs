@@ -40,10 +40,11 @@ pub fn command() -> clap::Command {
 /// Does what the command line says. The exit status is 0 for done, 1 for
 /// failed, 2 for wrong usage, 3 if the daemon is not reachable.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::explain(&error),
     };
+    cli.global.take_environment(|name| std::env::var_os(name));
     let global = &cli.global;
     let for_reading = cli.command.as_ref().is_none_or(Command::is_for_reading);
     if for_reading {

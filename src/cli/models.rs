@@ -140,7 +140,6 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         &[0],
     );
     for model in models {
-        let held = model.get("held") == Some(&Value::Bool(true));
         let uploads = match text(model, "activate").as_str() {
             "manual" => "by hand",
             _ => "at once",
@@ -148,7 +147,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         table.row([
             text(model, "code"),
             text(model, "active"),
-            String::from(if held { "held" } else { "served" }),
+            text(model, "state"),
             uploads.to_owned(),
             text(model, "devices"),
         ]);

@@ -47,7 +47,8 @@ impl Style {
             | "not-a-coredump"
             | "unsupported-version"
             | "unsupported-chip"
-            | "blocked" => Self::Bad,
+            | "blocked"
+            | "missing" => Self::Bad,
             _ => Self::Plain,
         }
     }

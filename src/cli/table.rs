@@ -1,9 +1,12 @@
-//! Tables that fit into 80 columns, whatever devices call themselves.
+//! Tables that fit into the terminal, whatever devices call themselves, and are
+//! whole where a program reads them.
+
+use std::io::{self, IsTerminal as _};
 
 use super::style::Style;
 use crate::printable::escaped;
 
-/// Columns of the terminal that a table may use.
+/// Columns that a terminal has at least, and that prose takes.
 pub(super) const WIDTH: usize = 80;
 /// Columns between two cells.
 const GAP: usize = 2;
@@ -20,8 +23,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table. The columns numbered in `whole` are not cut while any
-    /// other can be.
+    /// An empty table. The columns numbered in `whole` are never cut, even if
+    /// the lines are wider than the terminal then.
     pub(super) fn new(heading: &[&'static str], whole: &'static [usize]) -> Self {
         Self {
             heading: heading.to_vec(),
@@ -39,9 +42,9 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
-    /// The lines of the table, none wider than [`WIDTH`].
-    pub(super) fn render(&self, coloured: bool) -> String {
-        let widths = self.widths();
+    /// The lines of the table, cut to `columns` where that is possible.
+    pub(super) fn render(&self, columns: usize, coloured: bool) -> String {
+        let widths = self.widths(columns);
         let heading: Vec<String> = self.heading.iter().map(|&text| text.to_owned()).collect();
         let mut text = line(&heading, &widths, |_| Style::Heading, coloured);
         for row in &self.rows {
@@ -50,7 +53,7 @@ impl Table {
         text
     }
 
-    fn widths(&self) -> Vec<usize> {
+    fn widths(&self, columns: usize) -> Vec<usize> {
         let mut widths: Vec<usize> = self.heading.iter().map(|text| width(text)).collect();
         for row in &self.rows {
             for (widest, cell) in widths.iter_mut().zip(row) {
@@ -58,22 +61,30 @@ impl Table {
             }
         }
         let gaps = GAP * widths.len().saturating_sub(1);
-        let room = WIDTH.saturating_sub(gaps);
-        let mut whole = self.whole;
+        let room = columns.saturating_sub(gaps);
         while widths.iter().sum::<usize>() > room {
             let widest = widths
                 .iter_mut()
                 .enumerate()
-                .filter(|(column, width)| **width > LEAST && !whole.contains(column))
+                .filter(|(column, width)| **width > LEAST && !self.whole.contains(column))
                 .max_by_key(|(_, width)| **width);
             match widest {
                 Some((_, width)) => *width -= 1,
-                None if whole.is_empty() => break,
-                None => whole = &[],
+                None => break,
             }
         }
         widths
     }
+}
+
+/// Columns that a table may take: the terminal's. Nobody's eyes are the limit
+/// where stdout is a pipe or a file.
+pub(super) fn columns() -> usize {
+    if !io::stdout().is_terminal() {
+        return usize::MAX;
+    }
+    let screen = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    screen.map_or(WIDTH, |size| usize::from(size.ws_col).max(WIDTH))
 }
 
 fn line(
@@ -179,10 +190,10 @@ mod tests {
         ] {
             for columns in 1..=9 {
                 let heading = ["COLUMN"; 9];
-                let mut table = Table::new(&heading[..columns], &[0]);
+                let mut table = Table::new(&heading[..columns], &[]);
                 table.row(vec![cell.repeat(5); columns]);
                 table.row(vec![cell; columns]);
-                for line in table.render(false).lines() {
+                for line in table.render(WIDTH, false).lines() {
                     assert!(width(line) <= WIDTH, "{columns} of {cell}: {line}");
                     assert!(!line.contains('\u{1b}'));
                 }
@@ -201,10 +212,14 @@ mod tests {
     #[test]
     fn what_is_copied_into_commands_stays_whole() {
         let mut table = Table::new(&["ID", "WHY"], &[0]);
-        let id = "0123456789ab".repeat(5);
-        table.row([id.clone(), "y".repeat(100)]);
-        let text = table.render(false);
-        assert!(text.contains(&id) && text.contains('…'));
+        let id = "0123456789ab".repeat(9);
+        let why = "y".repeat(100);
+        table.row([&id, &why]);
+        let text = table.render(WIDTH, false);
+        assert!(text.contains(&id) && text.contains('…'), "{text}");
+        // and all of it where it is not for a terminal
+        let text = table.render(usize::MAX, false);
+        assert!(text.contains(&id) && text.contains(&why), "{text}");
     }
 
     #[test]
@@ -212,14 +227,14 @@ mod tests {
         let mut table = Table::new(&["A", "B"], &[]);
         table.row(["写", "1"]);
         table.row(["abc", ""]);
-        assert_eq!(table.render(false), "A    B\n写   1\nabc  -\n");
+        assert_eq!(table.render(WIDTH, false), "A    B\n写   1\nabc  -\n");
     }
 
     #[test]
     fn colours_do_not_move_columns() {
         let mut table = Table::new(&["A", "B"], &[]);
         table.row(["valid", "1"]);
-        let plain = table.render(true).replace("\u{1b}[32m", "");
+        let plain = table.render(WIDTH, true).replace("\u{1b}[32m", "");
         assert!(plain.contains("valid\u{1b}[0m  1"), "{plain:?}");
     }
 }

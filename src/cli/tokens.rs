@@ -4,13 +4,15 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::answer::{items, moment, print, print_json, print_table, say, text};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
+use crate::clock::parse;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -130,6 +132,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             day("created_at"),
             match day("expires_at").as_str() {
                 "" => String::from("never"),
+                day if is_over(token, OffsetDateTime::now_utc()) => format!("{day} (expired)"),
                 day => day.to_owned(),
             },
         ]);
@@ -139,4 +142,26 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         tokens.is_empty(),
         "no tokens; `espgate tokens add NAME --role ROLE` makes one",
     )
+}
+
+/// Whether a token has expired.
+fn is_over(token: &Value, now: OffsetDateTime) -> bool {
+    parse(&text(token, "expires_at")).is_some_and(|expires| expires <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_over_from_its_last_moment_on() {
+        let token = json!({ "expires_at": "2026-06-01T00:00:00Z" });
+        let over = |now: &str| is_over(&token, parse(now).unwrap());
+        assert!(!over("2026-05-31T23:59:59Z"));
+        assert!(over("2026-06-01T00:00:00Z"));
+        assert!(!is_over(
+            &json!({ "expires_at": null }),
+            OffsetDateTime::now_utc()
+        ));
+    }
 }

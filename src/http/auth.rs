@@ -15,8 +15,9 @@ use super::device_caller;
 use super::error::{Error, Result};
 use super::server::Peer;
 use crate::config::AuthMode;
-use crate::identity::{Caller, Need, check, identify};
+use crate::identity::{Caller, Need, check, identify, presented_id};
 use crate::journal::Event;
+use crate::printable::escaped;
 
 /// Who sends this request.
 ///
@@ -42,10 +43,21 @@ pub fn caller(app: &App, parts: &Parts) -> Result<Caller> {
         OffsetDateTime::now_utc(),
     )
     .map_err(|refused| {
-        Event::CredentialRefused.entry().say(format_args!(
-            "refused a credential for {}: {refused}",
-            parts.uri.path()
-        ));
+        let peer = match parts.extensions.get::<Peer>() {
+            Some(Peer::Network(address)) => address.ip().to_string(),
+            _ => String::from("an unknown address"),
+        };
+        let token = match value.and_then(presented_id) {
+            Some(id) => format!(" (token {id})"),
+            None => String::new(),
+        };
+        Event::CredentialRefused
+            .entry()
+            .about(&peer)
+            .say(format_args!(
+                "refused a credential for {} from {peer}{token}: {refused}",
+                escaped(parts.uri.path())
+            ));
         Error::from(refused)
     })
 }

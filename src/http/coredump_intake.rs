@@ -97,7 +97,13 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
 /// Commits in one blocking call, which a leaving client cannot cut short.
 async fn keep(app: &Arc<App>, bytes: Bytes, origin: Origin) -> Result<crate::ingest::Received> {
     let ingest = Arc::clone(&app.ingest);
-    Ok(tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await??)
+    let device = origin.device.clone();
+    let outcome = tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await;
+    let kept = outcome.map_err(Error::from).and_then(|kept| Ok(kept?));
+    kept.map_err(|cause| Error::Lost {
+        device,
+        cause: Box::new(cause),
+    })
 }
 
 fn hash_prefix(text: &str) -> Option<String> {

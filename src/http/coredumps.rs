@@ -20,6 +20,7 @@ use crate::device::DeviceKey;
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::coredumps::{DecodeState, Sidecar};
+use crate::store::publish::set_aside;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -174,6 +175,37 @@ fn file(app: &App, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The report, if it is made and can be read. One that cannot is set aside and
+/// made again.
+fn stored_report(app: &App, found: Found) -> Result<Option<Vec<u8>>> {
+    let Some(bytes) = file(app, &found, "report.json")? else {
+        return Ok(None);
+    };
+    if serde_json::from_slice::<Report>(&bytes).is_ok() {
+        return Ok(Some(bytes));
+    }
+    let sidecar = app.store.coredumps.with(&found.device, |folder| {
+        let path = folder.file(&found.stem, "report.json");
+        // Somebody else may have found it just before.
+        if fs::read(&path).is_ok_and(|now| now == bytes) {
+            set_aside(&path)?;
+        }
+        folder.change(&found.stem, |sidecar| {
+            sidecar.decode = DecodeState::Pending;
+        })
+    })?;
+    Event::StoreRepaired
+        .entry()
+        .device(&found.device)
+        .coredump(&sidecar.id)
+        .say(format_args!(
+            "the report of coredump {} of {} does not parse; it is set aside and made again",
+            sidecar.id, found.device
+        ));
+    app.ingest.wake();
+    Ok(None)
+}
+
 /// `GET /api/coredumps/{id}/report`, as JSON or, for `Accept: text/plain`, as text.
 ///
 /// # Errors
@@ -183,7 +215,7 @@ pub async fn report(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let report = with_dump(app, id, |app, found| file(app, &found, "report.json")).await?;
+    let report = with_dump(app, id, stored_report).await?;
     let Some(report) = report else {
         let body = json!({ "error": "The report was not found", "decode": "pending" });
         return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());

@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::server::Unread;
+use crate::device::DeviceKey;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;
@@ -48,6 +49,10 @@ pub enum Error {
     Stopping,
     #[error("No room left on the gateway's disk")]
     NoRoom,
+    /// A device's dump that could not be kept: the device is told the cause, the
+    /// journal whose dump it was.
+    #[error("{cause}")]
+    Lost { device: DeviceKey, cause: Box<Self> },
     /// A fault of ours; the cause goes to the journal.
     #[error("Internal error")]
     Internal(String),
@@ -115,6 +120,7 @@ impl Error {
                 "INSUFFICIENT_STORAGE",
                 "There is no room to keep this",
             ),
+            Self::Lost { cause, .. } => cause.status(),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "PROCESSING_ERROR",
@@ -175,15 +181,27 @@ impl IntoResponse for Error {
         let (status, code, generic) = self.status();
         let message = self.to_string();
         let correlation = Uuid::new_v4().to_string();
-        match &self {
+        let (device, cause) = match &self {
+            Self::Lost { device, cause } => (Some(device), &**cause),
+            other => (None, other),
+        };
+        let what = match device {
+            Some(device) => format!("a coredump of {device} is lost"),
+            None => String::from("a request failed"),
+        };
+        match cause {
             Self::Internal(cause) => Event::RequestFailed
                 .entry()
+                .maybe("DEVICE_KEY", device)
                 .correlation(&correlation)
-                .say(format_args!("a request failed ({correlation}): {cause}")),
+                .say(format_args!("{what} ({correlation}): {cause}")),
             Self::NoRoom => Event::DiskFull
                 .entry()
+                .maybe("DEVICE_KEY", device)
                 .correlation(&correlation)
-                .say("no room left to keep what was sent"),
+                .say(format_args!(
+                    "{what} ({correlation}): no room left to keep what was sent"
+                )),
             _ => log::debug!("refused with {status}: {message}"),
         }
         let body = match &self {

@@ -11,8 +11,8 @@ use axum::response::Response;
 use super::app::App;
 use super::archive::{self, Archive};
 use super::coredumps::{Found, with_dump};
-use super::error::{Error, Result};
-use crate::coredump::{self, PayloadFormat};
+use super::error::Error;
+use crate::coredump::{self, Container, Examination, PayloadFormat, Verdict};
 use crate::decode::{self, Report};
 use crate::device::{Architecture, Chip, ModelCode};
 use crate::journal::chain;
@@ -39,7 +39,10 @@ struct Bundle {
 ///
 /// # Errors
 /// 404.
-pub async fn export(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+pub async fn export(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
     let contents = with_dump(app, id, look_up).await?;
     let name = format!("coredump-{}.zip", contents.sidecar.id);
     Ok(archive::answer(&name, move |archive| {
@@ -47,7 +50,7 @@ pub async fn export(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
     }))
 }
 
-fn look_up(app: &App, found: Found) -> Result<Contents> {
+fn look_up(app: &App, found: Found) -> Result<Contents, Error> {
     let (sidecar, dump, report, log) = app.store.coredumps.with(&found.device, |folder| {
         Ok((
             folder.sidecar(&found.stem)?,
@@ -113,24 +116,24 @@ fn fill(archive: &mut Archive, contents: Contents) -> io::Result<()> {
         .as_ref()
         .map(|bundle| format!("{}.elf", bundle.model));
     let examination = coredump::examine(&dump);
-    let elf = examination
-        .canonical
-        .filter(|_| examination.format == Some(PayloadFormat::Elf));
-    let readme = readme(&sidecar, &stem, elf.is_some(), app_elf.as_deref());
-    archive.add("README.txt", readme.as_bytes())?;
-    archive.add(&format!("{stem}.dmp"), &dump)?;
-    archive.add(&format!("{stem}.json"), &sidecar.to_bytes())?;
-    if let Some(elf) = elf {
-        archive.add("core.elf", &elf)?;
+    let readme = readme(&sidecar, &stem, &examination, app_elf.as_deref());
+    // All below one folder: nobody wants it strewn over the present one.
+    let top = format!("coredump-{}", sidecar.id);
+    let below = |name: &str| format!("{top}/{name}");
+    archive.add(&below("README.txt"), readme.as_bytes())?;
+    archive.add(&below(&format!("{stem}.dmp")), &dump)?;
+    archive.add(&below(&format!("{stem}.json")), &sidecar.to_bytes())?;
+    if let Some(elf) = core(&examination) {
+        archive.add(&below("core.elf"), elf)?;
     }
     if let Ok(bytes) = std::fs::read(report) {
-        archive.add("report.json", &bytes)?;
+        archive.add(&below("report.json"), &bytes)?;
         if let Ok(report) = serde_json::from_slice::<Report>(&bytes) {
             let text = decode::text::render(&report, false);
-            archive.add("report.txt", text.as_bytes())?;
+            archive.add(&below("report.txt"), text.as_bytes())?;
         }
     }
-    archive.add_file("console.log", &log)?;
+    archive.add_file(&below("console.log"), &log)?;
     if let Some(bundle) = bundle {
         let model = bundle.model;
         archive.copy_from(bundle.file, |name| {
@@ -138,14 +141,27 @@ fn fill(archive: &mut Archive, contents: Contents) -> io::Result<()> {
                 || name == "version.json"
                 || name == format!("{model}.elf")
                 || name == format!("{model}.map");
-            wanted.then(|| name.to_owned())
+            wanted.then(|| below(name))
         })?;
     }
     Ok(())
 }
 
-fn readme(sidecar: &Sidecar, stem: &str, has_core: bool, app_elf: Option<&str>) -> String {
-    let chip: Option<Chip> = sidecar.chip.as_deref().and_then(|chip| chip.parse().ok());
+/// The ELF in a dump, if it is whole.
+fn core(examination: &Examination) -> Option<&[u8]> {
+    let is_elf = examination.format == Some(PayloadFormat::Elf);
+    examination.canonical.as_deref().filter(|_| is_elf)
+}
+
+fn readme(
+    sidecar: &Sidecar,
+    stem: &str,
+    examination: &Examination,
+    app_elf: Option<&str>,
+) -> String {
+    // The dump knows better than whoever sent it.
+    let sent = || sidecar.chip.as_deref().and_then(|chip| chip.parse().ok());
+    let chip: Option<Chip> = examination.chip.or_else(sent);
     let gdb = match chip {
         Some(chip) if chip.architecture() == Architecture::RiscV => {
             String::from("riscv32-esp-elf-gdb")
@@ -153,6 +169,10 @@ fn readme(sidecar: &Sidecar, stem: &str, has_core: bool, app_elf: Option<&str>) 
         Some(chip) => format!("xtensa-{chip}-elf-gdb"),
         None => String::from("<the chip's gdb>"),
     };
+    let chip = chip.map_or_else(
+        || escaped(sidecar.chip.as_deref().unwrap_or("unknown chip")).into_owned(),
+        |chip| chip.to_string(),
+    );
     let shown = |text: &Option<String>| escaped(text.as_deref().unwrap_or("unknown")).into_owned();
     let app = app_elf.unwrap_or("<your application>.elf");
     let mut text = format!(
@@ -162,26 +182,17 @@ fn readme(sidecar: &Sidecar, stem: &str, has_core: bool, app_elf: Option<&str>) 
         sidecar.device_key,
         shown(&sidecar.firmware_version),
         shown(&sidecar.model_code),
-        shown(&sidecar.chip),
+        chip,
         sidecar.uploaded_at,
     );
-    if app_elf.is_none() {
+    let open = how_to_open(examination, stem, &gdb, app);
+    if app_elf.is_none() && open.is_ok() {
         text.push_str(
             "The ELF of this firmware is not on the gateway. Take the one that was built\n\
              together with the .bin that crashed; any other gives wrong lines.\n\n",
         );
     }
-    match has_core {
-        true => text.push_str(&format!(
-            "Open it in GDB:\n\n  {gdb} {app} core.elf\n  (gdb) info threads\n  (gdb) bt\n\n\
-             or with ESP-IDF's tool:\n\n  \
-             esp-coredump info_corefile --core core.elf --core-format elf {app}\n\n"
-        )),
-        false => text.push_str(&format!(
-            "There is no ELF in the dump to open in GDB as it is. With ESP-IDF's tool:\n\n  \
-             esp-coredump info_corefile --core {stem}.dmp --core-format raw {app}\n\n"
-        )),
-    }
+    text.push_str(&open.unwrap_or_else(String::from));
     text.push_str(
         "README.txt     this\n\
          *.dmp          the dump as it was received\n\
@@ -192,4 +203,130 @@ fn readme(sidecar: &Sidecar, stem: &str, has_core: bool, app_elf: Option<&str>) 
          *.elf *.map    the firmware's, with its sdkconfig: they may hold secrets\n",
     );
     text
+}
+
+/// The commands that open a dump; an error says why there are none.
+fn how_to_open(
+    examination: &Examination,
+    stem: &str,
+    gdb: &str,
+    app: &str,
+) -> Result<String, &'static str> {
+    if examination.format == Some(PayloadFormat::PanicText) {
+        return Err(
+            "It is the text of a panic, as the console printed it, and no memory: there is\n\
+             nothing to open in GDB. report.txt has what can be read in it.\n\n",
+        );
+    }
+    if examination.verdict == Verdict::NotACoredump {
+        return Err(
+            "It is no coredump that is known here: neither GDB nor ESP-IDF's tools open it.\n\
+             It is as it was received.\n\n",
+        );
+    }
+    if core(examination).is_some() {
+        return Ok(format!(
+            "Open it in GDB:\n\n  {gdb} {app} core.elf\n  (gdb) info threads\n  (gdb) bt\n\n\
+             or with ESP-IDF's tool:\n\n  \
+             esp-coredump info_corefile --core core.elf --core-format elf {app}\n\n"
+        ));
+    }
+    let format = match examination.container {
+        Some(Container::Base64) => "b64",
+        Some(Container::BareElf) => "elf",
+        Some(Container::Raw) | None => "raw",
+        Some(Container::Console) => {
+            return Err(
+                "The dump is in a console log. Copy the lines between its CORE DUMP START and\n\
+                 END into a file of their own; esp-coredump opens that as --core-format b64.\n\n",
+            );
+        }
+    };
+    Ok(format!(
+        "There is no whole ELF in the dump to open in GDB. With ESP-IDF's tool:\n\n  \
+         esp-coredump info_corefile --core {stem}.dmp --core-format {format} {app}\n\n"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(
+        verdict: Verdict,
+        container: Container,
+        format: PayloadFormat,
+        whole: bool,
+    ) -> String {
+        let examination = Examination {
+            container: Some(container),
+            format: Some(format),
+            canonical: whole.then(Vec::new),
+            ..Examination::unknown(verdict)
+        };
+        how_to_open(&examination, "x", "gdb", "app.elf").unwrap_or_else(String::from)
+    }
+
+    #[test]
+    fn each_kind_of_dump_is_opened_in_its_own_way() {
+        use {Container as C, PayloadFormat as F, Verdict as V};
+        for (verdict, container, format, whole, expected) in [
+            (V::Valid, C::Raw, F::Elf, true, "gdb app.elf core.elf"),
+            (
+                V::Valid,
+                C::Base64,
+                F::Elf,
+                true,
+                "--core core.elf --core-format elf",
+            ),
+            (
+                V::Valid,
+                C::Raw,
+                F::Binary,
+                true,
+                "--core x.dmp --core-format raw",
+            ),
+            (
+                V::Truncated,
+                C::Raw,
+                F::Elf,
+                false,
+                "--core x.dmp --core-format raw",
+            ),
+            (
+                V::Valid,
+                C::Base64,
+                F::Binary,
+                true,
+                "--core x.dmp --core-format b64",
+            ),
+            (
+                V::Truncated,
+                C::BareElf,
+                F::Elf,
+                false,
+                "--core x.dmp --core-format elf",
+            ),
+            (
+                V::Valid,
+                C::Console,
+                F::Binary,
+                true,
+                "into a file of their own",
+            ),
+            (
+                V::PanicOnly,
+                C::Console,
+                F::PanicText,
+                false,
+                "text of a panic",
+            ),
+        ] {
+            let text = opened(verdict, container, format, whole);
+            assert!(text.contains(expected), "{verdict} {container:?}: {text}");
+        }
+        let junk = Examination::unknown(Verdict::NotACoredump);
+        let why = how_to_open(&junk, "x", "gdb", "app.elf").unwrap_err();
+        assert!(why.contains("no coredump"), "{why}");
+    }
 }

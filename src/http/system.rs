@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use crate::clock::{Moment, iso8601};
+use crate::printable::bytes;
 use crate::store::coredumps::{DecodeState, Source};
 use crate::store::disk::Space;
 use crate::store::housekeeping::free_asked;
@@ -41,7 +42,7 @@ fn unready(app: &App) -> Vec<String> {
     }
     match Space::of(app.store.coredumps.root()) {
         Ok(space) if space.free < app.config().coredumps.max_upload_bytes as u64 => {
-            reasons.push(format!("only {} bytes are free on the disk", space.free));
+            reasons.push(format!("only {} are free on the disk", bytes(space.free)));
         }
         Ok(_) => {}
         Err(error) => reasons.push(error.to_string()),

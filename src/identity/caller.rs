@@ -62,6 +62,13 @@ pub enum Refused {
     Expired,
 }
 
+/// The id of the token in an `Authorization` header's value, known or not: it
+/// may be logged.
+pub fn presented_id(authorization: &str) -> Option<&str> {
+    let (_, token) = authorization.split_once(' ')?;
+    Presented::parse(token.trim()).map(|presented| presented.id)
+}
+
 /// Tells the bearer of an `Authorization` header's value; no header is
 /// [`Caller::Anonymous`].
 ///

@@ -4,5 +4,5 @@
 mod caller;
 mod need;
 
-pub use caller::{Caller, Refused, identify};
+pub use caller::{Caller, Refused, identify, presented_id};
 pub use need::{Denied, Need, check};

@@ -115,7 +115,9 @@ impl Event {
     pub fn is_limited(self) -> bool {
         matches!(
             self,
-            Self::CoredumpSeenAgain
+            Self::CoredumpUnrecognised
+                | Self::CoredumpDecoded
+                | Self::CoredumpSeenAgain
                 | Self::CoredumpCounted
                 | Self::UploadRefused
                 | Self::UploadBrokenOff

@@ -1,5 +1,5 @@
 //! Keeps what repeats from filling the journal: a few entries a minute for each
-//! event and device or port, the rest counted into the next one written.
+//! event and device, port or peer, the rest counted into the next one written.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -60,14 +60,20 @@ static LIMITER: LazyLock<Mutex<Limiter>> = LazyLock::new(Mutex::default);
 
 /// Whether an entry may be written now: `None` if not, otherwise how many of
 /// its kind were swallowed since the last one.
-pub(super) fn admit(event: Event, fields: &[(&'static str, String)]) -> Option<u64> {
+pub(super) fn admit(
+    event: Event,
+    about: Option<&str>,
+    fields: &[(&'static str, String)],
+) -> Option<u64> {
     if !event.is_limited() {
         return Some(0);
     }
-    let about = fields
-        .iter()
-        .find(|(name, _)| matches!(*name, "DEVICE_KEY" | "SERIAL_PORT" | "MODEL_CODE"))
-        .map_or("", |(_, value)| value.as_str());
+    let named = || {
+        let is_named = |name| matches!(name, "DEVICE_KEY" | "SERIAL_PORT" | "MODEL_CODE");
+        let field = fields.iter().find(|(name, _)| is_named(*name))?;
+        Some(field.1.as_str())
+    };
+    let about = about.or_else(named).unwrap_or_default();
     LIMITER
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -90,6 +96,29 @@ mod tests {
         assert_eq!(limiter.admit(Event::PortBusy, "b", start), Some(0));
         assert_eq!(limiter.admit(Event::PortBusy, "a", start + WINDOW), Some(2));
         assert_eq!(limiter.admit(Event::PortBusy, "a", start + WINDOW), Some(0));
+    }
+
+    #[test]
+    fn a_noisy_peer_hides_no_other() {
+        let event = Event::CredentialRefused;
+        for _ in 0..BURST {
+            assert_eq!(admit(event, Some("192.0.2.1"), &[]), Some(0));
+        }
+        assert_eq!(admit(event, Some("192.0.2.1"), &[]), None);
+        assert_eq!(admit(event, Some("192.0.2.2"), &[]), Some(0));
+        let device = [("DEVICE_KEY", String::from("k1"))];
+        assert_eq!(admit(event, None, &device), Some(0));
+    }
+
+    #[test]
+    fn a_board_that_posts_junk_without_end_does_not_fill_the_journal() {
+        for event in [Event::CoredumpUnrecognised, Event::CoredumpDecoded] {
+            let device = [("DEVICE_KEY", String::from("junk"))];
+            for _ in 0..BURST {
+                assert_eq!(admit(event, None, &device), Some(0));
+            }
+            assert_eq!(admit(event, None, &device), None);
+        }
     }
 
     #[test]

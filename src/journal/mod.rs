@@ -36,6 +36,7 @@ pub struct Entry {
     event: Event,
     level: Level,
     fields: Vec<(&'static str, String)>,
+    about: Option<String>,
 }
 
 impl Event {
@@ -45,6 +46,7 @@ impl Event {
             event: self,
             level: self.level(),
             fields: vec![("MESSAGE_ID", self.message_id().to_owned())],
+            about: None,
         }
     }
 }
@@ -90,6 +92,13 @@ impl Entry {
         self.field("ACTOR", actor)
     }
 
+    /// Whom it is about where no device is known, such as a peer's address:
+    /// what repeats is limited for each apart, so that one hides no other.
+    pub fn about(mut self, whom: &impl Display) -> Self {
+        self.about = Some(whom.to_string());
+        self
+    }
+
     /// Another level than the event's usual one.
     pub fn at(mut self, level: Level) -> Self {
         self.level = level;
@@ -117,7 +126,7 @@ impl Entry {
 
     /// Writes the entry, with `message` as its text for people.
     pub fn say(self, message: impl Display) {
-        let Some(swallowed) = limit::admit(self.event, &self.fields) else {
+        let Some(swallowed) = limit::admit(self.event, self.about.as_deref(), &self.fields) else {
             return;
         };
         let text = match swallowed {

@@ -11,6 +11,7 @@ mod rebuilt;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
+pub mod served;
 mod whole;
 
 pub use data_dir::DataDir;

@@ -24,9 +24,19 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     let table = done(&daemon, &["coredumps", "list"]);
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.contains(&id) && !table.contains('\u{1b}'), "{table}");
-    for line in table.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
-    }
+    let sidecar = json(&daemon, &["coredumps", "list", "--json"]);
+    let panic = sidecar["coredumps"][3]["panic_reason"].as_str().unwrap();
+    assert!(table.contains(panic), "not cut for a program: {table}");
+    let filtered = ["coredumps", "list", "--device", "k1", "--limit", "1"];
+    let hint = done(&daemon, &filtered);
+    let hint = hint.lines().last().unwrap();
+    let again = "espgate coredumps list --device k1 --limit 1 --cursor ";
+    assert!(hint.starts_with(&format!("older ones: {again}")), "{hint}");
+    let none = done(&daemon, &["coredumps", "list", "--device", "k2"]);
+    assert_eq!(none, "no stored coredump matches\n");
+    let wrong = ask(&daemon, &["coredumps", "list", "--since", "yesterday"]);
+    let wrong = refused(&wrong, 2);
+    assert!(wrong.contains("such as 2026-02-11T14:30:00Z"), "{wrong}");
     let page = json(&daemon, &["coredumps", "list", "--limit", "2", "--json"]);
     let cursor = page["next_cursor"].as_str().unwrap();
     let rest = json(
@@ -51,13 +61,15 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     done(&daemon, &["coredumps", "export", &id, "-o", name]);
     let mut zip = zip::ZipArchive::new(fs::File::open(&archive).unwrap()).unwrap();
     let mut core = Vec::new();
-    zip.by_name("core.elf")
+    let top = format!("coredump-{id}/");
+    assert!(zip.file_names().all(|name| name.unwrap().starts_with(&top)));
+    zip.by_name(&format!("{top}core.elf"))
         .unwrap()
         .read_to_end(&mut core)
         .unwrap();
     assert!(core == dumps::xtensa().elf());
     let mut readme = String::new();
-    zip.by_name("README.txt")
+    zip.by_name(&format!("{top}README.txt"))
         .unwrap()
         .read_to_string(&mut readme)
         .unwrap();

@@ -61,6 +61,61 @@ fn the_doctor_knows_when_the_daemon_last_ended_badly() {
     daemon.stop();
     told(&data, "last crashed, was killed or hung");
 }
+#[test]
+fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
+    let daemon = Start::new(OPEN).start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let device = ["devices", "add", "k1", "--model", "lamp", "--no-token"];
+    done(&daemon, &device);
+    let bundle = daemon.folder.path().join("lamp.zip");
+    for version in ["1.0", "2.0"] {
+        let build = firmware::Build {
+            version,
+            ..firmware::Build::of("lamp")
+        };
+        fs::write(&bundle, build.zip()).unwrap();
+        let file = bundle.to_str().unwrap();
+        done(&daemon, &["firmware", "add", file, "--model", "lamp"]);
+    }
+    done(&daemon, &["devices", "pin", "k1", "1.0"]);
+    done(&daemon, &["firmware", "block", "lamp", "1.0"]);
+    let blocked = done(&daemon, &["firmware", "block", "lamp", "2.0"]);
+    assert!(blocked.contains("lamp serves nothing now"), "{blocked}");
+    daemon.wait_for("the model serves nothing now");
+    let listed = done(&daemon, &["firmware", "list", "lamp"]);
+    assert!(listed.contains("active, blocked: nothing"), "{listed}");
+    let models = json(&daemon, &["models", "list", "--json"]);
+    assert_eq!(models["models"][0]["state"], "blocked");
+    let data = daemon.data();
+    let both = [
+        "firmware 2.0 of lamp is active and blocked: its devices get nothing",
+        "pinned to firmware 1.0 of lamp, which is blocked, and served nothing: k1",
+    ];
+    let told = |both: &[&str]| {
+        let whats = whats(&doctor(&data));
+        for what in both {
+            assert!(whats.iter().any(|told| told == what), "{whats:?}");
+        }
+    };
+    told(&both);
+    done(&daemon, &["devices", "unpin", "k1"]);
+    done(&daemon, &["firmware", "unblock", "lamp", "2.0"]);
+    let folder = std::sync::Arc::clone(&daemon.folder);
+    daemon.stop();
+
+    let gone = "the file of firmware 2.0 of lamp, which is active, is gone";
+    fs::remove_file(data.join("assets/lamp/firmware-2.0.zip")).unwrap();
+    fs::remove_file(data.join("assets/firmware-lamp.bin")).unwrap();
+    told(&[gone]);
+    let daemon = Start::on(folder, OPEN).start();
+    daemon.wait_for("firmware 2.0 of lamp, which devices should get, is not there");
+    told(&[gone]);
+    let models = done(&daemon, &["models", "list"]);
+    assert!(models.contains("missing"), "{models}");
+    let asked = daemon.request("GET /api/iot/firmware?device_key=k1", b"");
+    assert_eq!(asked.status, 404);
+    daemon.wait_for("firmware 2.0 of lamp cannot be read: it is not there");
+}
 
 fn whats(output: &Output) -> Vec<String> {
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();

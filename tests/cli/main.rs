@@ -1,5 +1,5 @@
-//! What the commands promise: exit statuses, one line per error, tables of 80
-//! columns, and a gateway managed from end to end over the control socket.
+//! What the commands promise: exit statuses, one line per error, tables that are
+//! whole for programs, and a gateway managed from end to end over the control socket.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -117,6 +117,10 @@ fn firmware_is_added_activated_rolled_back_and_exported() {
         assert_eq!(added["firmware_version"], version);
         assert_eq!(added["active"], true);
     }
+    let folder = daemon.folder.path().to_str().unwrap();
+    let folder = ["firmware", "add", folder, "--model", "lamp"];
+    let folder = refused(&ask(&daemon, &folder), 1);
+    assert!(folder.contains("is a directory"), "{folder}");
     let back = json(&daemon, &["firmware", "rollback", "lamp", "--json"]);
     assert_eq!(back["firmware_version"], "1.0");
     done(&daemon, &["firmware", "block", "lamp", "2.0"]);

@@ -81,3 +81,18 @@ fn a_daemon_that_is_not_there_is_status_3() {
         assert!(line.contains(socket.to_str().unwrap()), "{line}");
     }
 }
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let daemon = Start::new("").start();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
+    command.env_clear().arg("status");
+    command.env("ESPGATE_SOCKET", "").env("ESPGATE_CONFIG", "");
+    command.env("ESPGATE_DATA_DIR", daemon.data());
+    let output = command.output().unwrap();
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    // a flag goes before the environment
+    let other = command.args(["--data-dir", "/nowhere"]).output().unwrap();
+    let line = refused(&other, 3);
+    assert!(line.contains("/nowhere"), "{line}");
+}

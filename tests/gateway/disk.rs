@@ -12,6 +12,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
 use crate::daemon::Start;
+use crate::site::{Site, dump};
 
 /// A user without rights of its own, as whom a daemon started by root runs here.
 const NOBODY: u32 = 65534;
@@ -110,4 +111,22 @@ fn a_directory_of_another_user_that_can_be_written_gets_a_warning() {
         .journal()
         .contains("what is written now the other may not be able to read");
     assert_eq!(warned, foreign != mine, "{}", daemon.journal());
+}
+
+#[test]
+fn a_dump_that_cannot_be_kept_is_in_its_boards_story() {
+    let site = Site::new();
+    // a file where the board's folder should be
+    fs::write(site.daemon.data().join("coredumps/k1"), b"").unwrap();
+    let answer = site.post(&dump(1));
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert_eq!(answer.json()["code"], "PROCESSING_ERROR");
+    site.daemon.wait_for("a coredump of k1 is lost (");
+    let events = fs::read_dir(site.daemon.data().join("events")).unwrap();
+    let events: String = events
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let lost = events.lines().find(|line| line.contains("is lost ("));
+    let lost: serde_json::Value = serde_json::from_str(lost.unwrap()).unwrap();
+    assert!(lost.to_string().contains("\"k1\""), "DEVICE_KEY: {lost}");
 }

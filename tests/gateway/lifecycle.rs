@@ -1,6 +1,8 @@
 //! Start, reload, stop; sockets and notifications of systemd.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::Arc;
@@ -290,4 +292,20 @@ fn the_gateway_says_how_it_is() {
         !site.daemon.journal().contains(&site.device[13..]),
         "no secrets"
     );
+}
+
+#[test]
+fn who_comes_without_tls_or_with_a_wrong_token_is_named() {
+    let daemon = Start::new("").start();
+    let mut plain = TcpStream::connect(daemon.address).unwrap();
+    plain
+        .write_all(b"POST /api/iot/coredump HTTP/1.1\r\n\r\n")
+        .unwrap();
+    daemon.wait_for(" speaks plain HTTP, not TLS");
+
+    let token = format!("eg1_{}_{}", "abcd2345", "z".repeat(32));
+    let head = format!("GET /api/iot/firmware\r\nAuthorization: Bearer {token}");
+    assert_eq!(daemon.request(&head, b"").status, 401);
+    daemon.wait_for("for /api/iot/firmware from 127.0.0.1 (token abcd2345): The token is not");
+    assert!(!daemon.journal().contains("zzzz"));
 }

@@ -158,3 +158,41 @@ fn without(site: Site, files: &[&Path]) -> Site {
         pipeline: site.pipeline,
     }
 }
+
+#[test]
+fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
+    let site = Site::new();
+    let answer = site.post(&dump(1)).json();
+    let (id, name) = (&answer["coredump_id"], &answer["filename"]);
+    let id = id.as_str().unwrap();
+    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    let path = format!("coredumps/k1/{}", name.as_str().unwrap());
+    let report = site.daemon.data().join(path).with_extension("report.json");
+    let ask = || {
+        site.daemon
+            .control(&format!("GET /api/coredumps/{id}/report"), b"")
+    };
+    let before = ask();
+    assert_eq!(before.status, 200);
+    let decoded = |journal: &str| journal.matches("decoded coredump").count();
+    assert_eq!(decoded(&site.daemon.journal()), 1);
+
+    write(&report, &before.body[..before.body.len() / 2]);
+    let pending = ask();
+    assert_eq!(pending.status, 404);
+    assert_eq!(pending.json()["decode"], "pending");
+    let journal = site.daemon.journal();
+    let told = format!("the report of coredump {id} of k1 does not parse");
+    assert!(journal.contains(&told), "{journal}");
+    let aside = report.with_extension("json.damaged");
+    assert_eq!(
+        fs::metadata(aside).unwrap().len(),
+        before.body.len() as u64 / 2
+    );
+    let again = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        decoded(&site.daemon.journal()) == 2
+    });
+    assert!(again, "{}", site.daemon.journal());
+    assert_eq!(ask().body, before.body);
+}

@@ -95,8 +95,11 @@ impl<'a> Call<'a> {
     pub(in crate::cli) fn file(mut self, path: &Path) -> Result<Self, Failure> {
         let open = || -> std::io::Result<(File, u64)> {
             let file = File::open(path)?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
+            let data = file.metadata()?;
+            match data.is_dir() {
+                true => Err(std::io::ErrorKind::IsADirectory.into()),
+                false => Ok((file, data.len())),
+            }
         };
         let (file, left) = open()
             .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::finding::Finding;
-use crate::cli::answer::{items, text};
+use crate::cli::answer::{bytes, items, text};
 use crate::cli::args::Global;
 use crate::cli::client::Client;
 use crate::cli::tls;
@@ -66,8 +66,13 @@ fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
     }
     if shown.get("fits_4096") == Some(&Value::Bool(false)) {
         let what = format!(
-            "the TLS handshake takes {} bytes at once",
-            text(shown, "flight_bytes")
+            "the TLS handshake takes {} at once",
+            bytes(
+                shown
+                    .get("flight_bytes")
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0)
+            )
         );
         let advice =
             "devices with a 4 KiB receive buffer fail: use an ECDSA chain without the root";

@@ -6,6 +6,7 @@ mod configuration;
 mod data_dir;
 mod endings;
 mod finding;
+mod firmware;
 mod journald;
 mod serial;
 mod service;

@@ -31,9 +31,12 @@ pub(super) fn look(status: Option<&Value>, config: &Config) -> Vec<Finding> {
 
 fn degraded(status: &Value) -> Vec<Finding> {
     let reasons = items(status, "degraded").iter().filter_map(Value::as_str);
-    let advice = "see `journalctl -u espgate -p warning`";
+    let advice = |reason: &str| match reason.contains("configuration") {
+        true => "`espgate config check` shows every fault",
+        false => "see `journalctl -u espgate -p warning`",
+    };
     reasons
-        .map(|reason| Finding::error("daemon", reason, advice))
+        .map(|reason| Finding::error("daemon", reason, advice(reason)))
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! Dumps nobody can read, and firmware that was warned about.
+//! Dumps nobody can read, and the firmware there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::finding::Finding;
+use super::firmware::{not_served, warned};
 use super::since;
 use crate::cli::answer::{items, text};
 use crate::cli::client::{Client, segment};
@@ -15,20 +16,18 @@ const MAX_PAGES: usize = 20;
 
 pub(super) fn look(client: &Client) -> Vec<Finding> {
     let mut findings = about_dumps(&dumps(client));
-    let models = client
-        .get("/api/models")
-        .send()
-        .ok()
-        .and_then(|answer| answer.value().ok());
-    for model in items(&models.unwrap_or_default(), "models") {
+    let ask = |path: &str| {
+        let answer = client.get(path).patient().send().ok();
+        answer
+            .and_then(|answer| answer.value().ok())
+            .unwrap_or_default()
+    };
+    let (models, devices) = (ask("/api/models"), ask("/api/devices"));
+    for model in items(&models, "models") {
         let code = text(model, "code");
-        let path = format!("/api/models/{}/firmware", segment(&code));
-        let builds = client
-            .get(path)
-            .send()
-            .ok()
-            .and_then(|answer| answer.value().ok());
-        findings.extend(warned(&code, &builds.unwrap_or_default()));
+        findings.extend(not_served(model, items(&devices, "devices")));
+        let builds = ask(&format!("/api/models/{}/firmware", segment(&code)));
+        findings.extend(warned(&code, &builds));
     }
     findings
 }
@@ -145,24 +144,6 @@ fn by_source(dumps: &[Value], now: OffsetDateTime) -> Vec<Finding> {
     told.collect()
 }
 
-/// The build that devices are served, if it was warned about.
-pub(super) fn warned(model: &str, builds: &Value) -> Vec<Finding> {
-    let active = items(builds, "firmware")
-        .iter()
-        .filter(|build| build.get("active") == Some(&Value::Bool(true)));
-    active
-        .flat_map(|build| {
-            let name = text(build, "name");
-            let warnings = items(build, "warnings").iter().filter_map(Value::as_str);
-            let warnings = warnings.map(move |warning| {
-                let what = format!("firmware {name} of {model}, which is served: {warning}");
-                Finding::warning("firmware", what, "have it built and uploaded again")
-            });
-            warnings.collect::<Vec<Finding>>()
-        })
-        .collect()
-}
-
 fn counted(count: usize, one: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -210,16 +191,5 @@ mod tests {
             ]
         );
         assert!(by_source(&[], now)[0].what.contains("no dump"));
-    }
-
-    #[test]
-    fn only_the_served_builds_warnings_are_told() {
-        let builds = json!({"firmware": [
-            {"name": "2", "active": true, "warnings": ["no debug info"]},
-            {"name": "1", "active": false, "warnings": ["old"]},
-        ]});
-        let findings = warned("m", &builds);
-        assert_eq!(findings.len(), 1);
-        assert!(findings[0].what.contains("no debug info"));
     }
 }

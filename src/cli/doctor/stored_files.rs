@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::finding::Finding;
-use super::stored::{about_dumps, warned};
+use super::firmware::{not_served, warned};
+use super::stored::about_dumps;
 use crate::cli::answer::text;
+use crate::store::registry::Model;
+use crate::store::served::Served;
 
 /// Sidecars that are looked at.
 const MAX_SIDECARS: usize = 20_000;
@@ -21,8 +24,10 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
     let mut findings = about_dumps(&dumps(coredumps));
     let models = read(&root.join("state/models.json")).unwrap_or_default();
     let models = models.get("models").and_then(Value::as_object);
+    let devices = devices(root);
     for (code, model) in models.into_iter().flatten() {
         let active = text(model, "active");
+        findings.extend(not_served(&as_shown(code, model, assets), &devices));
         let sidecar = assets.join(code).join(format!("firmware-{active}.json"));
         if let Some(Value::Object(mut build)) = read(&sidecar) {
             build.insert(String::from("active"), true.into());
@@ -30,6 +35,40 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
         }
     }
     findings
+}
+
+/// A model as the daemon would show it.
+fn as_shown(code: &str, model: &Value, assets: &Path) -> Value {
+    let known: Option<Model> = serde_json::from_value(model.clone()).ok();
+    let folder = assets.join(code);
+    let state = known.map(|model| {
+        let there = |name: &str| {
+            ["zip", "bin"]
+                .iter()
+                .any(|kind| folder.join(format!("firmware-{name}.{kind}")).exists())
+        };
+        Served::of(&model, there).as_str()
+    });
+    let mut shown = model.clone();
+    if let Some(object) = shown.as_object_mut() {
+        object.insert("code".into(), code.into());
+        object.insert("state".into(), state.into());
+    }
+    shown
+}
+
+/// The devices as the daemon would show them.
+fn devices(root: &Path) -> Vec<Value> {
+    let devices = read(&root.join("state/devices.json")).unwrap_or_default();
+    let devices = devices.get("devices").and_then(Value::as_object);
+    let shown = devices.into_iter().flatten().map(|(key, device)| {
+        let mut device = device.clone();
+        if let Some(object) = device.as_object_mut() {
+            object.insert("device_key".into(), key.as_str().into());
+        }
+        device
+    });
+    shown.collect()
 }
 
 /// The sidecars of all dumps, newest first.

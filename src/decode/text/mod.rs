@@ -14,6 +14,9 @@ use super::report::{App, Frame, Match, Named, Report, Stack, Task, Variable};
 use lines::{Lines, Tone};
 pub use origin::is_system;
 
+/// What stands for a task that nobody named: the console of a panic.
+const NO_TCB: &str = "0x0";
+
 /// `report` in words. With `colours`, escape sequences set off what matters.
 pub fn render(report: &Report, colours: bool) -> String {
     let mut lines = Lines::new(colours);
@@ -22,10 +25,13 @@ pub fn render(report: &Report, colours: bool) -> String {
         report.tasks.iter().partition(|task| task.crashed);
     for task in &crashed {
         lines.blank();
-        let name = task.name.as_deref().unwrap_or(&task.tcb);
+        let name = match task.name.as_deref().unwrap_or(&task.tcb) {
+            NO_TCB => String::new(),
+            name => format!(" {name}"),
+        };
         lines.put(
             Tone::Heading,
-            &format!("Crashed task {name}{}", particulars(task)),
+            &format!("Crashed task{name}{}", particulars(task)),
         );
         in_full(task, &mut lines);
     }
@@ -66,9 +72,11 @@ fn summary(report: &Report, lines: &mut Lines) {
         report
             .crashed_task
             .as_ref()
-            .map(|task| match &task.name {
-                Some(name) => format!("{name} (TCB {})", task.tcb),
-                None => format!("TCB {}", task.tcb),
+            .and_then(|task| match (&task.name, task.tcb.as_str()) {
+                (Some(name), NO_TCB) => Some(name.clone()),
+                (Some(name), tcb) => Some(format!("{name} (TCB {tcb})")),
+                (None, NO_TCB) => None,
+                (None, tcb) => Some(format!("TCB {tcb}")),
             })
             .as_deref(),
     );

@@ -12,10 +12,9 @@ pub(super) fn build_for<'a>(
 ) -> Option<&'a str> {
     let pin = device.and_then(|device| device.pin.as_deref());
     let chosen = wanted.or(pin).or(model.active.as_deref())?;
-    let is_blocked = model.blocked.iter().any(|blocked| blocked == chosen);
     // A person who pins a device of a held model means it.
     let is_held = model.held && pin != Some(chosen);
-    (!is_blocked && !is_held).then_some(chosen)
+    (!model.is_blocked(chosen) && !is_held).then_some(chosen)
 }
 
 #[cfg(test)]

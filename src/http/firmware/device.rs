@@ -66,7 +66,8 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
     let missing = || Error::NotFound(format!("Firmware {model}"));
     let opened = {
         let (app, model, name) = (Arc::clone(&app), model.clone(), name.clone());
-        tokio::task::spawn_blocking(move || open(&app, &model, &name, what)).await??
+        let is_meant = query.get("version").is_none() && what == What::Image;
+        tokio::task::spawn_blocking(move || open(&app, &model, &name, what, is_meant)).await??
     };
     let Opened { stored, image } = opened.ok_or_else(missing)?;
     let extension = match what {
@@ -126,7 +127,14 @@ struct Opened {
     image: Option<Arc<Vec<u8>>>,
 }
 
-fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<Opened>> {
+/// `is_meant`: the build was chosen here, not by the device, so it must be there.
+fn open(
+    app: &App,
+    model: &ModelCode,
+    name: &str,
+    what: What,
+    is_meant: bool,
+) -> Result<Option<Opened>> {
     let firmware = &app.store.firmware;
     let opened = match what {
         What::Image => firmware.image(model, name),
@@ -134,7 +142,7 @@ fn open(app: &App, model: &ModelCode, name: &str, what: What) -> Result<Option<O
     };
     let trouble = match &opened {
         Ok(Some(stored)) => stored.trouble.clone(),
-        Ok(None) => None,
+        Ok(None) => is_meant.then(|| String::from("it is not there")),
         Err(error) => Some(crate::journal::chain(error)),
     };
     if let Some(trouble) = trouble {

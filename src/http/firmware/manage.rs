@@ -128,7 +128,7 @@ pub(super) fn find(app: &App, model: &ModelCode, name: &str) -> Result<Build> {
 fn set_active(app: &App, model: &ModelCode, name: &str, caller: &Caller) -> Result<Json<Value>> {
     let outcome = app.store.registry.models.change(|models| {
         let entry = models.ensure(model, &iso8601(Moment::now().wall));
-        if entry.blocked.iter().any(|blocked| blocked == name) {
+        if entry.is_blocked(name) {
             return Err(Error::Conflict(format!(
                 "Firmware {name} of {model} is blocked"
             )));
@@ -177,7 +177,7 @@ pub async fn rollback(
             .collect();
         let outcome = app.store.registry.models.change(|models| {
             let entry = models.ensure(&model, &iso8601(Moment::now().wall));
-            let usable = |name: &String| there.contains(name) && !entry.blocked.contains(name);
+            let usable = |name: &String| there.contains(name) && !entry.is_blocked(name);
             let at = entry.previous.iter().rposition(usable).ok_or_else(|| {
                 Error::Conflict(format!(
                     "Model {model} has no earlier firmware to go back to"
@@ -201,7 +201,8 @@ pub async fn rollback(
     .await?
 }
 
-/// `PUT /api/models/{code}/blocked/{version}`: never serve it again.
+/// `PUT /api/models/{code}/blocked/{version}`: never serve it again. The answer
+/// tells whether the model serves nothing now.
 ///
 /// # Errors
 /// 404.
@@ -209,8 +210,31 @@ pub async fn block(
     State(app): State<Arc<App>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
-) -> Result<StatusCode> {
-    set_blocked(app, code, name, caller, true).await
+) -> Result<Json<Value>> {
+    let model = known_model(&app, &code)?;
+    tokio::task::spawn_blocking(move || {
+        find(&app, &model, &name)?;
+        let is_active = set_blocked(&app, &model, &name, true)?;
+        let entry = Event::ModelChanged
+            .entry()
+            .model(&model)
+            .version(&name)
+            .actor(&caller);
+        match is_active {
+            true => entry.at(log::Level::Warn).say(format_args!(
+                "{caller} blocked firmware {name} of {model}, which is active: the model serves \
+                 nothing now"
+            )),
+            false => entry.say(format_args!("{caller} blocked firmware {name} of {model}")),
+        }
+        Ok(Json(json!({
+            "code": model,
+            "name": name,
+            "blocked": true,
+            "active": is_active,
+        })))
+    })
+    .await?
 }
 
 /// `DELETE /api/models/{code}/blocked/{version}`
@@ -222,40 +246,33 @@ pub async fn unblock(
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
-    set_blocked(app, code, name, caller, false).await
-}
-
-async fn set_blocked(
-    app: Arc<App>,
-    code: String,
-    name: String,
-    caller: Caller,
-    blocked: bool,
-) -> Result<StatusCode> {
     let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
-        if blocked {
-            find(&app, &model, &name)?;
-        }
-        let outcome = app.store.registry.models.change(|models| {
-            let entry = models.ensure(&model, &iso8601(Moment::now().wall));
-            entry.blocked.retain(|other| *other != name);
-            if blocked {
-                entry.blocked.push(name.clone());
-            }
-            Ok::<_, Infallible>(())
-        })?;
-        outcome.unwrap_or_else(|never| match never {});
-        let what = if blocked { "blocked" } else { "unblocked" };
+        set_blocked(&app, &model, &name, false)?;
         Event::ModelChanged
             .entry()
             .model(&model)
             .version(&name)
             .actor(&caller)
-            .say(format_args!("{caller} {what} firmware {name} of {model}"));
+            .say(format_args!(
+                "{caller} unblocked firmware {name} of {model}"
+            ));
         Ok(StatusCode::NO_CONTENT)
     })
     .await?
+}
+
+/// Gives whether it is the active build.
+fn set_blocked(app: &App, model: &ModelCode, name: &str, blocked: bool) -> Result<bool> {
+    let outcome = app.store.registry.models.change(|models| {
+        let entry = models.ensure(model, &iso8601(Moment::now().wall));
+        entry.blocked.retain(|other| other != name);
+        if blocked {
+            entry.blocked.push(name.to_owned());
+        }
+        Ok::<_, Infallible>(entry.active.as_deref() == Some(name))
+    })?;
+    Ok(outcome.unwrap_or_else(|never| match never {}))
 }
 
 /// `GET /api/models/{code}/firmware/{version}.zip` (or `.bin`)

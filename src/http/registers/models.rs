@@ -14,18 +14,24 @@ use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;
 use crate::journal::Event;
-use crate::store::registry::{Activate, Devices, Model};
+use crate::store::Store;
+use crate::store::registry::{Activate, Model};
+use crate::store::served::{Served, has_file};
 
 /// `GET /api/models`
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let devices = app.store.registry.devices.read();
-    let models = app.store.registry.models.read();
-    let shown: Vec<Value> = models
-        .models
-        .iter()
-        .map(|(code, model)| shown(code, model, &devices))
-        .collect();
-    Json(json!({ "models": shown, "next_cursor": null }))
+///
+/// # Errors
+/// None of its own.
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+    tokio::task::spawn_blocking(move || {
+        let models = app.store.registry.models.read().models.clone();
+        let shown: Vec<Value> = models
+            .iter()
+            .map(|(code, model)| shown(&app.store, code, model))
+            .collect();
+        Ok(Json(json!({ "models": shown, "next_cursor": null })))
+    })
+    .await?
 }
 
 /// `GET /api/models/{code}`
@@ -34,13 +40,18 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
 /// 404.
 pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
     let code: ModelCode = name(&code, "model code")?;
-    let models = app.store.registry.models.read();
-    let model = models.models.get(&code).ok_or_else(|| no_model(&code))?;
-    let devices = app.store.registry.devices.read();
-    Ok(Json(shown(&code, model, &devices)))
+    tokio::task::spawn_blocking(move || {
+        let model = app.store.registry.models.read().models.get(&code).cloned();
+        let model = model.ok_or_else(|| no_model(&code))?;
+        Ok(Json(shown(&app.store, &code, &model)))
+    })
+    .await?
 }
 
-fn shown(code: &ModelCode, model: &Model, devices: &Devices) -> Value {
+/// Reads the model's folder if nobody did yet.
+fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
+    let served = Served::of(model, |name| has_file(&store.firmware, code, name));
+    let devices = store.registry.devices.read();
     let count = devices
         .devices
         .values()
@@ -52,6 +63,7 @@ fn shown(code: &ModelCode, model: &Model, devices: &Devices) -> Value {
         "activate": model.activate,
         "held": model.held,
         "active": model.active,
+        "state": served.as_str(),
         "previous": model.previous,
         "blocked": model.blocked,
         "created_at": model.created_at,
@@ -107,7 +119,7 @@ pub async fn put(
                     Activate::Manual => "by hand",
                 }
             ));
-        Ok(Json(shown(&code, &model, &registry.devices.read())))
+        Ok(Json(shown(&app.store, &code, &model)))
     })
     .await?
 }

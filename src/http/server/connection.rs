@@ -61,25 +61,50 @@ pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tl
 }
 
 async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0; 4];
+    let length = stream.peek(&mut first).await?;
+    if first.get(..length).is_some_and(is_http) {
+        return Err(io::Error::other(PlainHttp));
+    }
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let config = tls.config_for(&hello.client_hello());
     hello.into_stream(config).await
 }
 
+/// The client asked in the clear, as an `http://` address makes it do.
+#[derive(Debug, thiserror::Error)]
+#[error("speaks plain HTTP, not TLS")]
+struct PlainHttp;
+
+/// Whether what a client sent first is a method of HTTP; TLS begins with a byte
+/// that is no letter.
+fn is_http(first: &[u8]) -> bool {
+    const METHODS: [&[u8]; 7] = [
+        b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"PATC",
+    ];
+    !first.is_empty() && METHODS.iter().any(|method| method.starts_with(first))
+}
+
 /// A handshake that failed over TLS itself is worth a look: a device with
-/// another CA, or without a cipher suite in common. Port scans are not.
+/// another CA, without a cipher suite in common, or without TLS at all. Port
+/// scans are not.
 fn report(peer: SocketAddr, error: &io::Error) {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    match cause {
+    let trouble = || Event::ConnectionTrouble.entry().about(&peer.ip());
+    let cause = error.get_ref();
+    if cause.is_some_and(|cause| cause.is::<PlainHttp>()) {
+        trouble().say(format_args!(
+            "{peer} {PlainHttp}: its address must begin with https://"
+        ));
+        return;
+    }
+    match cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => {
-            Event::ConnectionTrouble.entry().say(format_args!(
+            trouble().say(format_args!(
                 "{peer} broke off the TLS handshake: {alert:?} (if it is UnknownCA or BadCertificate: does its firmware contain this gateway's CA?)"
             ));
         }
         Some(rustls::Error::PeerIncompatible(why)) => {
-            Event::ConnectionTrouble.entry().say(format_args!(
+            trouble().say(format_args!(
                 "{peer} has no TLS parameters in common: {why:?}"
             ));
         }

@@ -95,6 +95,17 @@ impl Firmware {
         self.with(model, |shelf| Ok(shelf.find(name).cloned()))
     }
 
+    /// Whether this build's own file is there.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn has_file(&self, model: &ModelCode, name: &str) -> Result<bool> {
+        self.with(model, |shelf| {
+            let build = shelf.find(name);
+            Ok(build.is_some_and(|build| shelf.path(build).exists()))
+        })
+    }
+
     /// The build that dumps with this app ELF hash come from, and its model;
     /// the hash may be shortened, as dumps carry it.
     ///

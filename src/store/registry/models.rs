@@ -40,6 +40,11 @@ pub struct Model {
 pub const MAX_HISTORY: usize = 20;
 
 impl Model {
+    /// Whether this build is never served.
+    pub fn is_blocked(&self, name: &str) -> bool {
+        self.blocked.iter().any(|blocked| blocked == name)
+    }
+
     /// Makes `version` the active one.
     pub fn set_active(&mut self, version: &str) {
         let before = self.active.replace(version.to_owned());

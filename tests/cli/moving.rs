@@ -183,15 +183,14 @@ fn dumps_and_firmware_are_restored_to_where_the_settings_have_them() {
     fs::remove_dir_all(place("disk")).unwrap();
     fs::create_dir_all(place("disk/dumps/lost+found")).unwrap();
     let data = place("data");
-    let arguments = [
+    let config_file = place("espgate.toml").display().to_string();
+    let told = [
         "--config",
-        &place("espgate.toml").display().to_string(),
+        &config_file,
         "--data-dir",
         data.to_str().unwrap(),
-        "restore",
-        file.to_str().unwrap(),
     ];
-    let output = espgate(&arguments);
+    let output = espgate(&[&told[..], &["restore", file.to_str().unwrap()]].concat());
     assert_eq!(status(&output), 0, "{}", errors(&output));
     assert_eq!(names(&place("disk/dumps")), ["k1", "lost+found"]);
     assert!(!data.join("coredumps").exists());

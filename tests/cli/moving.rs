@@ -245,10 +245,8 @@ fn settings_of_this_machine_stay_and_the_others_lie_beside_them() {
     assert_eq!(status(&output), 0, "{}", errors(&output));
     let told = String::from_utf8(output.stdout).unwrap();
     let (ours, theirs) = (ours.display(), theirs.display());
-    assert!(
-        told.contains(&format!("its data_dir was {theirs}, here it is {ours}:")),
-        "{told}"
-    );
+    let moved = format!("its data_dir was {theirs}, here it is {ours}:");
+    assert!(told.contains(&moved), "{told}");
     assert!(told.contains("compare the two"), "{told}");
     assert!(folder.path().join("ours/state/gateway.json").exists());
     assert!(!folder.path().join("theirs").exists());

@@ -1,20 +1,35 @@
 //! `espgate backup`: everything for another machine, in one file.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
+use serde_json::Value;
+use zip::ZipArchive;
+use zip::result::ZipError;
 
-use super::answer::say;
+use super::answer::{items, say, text};
 use super::args::Global;
 use super::client::Client;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::files::write_new;
+use crate::http::backup::LEFT_OUT;
+
+/// The end of an archive, where the name of its last entry is.
+const TAIL: usize = 4096;
+/// Files that are named in the line that tells what is missing.
+const MAX_NAMED: usize = 5;
+/// Largest list of what is missing that is read, in bytes.
+const MAX_LIST: u64 = 64 * 1024 * 1024;
 
 /// Save everything that another machine needs to take this one's place
 ///
 /// The file holds the site's keys and tokens' digests: keep it as safe as the
-/// gateway itself. The daemon goes on meanwhile.
+/// gateway itself. The daemon goes on meanwhile. What it cannot read is left out,
+/// named, and makes the exit status 1; the rest is there.
 #[derive(Args, Debug)]
 pub(super) struct BackupArgs {
     /// Where to write it; `-` is standard output
@@ -33,8 +48,18 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
         .doing("make a backup")
         .patient();
     if args.file.as_os_str() == "-" {
-        call.stream(&mut std::io::stdout().lock(), None)?;
-        return Ok(ExitCode::SUCCESS);
+        let mut out = Tail {
+            out: io::stdout().lock(),
+            tail: Vec::new(),
+        };
+        call.stream(&mut out, None)?;
+        return match out.tells_of_missing() {
+            false => Ok(ExitCode::SUCCESS),
+            true => Err(Failure::of(
+                "the backup is written, but lacks what the daemon could not read; \
+                 `journalctl -u espgate` names it",
+            )),
+        };
     }
     let size = write_new(&args.file, |file| call.stream(file, Some("saving")))?;
     say(&format!(
@@ -42,5 +67,66 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
         args.file.display(),
         super::answer::bytes(size)
     ))?;
-    Ok(ExitCode::SUCCESS)
+    let missing = left_out(&args.file).with_context(|| format!("in {}", args.file.display()))?;
+    match missing.as_slice() {
+        [] => Ok(ExitCode::SUCCESS),
+        missing => Err(Failure::of(format_args!(
+            "the backup lacks what the daemon could not read: {}; put that right and make \
+             another one",
+            named(missing)
+        ))),
+    }
+}
+
+/// What a backup says that is not in it, or not as a whole.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn left_out(file: &Path) -> anyhow::Result<Vec<Value>> {
+    let mut archive = ZipArchive::new(File::open(file)?)?;
+    let mut bytes = Vec::new();
+    match archive.by_name(LEFT_OUT) {
+        Ok(entry) => entry.take(MAX_LIST).read_to_end(&mut bytes)?,
+        Err(ZipError::FileNotFound) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let told: Value = serde_json::from_slice(&bytes).context("its list of what is missing")?;
+    Ok(items(&told, "left_out").to_vec())
+}
+
+/// A few of them by their paths.
+pub(super) fn named(missing: &[Value]) -> String {
+    let names = missing.iter().take(MAX_NAMED);
+    let mut names: Vec<String> = names.map(|item| text(item, "path")).collect();
+    if missing.len() > MAX_NAMED {
+        names.push(format!("and {} more", missing.len() - MAX_NAMED));
+    }
+    names.join(", ")
+}
+
+/// Writes on, and remembers the end: what went to a pipe cannot be read again.
+struct Tail<W> {
+    out: W,
+    tail: Vec<u8>,
+}
+
+impl<W> Tail<W> {
+    fn tells_of_missing(&self) -> bool {
+        let name = LEFT_OUT.as_bytes();
+        self.tail.windows(name.len()).any(|part| part == name)
+    }
+}
+
+impl<W: Write> Write for Tail<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.tail
+            .extend_from_slice(bytes.get(..count).unwrap_or_default());
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

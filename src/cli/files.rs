@@ -1,15 +1,20 @@
 //! Files that commands write where they are told.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context as _, anyhow};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
+use crate::store;
+use crate::store::publish::{SECRET_MODE, Temporary, sync_folder};
 
-/// Writes a new file, readable by its owner alone; nothing is left of it if
-/// `write` fails, and an existing one is left alone.
+/// Writes a new file, readable by its owner alone. It has its name once it is
+/// complete; nothing is left of it if `write` fails or is interrupted, and an
+/// existing one is left alone.
 ///
 /// # Errors
 /// What `write` or the filesystem says.
@@ -17,26 +22,71 @@ pub(super) fn write_new<R>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<R, Failure>,
 ) -> Result<R, anyhow::Error> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let mut file = match opened {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(anyhow!(
-                "{} exists already; remove it or choose another name",
-                path.display()
-            ));
-        }
-        other => other.with_context(|| format!("cannot write {}", path.display()))?,
+    let cannot = || format!("cannot write {}", path.display());
+    let exists = || {
+        anyhow!(
+            "{} exists already; remove it or choose another name",
+            path.display()
+        )
     };
-    let outcome = write(&mut file).and_then(|answer| Ok(file.sync_all().map(|()| answer)?));
-    outcome.map_err(|failure| {
-        let _ = fs::remove_file(path);
-        match failure {
-            Failure::Failed(error) => error,
-            Failure::Usage(message) | Failure::Unreachable(message) => anyhow!(message),
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return Err(exists()),
+    };
+    let interruption = Interruption::watch()?;
+    let mut file = Temporary::new(folder, SECRET_MODE).with_context(cannot)?;
+    interruption.removes(file.path().to_owned());
+    let answer = write(file.file()).map_err(|failure| match failure {
+        Failure::Failed(error) => error,
+        Failure::Usage(message) | Failure::Unreachable(message) => anyhow!(message),
+    })?;
+    file.sync().with_context(cannot)?;
+    file.rename_new(path).map_err(|error| match error {
+        store::Error::Exists { .. } => exists(),
+        other => anyhow::Error::new(other).context(cannot()),
+    })?;
+    sync_folder(folder).with_context(cannot)?;
+    Ok(answer)
+}
+
+/// The signals that end a command; a hangup may be one that `nohup` ignores.
+struct Interruption {
+    runtime: Runtime,
+    signals: Vec<(SignalKind, Signal)>,
+}
+
+impl Interruption {
+    /// From now on none of them ends the process by itself.
+    fn watch() -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let mut signals = Vec::new();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            signals.push((kind, signal(kind)?));
         }
-    })
+        drop(entered);
+        Ok(Self { runtime, signals })
+    }
+
+    /// Removes the file and ends the process when one comes.
+    fn removes(self, path: PathBuf) {
+        let Self { runtime, signals } = self;
+        std::thread::spawn(move || {
+            let waiting = signals.into_iter().map(|(kind, mut signal)| {
+                Box::pin(async move {
+                    signal.recv().await;
+                    kind.as_raw_value()
+                })
+            });
+            let (number, ..) = runtime.block_on(futures_util::future::select_all(waiting));
+            // Gone already if it was complete.
+            let _ = fs::remove_file(&path);
+            // As a shell tells of a program that a signal ended.
+            process::exit(128 + number);
+        });
+    }
 }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::base64_text::{self, Decoded};
 use super::examine::binary;
 use super::found::Found;
@@ -48,6 +50,10 @@ struct Capture {
 }
 
 fn captures(log: &[u8]) -> Vec<Capture> {
+    // most bodies are no text at all, and need not be cut into lines
+    if memmem::find(log, b"CORE DUMP").is_none() {
+        return Vec::new();
+    }
     let mut captures = Vec::new();
     let mut open: Option<usize> = None;
     let mut at = 0;
@@ -74,7 +80,7 @@ fn captures(log: &[u8]) -> Vec<Capture> {
 }
 
 fn contains(line: &[u8], marker: &[u8]) -> bool {
-    line.len() >= marker.len() && line.windows(marker.len()).any(|window| window == marker)
+    memmem::find(line, marker).is_some()
 }
 
 fn between_markers(log: &[u8], capture: &Capture) -> Found {

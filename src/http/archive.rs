@@ -1,8 +1,8 @@
 //! An archive that is made while it is sent: nothing of it lies on the disk.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Read as _, Write};
+use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +26,28 @@ const LARGE: u64 = 1 << 31;
 /// A ZIP being written to a client.
 pub struct Archive(ZipWriter<StreamWriter<BufWriter<Pipe>>>);
 
+/// A file that could not be read, or not to its end; its entry is incomplete then.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}", .path.display())]
+pub struct Unreadable {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Unreadable {
+    /// The error of reading `path`, with its name.
+    pub fn of(path: &Path, source: io::Error) -> io::Error {
+        let path = path.to_owned();
+        io::Error::new(source.kind(), Self { path, source })
+    }
+
+    /// Whether it is this that went wrong, and not the way to the client.
+    pub fn is(error: &io::Error) -> bool {
+        let inner = error.get_ref();
+        inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
 /// The writing end of an answer's body.
 struct Pipe(mpsc::Sender<io::Result<Bytes>>);
 
@@ -48,14 +70,26 @@ pub fn answer(
     name: &str,
     fill: impl FnOnce(&mut Archive) -> io::Result<()> + Send + 'static,
 ) -> Response {
+    answer_then(name, fill, |()| {})
+}
+
+/// [`answer`]; `then` is called with what `fill` gave once all of it is sent.
+pub fn answer_then<T>(
+    name: &str,
+    fill: impl FnOnce(&mut Archive) -> io::Result<T> + Send + 'static,
+    then: impl FnOnce(T) + Send + 'static,
+) -> Response {
     let (sender, receiver) = mpsc::channel(WAITING);
     let failed = sender.clone();
     tokio::task::spawn_blocking(move || {
         let writer = BufWriter::with_capacity(BLOCK, Pipe(sender));
         let mut archive = Archive(ZipWriter::new_stream(writer));
-        let outcome = fill(&mut archive).and_then(|()| archive.0.finish()?.into_inner().flush());
+        let outcome = fill(&mut archive).and_then(|told| {
+            archive.0.finish()?.into_inner().flush()?;
+            Ok(told)
+        });
         match outcome {
-            Ok(()) => {}
+            Ok(told) => then(told),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => {
                 Event::RequestFailed
@@ -89,17 +123,25 @@ impl Archive {
     /// Adds a file; `false` if it is not there (any more).
     ///
     /// # Errors
-    /// When it cannot be read, or the client left.
+    /// [`Unreadable`], or when the client left.
     pub fn add_file(&mut self, name: &str, path: &Path) -> io::Result<bool> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Unreadable::of(path, error)),
         };
-        let length = file.metadata()?.len();
+        let about = file.metadata();
+        let length = about.map_err(|error| Unreadable::of(path, error))?.len();
         self.0.start_file(name, options(name, length))?;
-        io::copy(&mut file, &mut self.0)?;
-        Ok(true)
+        let mut block = vec![0; BLOCK];
+        loop {
+            match file.read(&mut block) {
+                Ok(0) => return Ok(true),
+                Ok(count) => self.0.write_all(block.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Unreadable::of(path, error)),
+            }
+        }
     }
 
     /// Copies the entries of another ZIP that `name_of` has a name for.
@@ -174,6 +216,25 @@ mod tests {
         let entry = zip.by_name("a.txt").unwrap();
         assert_eq!(entry.size(), 5);
         assert!(entry.last_modified().unwrap().year() > 2024);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_cannot_be_read_is_told_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        File::create(&file).unwrap();
+        let response = answer("x.zip", move |archive| {
+            // Not to be opened, not even by root; and not to be read.
+            for path in [file.join("below"), PathBuf::from("/proc/self/mem")] {
+                let error = archive.add_file("x", &path).unwrap_err();
+                assert!(Unreadable::is(&error), "{error}");
+                let shown = path.display().to_string();
+                assert!(chain(&error).contains(&format!("cannot read {shown}: ")));
+            }
+            assert!(!Unreadable::is(&io::Error::other("else")));
+            Ok(())
+        });
+        response.into_body().collect().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use super::publish::{FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync
 use super::{Error, Result};
 
 /// The format this program writes.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// An opened data directory. While it lives, no other daemon opens the same.
 #[derive(Debug)]

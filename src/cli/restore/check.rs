@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use zip::ZipArchive;
 
-use crate::http::backup::{MANIFEST, SCHEMA};
+use crate::http::backup::{LEFT_OUT, MANIFEST, SCHEMA};
+use crate::store::data_dir::FORMAT;
 
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
@@ -28,8 +29,21 @@ pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::R
     }
 }
 
-/// Checks all names and kinds before anything is written.
-pub(super) fn entries<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
+/// An entry that becomes a file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) index: usize,
+    /// Below a data directory.
+    pub(super) place: PathBuf,
+}
+
+/// The entries to be restored: all but the `incomplete` ones. Names, kinds and
+/// the data's format are checked, before anything is written.
+pub(super) fn entries<R: Read + Seek>(
+    archive: &mut ZipArchive<R>,
+    incomplete: &[String],
+) -> anyhow::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
         let name = entry.name()?;
@@ -38,17 +52,40 @@ pub(super) fn entries<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Re
         if !is_file || entry.encrypted() {
             bail!("{name:?} in it is not an ordinary file");
         }
-        place(&name)?;
+        if let Some(place) = place(&name)?
+            && !incomplete.contains(&name.into_owned())
+        {
+            entries.push(Entry { index, place });
+        }
     }
-    Ok(())
+    format(archive)?;
+    if !entries.iter().any(|entry| entry.place.starts_with("state")) {
+        bail!("there is no gateway in it: no state");
+    }
+    Ok(entries)
 }
 
-/// Where an entry goes below the data directory; `None` for the manifest.
+/// Checks that the data is of a form that this version's daemon works with.
+fn format<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
+    let entry = archive
+        .by_name("FORMAT")
+        .context("there is no gateway in it: no FORMAT")?;
+    let mut text = String::new();
+    entry.take(MAX_MANIFEST).read_to_string(&mut text)?;
+    match text.trim().parse::<u32>() {
+        Ok(format) if format <= FORMAT => Ok(()),
+        Ok(_) => bail!("its data is of a newer espgate; install that version or newer"),
+        Err(_) => bail!("its FORMAT is {:?}, not a number", text.trim()),
+    }
+}
+
+/// Where an entry goes below the data directory; `None` for what
+/// tells about the backup.
 ///
 /// # Errors
 /// For a name that leaves the data directory, or that no backup has.
 pub(super) fn place(name: &str) -> anyhow::Result<Option<PathBuf>> {
-    if name == MANIFEST {
+    if [MANIFEST, LEFT_OUT].contains(&name) {
         return Ok(None);
     }
     let path = Path::new(name);
@@ -90,6 +127,7 @@ mod tests {
             assert_eq!(place(good).unwrap(), Some(PathBuf::from(good)));
         }
         assert_eq!(place(MANIFEST).unwrap(), None);
+        assert_eq!(place(LEFT_OUT).unwrap(), None);
         for bad in [
             "../etc/passwd",
             "state/../../x",

@@ -1,71 +1,122 @@
-//! A data directory that nobody has put anything into: the package starts the
-//! daemon at once, so on a new machine there is always one.
+//! Whether what is here may go: the package starts the daemon at once, so on a
+//! new machine there is always a data directory that nobody has put anything into.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
+use super::places::Places;
+use super::staged::{STAGING, remove};
+use crate::http::backup::LOST_AND_FOUND;
+
 /// Registers, and the part of each that is filled by people.
 const REGISTERS: [&str; 3] = ["models", "devices", "tokens"];
 /// Folders that are filled by devices, CI and people.
 const FOLDERS: [&str; 3] = ["coredumps", "assets", "config"];
 
-/// Empties it.
-///
-/// # Errors
-/// If a daemon runs on it, or anything in it may be of use to somebody.
-pub(super) fn clear(target: &Path) -> anyhow::Result<()> {
-    let shown = target.display();
-    // Held until all is gone, so that no daemon starts meanwhile.
-    let _lock = lock(target)?;
-    if let Some(found) = of_use(target)? {
-        bail!(
-            "{shown} is not empty (there is {found}); move it away first, or name another \
-             folder with --data-dir"
-        );
-    }
-    for entry in fs::read_dir(target)? {
-        let path = entry?.path();
-        let removed = match path.is_dir() {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        };
-        removed.with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
+/// A data directory that may be emptied; no daemon starts on it while this lives.
+#[derive(Debug)]
+pub(super) struct Unused {
+    _lock: Option<Flock<File>>,
 }
 
-fn lock(target: &Path) -> anyhow::Result<Option<Flock<File>>> {
-    let Ok(file) = File::open(target.join("lock")) else {
+impl Unused {
+    /// # Errors
+    /// If a daemon runs on it, or anything in it may be of use to somebody.
+    pub(super) fn of(places: &Places) -> anyhow::Result<Self> {
+        let lock = lock(&places.root)?;
+        match of_use(places)? {
+            Some(found) => bail!(
+                "{} is not empty (there is {found}); move it away first, or name another folder \
+                 with --data-dir",
+                places.root.display()
+            ),
+            None => Ok(Self { _lock: lock }),
+        }
+    }
+
+    /// Empties it, but for what is being restored and the folders with places
+    /// of their own.
+    pub(super) fn clear(&self, places: &Places) -> anyhow::Result<()> {
+        for name in names(&places.root)? {
+            let path = places.root.join(&name);
+            // The lock is held: whoever comes must find this one.
+            let stays = [STAGING, LOST_AND_FOUND, "lock"].contains(&name.as_str());
+            if !stays && !places.leads_to_other(&path) {
+                remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks that no daemon runs on a data directory, and keeps any from it.
+pub(super) fn lock(root: &Path) -> anyhow::Result<Option<Flock<File>>> {
+    let Ok(file) = File::open(root.join("lock")) else {
         return Ok(None);
     };
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err(_) => bail!(
             "the daemon runs on {}: `systemctl stop espgate.socket espgate.service` first",
-            target.display()
+            root.display()
         ),
     }
 }
 
+/// Checks that nothing is in a folder that gets something of a backup.
+pub(super) fn must_be_empty(folder: &Path) -> anyhow::Result<()> {
+    let found = names(folder)?.into_iter().find(|name| !is_nobodys(name));
+    match found {
+        None => Ok(()),
+        Some(found) => bail!(
+            "{} is not empty (there is {found}); move that away first",
+            folder.display()
+        ),
+    }
+}
+
+/// What filesystems make, and what is left of a restore that was cut off.
+fn is_nobodys(name: &str) -> bool {
+    [LOST_AND_FOUND, STAGING].contains(&name)
+}
+
+/// The names in a folder; none if it is not there.
+fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let cannot = || format!("cannot look into {}", folder.display());
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(cannot),
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let name = entry.with_context(cannot)?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
 /// What stands against throwing it away; `None` for a data directory as a first
 /// start makes it.
-fn of_use(target: &Path) -> anyhow::Result<Option<String>> {
-    for entry in fs::read_dir(target)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+fn of_use(places: &Places) -> anyhow::Result<Option<String>> {
+    let target = &places.root;
+    for name in names(target)? {
         let is_made = ["FORMAT", "lock", "state", "tls", "events", "run", "cache"];
-        if !is_made.contains(&name.as_str()) && !FOLDERS.contains(&name.as_str()) {
+        let is_known = is_made.contains(&name.as_str()) || FOLDERS.contains(&name.as_str());
+        let is_place = places.leads_to_other(&target.join(&name));
+        if !is_known && !is_nobodys(&name) && !is_place {
             return Ok(Some(name));
         }
     }
     for name in FOLDERS {
-        let listing = fs::read_dir(target.join(name)).into_iter().flatten();
-        if let Some(entry) = listing.flatten().next() {
-            let inner = entry.file_name();
-            return Ok(Some(format!("{name}/{}", inner.display())));
+        let inner = names(&target.join(name))?;
+        if let Some(inner) = inner.into_iter().find(|inner| !is_nobodys(inner)) {
+            return Ok(Some(format!("{name}/{inner}")));
         }
     }
     for name in REGISTERS {
@@ -94,6 +145,8 @@ mod tests {
     fn only_what_a_first_start_makes_is_thrown_away() {
         let target = tempfile::tempdir().unwrap();
         let path = target.path();
+        let places = Places::below(path);
+        let clear = || Unused::of(&places).and_then(|unused| unused.clear(&places));
         let write = |name: &str, text: &str| {
             let file = path.join(name);
             let folder = file.parent().unwrap();
@@ -115,13 +168,16 @@ mod tests {
             ("photos", "x"),
         ] {
             let file = write(name, text);
-            let error = clear(path).unwrap_err().to_string();
+            let error = clear().unwrap_err().to_string();
             assert!(error.contains("is not empty"), "{name}: {error}");
             fs::remove_file(file).unwrap();
             let _ = fs::remove_dir(path.join("coredumps/k1"));
             let _ = fs::remove_dir(path.join("assets/lamp"));
         }
-        clear(path).unwrap();
-        assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+        write("lost+found/x", "x");
+        clear().unwrap();
+        let mut left = names(path).unwrap();
+        left.sort();
+        assert_eq!(left, ["assets", "coredumps", "lost+found"]);
     }
 }

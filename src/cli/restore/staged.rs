@@ -1,0 +1,263 @@
+//! Unpacks beside what is there, and takes it in at the end by renaming: a
+//! restore that fails leaves a folder as it was, its owner and mode too.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use nix::unistd::{Gid, Uid, User, chown};
+use zip::ZipArchive;
+
+use super::check::Entry;
+use super::places::Places;
+use crate::store::publish::{
+    FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, SECRET_MODE, Temporary, make_folder, sync_folder,
+};
+
+/// Where entries are until all of them are there.
+pub(super) const STAGING: &str = ".restoring";
+/// The user of the package's service.
+const SERVICE_USER: &str = "espgate";
+
+/// Folders with something new in them that is not taken in yet. Dropped, there
+/// is nothing of it.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// The data directory first.
+    folders: Vec<Folder>,
+}
+
+#[derive(Debug)]
+struct Folder {
+    /// As it was named.
+    name: PathBuf,
+    /// Without links on the way.
+    path: PathBuf,
+    was_made: bool,
+    /// What was taken in.
+    taken: Vec<PathBuf>,
+}
+
+impl Staged {
+    /// Unpacks `entries` for `places`.
+    pub(super) fn unpack(
+        archive: &mut ZipArchive<File>,
+        entries: &[Entry],
+        places: &Places,
+    ) -> anyhow::Result<Self> {
+        let mut staged = Self {
+            folders: Vec::new(),
+        };
+        for name in places.used(entries) {
+            staged.folders.push(Folder::open(name)?);
+        }
+        for entry in entries {
+            let (folder, rest) = places.split(&entry.place);
+            let folder = staged.folders.iter().find(|known| known.name == folder);
+            let folder = folder.context("an entry has no folder")?;
+            unpack_one(archive, entry, &folder.staging(), rest)
+                .with_context(|| format!("cannot unpack {}", entry.place.display()))?;
+        }
+        staged.hand_over()?;
+        for folder in &staged.folders {
+            sync_folders(&folder.staging())?;
+        }
+        Ok(staged)
+    }
+
+    /// Gives everything new to whom the folder it goes into belongs, or to the
+    /// service's user.
+    fn hand_over(&self) -> anyhow::Result<()> {
+        if !Uid::effective().is_root() {
+            return Ok(());
+        }
+        let service = User::from_name(SERVICE_USER).ok().flatten();
+        let service = service.map(|user| (user.uid, user.gid));
+        let mut first = None;
+        for folder in &self.folders {
+            let about = fs::metadata(&folder.path)?;
+            let owner = (Uid::from_raw(about.uid()), Gid::from_raw(about.gid()));
+            let owner = match folder.was_made {
+                true => first.or(service).unwrap_or(owner),
+                // An empty disk is root's, whose it is not meant to be.
+                false if owner.0.is_root() => service.unwrap_or(owner),
+                false => owner,
+            };
+            first = first.or(Some(owner));
+            if folder.was_made {
+                give(&folder.path, owner)?;
+            }
+            give_all(&folder.staging(), owner)?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything in, the data directory's part last.
+    pub(super) fn take_in(mut self) -> anyhow::Result<()> {
+        for folder in self.folders.iter_mut().rev() {
+            folder.take_in()?;
+        }
+        // From here on there is nothing to be undone.
+        for folder in std::mem::take(&mut self.folders) {
+            let _ = fs::remove_dir(folder.staging());
+            sync_folder(&folder.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        for folder in self.folders.iter().rev() {
+            for path in &folder.taken {
+                let _ = remove(path);
+            }
+            let _ = fs::remove_dir_all(folder.staging());
+            if folder.was_made {
+                let _ = fs::remove_dir(&folder.path);
+            }
+        }
+    }
+}
+
+impl Folder {
+    fn open(name: PathBuf) -> anyhow::Result<Self> {
+        let was_made = !name.exists();
+        if was_made {
+            make_folder(&name, FOLDER_MODE)?;
+        }
+        let path = fs::canonicalize(&name)
+            .with_context(|| format!("cannot look into {}", name.display()))?;
+        let folder = Self {
+            name,
+            path,
+            was_made,
+            taken: Vec::new(),
+        };
+        let staging = folder.staging();
+        // Of a restore that was cut off.
+        let _ = fs::remove_dir_all(&staging);
+        DirBuilder::new()
+            .mode(SECRET_FOLDER_MODE)
+            .create(&staging)
+            .with_context(|| format!("cannot create {}", staging.display()))?;
+        Ok(folder)
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.path.join(STAGING)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "moves what is synced already")]
+    fn take_in(&mut self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(self.staging())? {
+            let entry = entry?;
+            let target = self.path.join(entry.file_name());
+            if target.symlink_metadata().is_ok() {
+                return Err(anyhow!("{} is there already", target.display()));
+            }
+            fs::rename(entry.path(), &target)
+                .with_context(|| format!("cannot make {}", target.display()))?;
+            self.taken.push(target);
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file, or a folder with what is in it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+fn unpack_one(
+    archive: &mut ZipArchive<File>,
+    entry: &Entry,
+    staging: &Path,
+    rest: &Path,
+) -> anyhow::Result<()> {
+    let is_secret = entry.place.starts_with("state") || entry.place.starts_with("tls");
+    let (folder_mode, mode) = match is_secret {
+        true => (SECRET_FOLDER_MODE, SECRET_MODE),
+        false => (FOLDER_MODE, FILE_MODE),
+    };
+    let parents: Vec<&Path> = rest.ancestors().skip(1).collect();
+    for parent in parents.iter().rev() {
+        if !parent.as_os_str().is_empty() {
+            make_folder(&staging.join(parent), folder_mode)?;
+        }
+    }
+    let target = staging.join(rest);
+    let mut file = Temporary::new(target.parent().unwrap_or(staging), mode)?;
+    // The entry's checksum is compared at its end.
+    let mut contents = archive.by_index(entry.index)?;
+    io::copy(&mut contents, file.file())?;
+    file.sync()?;
+    Ok(file.rename_new(&target)?)
+}
+
+fn sync_folders(folder: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    Ok(sync_folder(folder)?)
+}
+
+fn give_all(folder: &Path, owner: (Uid, Gid)) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        give(&path, owner)?;
+        if path.is_dir() {
+            give_all(&path, owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn give(path: &Path, (user, group): (Uid, Gid)) -> anyhow::Result<()> {
+    chown(path, Some(user), Some(group))
+        .map_err(|code| anyhow!("cannot give {} to its owner: {code}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_taken_in_leaves_the_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        DirBuilder::new().mode(0o751).create(&real).unwrap();
+        File::create(real.join("FORMAT")).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let made = folder.path().join("made");
+        let staged = Staged {
+            folders: vec![
+                Folder::open(link.clone()).unwrap(),
+                Folder::open(made.clone()).unwrap(),
+            ],
+        };
+        for (folder, name) in staged.folders.iter().zip(["FORMAT", "k1"]) {
+            File::create(folder.staging().join(name)).unwrap();
+        }
+        let error = staged.take_in().unwrap_err().to_string();
+        assert!(error.contains("FORMAT is there already"), "{error}");
+        assert!(link.is_symlink() && !made.exists());
+        assert_eq!(
+            fs::metadata(&real).unwrap().permissions().mode() & 0o777,
+            0o751
+        );
+        let names: Vec<_> = fs::read_dir(&real).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+}

@@ -1,10 +1,10 @@
 //! The words of the command line.
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::{
@@ -31,14 +31,35 @@ pub(super) struct Cli {
 /// Flags of all commands. For each: flag, then environment, then file, then default.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Global {
-    /// Configuration file [env: ESPGATE_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ESPGATE_CONFIG",
+        hide_env_values = true,
+        value_parser = path_or_empty()
+    )]
     pub(super) config: Option<PathBuf>,
-    /// Where the daemon keeps everything [env: ESPGATE_DATA_DIR]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where the daemon keeps everything
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ESPGATE_DATA_DIR",
+        hide_env_values = true,
+        value_parser = path_or_empty()
+    )]
     pub(super) data_dir: Option<PathBuf>,
-    /// Control socket of the daemon [env: ESPGATE_SOCKET]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// Control socket of the daemon
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "ESPGATE_SOCKET",
+        hide_env_values = true,
+        value_parser = path_or_empty()
+    )]
     pub(super) socket: Option<PathBuf>,
     /// Show long output as it is, not page by page
     #[arg(long, global = true)]
@@ -46,15 +67,11 @@ pub(super) struct Global {
 }
 
 impl Global {
-    /// Takes what no flag told from the environment; empty is as good as unset.
-    pub(super) fn take_environment(&mut self, told: impl Fn(&str) -> Option<OsString>) {
-        for (value, name) in [
-            (&mut self.config, "ESPGATE_CONFIG"),
-            (&mut self.data_dir, "ESPGATE_DATA_DIR"),
-            (&mut self.socket, "ESPGATE_SOCKET"),
-        ] {
-            let told = || told(name).filter(|text| !text.is_empty());
-            *value = value.take().or_else(|| told().map(PathBuf::from));
+    /// Forgets what is empty, such as a variable that a script cleared: it is
+    /// as good as unset.
+    pub(super) fn drop_empty(&mut self) {
+        for path in [&mut self.config, &mut self.data_dir, &mut self.socket] {
+            path.take_if(|path| path.as_os_str().is_empty());
         }
     }
 
@@ -70,6 +87,11 @@ impl Global {
             data_dir: self.data_dir.clone(),
         }
     }
+}
+
+/// The library's own parser of paths refuses empty ones.
+fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 #[derive(Debug, Subcommand)]

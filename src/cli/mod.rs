@@ -44,7 +44,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::explain(&error),
     };
-    cli.global.take_environment(|name| std::env::var_os(name));
+    cli.global.drop_empty();
     let global = &cli.global;
     let for_reading = cli.command.as_ref().is_none_or(Command::is_for_reading);
     if for_reading {

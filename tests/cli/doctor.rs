@@ -73,7 +73,7 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
             version,
             ..firmware::Build::of("lamp")
         };
-        fs::write(&bundle, build.zip()).unwrap();
+        daemon::write(&bundle, &build.zip());
         let file = bundle.to_str().unwrap();
         done(&daemon, &["firmware", "add", file, "--model", "lamp"]);
     }

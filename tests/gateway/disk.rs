@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
-use crate::daemon::Start;
+use crate::daemon::{Start, write};
 use crate::site::{Site, dump};
 
 /// A user without rights of its own, as whom a daemon started by root runs here.
@@ -117,7 +117,7 @@ fn a_directory_of_another_user_that_can_be_written_gets_a_warning() {
 fn a_dump_that_cannot_be_kept_is_in_its_boards_story() {
     let site = Site::new();
     // a file where the board's folder should be
-    fs::write(site.daemon.data().join("coredumps/k1"), b"").unwrap();
+    write(&site.daemon.data().join("coredumps/k1"), b"");
     let answer = site.post(&dump(1));
     assert_eq!(answer.status, 500, "{answer:?}");
     assert_eq!(answer.json()["code"], "PROCESSING_ERROR");

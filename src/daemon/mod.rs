@@ -116,7 +116,6 @@ async fn serve(
         control_socket,
     } = running;
     let store = Arc::clone(&daemon.app.store);
-    daemon.app.facts().degraded.extend(chosen.degraded);
     daemon.begin_work(&control_socket);
     minutely::warn_if_open(&chosen.config);
     daemon.begin_life();

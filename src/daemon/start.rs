@@ -33,14 +33,14 @@ pub(super) struct Running<'a> {
 /// Starts with a configuration; if that names what cannot be used (a
 /// certificate, a folder, an address), with the last one that worked.
 pub(super) fn start(options: &Options, chosen: Chosen) -> anyhow::Result<(Running<'_>, Chosen)> {
-    let error = match Running::with(options, &chosen.config) {
+    let error = match Running::with(options, &chosen) {
         Ok(running) => return Ok((running, chosen)),
         Err(error) => error,
     };
     let Some(last) = options.last_instead_of(&chosen, &error) else {
         return Err(error);
     };
-    match Running::with(options, &last.config) {
+    match Running::with(options, &last) {
         Ok(running) => {
             last.say_degraded();
             Ok((running, last))
@@ -51,8 +51,8 @@ pub(super) fn start(options: &Options, chosen: Chosen) -> anyhow::Result<(Runnin
 }
 
 impl<'a> Running<'a> {
-    fn with(options: &'a Options, config: &Config) -> anyhow::Result<Self> {
-        let config = Arc::new(config.clone());
+    fn with(options: &'a Options, chosen: &Chosen) -> anyhow::Result<Self> {
+        let config = Arc::new(chosen.config.clone());
         let root = options.data_dir(Some(&config));
         let coredumps = folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref());
         let assets = folder_override("ASSETS_DIR", config.firmware.dir.as_deref());
@@ -90,6 +90,8 @@ impl<'a> Running<'a> {
             receiver,
             stop.clone(),
         ));
+        // before anybody can ask
+        app.facts().degraded.extend(chosen.degraded.clone());
         let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
         let mut daemon = Daemon {
             options,

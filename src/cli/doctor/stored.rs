@@ -76,14 +76,15 @@ fn without_elf(dumps: &[Value]) -> Option<Finding> {
     let versions: BTreeSet<String> = missing
         .iter()
         .map(|dump| {
-            format!(
-                "{} {}",
-                text(dump, "model_code"),
-                text(dump, "firmware_version")
-            )
+            let known = |name| Some(text(dump, name)).filter(|text| !text.is_empty());
+            let model = known("model_code");
+            let model = model.unwrap_or_else(|| String::from("unknown model"));
+            let version = known("firmware_version");
+            let build = || format!("build {}", known("app_elf_sha256").unwrap_or_default());
+            format!("{model} {}", version.unwrap_or_else(build).trim_end())
         })
         .collect();
-    let named: Vec<&str> = versions.iter().take(5).map(|text| text.trim()).collect();
+    let named: Vec<&str> = versions.iter().take(5).map(String::as_str).collect();
     (!missing.is_empty()).then(|| {
         let what = format!(
             "{} from {} run builds we have no bundle for ({})",
@@ -170,6 +171,13 @@ mod tests {
         assert_eq!(
             finding.what,
             "3 dumps from 2 devices run builds we have no bundle for (m 1.0)"
+        );
+        let unknown = json!({"device_key": "a", "decode": "no-elf", "app_elf_sha256": "1b43c5e74"});
+        let finding = without_elf(&[unknown]).unwrap();
+        assert!(
+            finding.what.ends_with("(unknown model build 1b43c5e74)"),
+            "{}",
+            finding.what
         );
         assert_eq!(without_elf(&dumps[3..]), None);
     }

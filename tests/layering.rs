@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 6] = [
         "console",
     ],
     &[
-        "config", "journal", "clock", "identity", "metrics", "store", "decode",
+        "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",
     ],
     &["ingest", "worker"],
     &["http", "serial", "systemd"],
@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 18] = [
+const SIBLINGS: [(&str, &str); 19] = [
     ("device", "digest"),
     ("coredump", "reader"),
     ("bundle", "esp"),
@@ -41,6 +41,7 @@ const SIBLINGS: [(&str, &str); 18] = [
     ("identity", "store"),
     ("identity", "clock"),
     ("decode", "clock"),
+    ("api", "store"),
     ("worker", "ingest"),
     ("http", "serial"),
     ("cli", "daemon"),

@@ -9,13 +9,14 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::app::App;
 use super::device_caller;
 use super::error::{Error, Result};
 use super::query::Query;
 use super::server::{Unread, read_limited};
+use crate::api::coredumps::Stored;
 use crate::ingest::Origin;
 use crate::journal::Event;
 use crate::store::coredumps::Source;
@@ -78,18 +79,11 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     };
     let received = keep(&app, bytes, origin).await?;
     drop(slot);
-    let answer = match received.kept {
-        true => json!({
-            "status": "ok",
-            "filename": received.filename,
-            "coredump_id": received.id,
-        }),
-        false => json!({
-            "status": "ok",
-            "filename": received.filename,
-            "coredump_id": received.id,
-            "kept": false,
-        }),
+    let answer = Stored {
+        status: String::from("ok"),
+        filename: received.filename,
+        coredump_id: received.id,
+        kept: (!received.kept).then_some(false),
     };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

@@ -11,19 +11,17 @@ use axum::{Extension, Json};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
+use crate::api::ports::{List, Read, Reading, Release, State as PortState};
 use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
 use crate::serial::flash::FlashError;
-use crate::serial::status::State as PortState;
 use crate::serial::{self, ReadError};
 
 /// How long a release lasts if nobody says.
@@ -44,8 +42,11 @@ impl From<serial::Error> for Error {
 }
 
 /// `GET /api/ports`
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "ports": app.ports.list(), "next_cursor": null }))
+pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
+    Json(List {
+        ports: app.ports.list(),
+        next_cursor: None,
+    })
 }
 
 /// `GET /api/ports/{name}/log?follow=1`: the newest lines, then those to come.
@@ -110,7 +111,7 @@ pub async fn read(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Read>> {
     let name = decode(&name);
     let board = app.ports.board(&name)?;
     let (sender, receiver) = watch::channel(None);
@@ -135,47 +136,38 @@ pub async fn read(
         Ok(read) => read,
         // Nothing to store is an answer, not a fault.
         Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
-            return Ok(Json(json!({
-                "coredump_id": null, "filename": null, "device_key": null,
-            })));
+            return Ok(Json(Read::default()));
         }
         Err(ReadError::Store(error)) => return Err(error.into()),
         Err(other) => return Err(Error::Conflict(chain(&other))),
     };
-    Ok(Json(json!({
-        "coredump_id": read.received.id,
-        "filename": read.received.filename,
-        "device_key": read.device,
-        "verdict": read.received.verdict.as_str(),
-        "kept": read.received.kept,
-    })))
+    Ok(Json(Read {
+        coredump_id: Some(read.received.id),
+        filename: Some(read.received.filename),
+        device_key: Some(read.device.to_string()),
+        verdict: Some(read.received.verdict.to_string()),
+        kept: Some(read.received.kept),
+    }))
 }
 
 /// `GET /api/ports/{name}/reading`: bytes of the read under way.
 ///
 /// # Errors
 /// 404 if there is none.
-pub async fn reading(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>> {
+pub async fn reading(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Reading>> {
     let name = decode(&name);
     let progress = app.readings().get(&name).map(|progress| *progress.borrow());
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
-    Ok(Json(match progress {
-        None => json!({ "stage": null, "done": 0, "total": null }),
-        Some(progress) => json!({
-            "stage": progress.stage.to_string(),
-            "done": progress.done,
-            "total": progress.total,
-        }),
-    }))
-}
-
-/// How long to keep off a port.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Release {
-    for_seconds: Option<u64>,
-    /// Until somebody claims it again.
-    until_claimed: bool,
+    Ok(Json(progress.map_or_else(Reading::default, |progress| {
+        Reading {
+            stage: Some(progress.stage.to_string()),
+            done: progress.done,
+            total: Some(progress.total),
+        }
+    })))
 }
 
 /// `POST /api/ports/{name}/release` with `{"for_seconds":600}`

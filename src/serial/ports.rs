@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Word;
 use crate::bootloader::Progress;
 use crate::config;
 use crate::metrics::Metrics;
@@ -137,8 +138,8 @@ impl Ports {
             (Arc::clone(&entry.board), entry.requests.clone())
         })?;
         match board.status().state {
-            State::Listening | State::ReadingFlash => {}
-            State::Absent => return Ok(Err(ReadError::Absent)),
+            Word::Known(State::Listening | State::ReadingFlash) => {}
+            Word::Known(State::Absent) => return Ok(Err(ReadError::Absent)),
             _ => return Ok(Err(ReadError::NotOpen)),
         }
         let (reply, answer) = oneshot::channel();

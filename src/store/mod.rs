@@ -13,6 +13,7 @@ pub mod retention;
 pub mod sequence;
 pub mod served;
 mod whole;
+pub mod word;
 
 pub use data_dir::DataDir;
 pub use whole::Store;

@@ -26,6 +26,7 @@ use super::failure::{Failure, Outcome};
 use super::places;
 use super::style::coloured;
 use super::table::{WIDTH, folded};
+use crate::api::status::Status;
 use crate::printable::escaped;
 use finding::{Finding, Severity};
 
@@ -42,9 +43,9 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
             None
         }
     };
-    let status = client
+    let status: Option<Status> = client
         .as_ref()
-        .and_then(|client| client.get("/api/status").send().ok()?.value().ok());
+        .and_then(|client| client.get("/api/status").send().ok()?.read().ok());
     findings.extend(service::look(status.as_ref(), &config));
     findings.extend(endings::look(status.as_ref(), &root));
     findings.extend(configuration::look(global));

@@ -4,13 +4,18 @@ use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
 
 use super::finding::Finding;
 use super::firmware::{not_served, warned};
 use super::stored::about_dumps;
-use crate::cli::answer::text;
-use crate::store::registry::Model;
+use crate::api::coredumps::Coredump;
+use crate::api::devices::Device;
+use crate::api::firmware::Build;
+use crate::api::models::Model;
+use crate::cli::answer::known;
+use crate::device::ModelCode;
+use crate::store::registry::{self, Devices, Models};
 use crate::store::served::Served;
 
 /// Sidecars that are looked at.
@@ -22,64 +27,45 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
         return Vec::new();
     }
     let mut findings = about_dumps(&dumps(coredumps));
-    let models = read(&root.join("state/models.json")).unwrap_or_default();
-    let models = models.get("models").and_then(Value::as_object);
-    let devices = devices(root);
-    for (code, model) in models.into_iter().flatten() {
-        let active = text(model, "active");
+    let models: Models = read(&root.join("state/models.json")).unwrap_or_default();
+    let devices: Devices = read(&root.join("state/devices.json")).unwrap_or_default();
+    let devices = devices.devices.iter();
+    let devices: Vec<Device> = devices
+        .map(|(key, device)| Device::of(key, device))
+        .collect();
+    for (code, model) in &models.models {
         findings.extend(not_served(&as_shown(code, model, assets), &devices));
-        let sidecar = assets.join(code).join(format!("firmware-{active}.json"));
-        if let Some(Value::Object(mut build)) = read(&sidecar) {
-            build.insert(String::from("active"), true.into());
-            findings.extend(warned(code, &json!({ "firmware": [build] })));
+        let sidecar = format!("firmware-{}.json", known(&model.active));
+        let build: Option<Build> = read(&assets.join(code.as_str()).join(sidecar));
+        if let Some(mut build) = build {
+            build.active = true;
+            findings.extend(warned(code.as_str(), &[build]));
         }
     }
     findings
 }
 
 /// A model as the daemon would show it.
-fn as_shown(code: &str, model: &Value, assets: &Path) -> Value {
-    let known: Option<Model> = serde_json::from_value(model.clone()).ok();
-    let folder = assets.join(code);
-    let state = known.map(|model| {
-        let there = |name: &str| {
-            ["zip", "bin"]
-                .iter()
-                .any(|kind| folder.join(format!("firmware-{name}.{kind}")).exists())
-        };
-        Served::of(&model, there).as_str()
-    });
-    let mut shown = model.clone();
-    if let Some(object) = shown.as_object_mut() {
-        object.insert("code".into(), code.into());
-        object.insert("state".into(), state.into());
-    }
-    shown
+fn as_shown(code: &ModelCode, model: &registry::Model, assets: &Path) -> Model {
+    let folder = assets.join(code.as_str());
+    let there = |name: &str| {
+        ["zip", "bin"]
+            .iter()
+            .any(|kind| folder.join(format!("firmware-{name}.{kind}")).exists())
+    };
+    let state = Served::of(model, there);
+    Model::of(code, model, state, 0)
 }
 
-/// The devices as the daemon would show them.
-fn devices(root: &Path) -> Vec<Value> {
-    let devices = read(&root.join("state/devices.json")).unwrap_or_default();
-    let devices = devices.get("devices").and_then(Value::as_object);
-    let shown = devices.into_iter().flatten().map(|(key, device)| {
-        let mut device = device.clone();
-        if let Some(object) = device.as_object_mut() {
-            object.insert("device_key".into(), key.as_str().into());
-        }
-        device
-    });
-    shown.collect()
-}
-
-/// The sidecars of all dumps, newest first.
-fn dumps(coredumps: &Path) -> Vec<Value> {
-    let mut dumps: Vec<Value> = listed(coredumps)
+/// All dumps, newest first.
+fn dumps(coredumps: &Path) -> Vec<Coredump> {
+    let mut dumps: Vec<Coredump> = listed(coredumps)
         .flat_map(|device| listed(&device))
         .filter(|path| is_sidecar(path))
         .take(MAX_SIDECARS)
         .filter_map(|path| read(&path))
         .collect();
-    dumps.sort_by_key(|dump| Reverse(dump.get("sequence").and_then(Value::as_u64)));
+    dumps.sort_by_key(|dump| Reverse(dump.sidecar.sequence));
     dumps
 }
 
@@ -94,9 +80,7 @@ fn listed(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.map(|entry| entry.path())
 }
 
-/// JSON in a file, as an object.
-fn read(path: &Path) -> Option<Value> {
-    let bytes = fs::read(path).ok()?;
-    let value: Value = serde_json::from_slice(&bytes).ok()?;
-    value.is_object().then_some(value)
+/// What a file says; nothing if it cannot be read.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

@@ -8,7 +8,7 @@ pub mod sidecar;
 
 pub use crash::Crash;
 pub use folder::{DeviceFolder, Entry, NewDump};
-pub use sidecar::{DecodeState, REBUILT, Sidecar, Source};
+pub use sidecar::{DecodeState, REBUILT, Sidecar, Sighting, Source};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,147 @@
+//! Devices: boards, their tokens and pins.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::device::DeviceKey;
+use crate::store::registry::devices;
+
+/// All devices, those that were only seen on USB among them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct List {
+    pub devices: Vec<Device>,
+    /// Always `null`: all are listed.
+    pub next_cursor: Option<String>,
+}
+
+/// A board.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Device {
+    pub device_key: String,
+    pub model: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// Twelve hex digits.
+    pub mac: Option<String>,
+    /// Serial number of its USB adapter.
+    pub usb_serial: Option<String>,
+    /// The build that it gets, whatever its model's active one is.
+    pub pin: Option<String>,
+    /// `false`: it was only seen.
+    pub registered: bool,
+    pub tokens: Vec<Token>,
+    pub created_at: String,
+    pub last_seen: Option<String>,
+    /// What it was last known to run.
+    pub running: Option<Running>,
+}
+
+/// A device's token, without its secret.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Token {
+    /// The eight characters that the journal calls it by.
+    pub id: String,
+    pub created_at: String,
+    pub first_used_at: Option<String>,
+}
+
+/// What a device runs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Running {
+    pub version: Option<String>,
+    pub app_elf_sha256: Option<String>,
+    pub at: String,
+    /// What told it.
+    pub from: String,
+}
+
+impl Device {
+    /// A device of the register as answers show it: of its tokens the ids alone.
+    pub fn of(key: &DeviceKey, device: &devices::Device) -> Self {
+        let tokens = device.tokens.iter().map(|token| Token {
+            id: token.id.clone(),
+            created_at: token.created_at.clone(),
+            first_used_at: token.first_used_at.clone(),
+        });
+        Self {
+            device_key: key.to_string(),
+            model: device.model.as_ref().map(ToString::to_string),
+            name: device.name.clone(),
+            mac: device.mac.clone(),
+            usb_serial: device.usb_serial.clone(),
+            pin: device.pin.clone(),
+            registered: device.registered,
+            tokens: tokens.collect(),
+            created_at: device.created_at.clone(),
+            last_seen: device.last_seen.clone(),
+            running: device.running.as_ref().map(|running| Running {
+                version: running.version.clone(),
+                app_elf_sha256: running.app_elf_sha256.clone(),
+                at: running.at.clone(),
+                from: running.from.clone(),
+            }),
+        }
+    }
+}
+
+/// What is to be known of a device from now on; what is absent stays as it is,
+/// `null` removes it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Change {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub model: Option<Option<String>>,
+    /// 1 to 128 characters.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<String>>,
+    /// Twelve hex digits, with or without `:` or `-`.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Option<String>>,
+    /// 1 to 128 characters.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub usb_serial: Option<Option<String>>,
+}
+
+/// A field of a change: absent leaves the value as it is, `null` removes it.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A device to be registered, with what a [`Change`] may say of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewDevice {
+    /// 1 to 64 letters and digits.
+    pub device_key: String,
+    #[serde(flatten)]
+    pub about: Change,
+}
+
+/// The build that a device gets from now on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// As `name` of the firmware list.
+    pub version: String,
+}
+
+/// A device's new token.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Minted {
+    pub device_key: String,
+    pub model: Option<String>,
+    /// Shown this once.
+    pub token: String,
+}
+
+/// Tokens of a device that open nothing any more.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Revoked {
+    pub device_key: String,
+    /// Their ids.
+    pub revoked: Vec<String>,
+}

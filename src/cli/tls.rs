@@ -13,7 +13,6 @@ use super::answer::{moment, print, print_facts, print_json, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::places;
 use crate::api::tls::{Certificate, Installed, Shown};
 pub(super) use stored::served as stored_certificate;
 
@@ -39,7 +38,7 @@ pub(super) enum Command {
 pub(super) fn run(global: &Global, command: Command) -> Outcome {
     match command {
         Command::Ca => {
-            let path = ca_path(global);
+            let path = stored::ca_path(global);
             let cannot = || {
                 format!(
                     "cannot read {}: start the daemon once, or run it as root (sudo)",
@@ -69,11 +68,6 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn ca_path(global: &Global) -> PathBuf {
-    let configured = places::configuration(global).tls.ca_cert;
-    configured.unwrap_or_else(|| places::data_dir(global).join("tls/ca.pem"))
 }
 
 fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {

@@ -27,8 +27,12 @@ pub struct Board {
 impl Board {
     /// The board of a port that was just found.
     pub(super) fn new(plan: &Plan, name: String) -> Self {
+        let status = PortStatus {
+            state: State::Seen.into(),
+            ..PortStatus::default()
+        };
         let board = Self {
-            status: Mutex::default(),
+            status: Mutex::new(status),
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
             changed: watch::Sender::new(()),
@@ -150,3 +154,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const TAIL_LINES: usize = 200;
 /// How far somebody who follows may fall behind.
 const FOLLOWER_LINES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_seen_until_its_task_says_more() {
+        let board = Board::new(&Plan::configured("/dev/ttyS0"), String::from("ttyS0"));
+        let said = serde_json::to_value(board.status()).unwrap();
+        assert_eq!(said["state"], "seen");
+        board.enter(State::ReadingFlash, None);
+        let said = serde_json::to_value(board.status()).unwrap();
+        assert_eq!(said["state"], "reading-flash");
+    }
+}

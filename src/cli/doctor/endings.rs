@@ -6,9 +6,8 @@ use std::process::Command;
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
-use super::finding::Finding;
+use super::finding::{Finding, since};
 use super::service::unit_property;
-use super::since;
 use crate::api::status::{BadEnd, Status};
 use crate::store::life::{How, Life};
 

@@ -17,9 +17,8 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use serde_json::json;
-use time::OffsetDateTime;
 
-use super::answer::{duration, print, say};
+use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
@@ -93,14 +92,5 @@ fn show(findings: &[Finding]) -> Result<(), Failure> {
         0 => say("nothing needs a person"),
         1 => say("1 thing needs a person"),
         count => say(&format!("{count} things need a person")),
-    }
-}
-
-/// How long ago something was, in words. A clock that was wrong then or is
-/// wrong now makes it the future: then the date has to do.
-fn since(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    match u64::try_from((now - at).whole_seconds()) {
-        Ok(seconds) => format!("{} ago", duration(seconds)),
-        Err(_) => format!("on {}", at.date()),
     }
 }

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use super::finding::Finding;
+use super::finding::{Finding, since};
 use super::firmware::{not_served, warned};
-use super::since;
 use crate::api::coredumps::{Coredump, List};
 use crate::api::{devices, firmware, models};
 use crate::cli::answer::known;

@@ -1,7 +1,7 @@
 //! The certificates as the files have them, for when no daemon runs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use rustls::pki_types::CertificateDer;
@@ -12,13 +12,18 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::ca_path;
 use crate::api::tls::{Certificate, Shown, Source};
 use crate::cli::args::Global;
 use crate::cli::failure::Failure;
 use crate::cli::places;
 use crate::clock::parse;
 use crate::digest::Sha256;
+
+/// The CA that devices have to trust.
+pub(super) fn ca_path(global: &Global) -> PathBuf {
+    let configured = places::configuration(global).tls.ca_cert;
+    configured.unwrap_or_else(|| places::data_dir(global).join("tls/ca.pem"))
+}
 
 /// What would be served; what only the daemon knows is absent.
 pub(in crate::cli) fn served(global: &Global) -> Result<Shown, Failure> {

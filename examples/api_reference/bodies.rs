@@ -2,6 +2,7 @@
 
 use espgate::api::{coredumps, devices, firmware, models, ports, status, tls, tokens};
 use espgate::store::coredumps::Source;
+use espgate::store::firmware::Kind;
 use espgate::store::life::How;
 use espgate::store::registry::{Activate, Role};
 
@@ -9,6 +10,8 @@ const AT: &str = "2026-02-11T14:30:00.123456Z";
 const ID: &str = "7b262063f782";
 const FILE: &str = "coredump_20260211T143000_123456Z.dmp";
 const HASH: &str = "fdfecbe9e45bbf4a1d4194dd8667d1885ada4c2c8f4c9893ffecd67c0e39b896";
+const BUILD: &str = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
+const OLDER_BUILD: &str = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3";
 const TOKEN: &str = "eg1_7k2m9qxa_................................";
 
 fn text(text: &str) -> String {
@@ -59,16 +62,16 @@ pub(crate) fn queued(queued: u64) -> coredumps::Queued {
     coredumps::Queued { queued }
 }
 
-pub(crate) fn version_for_device() -> firmware::Version {
-    firmware::Version {
-        code: None,
+pub(crate) fn offered() -> firmware::Offered {
+    firmware::Offered {
         firmware_version: some("1.2.3"),
+        build_id: some(BUILD),
     }
 }
 
 pub(crate) fn version_of_model() -> firmware::Version {
     firmware::Version {
-        code: some("thermostat"),
+        code: text("thermostat"),
         firmware_version: some("1.2.3"),
     }
 }
@@ -90,11 +93,11 @@ pub(crate) fn firmware() -> firmware::List {
         schema: 1,
         name: text("1.2.3"),
         version: text("1.2.3"),
-        kind: text("zip"),
+        kind: Kind::Zip.into(),
         size: 2_101_337,
         sha256: text(HASH),
         bin_size: 1_310_720,
-        bin_sha256: text(HASH),
+        bin_sha256: text(BUILD),
         app_elf_sha256: some(HASH),
         elf_sha256: some(HASH),
         chip: some("esp32s3"),
@@ -104,6 +107,7 @@ pub(crate) fn firmware() -> firmware::List {
         built_at: some("Feb 11 2026 14:12:55"),
         uploaded_at: text(AT),
         sequence: 7,
+        build_id: text(BUILD),
         active: true,
         ..firmware::Build::default()
     };
@@ -124,7 +128,8 @@ pub(crate) fn activated() -> firmware::Activated {
         id: 1,
         code: text("thermostat"),
         firmware_version: text("1.2.3"),
-        name: None,
+        name: text("1.2.3"),
+        build_id: text(BUILD),
         active: true,
     }
 }
@@ -132,7 +137,8 @@ pub(crate) fn activated() -> firmware::Activated {
 pub(crate) fn rolled_back() -> firmware::Activated {
     firmware::Activated {
         firmware_version: text("1.2.2"),
-        name: some("1.2.2"),
+        name: text("1.2.2"),
+        build_id: text(OLDER_BUILD),
         ..activated()
     }
 }
@@ -141,6 +147,7 @@ pub(crate) fn blocked() -> firmware::Blocked {
     firmware::Blocked {
         code: text("thermostat"),
         name: text("1.2.2"),
+        build_id: text(OLDER_BUILD),
         blocked: true,
         active: false,
     }
@@ -159,6 +166,7 @@ pub(crate) fn model() -> models::Model {
         activate: Activate::OnUpload.into(),
         held: false,
         active: some("1.2.3"),
+        active_build_id: some(BUILD),
         state: text("served"),
         previous: vec![text("1.2.2")],
         blocked: vec![text("1.2.1")],
@@ -188,7 +196,8 @@ pub(crate) fn device() -> devices::Device {
         name: some("Kitchen, left"),
         mac: some("aabbcc001122"),
         usb_serial: some("A6008isP"),
-        pin: None,
+        pin: some("1.2.2"),
+        pin_build_id: some(OLDER_BUILD),
         registered: true,
         tokens: vec![devices::Token {
             id: text("7k2m9qxa"),
@@ -198,6 +207,7 @@ pub(crate) fn device() -> devices::Device {
         created_at: text(AT),
         last_seen: some(AT),
         running: Some(devices::Running {
+            build_id: None,
             version: some("1.2.3"),
             app_elf_sha256: some("fdfecbe9e"),
             at: text(AT),

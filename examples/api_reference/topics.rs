@@ -114,10 +114,11 @@ pub(crate) const TOPICS: &[Topic] = &[
     Topic {
         title: "Firmware",
         about: "The build machine hands it in, people choose what is active, devices fetch it. A \
-                build is addressed by its `name`.",
+                build is addressed by its version (the newest upload of it), its name, or 8 and \
+                more digits of its id.",
         entries: firmware,
         source: include_str!("../../src/api/firmware.rs"),
-        others: &[],
+        others: &[(include_str!("../../src/store/firmware/build.rs"), &["Kind"])],
     },
     Topic {
         title: "Models",
@@ -171,7 +172,10 @@ pub(crate) const TOPICS: &[Topic] = &[
 
 const NO_COREDUMP: &[(u16, &str)] = &[(404, "for an id that is not there")];
 const NO_MODEL: &[(u16, &str)] = &[(404, "for a model that is not registered")];
-const NO_BUILD: &[(u16, &str)] = &[(404, "for a model or a build that is not there")];
+const NO_BUILD: &[(u16, &str)] = &[
+    (400, "for digits that fit several builds"),
+    (404, "for a model or a build that is not there"),
+];
 const NO_DEVICE: &[(u16, &str)] = &[(404, "for a device that is not there")];
 const NO_PORT: &[(u16, &str)] = &[(404, "for a port that is not there")];
 const KEY: (&str, &str) = (
@@ -285,7 +289,7 @@ fn firmware() -> Vec<Entry> {
             "What the device would get.",
         )
         .query(&[KEY])
-        .answers("Version", bodies::version_for_device()),
+        .answers("Offered", bodies::offered()),
         Entry::new(
             "POST /api/pipeline/models/{code}/firmware",
             "Takes in a build. It becomes active, unless the model says `manual`. \
@@ -355,7 +359,7 @@ fn firmware() -> Vec<Entry> {
         .errors(NO_BUILD),
         Entry::new(
             "GET /api/models/{code}/firmware/{version}",
-            "The build's file: `{version}` is its name with `.zip` (the bundle as it was \
+            "The build's file: `{version}` is what it is addressed by, with `.zip` (the bundle as it was \
              uploaded) or `.bin` behind it.",
         )
         .answers_words("the file")
@@ -366,6 +370,7 @@ fn firmware() -> Vec<Entry> {
         )
         .status(204)
         .errors(&[
+            (400, "for digits that fit several builds"),
             (404, "for a model or a build that is not there"),
             (409, "for a build that is active or pinned"),
         ]),
@@ -444,6 +449,7 @@ fn devices() -> Vec<Entry> {
         .takes("Pin", bodies::pin())
         .answers("Device", bodies::device())
         .errors(&[
+            (400, "for digits that fit several builds"),
             (404, "for a device or a build that is not there"),
             (409, "for a device without a model"),
         ]),

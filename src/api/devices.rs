@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::device::DeviceKey;
-use crate::store::registry::devices;
+use crate::store::registry::{BuildRef, devices};
 
 /// All devices, those that were only seen on USB among them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -26,8 +26,10 @@ pub struct Device {
     pub mac: Option<String>,
     /// Serial number of its USB adapter.
     pub usb_serial: Option<String>,
-    /// The build that it gets, whatever its model's active one is.
+    /// The name of the build that it gets, whatever its model's active one is.
     pub pin: Option<String>,
+    /// The same build by its id; `null` also if it is not stored.
+    pub pin_build_id: Option<String>,
     /// `false`: it was only seen.
     pub registered: bool,
     pub tokens: Vec<Token>,
@@ -51,16 +53,20 @@ pub struct Token {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Running {
+    /// The build itself, where that is known and not only what it says of itself.
+    pub build_id: Option<String>,
     pub version: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub at: String,
-    /// What told it.
+    /// What told it: `dump`, `banner` or `download`.
     pub from: String,
 }
 
 impl Device {
     /// A device of the register as answers show it: of its tokens the ids alone.
-    pub fn of(key: &DeviceKey, device: &devices::Device) -> Self {
+    /// `pin` is the name of the build that it is pinned to.
+    pub fn of(key: &DeviceKey, device: &devices::Device, pin: Option<String>) -> Self {
+        let pin_build_id = device.pin.as_ref().and_then(BuildRef::id);
         let tokens = device.tokens.iter().map(|token| Token {
             id: token.id.clone(),
             created_at: token.created_at.clone(),
@@ -72,12 +78,14 @@ impl Device {
             name: device.name.clone(),
             mac: device.mac.clone(),
             usb_serial: device.usb_serial.clone(),
-            pin: device.pin.clone(),
+            pin,
+            pin_build_id: pin_build_id.map(|id| id.to_string()),
             registered: device.registered,
             tokens: tokens.collect(),
             created_at: device.created_at.clone(),
             last_seen: device.last_seen.clone(),
             running: device.running.as_ref().map(|running| Running {
+                build_id: running.build_id.map(|id| id.to_string()),
                 version: running.version.clone(),
                 app_elf_sha256: running.app_elf_sha256.clone(),
                 at: running.at.clone(),
@@ -123,7 +131,7 @@ pub struct NewDevice {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// As `name` of the firmware list.
+    /// As for `PUT /api/models/{code}/active`.
     pub version: String,
 }
 
@@ -144,4 +152,24 @@ pub struct Revoked {
     pub device_key: String,
     /// Their ids.
     pub revoked: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::registry::tokens::generate;
+
+    #[test]
+    fn what_is_shown_of_a_token_opens_nothing() {
+        let (text, credential) = generate("t").unwrap();
+        let device = devices::Device {
+            tokens: vec![credential.clone()],
+            ..devices::Device::default()
+        };
+        let shown = Device::of(&"k1".parse().unwrap(), &device, None);
+        let shown = serde_json::to_string(&shown).unwrap();
+        assert!(shown.contains(&credential.id));
+        assert!(!shown.contains(&credential.sha256));
+        assert!(!shown.contains(text.rsplit('_').next().unwrap()));
+    }
 }

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Word;
+use crate::store::firmware::{self, Kind};
+use crate::store::registry::Model;
+
 /// The builds of a model.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -18,13 +22,13 @@ pub struct List {
 #[serde(default)]
 pub struct Build {
     pub schema: u32,
-    /// What it is addressed by: the version; `<version>~<8 hex digits>` if
-    /// another build has the same version.
+    /// What it is called: the version; `<version>~<8 hex digits>` if a newer
+    /// build has the same version.
     pub name: String,
     /// From the .bin.
     pub version: String,
-    /// `zip` or `bin`: what was uploaded.
-    pub kind: String,
+    /// What was uploaded.
+    pub kind: Word<Kind>,
     /// Bytes of what was uploaded.
     pub size: u64,
     /// Of what was uploaded.
@@ -50,10 +54,43 @@ pub struct Build {
     /// What another release knows of it.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+    /// SHA-256 of the .bin: the build's name for life.
+    pub build_id: String,
     /// Whether it is its model's active build.
     pub active: bool,
     /// Whether no device gets it.
     pub blocked: bool,
+}
+
+impl Build {
+    /// A stored build as answers show it.
+    pub fn of(build: &firmware::Build, model: &Model) -> Self {
+        Self {
+            schema: build.schema,
+            name: build.name.clone(),
+            version: build.version.to_string(),
+            kind: build.kind.into(),
+            size: build.size,
+            sha256: build.sha256.to_string(),
+            bin_size: build.bin_size,
+            bin_sha256: build.bin_sha256.to_string(),
+            app_elf_sha256: build.app_elf_sha256.map(|digest| digest.to_string()),
+            elf_sha256: build.elf_sha256.map(|digest| digest.to_string()),
+            chip: build.chip.clone(),
+            project: build.project.clone(),
+            idf_version: build.idf_version.clone(),
+            git_commit: build.git_commit.clone(),
+            built_at: build.built_at.clone(),
+            secure_version: build.secure_version,
+            warnings: build.warnings.clone(),
+            uploaded_at: build.uploaded_at.clone(),
+            sequence: build.sequence,
+            extra: build.extra.clone(),
+            build_id: build.id().to_string(),
+            active: model.active_id() == Some(build.id()),
+            blocked: model.is_blocked(build.id()),
+        }
+    }
 }
 
 /// A build that was handed in.
@@ -73,7 +110,8 @@ pub struct Uploaded {
 /// A build that a person names.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Named {
-    /// As `name` of the firmware list.
+    /// Its version (the newest upload of it), its name, or 8 and more digits of
+    /// its id.
     pub version: String,
 }
 
@@ -85,9 +123,9 @@ pub struct Activated {
     pub id: u64,
     pub code: String,
     pub firmware_version: String,
-    /// As in the firmware list; told by a rollback.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    /// As in the firmware list.
+    pub name: String,
+    pub build_id: String,
     pub active: bool,
 }
 
@@ -97,6 +135,7 @@ pub struct Activated {
 pub struct Blocked {
     pub code: String,
     pub name: String,
+    pub build_id: String,
     pub blocked: bool,
     /// Whether it is the active one: then the model's devices get nothing.
     pub active: bool,
@@ -110,13 +149,20 @@ pub struct Deleted {
     pub deleted: Vec<String>,
 }
 
-/// The version that a device, or a model's devices, would get.
+/// The version that a model's devices get.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Version {
-    /// The model; not told to devices.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub code: String,
     /// `null`: none.
     pub firmware_version: Option<String>,
+}
+
+/// The build that a device would get.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Offered {
+    /// `null`: none.
+    pub firmware_version: Option<String>,
+    pub build_id: Option<String>,
 }

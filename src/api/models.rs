@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Word;
 use crate::device::ModelCode;
-use crate::store::registry::{self, Activate};
-use crate::store::served::Served;
+use crate::store::registry::{self, Activate, BuildRef};
 
 /// All models.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -27,14 +26,16 @@ pub struct Model {
     pub activate: Word<Activate>,
     /// Whether its devices get nothing new.
     pub held: bool,
-    /// The build that its devices get.
+    /// The name of the build that its devices get.
     pub active: Option<String>,
+    /// The same build by its id; `null` also if it is not stored.
+    pub active_build_id: Option<String>,
     /// `served`; or why they get nothing: `blocked` and `missing` are of the
     /// active build and its file, `held`, `nothing`: no build is active.
     pub state: String,
-    /// What was active before, the last one last.
+    /// The names of what was active before, the last one last.
     pub previous: Vec<String>,
-    /// Builds that no device gets.
+    /// The names of the builds that no device gets.
     pub blocked: Vec<String>,
     pub created_at: String,
     /// How many devices are of this model.
@@ -42,17 +43,28 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model of the register as answers show it.
-    pub fn of(code: &ModelCode, model: &registry::Model, served: Served, devices: u64) -> Self {
+    /// A model of the register as answers show it, with the names of its builds.
+    pub fn of(
+        code: &ModelCode,
+        model: &registry::Model,
+        state: &str,
+        devices: u64,
+        name: impl Fn(&BuildRef) -> String,
+    ) -> Self {
         Self {
             code: code.to_string(),
             id: model.id,
             activate: model.activate.into(),
             held: model.held,
-            active: model.active.clone(),
-            state: served.as_str().to_owned(),
-            previous: model.previous.clone(),
-            blocked: model.blocked.clone(),
+            active: model.active.as_ref().map(&name),
+            active_build_id: model.active_id().map(|id| id.to_string()),
+            state: state.to_owned(),
+            previous: model.previous.iter().map(&name).collect(),
+            blocked: model
+                .blocked
+                .iter()
+                .map(|block| name(&block.build))
+                .collect(),
             created_at: model.created_at.clone(),
             devices,
         }

@@ -16,6 +16,7 @@ use super::table::{Table, WIDTH, folded};
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
 use crate::api::models;
 use crate::printable::escaped;
+use crate::store::firmware::Kind;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -104,7 +105,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 true => print_json(&answer)?,
                 false => {
                     let name = answer.read::<Activated>()?.name;
-                    say(&format!("{} of {model} is active again", known(&name)))?;
+                    say(&format!("{name} of {model} is active again"))?;
                 }
             }
         }
@@ -297,9 +298,10 @@ fn export(
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
     let list: List = builds(client, model)?.read()?;
-    let build = list.firmware.iter().find(|build| build.name == version);
-    let ending = match build {
-        Some(build) if build.kind == "bin" => "bin",
+    // By its name or its id, as the daemon looks for it.
+    let is_meant = |build: &&Build| build.name == version || build.build_id.starts_with(version);
+    let ending = match list.firmware.iter().find(is_meant) {
+        Some(build) if build.kind == Kind::Bin => "bin",
         _ => "zip",
     };
     let call = client

@@ -13,10 +13,9 @@ use crate::api::coredumps::Coredump;
 use crate::api::devices::Device;
 use crate::api::firmware::Build;
 use crate::api::models::Model;
-use crate::cli::answer::known;
-use crate::device::ModelCode;
-use crate::store::registry::{self, Devices, Models};
-use crate::store::served::Served;
+use crate::firmware::ModelState;
+use crate::store::firmware;
+use crate::store::registry::{BuildRef, Devices, Models};
 
 /// Sidecars that are looked at.
 const MAX_SIDECARS: usize = 20_000;
@@ -29,32 +28,40 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
     let mut findings = about_dumps(&dumps(coredumps));
     let models: Models = read(&root.join("state/models.json")).unwrap_or_default();
     let devices: Devices = read(&root.join("state/devices.json")).unwrap_or_default();
-    let devices = devices.devices.iter();
-    let devices: Vec<Device> = devices
-        .map(|(key, device)| Device::of(key, device))
-        .collect();
     for (code, model) in &models.models {
-        findings.extend(not_served(&as_shown(code, model, assets), &devices));
-        let sidecar = format!("firmware-{}.json", known(&model.active));
-        let build: Option<Build> = read(&assets.join(code.as_str()).join(sidecar));
-        if let Some(mut build) = build {
-            build.active = true;
-            findings.extend(warned(code.as_str(), &[build]));
-        }
+        let stored = builds(&assets.join(code.as_str()));
+        let name = |build: &BuildRef| shown_name(&stored, build);
+        let state = ModelState::of(model, |id| stored.iter().any(|build| build.id() == id));
+        let of_model = devices.devices.iter();
+        let of_model = of_model.filter(|(_, device)| device.model.as_ref() == Some(code));
+        let of_model: Vec<Device> = of_model
+            .map(|(key, device)| Device::of(key, device, device.pin.as_ref().map(name)))
+            .collect();
+        let shown = Model::of(code, model, state.as_str(), 0, name);
+        findings.extend(not_served(&shown, &of_model));
+        let builds: Vec<Build> = stored.iter().map(|build| Build::of(build, model)).collect();
+        findings.extend(warned(code.as_str(), &builds));
     }
     findings
 }
 
-/// A model as the daemon would show it.
-fn as_shown(code: &ModelCode, model: &registry::Model, assets: &Path) -> Model {
-    let folder = assets.join(code.as_str());
-    let there = |name: &str| {
-        ["zip", "bin"]
-            .iter()
-            .any(|kind| folder.join(format!("firmware-{name}.{kind}")).exists())
-    };
-    let state = Served::of(model, there);
-    Model::of(code, model, state, 0)
+/// A model's builds whose files are there.
+fn builds(folder: &Path) -> Vec<firmware::Build> {
+    let described = listed(folder).filter_map(|path| read(&path));
+    described
+        .filter(|build: &firmware::Build| folder.join(build.file_name()).exists())
+        .collect()
+}
+
+/// What the daemon would call a build of a register.
+fn shown_name(stored: &[firmware::Build], build: &BuildRef) -> String {
+    match build {
+        BuildRef::Name(name) => name.clone(),
+        BuildRef::Id(id) => {
+            let known = stored.iter().find(|build| build.id() == *id);
+            known.map_or_else(|| id.short(), |build| build.name.clone())
+        }
+    }
 }
 
 /// All dumps, newest first.

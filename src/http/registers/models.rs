@@ -4,32 +4,32 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{json_body, name, no_model};
+use crate::api::models::{Change, List, Model as Shown};
 use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::Store;
 use crate::store::registry::{Activate, Model};
-use crate::store::served::{Served, has_file};
 
 /// `GET /api/models`
 ///
 /// # Errors
 /// None of its own.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
     tokio::task::spawn_blocking(move || {
         let models = app.store.registry.models.read().models.clone();
-        let shown: Vec<Value> = models
-            .iter()
-            .map(|(code, model)| shown(&app.store, code, model))
-            .collect();
-        Ok(Json(json!({ "models": shown, "next_cursor": null })))
+        let models = models.iter();
+        let models = models.map(|(code, model)| shown(&app.store, code, model));
+        Ok(Json(List {
+            models: models.collect(),
+            next_cursor: None,
+        }))
     })
     .await?
 }
@@ -38,7 +38,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
 ///
 /// # Errors
 /// 404.
-pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Shown>> {
     let code: ModelCode = name(&code, "model code")?;
     tokio::task::spawn_blocking(move || {
         let model = app.store.registry.models.read().models.get(&code).cloned();
@@ -49,34 +49,15 @@ pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Resu
 }
 
 /// Reads the model's folder if nobody did yet.
-fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
-    let served = Served::of(model, |name| has_file(&store.firmware, code, name));
+fn shown(store: &Store, code: &ModelCode, model: &Model) -> Shown {
     let devices = store.registry.devices.read();
-    let count = devices
-        .devices
-        .values()
-        .filter(|device| device.model.as_ref() == Some(code))
-        .count();
-    json!({
-        "code": code,
-        "id": model.id,
-        "activate": model.activate,
-        "held": model.held,
-        "active": model.active,
-        "state": served.as_str(),
-        "previous": model.previous,
-        "blocked": model.blocked,
-        "created_at": model.created_at,
-        "devices": count,
+    let of_model = devices.devices.values();
+    let of_model = of_model.filter(|device| device.model.as_ref() == Some(code));
+    let count = of_model.count() as u64;
+    let state = firmware::state_of(store, code, model);
+    Shown::of(code, model, state.as_str(), count, |build| {
+        firmware::shown_name(store, code, build)
     })
-}
-
-/// What a change may say; what is absent stays.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Change {
-    activate: Option<Activate>,
-    held: Option<bool>,
 }
 
 /// `PUT /api/models/{code}` with `{"activate":"on-upload|manual","held":bool}`:
@@ -90,7 +71,7 @@ pub async fn put(
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Shown>> {
     let code: ModelCode = name(&code, "model code")?;
     let (parts, body) = request.into_parts();
     let condition = super::Condition::of(&parts.headers);

@@ -6,11 +6,13 @@ use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use super::devices::{Change, alter, changed, known};
 use super::{json_body, must_exist, name};
+use crate::api::devices::{Minted, Revoked};
+use crate::api::tokens::{List, Made, Token};
 use crate::clock::{Moment, iso8601, parse};
 use crate::device::{DeviceKey, ModelCode};
 use crate::http::app::App;
@@ -41,7 +43,7 @@ pub async fn register(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Minted>> {
     let asked: Registration = json_body(request.into_body()).await?;
     let key: DeviceKey = name(&asked.device_key, "device key")?;
     let change: Change = serde_json::from_value(Value::Object(asked.rest))
@@ -59,7 +61,7 @@ pub async fn register(
     .await?;
     changed(&key, &device, &caller, "registered");
     announce(&key, &device, &caller);
-    Ok(Json(minted(&key, &device, &text)))
+    Ok(Json(minted(&key, &device, text)))
 }
 
 /// `POST /api/devices/{key}/token`: one more token. The older one ends when
@@ -71,7 +73,7 @@ pub async fn mint_for_device(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Minted>> {
     let key: DeviceKey = name(&key, "device key")?;
     let (device, text) = alter(app, &key, |_, devices, key, now| {
         let device = known(devices, key)?;
@@ -80,7 +82,7 @@ pub async fn mint_for_device(
     })
     .await?;
     announce(&key, &device, &caller);
-    Ok(Json(minted(&key, &device, &text)))
+    Ok(Json(minted(&key, &device, text)))
 }
 
 fn add_token(device: &mut Device, now: &str) -> Result<String> {
@@ -102,8 +104,12 @@ fn announce(key: &DeviceKey, device: &Device, caller: &Caller) {
         ));
 }
 
-fn minted(key: &DeviceKey, device: &Device, text: &str) -> Value {
-    json!({ "device_key": key, "model": device.model, "token": text })
+fn minted(key: &DeviceKey, device: &Device, token: String) -> Minted {
+    Minted {
+        device_key: key.to_string(),
+        model: device.model.as_ref().map(ToString::to_string),
+        token,
+    }
 }
 
 /// `DELETE /api/devices/{key}/tokens`: the device's tokens open nothing any more.
@@ -114,13 +120,13 @@ pub async fn revoke_device(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Revoked>> {
     let key: DeviceKey = name(&key, "device key")?;
     let (_, ended) = alter(app, &key, |_, devices, key, _| {
         Ok(std::mem::take(&mut known(devices, key)?.tokens))
     })
     .await?;
-    let ids: Vec<&str> = ended.iter().map(|token| token.id.as_str()).collect();
+    let ids: Vec<String> = ended.into_iter().map(|token| token.id).collect();
     for id in &ids {
         Event::TokenEnded
             .entry()
@@ -128,27 +134,21 @@ pub async fn revoke_device(
             .actor(&caller)
             .say(format_args!("{caller} revoked token {id} of device {key}"));
     }
-    Ok(Json(json!({ "device_key": key, "revoked": ids })))
+    Ok(Json(Revoked {
+        device_key: key.to_string(),
+        revoked: ids,
+    }))
 }
 
 /// `GET /api/tokens`: names, roles and ids; never a secret nor its digest.
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
     let tokens = app.store.registry.tokens.read();
-    let shown: Vec<Value> = tokens
-        .tokens
-        .iter()
-        .map(|(name, token)| {
-            json!({
-                "name": name,
-                "id": token.credential.id,
-                "role": token.role,
-                "model": token.model,
-                "created_at": token.credential.created_at,
-                "expires_at": token.expires_at,
-            })
-        })
-        .collect();
-    Json(json!({ "tokens": shown, "next_cursor": null }))
+    let tokens = tokens.tokens.iter();
+    let tokens = tokens.map(|(name, token)| Token::of(name, token));
+    Json(List {
+        tokens: tokens.collect(),
+        next_cursor: None,
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,7 +171,7 @@ pub async fn mint(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Made>> {
     let wanted: Wanted = json_body(request.into_body()).await?;
     check_name(&wanted.name)?;
     if wanted.role == Role::Fleet && wanted.model.is_none() {
@@ -216,13 +216,13 @@ pub async fn mint(
                 "{caller} made token {} ({}) with the role {role}",
                 wanted.name, token.credential.id
             ));
-        Ok(Json(json!({
-            "name": wanted.name,
-            "role": role,
-            "model": token.model,
-            "expires_at": token.expires_at,
-            "token": text,
-        })))
+        Ok(Json(Made {
+            name: wanted.name,
+            role: token.role.into(),
+            model: token.model.as_ref().map(ToString::to_string),
+            expires_at: token.expires_at,
+            token: text,
+        }))
     })
     .await?
 }

@@ -6,6 +6,8 @@
 
 #[path = "api_reference/bodies.rs"]
 mod bodies;
+#[path = "api_reference/entry.rs"]
+mod entry;
 #[path = "api_reference/page.rs"]
 mod page;
 #[path = "api_reference/source.rs"]

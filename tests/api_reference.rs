@@ -4,6 +4,8 @@
 
 #[path = "../examples/api_reference/bodies.rs"]
 mod bodies;
+#[path = "../examples/api_reference/entry.rs"]
+mod entry;
 #[path = "../examples/api_reference/page.rs"]
 mod page;
 #[path = "../examples/api_reference/source.rs"]
@@ -14,7 +16,8 @@ mod topics;
 use espgate::http::routes::routes;
 use serde_json::Value;
 
-use topics::{Body, Entry, TOPICS};
+use entry::{Body, Entry};
+use topics::TOPICS;
 
 fn entries() -> Vec<Entry> {
     TOPICS.iter().flat_map(|topic| (topic.entries)()).collect()

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use espgate::http::routes::{Route, routes};
 use espgate::identity::Need;
 
+use super::entry::{Body, Entry};
 use super::source::{Type, types};
-use super::topics::{Body, Entry, TOPICS, Topic};
+use super::topics::{TOPICS, Topic};
 
 /// The whole page.
 pub(crate) fn page() -> String {

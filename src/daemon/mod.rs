@@ -210,7 +210,7 @@ impl Daemon<'_> {
         tokio::task::spawn_blocking(move || {
             app.store.complete_rebuilt();
             app.facts().index_ready = true;
-            app.ingest.wake();
+            app.worker.wake();
         });
     }
 

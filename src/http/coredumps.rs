@@ -202,7 +202,7 @@ fn stored_report(app: &App, found: Found) -> Result<Option<Vec<u8>>> {
             "the report of coredump {} of {} does not parse; it is set aside and made again",
             sidecar.id, found.device
         ));
-    app.ingest.wake();
+    app.worker.wake();
     Ok(None)
 }
 
@@ -296,7 +296,7 @@ pub async fn redecode(
         Ok(1)
     })
     .await?;
-    app.ingest.wake();
+    app.worker.wake();
     Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
 }
 
@@ -321,7 +321,7 @@ pub async fn redecode_all(
         Ok::<_, Error>(all.len())
     })
     .await??;
-    app.ingest.wake();
+    app.worker.wake();
     Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
 }
 

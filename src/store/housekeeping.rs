@@ -1,6 +1,6 @@
 //! Removing dumps by the rules: list, decide ([`super::retention`]), act.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::coredumps::Entry;
 use super::disk::Space;
@@ -26,16 +26,11 @@ pub fn free_asked(settings: &config::Coredumps, total: u64) -> u64 {
 }
 
 /// Removes what the rules say, and `needed` more bytes than are free if that
-/// is not enough. `in_use` are the ids of dumps being decoded.
+/// is not enough. Dumps that are held (see `Coredumps::hold`) stay.
 ///
 /// # Errors
 /// [`super::Error::Io`]; what was removed until then stays removed.
-pub fn sweep(
-    store: &Store,
-    settings: &config::Coredumps,
-    needed: u64,
-    in_use: &HashSet<String>,
-) -> Result<Swept> {
+pub fn sweep(store: &Store, settings: &config::Coredumps, needed: u64) -> Result<Swept> {
     let space = Space::of(store.coredumps.root())?;
     let registry = store.registry.devices.read();
     let mut numbers: BTreeMap<DeviceKey, usize> = BTreeMap::new();
@@ -57,7 +52,7 @@ pub fn sweep(
                 bytes: entry.bytes,
                 fingerprint: entry.fingerprint.clone(),
                 rank: entry.verdict.rank(),
-                in_use: in_use.contains(&entry.id),
+                in_use: store.coredumps.is_held(&entry.id),
             }
         })
         .collect();

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use serde_json::Value;
 
@@ -37,9 +36,7 @@ pub trait Decoder: Send + Sync {
 
 /// Tries one dump and writes down what came of it.
 pub(super) async fn attempt(parts: &Parts, decoder: &impl Decoder, job: Job) {
-    let in_use = parts.ingest.in_use();
-    let lock = || in_use.lock().unwrap_or_else(PoisonError::into_inner);
-    lock().insert(job.id.clone());
+    let _held = parts.store.coredumps.hold(&job.id);
     let (store, begun) = (parts.store.clone(), job.clone());
     let may = on_thread(move || begin(&store, &begun)).await;
     if let Some(Ok(true)) = may {
@@ -47,7 +44,6 @@ pub(super) async fn attempt(parts: &Parts, decoder: &impl Decoder, job: Job) {
         let (parts, ended) = (parts.clone(), job.clone());
         on_thread(move || finish(&parts, &ended, outcome)).await;
     }
-    lock().remove(&job.id);
 }
 
 /// Counts the attempt; false if there were enough.

@@ -3,15 +3,16 @@
 //! the store each time, so a crash or a restart loses nothing.
 
 mod attempt;
-mod heartbeat;
+mod handle;
 mod job;
+mod lull;
 
 pub use attempt::{DecodeFailed, Decoder, MAX_ATTEMPTS};
-pub use heartbeat::Heartbeat;
+pub use handle::Handle;
 pub use job::{Job, Misfits, next_job};
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::ingest::Ingest;
+use crate::ingest::Arrivals;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::{Store, housekeeping};
@@ -38,14 +39,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
-    pub ingest: Arc<Ingest>,
+    pub arrivals: watch::Receiver<Arrivals>,
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
-    pub heartbeat: Arc<Heartbeat>,
+    pub handle: Arc<Handle>,
 }
 
 /// Works until `stop`.
-pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
+pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
     let mut last_sweep: Option<Instant> = None;
@@ -54,7 +55,7 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let mut misfits = Misfits::new();
     // Dumps that failed in this round are not tried again before the next.
     while !stop.is_cancelled() {
-        parts.heartbeat.beat();
+        parts.handle.beat();
         if last_sweep.is_none_or(|last| last.elapsed() >= BETWEEN_SWEEPS) {
             let swept = parts.clone();
             on_thread(move || sweep(&swept)).await;
@@ -64,9 +65,9 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         on_thread(move || count(&counted)).await;
         let mut tried = HashSet::new();
         loop {
-            parts.heartbeat.beat();
+            parts.handle.beat();
             // a decoded dump is three more syncs of the disk that boards wait for
-            let _ = timeout(PATIENCE, parts.ingest.lull(LULL)).await;
+            let _ = timeout(PATIENCE, lull::lull(&mut parts.arrivals, LULL)).await;
             let (looking, seen) = (Arc::clone(&parts.store), tried.clone());
             let unfit = misfits.clone();
             let next = on_thread(move || next_job(&looking, &seen, &unfit)).await;
@@ -84,7 +85,8 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = parts.ingest.arrival() => {}
+            () = parts.handle.woken() => {}
+            Ok(()) = parts.arrivals.changed() => {}
             () = tokio::time::sleep(ROUND) => {}
         }
     }
@@ -104,13 +106,7 @@ async fn on_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static)
 
 fn sweep(parts: &Parts) {
     let settings = parts.config.borrow().coredumps.clone();
-    let in_use = parts
-        .ingest
-        .in_use()
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    if let Err(error) = housekeeping::sweep(&parts.store, &settings, 0, &in_use) {
+    if let Err(error) = housekeeping::sweep(&parts.store, &settings, 0) {
         Event::DiskFull.entry().say(format_args!(
             "cannot remove old coredumps: {}",
             chain(&error)

@@ -244,7 +244,7 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
     if let Err(error) = super::remove::sweep(app) {
         log::warn!("old firmware was not removed: {}", chain(&error));
     }
-    app.ingest.wake();
+    app.worker.wake();
     Ok(json!({
         "id": id,
         "code": model,

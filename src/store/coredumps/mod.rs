@@ -10,7 +10,7 @@ pub use crash::Crash;
 pub use folder::{DeviceFolder, Entry, NewDump};
 pub use sidecar::{DecodeState, REBUILT, Sidecar, Source};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,8 @@ pub struct Coredumps {
     root: PathBuf,
     sequence: Sequence,
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
+    /// Ids of the dumps that must not be removed by the rules now.
+    held: Mutex<HashSet<String>>,
 }
 
 /// A device's folder, read when it is first needed.
@@ -46,6 +48,7 @@ impl Coredumps {
             root: root.to_owned(),
             sequence,
             folders: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -143,6 +146,20 @@ impl Coredumps {
             .pop()
     }
 
+    /// Keeps the rules from removing the dump with this id while the answer lives.
+    pub fn hold(&self, id: &str) -> Hold<'_> {
+        lock(&self.held).insert(id.to_owned());
+        Hold {
+            held: &self.held,
+            id: id.to_owned(),
+        }
+    }
+
+    /// Whether somebody holds the dump with this id.
+    pub fn is_held(&self, id: &str) -> bool {
+        lock(&self.held).contains(id)
+    }
+
     /// Writes the crash files that are behind, of all folders that were read.
     ///
     /// # Errors
@@ -153,6 +170,20 @@ impl Coredumps {
             .iter()
             .map(|slot| lock(slot).0.as_mut().map_or(Ok(()), DeviceFolder::flush))
             .fold(Ok(()), Result::and)
+    }
+}
+
+/// A dump that the rules do not remove.
+#[derive(Debug)]
+#[must_use = "the dump is held while this lives"]
+pub struct Hold<'a> {
+    held: &'a Mutex<HashSet<String>>,
+    id: String,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        lock(self.held).remove(&self.id);
     }
 }
 

@@ -282,9 +282,8 @@ fn end_life(run: &Path) {
 /// For what is written down for others: without it the daemon runs as well.
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
-        Event::DiskFull
-            .entry()
-            .say(format_args!("not written down: {}", chain(&error)));
+        let entry = error.event().entry();
+        entry.say(format_args!("not written down: {}", chain(&error)));
     }
 }
 

@@ -81,6 +81,7 @@ impl DataDir {
             .filter(|path| path.is_dir());
         let folders = [
             self.root.clone(),
+            self.coredumps.clone(),
             self.state(),
             self.tls(),
             self.run(),

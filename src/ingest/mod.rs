@@ -21,7 +21,7 @@ use crate::digest::Sha256;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
-use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar};
+use crate::store::coredumps::{DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source};
 use crate::store::{self, Store, housekeeping};
 
 /// Version of the recipe that fingerprints are made by.
@@ -112,9 +112,8 @@ impl Ingest {
     fn make_room(&self, needed: u64) {
         let settings = lock(&self.settings).clone();
         if let Err(error) = housekeeping::sweep(&self.store, &settings, needed) {
-            Event::DiskFull
-                .entry()
-                .say(format_args!("cannot make room: {}", chain(&error)));
+            let entry = error.event().entry();
+            entry.say(format_args!("cannot make room: {}", chain(&error)));
         }
     }
 
@@ -161,7 +160,7 @@ impl Ingest {
                 Err(store::Error::Exists { .. }) => wall += time::Duration::MICROSECOND,
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    say_stored(&sidecar);
+                    say_stored(&sidecar, origin.source);
                     return Ok(Received {
                         filename: format!("{stem}.dmp"),
                         id,
@@ -218,7 +217,7 @@ fn describe(
         uploaded_at: iso8601(now.wall),
         size: bytes.len() as u64,
         sha256: Sha256::of(bytes).to_string(),
-        source: origin.source,
+        source: origin.source.into(),
         serial_port: origin.serial_port.clone(),
         identity: origin.identity.to_owned(),
         format: found.format_label(),
@@ -236,7 +235,8 @@ fn describe(
             .clone()
             .or_else(|| origin.panic_reason.clone()),
         task: found.task.clone(),
-        decode: DecodeState::Pending,
+        decode: DecodeState::Pending.into(),
+        decoding: Decoding::default(),
         fingerprint: found.fingerprint.clone(),
         fingerprint_algorithm: found.fingerprint.is_some().then_some(FINGERPRINT_ALGORITHM),
         sightings: Vec::new(),
@@ -249,7 +249,7 @@ fn describe(
     }
 }
 
-fn say_stored(sidecar: &Sidecar) {
+fn say_stored(sidecar: &Sidecar, source: Source) {
     let event = match sidecar.verdict.as_str() {
         "not-a-coredump" => Event::CoredumpUnrecognised,
         _ => Event::CoredumpStored,
@@ -272,7 +272,7 @@ fn say_stored(sidecar: &Sidecar) {
                 .firmware_version
                 .as_deref()
                 .unwrap_or("unknown version"),
-            sidecar.source.as_str(),
+            source.as_str(),
             sidecar.verdict,
             sidecar.size,
         ));

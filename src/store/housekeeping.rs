@@ -1,14 +1,14 @@
 //! Removing dumps by the rules: list, decide ([`super::retention`]), act.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::coredumps::Entry;
+use super::coredumps::{Entry, Source};
 use super::disk::Space;
-use super::retention::{Held, Limits, Rule, plan};
-use super::{Result, Store};
+use super::retention::{Held, KnownCrash, Limits, MAX_CRASHES, Rule, plan, surplus_crashes};
+use super::{Error, Result, Store};
 use crate::config;
 use crate::device::DeviceKey;
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 
 /// More free room than this is never asked for.
 const MAX_FREE_ASKED: u64 = 1024 * 1024 * 1024;
@@ -26,36 +26,34 @@ pub fn free_asked(settings: &config::Coredumps, total: u64) -> u64 {
 }
 
 /// Removes what the rules say, and `needed` more bytes than are free if that
-/// is not enough. Dumps that are held (see `Coredumps::hold`) stay.
+/// is not enough. Dumps that are held (see `Coredumps::hold`) stay. What cannot
+/// be removed is journalled, and others go in its place.
 ///
 /// # Errors
-/// [`super::Error::Io`]; what was removed until then stays removed.
+/// [`super::Error::Io`] if the free room is not known, or [`super::Error::Full`]
+/// while writing the crash files; what was removed until then stays removed.
 pub fn sweep(store: &Store, settings: &config::Coredumps, needed: u64) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let mut stuck = HashSet::new();
+    // each further pass has at least one dump more that is not tried again
+    while remove_planned(store, settings, needed, &mut swept, &mut stuck)? {}
+    forget_crashes(store);
+    store.coredumps.flush()?;
+    Ok(swept)
+}
+
+/// One pass; true if some could not be removed, so that others may have to go.
+fn remove_planned(
+    store: &Store,
+    settings: &config::Coredumps,
+    needed: u64,
+    swept: &mut Swept,
+    stuck: &mut HashSet<String>,
+) -> Result<bool> {
     let space = Space::of(store.coredumps.root())?;
-    let registry = store.registry.devices.read();
-    let mut numbers: BTreeMap<DeviceKey, usize> = BTreeMap::new();
     let listed: Vec<(DeviceKey, Entry)> = store
         .coredumps
         .collect(|device, entry| Some((device.clone(), entry.clone())));
-    let held: Vec<Held> = listed
-        .iter()
-        .map(|(device, entry)| {
-            let next = numbers.len();
-            Held {
-                device: *numbers.entry(device.clone()).or_insert(next),
-                registered: registry
-                    .devices
-                    .get(device)
-                    .is_some_and(|device| device.registered),
-                usb_only: entry.source != super::coredumps::Source::Https,
-                sequence: entry.sequence,
-                bytes: entry.bytes,
-                fingerprint: entry.fingerprint.clone(),
-                rank: entry.verdict.rank(),
-                in_use: store.coredumps.is_held(&entry.id),
-            }
-        })
-        .collect();
     let limits = Limits {
         keep_per_device: settings.keep_per_device,
         keep_first_of_crash: settings.keep_first_of_crash,
@@ -63,20 +61,115 @@ pub fn sweep(store: &Store, settings: &config::Coredumps, needed: u64) -> Result
         max_total: settings.max_total.of(space.total),
         must_free: (free_asked(settings, space.total) + needed).saturating_sub(space.free),
     };
-    let mut swept = Swept::default();
-    for (at, rule) in plan(&held, limits) {
+    let mut failed = false;
+    for (at, rule) in plan(&held(store, &listed, stuck), limits) {
         let Some((device, entry)) = listed.get(at) else {
             continue;
         };
-        store
+        let removed = store
             .coredumps
-            .with(device, |folder| folder.remove(&entry.stem))?;
-        swept.dumps += 1;
-        swept.bytes += entry.bytes;
-        say_removed(device, entry, rule);
+            .with(device, |folder| folder.remove(&entry.stem));
+        match removed {
+            Ok(_) => {
+                swept.dumps += 1;
+                swept.bytes += entry.bytes;
+                say_removed(device, entry, rule);
+            }
+            Err(error) => {
+                failed |= stuck.insert(entry.id.clone());
+                say_stuck(device, entry, rule, &error);
+            }
+        }
     }
-    store.coredumps.flush()?;
-    Ok(swept)
+    Ok(failed)
+}
+
+/// The dumps as the decision sees them; what is stuck is taken as in use.
+fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -> Vec<Held> {
+    let registry = store.registry.devices.read();
+    let mut numbers: BTreeMap<&DeviceKey, usize> = BTreeMap::new();
+    listed
+        .iter()
+        .map(|(device, entry)| {
+            let next = numbers.len();
+            Held {
+                device: *numbers.entry(device).or_insert(next),
+                registered: registry
+                    .devices
+                    .get(device)
+                    .is_some_and(|device| device.registered),
+                usb_only: [Source::Uart, Source::Flash]
+                    .iter()
+                    .any(|usb| entry.source == *usb),
+                sequence: entry.sequence,
+                bytes: entry.bytes,
+                fingerprint: entry.fingerprint.clone(),
+                rank: entry.verdict.rank(),
+                in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
+            }
+        })
+        .collect()
+}
+
+fn forget_crashes(store: &Store) {
+    for device in store.coredumps.devices().unwrap_or_default() {
+        let forgotten = store.coredumps.with(&device, |folder| {
+            let with_dump: HashSet<&str> = folder
+                .entries()
+                .iter()
+                .filter_map(|entry| entry.fingerprint.as_deref())
+                .collect();
+            let known = folder.crashes().map(|crash| KnownCrash {
+                fingerprint: crash.fingerprint.clone(),
+                last_seen: crash.last_seen.clone(),
+                has_dump: with_dump.contains(crash.fingerprint.as_str()),
+            });
+            let surplus = surplus_crashes(known.collect(), MAX_CRASHES);
+            if !surplus.is_empty() {
+                folder.forget_crashes(&surplus)?;
+            }
+            Ok(surplus)
+        });
+        match forgotten {
+            Ok(fingerprints) => {
+                for fingerprint in fingerprints {
+                    say_forgotten(&device, &fingerprint);
+                }
+            }
+            Err(error) => {
+                let entry = error.event().entry().device(&device);
+                entry.say(format_args!(
+                    "old crashes of {device} cannot be forgotten: {}",
+                    chain(&error)
+                ));
+            }
+        }
+    }
+}
+
+fn say_forgotten(device: &DeviceKey, fingerprint: &str) {
+    Event::CrashForgotten
+        .entry()
+        .device(device)
+        .fingerprint(&fingerprint)
+        .say(format_args!(
+            "forgot crash {fingerprint} of {device} by the rule at most {MAX_CRASHES} crashes a \
+             device: no dump of it is stored, and it was seen longest ago"
+        ));
+}
+
+fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
+    error
+        .event()
+        .entry()
+        .device(device)
+        .coredump(&entry.id)
+        .say(format_args!(
+            "cannot remove coredump {} of {device} by the rule {}: {}",
+            entry.id,
+            rule.as_str(),
+            chain(error)
+        ));
 }
 
 fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {

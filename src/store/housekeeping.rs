@@ -184,3 +184,110 @@ fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
             rule.as_str()
         ));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::bundle;
+    use crate::store::coredumps::{NewDump, sample_sidecar};
+
+    fn store(root: &std::path::Path) -> Store {
+        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        Store::open(root, None, None, limits).unwrap()
+    }
+
+    fn key() -> DeviceKey {
+        "k1".parse().unwrap()
+    }
+
+    fn put(store: &Store, id: &str) {
+        let sidecar = sample_sidecar(id, store.coredumps.next_sequence().unwrap());
+        let new = NewDump {
+            sidecar,
+            dump: b"dump",
+            log: None,
+        };
+        let stored = store
+            .coredumps
+            .with(&key(), |f| f.store(&format!("coredump_{id}"), &new));
+        stored.unwrap();
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        store.coredumps.collect(|_, entry| Some(entry.id.clone()))
+    }
+
+    #[test]
+    fn a_dump_that_cannot_be_removed_ends_no_sweep_and_another_goes_in_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        for id in ["a", "b", "c", "d", "e"] {
+            put(&store, id);
+        }
+        // a folder is not removed as a file is
+        let stuck = root.path().join("coredumps/k1/coredump_a.dmp");
+        fs::remove_file(&stuck).unwrap();
+        fs::create_dir(&stuck).unwrap();
+        let settings = config::Coredumps {
+            keep_per_device: 3,
+            ..config::Coredumps::default()
+        };
+        let swept = sweep(&store, &settings, 0).unwrap();
+        assert_eq!(swept.dumps, 2);
+        assert_eq!(ids(&store), ["a", "d", "e"]);
+    }
+
+    #[test]
+    fn a_dump_that_is_held_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        for id in ["a", "b", "c"] {
+            put(&store, id);
+        }
+        let settings = config::Coredumps {
+            keep_per_device: 1,
+            ..config::Coredumps::default()
+        };
+        let held = store.coredumps.hold("a");
+        sweep(&store, &settings, 0).unwrap();
+        assert_eq!(ids(&store), ["a"]);
+        drop(held);
+        put(&store, "d");
+        sweep(&store, &settings, 0).unwrap();
+        assert_eq!(ids(&store), ["d"]);
+    }
+
+    #[test]
+    fn a_sweep_leaves_the_crashes_seen_last_and_those_with_a_dump() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        put(&store, "a");
+        let known = |store: &Store| {
+            let count = |f: &mut super::super::coredumps::DeviceFolder| Ok(f.crashes().count());
+            store.coredumps.with(&key(), count).unwrap()
+        };
+        let counted = store.coredumps.with(&key(), |folder| {
+            let mut sidecar = folder.sidecar("coredump_a")?;
+            for n in 0..MAX_CRASHES + 3 {
+                sidecar.fingerprint = Some(format!("{n:04}"));
+                sidecar.uploaded_at = format!("2026-01-01T00:00:00.{n:06}Z");
+                folder.count(&sidecar);
+            }
+            folder.change("coredump_a", |a| a.fingerprint = Some("0000".into()))?;
+            Ok(())
+        });
+        counted.unwrap();
+        assert_eq!(known(&store), MAX_CRASHES + 3);
+        sweep(&store, &config::Coredumps::default(), 0).unwrap();
+        let left = store.coredumps.with(&key(), |folder| {
+            let has = |n: usize| folder.crash(&format!("{n:04}")).is_some();
+            Ok([0, 1, 2, 3, 4].map(has))
+        });
+        assert_eq!(left.unwrap(), [true, false, false, false, true]);
+        assert_eq!(known(&store), MAX_CRASHES);
+        drop(store);
+        assert_eq!(known(&self::store(root.path())), MAX_CRASHES);
+    }
+}

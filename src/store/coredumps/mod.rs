@@ -10,6 +10,8 @@ pub mod sidecar;
 pub use crash::Crash;
 pub use decoding::{Decoding, MAX_ATTEMPTS};
 pub use folder::{DeviceFolder, Entry, NewDump};
+#[cfg(test)]
+pub(super) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{DecodeState, REBUILT, Sidecar, Source};
 
 use std::collections::{BTreeMap, HashSet};

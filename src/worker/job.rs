@@ -110,19 +110,18 @@ impl Builds {
     /// that carries none is read with the ELF of its version, which the report
     /// calls unverified.
     fn elf_for(&self, entry: &Entry) -> Option<Sha256> {
-        let mut builds = self.0.iter();
-        match hash_in(entry) {
-            Some(prefix) => builds
-                .filter_map(|(_, build)| build.elf_sha256)
-                .find(|elf| elf.has_prefix(prefix)),
-            None => {
-                let named = builds.find(|(model, build)| {
-                    entry.model_code.as_deref() == Some(model.as_str())
-                        && entry.firmware_version.as_deref() == Some(build.name.as_str())
-                });
-                named?.1.elf_sha256
-            }
+        if let Some(prefix) = hash_in(entry) {
+            let mut elves = self.0.iter().filter_map(|(_, build)| build.elf_sha256);
+            return elves.find(|elf| elf.has_prefix(prefix));
         }
+        let (model, version) = (&entry.model_code, entry.firmware_version.as_deref()?);
+        let of_model = || {
+            let builds = self.0.iter();
+            builds.filter(|(code, _)| model.as_deref() == Some(code.as_str()))
+        };
+        let named = of_model().find(|(_, build)| build.name == version);
+        let newest = || of_model().find(|(_, build)| build.version.as_str() == version);
+        named.or_else(newest)?.1.elf_sha256
     }
 }
 

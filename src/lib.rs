@@ -7,7 +7,7 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 use      ingest  worker
+//! 3 use      fleet  ingest  worker
 //! 2 means    config  journal  clock  identity  metrics  store  decode
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
 //! 0 words    device  digest  printable
@@ -25,6 +25,7 @@ pub mod decode;
 pub mod device;
 pub mod digest;
 pub mod esp;
+pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod ingest;

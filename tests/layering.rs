@@ -19,13 +19,13 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode",
     ],
-    &["ingest", "worker"],
+    &["fleet", "ingest", "worker"],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 18] = [
+const SIBLINGS: [(&str, &str); 19] = [
     ("device", "digest"),
     ("coredump", "reader"),
     ("bundle", "esp"),
@@ -41,6 +41,7 @@ const SIBLINGS: [(&str, &str); 18] = [
     ("identity", "store"),
     ("identity", "clock"),
     ("decode", "clock"),
+    ("ingest", "fleet"),
     ("worker", "ingest"),
     ("http", "serial"),
     ("cli", "daemon"),

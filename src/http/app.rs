@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bootloader::Progress;
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::fleet::fleet_tokens::FleetTokens;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
@@ -33,6 +34,8 @@ pub struct App {
     pub stopping: CancellationToken,
     pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
+    /// How many boards the fleet tokens may register.
+    pub fleet_tokens: FleetTokens,
     /// Slots for coredump bodies held in memory.
     pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
@@ -79,6 +82,7 @@ impl App {
             stopping,
             worker_heartbeat: Arc::default(),
             started: Moment::now(),
+            fleet_tokens: FleetTokens::default(),
             uploads,
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),

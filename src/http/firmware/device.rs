@@ -19,8 +19,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::choice::build_for;
-use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
+use crate::fleet::contact::{self, Build, Way};
 use crate::http::app::App;
 use crate::http::conditional::{self, Answer};
 use crate::http::device_caller::{self, DeviceCaller};
@@ -29,7 +29,6 @@ use crate::http::query::Query;
 use crate::http::server::{Delivery, from_file, from_memory};
 use crate::journal::Event;
 use crate::store::firmware::Stored;
-use crate::store::registry::devices::Running;
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
 ///
@@ -269,17 +268,11 @@ impl Report {
                 "served firmware {name} of {} to {key}",
                 self.model
             ));
-        let now = iso8601(Moment::now().wall);
-        self.app.store.registry.devices.note(|devices| {
-            let device = devices.ensure(key, &now);
-            device.last_seen = Some(now.clone());
-            device.running = Some(Running {
-                version: Some(name.clone()),
-                app_elf_sha256: None,
-                at: now.clone(),
-                from: String::from("download"),
-            });
-        });
+        let build = Build {
+            version: Some(name.clone()),
+            app_elf_sha256: None,
+        };
+        contact::runs(&self.app.store.registry, key, Way::Download, build, None);
     }
 }
 

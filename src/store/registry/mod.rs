@@ -4,6 +4,7 @@
 pub mod devices;
 mod file;
 pub mod gateway;
+mod memory;
 pub mod models;
 pub mod tokens;
 

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::coredumps::Entry;
+use super::coredumps::{Entry, Source};
 use super::disk::Space;
-use super::retention::{Held, Limits, Rule, plan};
+use super::registry::Device;
+use super::retention::{Held, Limits, Owner, Rule, plan};
 use super::{Result, Store};
 use crate::config;
 use crate::device::DeviceKey;
@@ -48,11 +49,7 @@ pub fn sweep(
             let next = numbers.len();
             Held {
                 device: *numbers.entry(device.clone()).or_insert(next),
-                registered: registry
-                    .devices
-                    .get(device)
-                    .is_some_and(|device| device.registered),
-                usb_only: entry.source != super::coredumps::Source::Https,
+                owner: owner(registry.devices.get(device), entry),
                 sequence: entry.sequence,
                 bytes: entry.bytes,
                 fingerprint: entry.fingerprint.clone(),
@@ -82,6 +79,16 @@ pub fn sweep(
     }
     store.coredumps.flush()?;
     Ok(swept)
+}
+
+fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
+    match device.filter(|device| device.registered) {
+        Some(device) if device.fleet_token.is_some() => Owner::Fleet,
+        Some(_) => Owner::Registered,
+        None if entry.by_fleet_token => Owner::FleetUnregistered,
+        None if entry.source == Source::Https => Owner::Removed,
+        None => Owner::UsbUnregistered,
+    }
 }
 
 fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {

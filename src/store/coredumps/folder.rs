@@ -25,6 +25,8 @@ pub struct Entry {
     pub id: String,
     pub sequence: u64,
     pub source: Source,
+    /// Whether the device showed a fleet's token and none of its own.
+    pub by_fleet_token: bool,
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<String>,
@@ -46,6 +48,7 @@ impl Entry {
             id: sidecar.id.clone(),
             sequence: sidecar.sequence,
             source: sidecar.source,
+            by_fleet_token: sidecar.identity == "fleet-token",
             bytes,
             fingerprint: sidecar.fingerprint.clone(),
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),

@@ -12,7 +12,7 @@ use super::unregistered::shared_key;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::Event;
-use crate::store::registry::{Device, Devices, Registry};
+use crate::store::registry::{Credential, Device, Devices, Registry};
 
 /// Boards that one token registers. Those that a person registered since do not
 /// count.
@@ -190,7 +190,7 @@ fn decide(
 /// Whether the device ever used a token of its own. Somebody else may have the
 /// fleet's token; nobody but the device has this one.
 fn has_own_token(device: &Device) -> bool {
-    let is_used = |token: &crate::store::registry::Credential| token.first_used_at.is_some();
+    let is_used = |token: &Credential| token.first_used_at.is_some();
     device.own_token_since.is_some() || device.tokens.iter().any(is_used)
 }
 

@@ -15,6 +15,9 @@ use crate::fleet::fleet_tokens::{self, Admission, FleetToken};
 use crate::identity::{Caller, Need, check};
 use crate::store::registry::Role;
 
+/// The identity of who shows a fleet's token.
+const FLEET_TOKEN: &str = "fleet-token";
+
 /// A device that speaks to us.
 #[derive(Clone, Debug)]
 pub struct DeviceCaller {
@@ -40,6 +43,13 @@ pub enum Sender {
 }
 
 impl DeviceCaller {
+    /// Whether it showed a credential of its own. A fleet's token is in every
+    /// board: whoever has one reads nothing with it that is for one device, nor
+    /// a bundle with its symbols.
+    pub fn has_own_credential(&self) -> bool {
+        self.identity != FLEET_TOKEN
+    }
+
     /// The model, which firmware requests cannot do without.
     ///
     /// # Errors
@@ -148,7 +158,7 @@ async fn fleet_board(
     let device = |key| DeviceCaller {
         key,
         model,
-        identity: "fleet-token",
+        identity: FLEET_TOKEN,
     };
     match admission {
         Admission::Registered => Ok(Sender::Device(device(claimed))),

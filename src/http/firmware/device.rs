@@ -60,6 +60,11 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
             "Firmware bundles are not served to devices",
         )));
     }
+    if what == What::Bundle && !device.has_own_credential() {
+        return Err(Error::Forbidden(String::from(
+            "Firmware bundles are not served for a fleet token",
+        )));
+    }
     let model = device.model()?.clone();
     let name = choose(&app, &parts, &device, &model, query.get("version"))?;
     let missing = || Error::NotFound(format!("Firmware {model}"));
@@ -313,7 +318,7 @@ pub async fn config(State(app): State<Arc<App>>, request: Request) -> Result<Res
     let device = device_caller::identify(&app, &parts, &query).await?;
     let folder = app.store.data_dir.device_config();
     let names = [
-        Some(device.key.to_string()),
+        device.has_own_credential().then(|| device.key.to_string()),
         device.model.as_ref().map(ToString::to_string),
     ];
     let read = tokio::task::spawn_blocking(move || {

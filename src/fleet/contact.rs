@@ -2,6 +2,7 @@
 //! known: from its dumps, its console, and what it fetched. Only noted (see
 //! [`crate::store::registry::StateFile::note`]): this never waits for the disk.
 
+use crate::build_id::BuildId;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::store::registry::devices::Running;
@@ -9,7 +10,9 @@ use crate::store::registry::{Devices, Registry};
 
 /// What a contact says of the build that the device runs.
 #[derive(Clone, Debug, Default)]
-pub struct Build {
+pub struct Runs {
+    /// The build itself, where that is known and not only what it says of itself.
+    pub build_id: Option<BuildId>,
     pub version: Option<String>,
     /// May be shortened.
     pub app_elf_sha256: Option<String>,
@@ -57,25 +60,25 @@ pub fn heard(registry: &Registry, key: &DeviceKey) {
 
 /// The device was heard of in a way that tells what it runs. `model` is taken if
 /// none is known.
-pub fn runs(
+pub fn heard_that(
     registry: &Registry,
     key: &DeviceKey,
     way: Way,
-    build: Build,
+    runs: Runs,
     model: Option<&ModelCode>,
 ) {
     let (key, model) = (key.clone(), model.cloned());
     let now = iso8601(Moment::now().wall);
     registry
         .devices
-        .note(move |devices| note(devices, &key, way, &build, model.as_ref(), &now));
+        .note(move |devices| note(devices, &key, way, &runs, model.as_ref(), &now));
 }
 
 fn note(
     devices: &mut Devices,
     key: &DeviceKey,
     way: Way,
-    build: &Build,
+    runs: &Runs,
     model: Option<&ModelCode>,
     now: &str,
 ) {
@@ -87,10 +90,11 @@ fn note(
     if device.model.is_none() {
         device.model = model.cloned();
     }
-    if build.version.is_some() || build.app_elf_sha256.is_some() {
+    if runs.version.is_some() || runs.app_elf_sha256.is_some() {
         device.running = Some(Running {
-            version: build.version.clone(),
-            app_elf_sha256: build.app_elf_sha256.clone(),
+            build_id: runs.build_id,
+            version: runs.version.clone(),
+            app_elf_sha256: runs.app_elf_sha256.clone(),
             at: now.to_owned(),
             from: way.as_str().to_owned(),
         });
@@ -101,8 +105,9 @@ fn note(
 mod tests {
     use super::*;
 
-    fn build(version: &str) -> Build {
-        Build {
+    fn runs(version: &str) -> Runs {
+        Runs {
+            build_id: None,
             version: (!version.is_empty()).then(|| version.to_owned()),
             app_elf_sha256: None,
         }
@@ -120,7 +125,7 @@ mod tests {
             (Way::Download, "3", "4", ("3", "download", "4")),
             (Way::UsbDump, "2", "5", ("2", "dump", "5")),
         ] {
-            note(&mut devices, &key, way, &build(version), None, now);
+            note(&mut devices, &key, way, &runs(version), None, now);
             let device = &devices.devices[&key];
             let running = device.running.as_ref().unwrap();
             let found = (
@@ -143,7 +148,7 @@ mod tests {
                 &mut devices,
                 &key,
                 Way::UsbDump,
-                &build("1"),
+                &runs("1"),
                 Some(&model),
                 "t",
             );
@@ -162,7 +167,7 @@ mod tests {
             (Way::Banner, true),
         ] {
             let mut devices = Devices::default();
-            note(&mut devices, &key, way, &build("1"), None, "t");
+            note(&mut devices, &key, way, &runs("1"), None, "t");
             assert_eq!(devices.devices.contains_key(&key), expected, "{way:?}");
             assert!(devices.devices.values().all(|device| !device.registered));
         }

@@ -19,7 +19,7 @@ use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::digest::Sha256;
-use crate::fleet::contact::{self, Build, Way};
+use crate::fleet::contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
@@ -203,12 +203,13 @@ impl Ingest {
             Source::Https => Way::Dump,
             Source::Uart | Source::Flash => Way::UsbDump,
         };
-        let build = Build {
+        let runs = Runs {
+            build_id: None,
             version: origin.firmware_version.clone(),
             app_elf_sha256: found.app_elf_sha256.clone(),
         };
         let (registry, model) = (&self.store.registry, origin.model.as_ref());
-        contact::runs(registry, &origin.device, way, build, model);
+        contact::heard_that(registry, &origin.device, way, runs, model);
     }
 }
 

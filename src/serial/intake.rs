@@ -6,7 +6,7 @@ use crate::clock;
 use crate::console::{Boot, Dump, Log, Panic};
 use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
-use crate::fleet::contact::{self, Build, Way};
+use crate::fleet::contact::{self, Runs, Way};
 use crate::fleet::unregistered;
 use crate::ingest::{Ingest, Origin, Received};
 use crate::journal::Event;
@@ -184,17 +184,12 @@ impl Intake {
         let Some(whose) = self.known(site, boot.app_elf_sha256.as_deref()) else {
             return;
         };
-        let build = Build {
+        let runs = Runs {
+            build_id: None,
             version: boot.version.clone(),
             app_elf_sha256: boot.app_elf_sha256.clone(),
         };
-        contact::runs(
-            &self.store.registry,
-            &whose.device,
-            Way::Banner,
-            build,
-            None,
-        );
+        contact::heard_that(&self.store.registry, &whose.device, Way::Banner, runs, None);
     }
 }
 

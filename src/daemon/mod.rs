@@ -4,6 +4,7 @@ mod child_decoder;
 mod figures;
 mod listeners;
 mod minutely;
+mod registrations;
 mod reload;
 mod settings;
 mod signals;
@@ -202,6 +203,7 @@ impl Daemon<'_> {
         self.critical(async move { ports.run(until).await });
         self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
         self.critical(minutely::every_minute(Arc::clone(&app), stop.clone()));
+        self.critical(registrations::keep_written(Arc::clone(&app), stop.clone()));
         let figures = Figures::new(Arc::clone(&app), self.server.clone());
         self.critical(figures.keep(stop.clone()));
         let socket = control_socket.to_owned();

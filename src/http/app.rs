@@ -10,6 +10,7 @@ use crate::bootloader::Progress;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::firmware::Sequences;
+use crate::fleet::fleet_tokens::FleetTokens;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
@@ -34,6 +35,8 @@ pub struct App {
     pub stopping: CancellationToken,
     pub worker: Arc<worker::Handle>,
     pub started: Moment,
+    /// How many boards the fleet tokens may register.
+    pub fleet_tokens: FleetTokens,
     /// Slots for coredump bodies held in memory.
     pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
@@ -80,6 +83,7 @@ impl App {
             stopping,
             worker: Arc::default(),
             started: Moment::now(),
+            fleet_tokens: FleetTokens::default(),
             uploads,
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),

@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::app::App;
-use super::device_caller;
+use super::device_caller::{self, Sender};
 use super::error::{Error, Result};
 use super::query::Query;
 use super::server::{Unread, read_limited};
@@ -40,7 +40,12 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     };
     let chip = required("chip")?;
     let firmware_version = required("firmware_version")?;
-    let device = device_caller::identify(&app, &parts, &query).await?;
+    let (device, claimed) = match device_caller::sender(&app, &parts, &query).await? {
+        Sender::Device(device) => (device, None),
+        Sender::DumpOnly {
+            device, claimed, ..
+        } => (device, Some(claimed)),
+    };
 
     let mut origin = Origin::new(device.key, Source::Https, device.identity);
     origin.model = device.model;
@@ -48,6 +53,12 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     origin.firmware_version = Some(firmware_version);
     origin.app_elf_sha256 = query.get("app_elf_sha256").and_then(hash_prefix);
     origin.reported = reported(&query);
+    if let Some(claimed) = claimed {
+        let claimed = Value::from(claimed.as_str());
+        origin
+            .reported
+            .insert(String::from("claimed_device_key"), claimed);
+    }
 
     // No slot in time: read all the same, a refusal would lose the dump.
     let slot = app.uploads.take(&origin.device, SLOT_WAIT).await;

@@ -10,6 +10,7 @@ use super::server::Unread;
 use crate::bundle::Refusal;
 use crate::device::DeviceKey;
 use crate::firmware;
+use crate::fleet;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;
@@ -158,6 +159,18 @@ impl From<store::Error> for Error {
             | store::Error::NotWritable { .. }
             | store::Error::NewerFormat { .. }
             | store::Error::Format { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<fleet::Error> for Error {
+    fn from(error: fleet::Error) -> Self {
+        match error {
+            fleet::Error::Invalid(why) => Self::Invalid(why),
+            fleet::Error::Missing(what) => Self::NotFound(what),
+            fleet::Error::Conflict(why) => Self::Conflict(why),
+            fleet::Error::Random(_) => Self::internal(&error),
+            fleet::Error::Store(error) => error.into(),
         }
     }
 }

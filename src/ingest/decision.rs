@@ -86,6 +86,7 @@ mod tests {
             id: id.to_owned(),
             sequence: minute,
             source: Source::Https.into(),
+            by_fleet_token: false,
             bytes: 1,
             fingerprint: Some(String::from("f")),
             verdict: Verdict::Valid,

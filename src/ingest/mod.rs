@@ -18,6 +18,7 @@ use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::digest::Sha256;
+use crate::fleet::contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
@@ -174,25 +175,17 @@ impl Ingest {
     }
 
     fn remember_device(&self, origin: &Origin, found: &Examination) {
-        let now = iso8601(Moment::now().wall);
-        let version = origin.firmware_version.clone();
-        let app = found.app_elf_sha256.clone();
-        self.store.registry.devices.note(|devices| {
-            let device = devices.ensure(&origin.device, &now);
-            device.last_seen = Some(now.clone());
-            if device.model.is_none() {
-                device.model.clone_from(&origin.model);
-            }
-            if version.is_some() || app.is_some() {
-                device.running = Some(store::registry::devices::Running {
-                    build_id: None,
-                    version,
-                    app_elf_sha256: app,
-                    at: now.clone(),
-                    from: String::from("dump"),
-                });
-            }
-        });
+        let way = match origin.source {
+            Source::Https => Way::Dump,
+            Source::Uart | Source::Flash => Way::UsbDump,
+        };
+        let runs = Runs {
+            build_id: None,
+            version: origin.firmware_version.clone(),
+            app_elf_sha256: found.app_elf_sha256.clone(),
+        };
+        let (registry, model) = (&self.store.registry, origin.model.as_ref());
+        contact::heard_that(registry, &origin.device, way, runs, model);
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::coredumps::{Entry, Source};
 use super::disk::Space;
-use super::retention::{Held, KnownCrash, Limits, MAX_CRASHES, Rule, plan, surplus_crashes};
+use super::registry::Device;
+use super::retention::{Held, KnownCrash, Limits, MAX_CRASHES, Owner, Rule, plan, surplus_crashes};
 use super::{Error, Result, Store};
 use crate::config;
 use crate::device::DeviceKey;
@@ -94,13 +95,7 @@ fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -
             let next = numbers.len();
             Held {
                 device: *numbers.entry(device).or_insert(next),
-                registered: registry
-                    .devices
-                    .get(device)
-                    .is_some_and(|device| device.registered),
-                usb_only: [Source::Uart, Source::Flash]
-                    .iter()
-                    .any(|usb| entry.source == *usb),
+                owner: owner(registry.devices.get(device), entry),
                 sequence: entry.sequence,
                 bytes: entry.bytes,
                 fingerprint: entry.fingerprint.clone(),
@@ -170,6 +165,16 @@ fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
             rule.as_str(),
             chain(error)
         ));
+}
+
+fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
+    match device.filter(|device| device.registered) {
+        Some(device) if device.fleet_token.is_some() => Owner::Fleet,
+        Some(_) => Owner::Registered,
+        None if entry.by_fleet_token => Owner::FleetUnregistered,
+        None if entry.source == Source::Https => Owner::Removed,
+        None => Owner::UsbUnregistered,
+    }
 }
 
 fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {

@@ -16,6 +16,7 @@ mod crash;
 mod disk;
 mod firmware;
 mod firmware_refusals;
+mod fleet;
 mod lifecycle;
 mod mending;
 mod roles;

@@ -27,6 +27,8 @@ pub struct Entry {
     pub id: String,
     pub sequence: u64,
     pub source: Word<Source>,
+    /// Whether the device showed a fleet's token and none of its own.
+    pub by_fleet_token: bool,
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<String>,
@@ -49,6 +51,7 @@ impl Entry {
             id: sidecar.id.clone(),
             sequence: sidecar.sequence,
             source: sidecar.source.clone(),
+            by_fleet_token: sidecar.identity == "fleet-token",
             bytes,
             fingerprint: sidecar.fingerprint.clone(),
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),

@@ -45,7 +45,7 @@ pub struct Parts {
 }
 
 /// Works until `stop`.
-pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
+pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
     let mut last_sweep: Option<Instant> = None;
@@ -85,6 +85,8 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = parts.ingest.arrival() => {}
+            // The rules may have changed.
+            Ok(()) = parts.config.changed() => last_sweep = None,
             () = tokio::time::sleep(ROUND) => {}
         }
     }

@@ -117,9 +117,11 @@ impl Walk<'_> {
             return Ok(());
         }
         let link = path.is_symlink();
-        // A link to nothing, or removed meanwhile.
-        let Ok(about) = path.metadata() else {
-            return Ok(());
+        let about = match path.metadata() {
+            Ok(about) => about,
+            // A link to nothing, or removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return self.tell(name, path, Some(error)),
         };
         // Of the links to folders only those at the top are followed: others may
         // lead in circles.

@@ -102,6 +102,9 @@ fn kept(data: &Path) -> BTreeMap<String, Vec<u8>> {
         for inner in names(folder) {
             let path = folder.join(&inner);
             let name = format!("{name}/{inner}");
+            if ["/run", "/cache", "/lock"].contains(&name.as_str()) {
+                continue;
+            }
             if path.is_dir() {
                 walk(&path, &name, found);
             } else {
@@ -111,9 +114,6 @@ fn kept(data: &Path) -> BTreeMap<String, Vec<u8>> {
     }
     let mut found = BTreeMap::new();
     walk(data, "", &mut found);
-    let is_made_again =
-        |name: &String| name.starts_with("/run/") || name.starts_with("/cache/") || name == "/lock";
-    found.retain(|name, _| !is_made_again(name));
     found
 }
 

@@ -47,7 +47,7 @@ fn state(daemon: &Daemon) -> String {
 }
 
 fn touch(path: &Path) {
-    crate::daemon::write(path, b"");
+    daemon::write(path, b"");
 }
 
 /// Begins, waits for a file, ends with 7.

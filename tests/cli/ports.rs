@@ -43,7 +43,9 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 fn state(daemon: &Daemon) -> String {
     let ports = json(daemon, &["ports", "list", "--json"]);
-    ports["ports"][0]["state"].as_str().unwrap().to_owned()
+    // The list is empty until the first look.
+    let state = ports["ports"][0]["state"].as_str();
+    state.unwrap_or_default().to_owned()
 }
 
 fn touch(path: &Path) {

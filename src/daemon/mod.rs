@@ -214,7 +214,7 @@ impl Daemon<'_> {
             app.store.complete_rebuilt();
             firmware::say_missing(&app.store);
             app.facts().index_ready = true;
-            app.ingest.wake();
+            app.worker.wake();
         });
     }
 
@@ -286,9 +286,8 @@ fn end_life(run: &Path) {
 /// For what is written down for others: without it the daemon runs as well.
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
-        Event::DiskFull
-            .entry()
-            .say(format_args!("not written down: {}", chain(&error)));
+        let entry = error.event().entry();
+        entry.say(format_args!("not written down: {}", chain(&error)));
     }
 }
 

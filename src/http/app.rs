@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::serial::Ports;
 use crate::store::Store;
 use crate::store::life::BadEnd;
-use crate::worker::{self, Heartbeat};
+use crate::worker;
 
 use super::firmware::ImagesInMemory;
 use super::tls::Tls;
@@ -32,7 +32,7 @@ pub struct App {
     pub tls: Arc<Tls>,
     pub ports: Ports,
     pub stopping: CancellationToken,
-    pub worker_heartbeat: Arc<Heartbeat>,
+    pub worker: Arc<worker::Handle>,
     pub started: Moment,
     /// Slots for coredump bodies held in memory.
     pub uploads: UploadSlots,
@@ -78,7 +78,7 @@ impl App {
             tls,
             ports,
             stopping,
-            worker_heartbeat: Arc::default(),
+            worker: Arc::default(),
             started: Moment::now(),
             uploads,
             sequences: Sequences::default(),
@@ -98,10 +98,10 @@ impl App {
     pub fn worker_parts(&self) -> worker::Parts {
         worker::Parts {
             store: Arc::clone(&self.store),
-            ingest: Arc::clone(&self.ingest),
+            arrivals: self.ingest.watch_arrivals(),
             metrics: Arc::clone(&self.metrics),
             config: self.config.clone(),
-            heartbeat: Arc::clone(&self.worker_heartbeat),
+            handle: Arc::clone(&self.worker),
         }
     }
 

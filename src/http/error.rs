@@ -152,6 +152,7 @@ impl From<store::Error> for Error {
         match &error {
             store::Error::Full { .. } => Self::NoRoom,
             store::Error::Io { .. }
+            | store::Error::Damaged { .. }
             | store::Error::Exists { .. }
             | store::Error::Locked { .. }
             | store::Error::NotWritable { .. }

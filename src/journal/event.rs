@@ -66,6 +66,7 @@ events! {
     StoreRepaired Warn "bbeeb6361d334c6d96f0da847a2a3b87",
     DiskFull Error "68e58909ccb24416925a56c9a30f4300",
     DiskRecovered Info "ff53a46f5ead403a84c4b877678537a3",
+    DiskFailed Error "19435a7d28b640d78606226baa2def11",
     CoredumpStored Info "e179f773a6e043c09514b7dde2ad0478",
     CoredumpUnrecognised Warn "0c28cec1b94742afa4b936976b4b76b0",
     CoredumpSeenAgain Info "a398d022d4354df48322905089933837",
@@ -73,6 +74,7 @@ events! {
     CoredumpDecoded Info "ac9130f4547c47d38e3a655f20731ab2",
     CoredumpUndecodable Warn "ca3ab343ac334b68be9bf77c6519a9d5",
     CoredumpRemoved Info "03c472ca449548b4b8d889d2b47a5c1d",
+    CrashForgotten Info "919605928d604eb8ab1dededc1a21b47",
     CoredumpDeleted Info "77dde229df884e4dac2386e5cc86ba64",
     UploadRefused Warn "c3dd75f6808548e6ac925f09a227f039",
     UploadBrokenOff Warn "bb262a934ce14c61aa0336d98b8c82f1",
@@ -135,6 +137,9 @@ impl Event {
                 | Self::PanicSeen
                 | Self::FlashReadFailed
                 | Self::DiskFull
+                | Self::DiskFailed
+                | Self::CoredumpUndecodable
+                | Self::CrashForgotten
                 | Self::RequestFailed
         )
     }

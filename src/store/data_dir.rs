@@ -86,6 +86,7 @@ impl DataDir {
             .filter(|path| path.is_dir());
         let folders = [
             self.root.clone(),
+            self.coredumps.clone(),
             self.state(),
             self.tls(),
             self.run(),

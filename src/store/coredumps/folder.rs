@@ -13,9 +13,11 @@ use super::super::publish::{
 use super::super::registry::Gateway;
 use super::super::{Error, Result};
 use super::crash::Crash;
+use super::decoding::Decoding;
 use super::sidecar::{DecodeState, Sidecar, Source};
 use crate::clock;
 use crate::coredump::Verdict;
+use crate::store::word::Word;
 
 /// What the index holds of one dump.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +26,13 @@ pub struct Entry {
     pub stem: String,
     pub id: String,
     pub sequence: u64,
-    pub source: Source,
+    pub source: Word<Source>,
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<String>,
     pub verdict: Verdict,
-    pub decode: DecodeState,
+    pub decode: Word<DecodeState>,
+    pub decoding: Decoding,
     pub app_elf_sha256: Option<String>,
     pub model_code: Option<String>,
     pub firmware_version: Option<String>,
@@ -45,11 +48,12 @@ impl Entry {
             stem: stem.to_owned(),
             id: sidecar.id.clone(),
             sequence: sidecar.sequence,
-            source: sidecar.source,
+            source: sidecar.source.clone(),
             bytes,
             fingerprint: sidecar.fingerprint.clone(),
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
-            decode: sidecar.decode,
+            decode: sidecar.decode.clone(),
+            decoding: sidecar.decoding.clone(),
             app_elf_sha256: sidecar.app_elf_sha256.clone(),
             model_code: sidecar.model_code.clone(),
             firmware_version: sidecar.firmware_version.clone(),
@@ -203,7 +207,7 @@ impl DeviceFolder {
     /// Reads a dump's sidecar.
     ///
     /// # Errors
-    /// [`Error::Io`]; a sidecar that does not parse is an error of kind `InvalidData`.
+    /// [`Error::Io`], or [`Error::Damaged`] if it does not parse.
     pub fn sidecar(&self, stem: &str) -> Result<Sidecar> {
         read_sidecar(&self.file(stem, "json"))
     }
@@ -221,8 +225,9 @@ impl DeviceFolder {
             &sidecar.to_bytes(),
             FILE_MODE,
         )?;
+        let bytes = self.measure(stem);
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
-            *entry = Entry::of(stem, &sidecar, entry.bytes);
+            *entry = Entry::of(stem, &sidecar, bytes);
         }
         Ok(sidecar)
     }
@@ -243,6 +248,7 @@ impl DeviceFolder {
             report,
             FILE_MODE,
         )?;
+        self.count_bytes(stem);
         self.change(stem, change)
     }
 
@@ -251,7 +257,25 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn store_log(&mut self, stem: &str, log: &[u8]) -> Result<()> {
-        replace(&self.path, &format!("{stem}.log"), log, FILE_MODE)
+        replace(&self.path, &format!("{stem}.log"), log, FILE_MODE)?;
+        self.count_bytes(stem);
+        Ok(())
+    }
+
+    /// Brings the index up to date with what a dump's files take.
+    fn count_bytes(&mut self, stem: &str) {
+        let bytes = self.measure(stem);
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
+            entry.bytes = bytes;
+        }
+    }
+
+    fn measure(&self, stem: &str) -> u64 {
+        FILES
+            .iter()
+            .filter_map(|extension| fs::metadata(self.file(stem, extension)).ok())
+            .map(|data| data.len())
+            .sum()
     }
 
     /// Removes a dump and what is beside it; the dump goes first, so that what
@@ -260,33 +284,67 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&mut self, stem: &str) -> Result<Option<Entry>> {
-        self.unlink(stem, "dmp")?;
+        let [dump, beside @ ..] = FILES;
+        self.unlink(stem, dump)?;
         // Whatever fails from here on: nothing may be answered with this dump any more.
         let at = self.entries.iter().position(|entry| entry.stem == stem);
         let removed = at.map(|at| self.entries.remove(at));
         if let Some(fingerprint) = removed.as_ref().and_then(|entry| entry.fingerprint.clone()) {
             self.stale.insert(fingerprint);
         }
-        for extension in ["report.json", "log", "json"] {
+        for extension in beside {
             self.unlink(stem, extension)?;
         }
         sync_folder(&self.path)?;
         Ok(removed)
     }
 
-    fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
-        let path = self.file(stem, extension);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path, source))
-            }
-            _ => Ok(()),
+    /// Forgets crashes with all that was counted of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; those that were not removed are still known.
+    pub fn forget_crashes(&mut self, fingerprints: &[String]) -> Result<()> {
+        for fingerprint in fingerprints {
+            let Some(crash) = self.crashes.get(fingerprint) else {
+                continue;
+            };
+            let name = crash.file_name();
+            unlink(&self.path.join(format!("{name}.damaged")))?;
+            unlink(&self.path.join(name))?;
+            self.crashes.remove(fingerprint);
+            self.stale.remove(fingerprint);
         }
+        sync_folder(&self.path)
+    }
+
+    fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
+        unlink(&self.file(stem, extension))
+    }
+}
+
+/// What a dump may consist of, the dump itself first.
+pub(super) const FILES: [&str; 6] = [
+    "dmp",
+    "report.json",
+    "report.json.damaged",
+    "log",
+    "json",
+    "json.damaged",
+];
+
+fn unlink(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, source))
+        }
+        _ => Ok(()),
     }
 }
 
 pub(super) fn read_sidecar(path: &Path) -> Result<Sidecar> {
     let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::io("understand", path, std::io::Error::other(error)))
+    serde_json::from_slice(&bytes).map_err(|source| Error::Damaged {
+        path: path.to_owned(),
+        source,
+    })
 }

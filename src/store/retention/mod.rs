@@ -1,8 +1,11 @@
 //! Which dumps go: a decision over a list, without any I/O.
 
+mod crashes;
 mod room;
 #[cfg(test)]
 mod tests;
+
+pub use crashes::{KnownCrash, MAX_CRASHES, surplus_crashes};
 
 use std::collections::{BTreeMap, HashSet};
 

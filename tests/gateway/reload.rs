@@ -267,7 +267,9 @@ fn less_room_for_dumps_counts_after_a_reload() {
     }
     let text = fs::read_to_string(site.daemon.folder.path().join("espgate.toml")).unwrap();
     reload(&site.daemon, &format!("{text}[coredumps]\nmax_total = 1\n"));
-    until("max_total", || dumps_of(&site.daemon, "k1") < usize::from(DUMPS));
+    until("max_total", || {
+        dumps_of(&site.daemon, "k1") < usize::from(DUMPS)
+    });
 }
 
 /// A daemon whose settings all changed while it ran.

@@ -31,6 +31,7 @@ use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
 use crate::journal::{Event, chain};
+use crate::store::backup::Restored;
 use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
@@ -121,6 +122,7 @@ async fn serve(
     daemon.begin_work(&control_socket);
     minutely::warn_if_open(&chosen.config);
     daemon.begin_life();
+    go_on(Restored::announce(&store.data_dir.state()));
     // A disk that is full must not keep the daemon down: it makes the room.
     go_on(settings::keep(&store.data_dir.state(), &chosen.text));
     Event::Started.entry().say(format_args!(

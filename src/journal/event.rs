@@ -84,7 +84,6 @@ events! {
     BundleRemoved Info "f1a38d3268344c65927cb2382bedda16",
     BundleUnreadable Error "d00f7b11205f42f788c1d781b972e776",
     FirmwareActivated Info "b21b1c2e1f6141bcacb70dd842762334",
-    FirmwareHeldBack Warn "3ceb083187444e92ad9336c0f9c4b930",
     FirmwareServed Info "b338afd6b7764568a9ca4bb956e78ec7",
     ModelChanged Info "ea44bd0d405e43118b68dba7a2bb831d",
     DeviceFirstSeen Warn "670c1cd355554e3184be37c1dfe6c55b",

@@ -1,5 +1,6 @@
 //! The data directory: what is in it is complete or absent.
 
+pub mod backup;
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;

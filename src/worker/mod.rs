@@ -68,6 +68,8 @@ pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToke
             () = stop.cancelled() => {}
             () = parts.handle.woken() => passed.forget_unreadable(),
             Ok(()) = parts.arrivals.changed() => {}
+            // The rules may have changed.
+            Ok(()) = parts.config.changed() => last_sweep = None,
             () = tokio::time::sleep(ROUND) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The data directory: what is in it is complete or absent.
 
+pub mod commit;
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;
@@ -12,6 +13,7 @@ pub mod registry;
 pub mod retention;
 pub mod sequence;
 pub mod served;
+mod shared_sync;
 mod whole;
 
 pub use data_dir::DataDir;

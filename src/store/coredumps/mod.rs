@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::commit::Commits;
 use super::sequence::Sequence;
 use super::{Error, Result};
 use crate::device::DeviceKey;
@@ -32,6 +33,7 @@ pub fn id(device_key: &str, payload: &[u8]) -> String {
 pub struct Coredumps {
     root: PathBuf,
     sequence: Sequence,
+    commits: Arc<Commits>,
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
 }
 
@@ -45,6 +47,7 @@ impl Coredumps {
         Self {
             root: root.to_owned(),
             sequence,
+            commits: Arc::new(Commits::below(root)),
             folders: Mutex::default(),
         }
     }
@@ -83,13 +86,14 @@ impl Coredumps {
             Some(folder) => folder,
             empty => {
                 let path = self.root.join(device.as_str());
-                let (folder, mended) = mending::load(&path, &mut || self.sequence.next())?;
+                let (mut folder, mended) = mending::load(&path, &mut || self.sequence.next())?;
                 for what in mended {
                     Event::StoreRepaired
                         .entry()
                         .device(device)
                         .say(format_args!("{device}: {what}"));
                 }
+                folder.commits = Arc::clone(&self.commits);
                 empty.insert(folder)
             }
         };

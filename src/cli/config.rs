@@ -209,13 +209,17 @@ mod tests {
 
     #[test]
     fn what_is_in_force_is_the_defaults_with_the_file_over_them() {
-        let shown = in_force("[http]\nmax_uploads = 3\nmax_upload = 4\n[typo]\nx = 1\n").unwrap();
-        assert_eq!(shown["http"]["max_uploads"].as_integer(), Some(3));
-        assert_eq!(shown["http"]["max_connections"].as_integer(), Some(512));
+        let shown =
+            in_force("[http]\nmax_connections = 3\nmax_upload = 4\n[typo]\nx = 1\n").unwrap();
+        assert_eq!(shown["http"]["max_connections"].as_integer(), Some(3));
+        assert_eq!(
+            shown["http"]["max_connections_per_address"].as_integer(),
+            Some(256)
+        );
         assert!(shown["http"].get("max_upload").is_none());
         assert!(!shown.contains_key("typo"));
         let again = parse(&toml::to_string(&shown).unwrap()).unwrap();
-        assert_eq!(again.config.http.max_uploads, 3);
+        assert_eq!(again.config.http.max_connections, 3);
         assert_eq!(again.unknown, []);
     }
 }

@@ -18,7 +18,7 @@ use crate::worker::{self, Heartbeat};
 
 use super::firmware::{ImagesInMemory, Sequences};
 use super::tls::Tls;
-use super::upload_slots::UploadSlots;
+use super::upload_slots::{self, UploadSlots};
 use crate::device::DeviceKey;
 
 /// The daemon, as handlers see it.
@@ -33,7 +33,7 @@ pub struct App {
     pub stopping: CancellationToken,
     pub worker_heartbeat: Arc<Heartbeat>,
     pub started: Moment,
-    /// Slots for coredump bodies held in memory.
+    /// Memory for the bodies of coredump uploads.
     pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
@@ -68,7 +68,6 @@ impl App {
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
-        let uploads = UploadSlots::new(config.borrow().http.max_uploads);
         Self {
             store,
             ingest,
@@ -79,7 +78,7 @@ impl App {
             stopping,
             worker_heartbeat: Arc::default(),
             started: Moment::now(),
-            uploads,
+            uploads: UploadSlots::new(upload_slots::MEMORY),
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),
             readings: Mutex::default(),

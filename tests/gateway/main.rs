@@ -18,6 +18,7 @@ mod firmware;
 mod firmware_refusals;
 mod lifecycle;
 mod mending;
+mod refused;
 mod roles;
 mod site;
 mod upload_script;

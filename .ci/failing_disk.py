@@ -240,6 +240,7 @@ def together_whole(data, results, what):
     check(len(listed) == stored, f"{what}: {len(listed)} listed, {stored} stored")
     for board, (status, answer, body) in results.items():
         whole(data, [(answer, body)] if status == 201 else [], [body], f"{what}: {board}", board)
+    for board, (_, _, body) in results.items():
         status, _ = again.post(body, TOKENS[board])
         check(status == 201, f"{what}: {board} is taken again, not {status}")
     again.settle()

@@ -22,6 +22,10 @@ use super::shared_sync::SharedSync;
 /// follows, syncing what is one's own, needs time as well.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A sync waits for the members that are about to need it for as long as the
+/// last one took, and at most this long: they come within that, or do not come.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// Takes files of folders of one filesystem.
 #[derive(Debug, Default)]
 pub struct Commits {
@@ -31,13 +35,20 @@ pub struct Commits {
     /// Commits under way.
     members: AtomicUsize,
     turns: Mutex<Turns>,
+    /// One has ended.
     turned: Condvar,
+    /// Everybody waits for the next.
+    gathered: Condvar,
 }
 
 /// Syncs are counted; the next begins when the one under way ended.
 #[derive(Debug, Default)]
 struct Turns {
     under_way_since: Option<Instant>,
+    /// What the last one took.
+    last: Duration,
+    /// Members that wait for the next.
+    waiting: usize,
     begun: u64,
     ended: u64,
     failed: u64,
@@ -174,6 +185,10 @@ impl Member<'_> {
         let until = Instant::now() + self.commits.patience;
         let mut turns = self.commits.turns();
         let mine = turns.begun + 1;
+        turns.waiting += 1;
+        if turns.waiting >= self.commits.members.load(Ordering::Relaxed) {
+            self.commits.gathered.notify_one();
+        }
         loop {
             if turns.failed != self.failed {
                 return Turn::Failed;
@@ -203,11 +218,22 @@ impl Member<'_> {
         mut turns: MutexGuard<'a, Turns>,
     ) -> MutexGuard<'a, Turns> {
         turns.under_way_since = Some(Instant::now());
+        let gathering = turns.last.min(GATHERING);
+        let on_the_way =
+            |turns: &mut Turns| turns.waiting < self.commits.members.load(Ordering::Relaxed);
+        let gathered = &self.commits.gathered;
+        turns = match gathered.wait_timeout_while(turns, gathering, on_the_way) {
+            Ok((turns, _)) => turns,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
+        turns.waiting = 0;
         turns.begun += 1;
         let turn = turns.begun;
         drop(turns);
+        let began = Instant::now();
         let outcome = shared.sync();
         let mut turns = self.commits.turns();
+        turns.last = began.elapsed();
         turns.under_way_since = None;
         turns.ended = turn;
         if let Err(error) = outcome {

@@ -1,7 +1,6 @@
 """The cases of failing_disk.sh: BINARY WORK, where WORK/failfs.so and
 WORK/slowsync.so are the shims."""
 
-import fcntl
 import http.client
 import json
 import os
@@ -12,7 +11,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -21,9 +19,6 @@ BINARY, WORK = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 ARM, LOG = WORK / "armed", WORK / "calls"
 # An upload and what the worker does with it afterwards take fewer calls.
 MOST_CALLS = 40
-# Boards that upload at once, and the time of a sync then: while one is under
-# way, the others come together.
-BOARDS, SYNC_US = 5, 30_000
 passed, failures = 0, []
 
 
@@ -44,15 +39,15 @@ def dump(salt):
 
 
 class Daemon:
-    def __init__(self, data, slow=False, **failing):
+    def __init__(self, data, slow_us=0, **failing):
         self.data, self.journal = data, WORK / "journal"
         environment = {"ESPGATE_DATA_DIR": str(data), "ESPGATE_CONFIG": str(WORK / "espgate.toml")}
         if failing:
             environment |= {"LD_PRELOAD": str(WORK / "failfs.so"), "FAILFS_DIR": str(data),
                             "FAILFS_ARM": str(ARM), "FAILFS_LOG": str(LOG)}
-            if slow:
+            if slow_us:
                 environment |= {"LD_PRELOAD": f"{WORK}/failfs.so {WORK}/slowsync.so",
-                                "SLOWSYNC_US": str(SYNC_US)}
+                                "SLOWSYNC_US": str(slow_us)}
             environment |= {f"FAILFS_{name.upper()}": str(value) for name, value in failing.items()}
         with open(self.journal, "wb") as journal:
             self.process = subprocess.Popen([BINARY, "serve"], env=environment, stderr=journal)
@@ -217,147 +212,6 @@ def failing_calls():
                   f"{taken} acknowledged dumps looked at", flush=True)
 
 
-def post_together(daemon):
-    """All boards at once; per board the status, the answer and what was sent."""
-    results = {}
-
-    def one(board, token, body):
-        results[board] = (*daemon.post(body, token), body)
-
-    threads = [threading.Thread(target=one, args=(board, token, dump(20 + n)))
-               for n, (board, token) in enumerate(TOKENS.items())]
-    for thread in threads:
-        thread.start()
-    return threads, results
-
-
-def together_whole(data, results, what):
-    """After a new start: what was answered is there, and nothing is half there."""
-    again = Daemon(data)
-    again.settle()
-    listed = again.control("GET", "/api/coredumps")["coredumps"]
-    stored = len(list((data / "coredumps").glob("*/*.dmp")))
-    check(len(listed) == stored, f"{what}: {len(listed)} listed, {stored} stored")
-    for board, (status, answer, body) in results.items():
-        whole(data, [(answer, body)] if status == 201 else [], [body], f"{what}: {board}", board)
-    for board, (_, _, body) in results.items():
-        status, _ = again.post(body, TOKENS[board])
-        check(status == 201, f"{what}: {board} is taken again, not {status}")
-    again.settle()
-    check(not hidden(data), f"{what}: temp files {hidden(data)}")
-    check(again.end(signal.SIGTERM) == 0, f"{what}: stops")
-    return sum(status == 201 for status, _, _ in results.values())
-
-
-def together_at(operation, nth, mode, error):
-    """Several boards at once; the nth call fails. Whether it was reached, how
-    many boards had an answer, and the calls."""
-    what = f"together: {operation} {nth} {mode} {error}".strip()
-    data = WORK / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    copy_fresh(data)
-    LOG.unlink(missing_ok=True)
-    daemon = Daemon(data, slow=True, op=operation, nth=nth, mode=mode, err=error)
-    ARM.touch()
-    threads, results = post_together(daemon)
-    for thread in threads:
-        thread.join()
-    ARM.unlink()
-    calls = LOG.read_text() if LOG.exists() else ""
-    reached = " FAIL" in calls
-    if mode.startswith("kill"):
-        if reached:
-            daemon.process.wait(30)
-        check(daemon.alive() != reached, f"{what}: the shim kills")
-    else:
-        statuses = sorted(status for status, _, _ in results.values())
-        bad = [status for status in statuses if status != 201]
-        check(len(bad) <= 1, f"{what}: one call failed, the answers are {statuses}")
-        check(all(status in (500, 507) for status in bad), f"{what}: {statuses}")
-        daemon.settle()
-        left = left_over(data)
-        check(not left, f"{what}: temp files when idle {left}")
-    daemon.end(signal.SIGKILL)
-    return reached, together_whole(data, results, what), calls
-
-
-def failing_together():
-    calls = together_at("fsync", 10_000, "err", "EIO")[2]
-    own = sum(".tmp-" in line for line in calls.splitlines())
-    check(own < 2 * BOARDS, f"together: {own} files of {BOARDS} dumps were synced on their own")
-    for mode, error, operations in [
-        ("kill", "", ["open", "write", "rename", "mkdir", "fsync"]),
-        ("killafter", "", ["rename", "mkdir"]),
-        ("err", "EIO", ["write", "rename", "fsync"]),
-        ("err", "ENOSPC", ["open", "write", "rename", "mkdir"]),
-    ]:
-        for operation in operations:
-            count = taken = 0
-            for nth in range(1, MOST_CALLS):
-                reached, acknowledged, _ = together_at(operation, nth, mode, error)
-                if not reached:
-                    break
-                count, taken = count + 1, taken + acknowledged
-            check(count >= 2, f"together: {operation} {mode}: the calls go through the shim")
-            print(f"together: {operation:6} {mode:9} {error:6}: {count} calls failed one after "
-                  f"another, {taken} acknowledged dumps looked at", flush=True)
-
-
-def power_cuts():
-    """The filesystem stops for good in the middle of a commit of several boards."""
-    mount, image = WORK / "cut", WORK / "image"
-    mount.mkdir()
-    for operation in ["open", "write", "rename", "fsync"]:
-        count = taken = 0
-        for nth in range(1, MOST_CALLS):
-            what = f"power cut: {operation} {nth}"
-            with open(image, "wb") as file:
-                file.truncate(48 << 20)
-            subprocess.run(["mkfs.ext4", "-q", image], check=True)
-            mounted = subprocess.run(["mount", "-o", "loop", image, mount], stderr=subprocess.PIPE)
-            if mounted.returncode:
-                print(f"NOT TRIED, power cuts: {mounted.stderr.decode().strip()}", flush=True)
-                return
-            try:
-                data = mount / "data"
-                copy_fresh(data)
-                os.sync()
-                LOG.unlink(missing_ok=True)
-                daemon = Daemon(data, slow=True, op=operation, nth=nth, mode="delay:400")
-                ARM.touch()
-                threads, results = post_together(daemon)
-                while any(thread.is_alive() for thread in threads):
-                    if LOG.exists() and " FAIL" in LOG.read_text():
-                        break
-                    time.sleep(0.002)
-                reached = LOG.exists() and " FAIL" in LOG.read_text()
-                if reached:
-                    cut(mount)
-                for thread in threads:
-                    thread.join()
-                ARM.unlink()
-                daemon.end(signal.SIGKILL)
-                subprocess.run(["umount", mount], check=True)
-                subprocess.run(["mount", "-o", "loop", image, mount], check=True)
-                if not reached:
-                    break
-                count, taken = count + 1, taken + together_whole(data, results, what)
-            finally:
-                subprocess.run(["umount", "-l", mount], check=True)
-        check(count >= 2, f"power cut: {operation}: the calls go through the shim")
-        print(f"power cut: {operation:6}: {count} cuts, {taken} acknowledged dumps looked at",
-              flush=True)
-
-
-def cut(mount):
-    """EXT4_IOC_SHUTDOWN without writing the log: nothing more reaches the disk."""
-    folder = os.open(mount, os.O_RDONLY)
-    try:
-        fcntl.ioctl(folder, 0x8004587D, struct.pack("I", 2))
-    finally:
-        os.close(folder)
-
-
 def full_disk():
     """A small filesystem that fills up, also over a restart."""
     if os.geteuid() != 0:
@@ -412,22 +266,25 @@ def fill(filler):
                 pass
 
 
-(WORK / "espgate.toml").write_text(
-    '[http]\nlisten = ["127.0.0.1:0"]\n[serial]\ndiscover = "off"\n'
-    '[coredumps]\nmin_free = 0\nmax_total = "90%"\n')
-first = Daemon(WORK / "fresh")
-first.control("PUT", "/api/models/lamp", {})
-TOKENS = {key: first.control("POST", "/api/devices", {"device_key": key, "model": "lamp"})["token"]
-          for key in [f"k{n}" for n in range(1, BOARDS + 1)]}
-TOKEN = TOKENS["k1"]
-for key, token in TOKENS.items():
-    # the first use of a token is written down, which is tried for one of them
-    if key != "k1":
-        first.post(b"", token)
-first.end(signal.SIGTERM)
+def fresh():
+    """Makes WORK/fresh, a data directory with a model and a device; gives the device's token."""
+    (WORK / "espgate.toml").write_text(
+        '[http]\nlisten = ["127.0.0.1:0"]\n[serial]\ndiscover = "off"\n'
+        '[coredumps]\nmin_free = 0\nmax_total = "90%"\n')
+    first = Daemon(WORK / "fresh")
+    first.control("PUT", "/api/models/lamp", {})
+    made = first.control("POST", "/api/devices", {"device_key": "k1", "model": "lamp"})
+    first.end(signal.SIGTERM)
+    return made["token"]
 
-CASES = {case.__name__: case for case in [failing_calls, failing_together, power_cuts, full_disk]}
-for name in sys.argv[3:] or CASES:
-    CASES[name]()
-print(f"{passed} passed, {len(failures)} failed")
-sys.exit(bool(failures))
+
+def conclude():
+    print(f"{passed} passed, {len(failures)} failed")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    TOKEN = fresh()
+    failing_calls()
+    full_disk()
+    conclude()

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A disk that fails at the Nth write, sync or rename of an upload, that is
 # pulled out from under the process, and one that is full: what is acknowledged
-# is there afterwards, the daemon goes on, and a start puts the rest right.
-# The same for several boards at once, whose dumps are committed together: killed,
-# failed, and without power between each two steps.
+# is there afterwards, the daemon goes on, and a start puts the rest right. The
+# same for several boards at once, whose dumps are committed together, also when
+# the power goes; and for firmware: an upload that fails half-way gives no device
+# another build.
 # Needs $ESPGATE_SHARED_TOOLS (failfs.c, slowsync.c) and root (for small
 # filesystems, one of them on a loop device).
 set -euo pipefail
@@ -19,4 +20,9 @@ for shim in failfs slowsync; do
     gcc -shared -fPIC -O2 -w -o "$work/$shim.so" "$tools/$shim.c" -ldl -lpthread
 done
 cargo build -q --locked
-python3 .ci/failing_disk.py "${CARGO_TARGET_DIR:-target}/debug/espgate" "$work"
+espgate=${CARGO_TARGET_DIR:-target}/debug/espgate
+python3 .ci/failing_disk.py "$espgate" "$work"
+rm -rf "$work/fresh" "$work/data"
+python3 .ci/failing_together.py "$espgate" "$work"
+rm -rf "$work/fresh" "$work/data"
+python3 .ci/failing_firmware.py "$espgate" "$work"

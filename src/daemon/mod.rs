@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Moment, iso8601};
 use crate::config::Config;
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
@@ -209,6 +210,7 @@ impl Daemon<'_> {
         // Reading every folder takes a while; intake does not wait for it.
         tokio::task::spawn_blocking(move || {
             app.store.complete_rebuilt();
+            firmware::say_missing(&app.store);
             app.facts().index_ready = true;
             app.ingest.wake();
         });

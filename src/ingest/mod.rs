@@ -209,6 +209,7 @@ impl Ingest {
             }
             if version.is_some() || app.is_some() {
                 device.running = Some(store::registry::devices::Running {
+                    build_id: None,
                     version,
                     app_elf_sha256: app,
                     at: now.clone(),

@@ -6,12 +6,7 @@ use super::Config;
 
 /// Settings that the daemon reads at its start only. All others are in force
 /// once a reload is done.
-pub const AT_START: [&str; 4] = [
-    "data_dir",
-    "http.max_uploads",
-    "coredumps.dir",
-    "firmware.dir",
-];
+pub const AT_START: [&str; 3] = ["data_dir", "coredumps.dir", "firmware.dir"];
 
 /// The dotted keys of the settings that differ. A list is one setting.
 pub fn changed(old: &Config, new: &Config) -> Vec<String> {
@@ -42,7 +37,6 @@ impl Config {
     /// that one's settings of [`AT_START`].
     pub fn without_restart(mut self, running: &Self) -> Self {
         self.data_dir.clone_from(&running.data_dir);
-        self.http.max_uploads = running.http.max_uploads;
         self.coredumps.dir.clone_from(&running.coredumps.dir);
         self.firmware.dir.clone_from(&running.firmware.dir);
         self
@@ -105,7 +99,7 @@ mod tests {
     #[test]
     fn what_is_read_at_the_start_only_stays_as_it_is_until_a_restart() {
         let running = parse("data_dir = \"/a\"\n").unwrap().config;
-        let text = "data_dir = \"/b\"\n[http]\nmax_uploads = 3\n[coredumps]\ndir = \"/c\"\nkeep_per_device = 3\n\
+        let text = "data_dir = \"/b\"\n[coredumps]\ndir = \"/c\"\nkeep_per_device = 3\n\
                     [firmware]\ndir = \"/d\"\n";
         let new = parse(text).unwrap().config;
         let mut differing = changed(&running, &new);

@@ -22,9 +22,6 @@ public_url = ""
 # Connections at once: in all, and from one address.
 max_connections = 512
 max_connections_per_address = 256
-# Coredump uploads held in memory at once; more wait for their turn.
-# Needs a restart.
-max_uploads = 32
 
 [tls]
 # A certificate of your own. Without it a site CA and a server certificate are

@@ -171,7 +171,6 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
             "http.max_connections_per_address",
             config.http.max_connections_per_address,
         ),
-        ("http.max_uploads", config.http.max_uploads),
         (
             "coredumps.keep_per_device",
             config.coredumps.keep_per_device,

@@ -49,8 +49,6 @@ pub struct Http {
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
-    /// Coredump uploads whose bodies are in memory at once.
-    pub max_uploads: usize,
 }
 
 /// `[tls]`
@@ -198,7 +196,6 @@ impl Default for Http {
             public_url: String::new(),
             max_connections: 512,
             max_connections_per_address: 256,
-            max_uploads: 32,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::worker;
 
 use super::firmware::ImagesInMemory;
 use super::tls::Tls;
-use super::upload_slots::UploadSlots;
+use super::upload_slots::{self, UploadSlots};
 use crate::device::DeviceKey;
 
 /// The daemon, as handlers see it.
@@ -37,7 +37,7 @@ pub struct App {
     pub started: Moment,
     /// How many boards the fleet tokens may register.
     pub fleet_tokens: FleetTokens,
-    /// Slots for coredump bodies held in memory.
+    /// Memory for the bodies of coredump uploads.
     pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
@@ -72,7 +72,6 @@ impl App {
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
-        let uploads = UploadSlots::new(config.borrow().http.max_uploads);
         Self {
             store,
             ingest,
@@ -84,7 +83,7 @@ impl App {
             worker: Arc::default(),
             started: Moment::now(),
             fleet_tokens: FleetTokens::default(),
-            uploads,
+            uploads: UploadSlots::new(upload_slots::MEMORY),
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),
             readings: Mutex::default(),

@@ -45,6 +45,9 @@ pub enum Error {
     /// The body did not come in time.
     #[error("The request body did not arrive in time")]
     TooSlow,
+    /// Too many bodies were in memory for as long as anybody waits.
+    #[error("There was no memory for the request body in time")]
+    NoMemory,
     /// The client went away; nobody reads the answer.
     #[error("The client closed the connection")]
     ClientGone,
@@ -70,7 +73,8 @@ impl Error {
         Self::Internal(chain(error))
     }
 
-    fn status(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, code and the generic text of the answer.
+    pub(super) fn status(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (
                 StatusCode::BAD_REQUEST,
@@ -108,7 +112,7 @@ impl Error {
                 "VALIDATION_FAILED",
                 "The request is not valid",
             ),
-            Self::TooSlow | Self::ClientGone => (
+            Self::TooSlow | Self::NoMemory | Self::ClientGone => (
                 StatusCode::REQUEST_TIMEOUT,
                 "REQUEST_TIMEOUT",
                 "The request was not completed in time",

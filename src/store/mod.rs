@@ -1,6 +1,7 @@
 //! The data directory: what is in it is complete or absent.
 
 pub mod backup;
+pub mod commit;
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;
@@ -13,6 +14,7 @@ mod rebuilt;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
+mod shared_sync;
 mod whole;
 pub mod word;
 

@@ -19,6 +19,7 @@ mod firmware_refusals;
 mod fleet;
 mod lifecycle;
 mod mending;
+mod refused;
 mod reload;
 mod roles;
 mod site;

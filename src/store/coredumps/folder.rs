@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::super::publish::{
-    FILE_MODE, FOLDER_MODE, make_folder, publish_together, replace, sync_folder,
-};
+use super::super::commit::Commits;
+use super::super::publish::{FOLDER_MODE, make_folder_unsynced, sync_folder};
 use super::super::registry::Gateway;
 use super::super::{Error, Result};
 use super::crash::Crash;
@@ -84,6 +84,9 @@ pub struct DeviceFolder {
     pub(super) crashes: BTreeMap<String, Crash>,
     /// Crash files that are older than what is in memory.
     pub(super) stale: std::collections::BTreeSet<String>,
+    pub(super) commits: Arc<Commits>,
+    /// It was made here, and no sync of its parent is known to have succeeded.
+    pub(super) is_new: bool,
 }
 
 /// The files of one new dump.
@@ -126,7 +129,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Exists`] if the stem is taken, [`Error::Full`], [`Error::Io`].
     pub fn store(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
-        make_folder(&self.path, FOLDER_MODE)?;
+        self.is_new |= make_folder_unsynced(&self.path, FOLDER_MODE)?;
         let sidecar = new.sidecar.to_bytes();
         let names = [
             format!("{stem}.log"),
@@ -145,7 +148,9 @@ impl DeviceFolder {
                 path: self.file(stem, "dmp"),
             });
         }
-        publish_together(&self.path, &files)?;
+        let parent = self.path.parent().filter(|_| self.is_new);
+        self.commits.publish(&self.path, parent, &files)?;
+        self.is_new = false;
         let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let at = self
             .entries
@@ -200,7 +205,8 @@ impl DeviceFolder {
                     .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
                     .map(|entry| entry.id.clone())
                     .collect();
-                replace(&self.path, &crash.file_name(), &crash.to_bytes(), FILE_MODE)?;
+                self.commits
+                    .replace(&self.path, &crash.file_name(), &crash.to_bytes())?;
             }
             self.stale.remove(&fingerprint);
         }
@@ -222,12 +228,8 @@ impl DeviceFolder {
     pub fn change(&mut self, stem: &str, change: impl FnOnce(&mut Sidecar)) -> Result<Sidecar> {
         let mut sidecar = self.sidecar(stem)?;
         change(&mut sidecar);
-        replace(
-            &self.path,
-            &format!("{stem}.json"),
-            &sidecar.to_bytes(),
-            FILE_MODE,
-        )?;
+        self.commits
+            .replace(&self.path, &format!("{stem}.json"), &sidecar.to_bytes())?;
         let bytes = self.measure(stem);
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
             *entry = Entry::of(stem, &sidecar, bytes);
@@ -245,12 +247,8 @@ impl DeviceFolder {
         report: &[u8],
         change: impl FnOnce(&mut Sidecar),
     ) -> Result<Sidecar> {
-        replace(
-            &self.path,
-            &format!("{stem}.report.json"),
-            report,
-            FILE_MODE,
-        )?;
+        self.commits
+            .replace(&self.path, &format!("{stem}.report.json"), report)?;
         self.count_bytes(stem);
         self.change(stem, change)
     }
@@ -260,7 +258,8 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn store_log(&mut self, stem: &str, log: &[u8]) -> Result<()> {
-        replace(&self.path, &format!("{stem}.log"), log, FILE_MODE)?;
+        self.commits
+            .replace(&self.path, &format!("{stem}.log"), log)?;
         self.count_bytes(stem);
         Ok(())
     }

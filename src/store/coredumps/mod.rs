@@ -19,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::commit::Commits;
 use super::sequence::Sequence;
 use super::{Error, Result};
 use crate::device::DeviceKey;
@@ -36,6 +37,7 @@ pub fn id(device_key: &str, payload: &[u8]) -> String {
 pub struct Coredumps {
     root: PathBuf,
     sequence: Sequence,
+    commits: Arc<Commits>,
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
     /// Ids of the dumps that must not be removed by the rules now.
     held: Mutex<HashSet<String>>,
@@ -51,6 +53,7 @@ impl Coredumps {
         Self {
             root: root.to_owned(),
             sequence,
+            commits: Arc::new(Commits::below(root)),
             folders: Mutex::default(),
             held: Mutex::default(),
         }
@@ -98,7 +101,9 @@ impl Coredumps {
                         .device(device)
                         .say(format_args!("{device}: {what}"));
                 }
-                empty.insert(read?)
+                let mut folder = read?;
+                folder.commits = Arc::clone(&self.commits);
+                empty.insert(folder)
             }
         };
         work(folder)

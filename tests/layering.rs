@@ -19,13 +19,13 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",
     ],
-    &["ingest", "firmware", "worker"],
+    &["firmware", "fleet", "ingest", "worker"],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 20] = [
+const SIBLINGS: [(&str, &str); 21] = [
     ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
@@ -43,6 +43,7 @@ const SIBLINGS: [(&str, &str); 20] = [
     ("identity", "clock"),
     ("decode", "clock"),
     ("api", "store"),
+    ("ingest", "fleet"),
     ("worker", "ingest"),
     ("http", "serial"),
     ("cli", "daemon"),

@@ -199,6 +199,7 @@ pub(crate) fn device() -> devices::Device {
         pin: some("1.2.2"),
         pin_build_id: some(OLDER_BUILD),
         registered: true,
+        fleet_token: None,
         tokens: vec![devices::Token {
             id: text("7k2m9qxa"),
             created_at: text(AT),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::coredumps::{DecodeState, Sidecar};
+use crate::store::word::Word;
 
 /// Stored coredumps.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -54,8 +55,10 @@ pub struct Queued {
 #[derive(Clone, Debug, Serialize)]
 pub struct NoReport {
     pub error: String,
-    /// `pending`: it is not made yet.
-    pub decode: DecodeState,
+    /// `pending`: it is not made yet; `failed`: it cannot be made.
+    pub decode: Word<DecodeState>,
+    /// Why it cannot be made; else `null`.
+    pub decode_failure: Option<String>,
 }
 
 /// One that came by HTTPS and was decoded without its ELF.

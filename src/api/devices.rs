@@ -32,6 +32,8 @@ pub struct Device {
     pub pin_build_id: Option<String>,
     /// `false`: it was only seen.
     pub registered: bool,
+    /// The id of the fleet token that it is known by alone.
+    pub fleet_token: Option<String>,
     pub tokens: Vec<Token>,
     pub created_at: String,
     pub last_seen: Option<String>,
@@ -81,6 +83,7 @@ impl Device {
             pin,
             pin_build_id: pin_build_id.map(|id| id.to_string()),
             registered: device.registered,
+            fleet_token: device.fleet_token.clone(),
             tokens: tokens.collect(),
             created_at: device.created_at.clone(),
             last_seen: device.last_seen.clone(),

@@ -22,7 +22,7 @@ use crate::api::coredumps::{Coredump, List, Queued};
 use crate::api::status::Status;
 use crate::decode::{self, Report};
 use crate::printable::escaped;
-use crate::store::coredumps::REBUILT;
+use crate::store::coredumps::{DecodeState, REBUILT};
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
 /// Dumps that are listed unless told otherwise.
@@ -144,7 +144,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
             sidecar.device_key.clone(),
             known(&sidecar.firmware_version),
             sidecar.verdict.clone(),
-            sidecar.decode.as_str().to_owned(),
+            sidecar.decode.to_string(),
             known(&sidecar.panic_reason),
         ]);
     }
@@ -228,15 +228,31 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
         let dump: Coredump = client.get(path).doing(doing).send()?.read()?;
         let heading = folded(&escaped(&heading(&dump)), WIDTH, 2);
         print(&format!("{heading}\n\n"))?;
-        return print(&in_words(&report)?);
+        print(&in_words(&report)?)?;
+        return match failure(&dump) {
+            Some(why) => say(&format!("this report is an earlier one: {why}")),
+            None => Ok(()),
+        };
     }
     // No report yet, or no such dump: the sidecar tells.
     let answer = client.get(path).doing(doing).advice(SEE_LIST).send()?;
     if json {
         return print_json(&answer);
     }
-    facts(&answer.read()?)?;
-    say("there is no report yet; the dump is being decoded")
+    let dump: Coredump = answer.read()?;
+    facts(&dump)?;
+    match failure(&dump) {
+        Some(why) => say(&format!(
+            "there is no report: {why}; `espgate coredumps redecode {id}` tries again"
+        )),
+        None => say("there is no report yet; the dump is being decoded"),
+    }
+}
+
+/// Why a dump could not be decoded, if it was given up.
+fn failure(dump: &Coredump) -> Option<String> {
+    let why = known(&dump.sidecar.decoding.failure);
+    (dump.sidecar.decode == DecodeState::Failed).then(|| format!("decoding failed: {why}"))
 }
 
 /// What the report does not tell: whose dump it is, and when it came how.
@@ -253,7 +269,7 @@ fn heading(dump: &Coredump) -> String {
     // A sidecar that was made anew from its dump can only guess the way.
     let way = match sidecar.identity.as_str() {
         REBUILT => String::new(),
-        _ => format!(" by {}", sidecar.source.as_str()),
+        _ => format!(" by {}", sidecar.source),
     };
     format!(
         "Coredump {} of {} ({}), {} UTC{way}",
@@ -280,7 +296,7 @@ fn facts(dump: &Coredump) -> Result<(), Failure> {
         ("version", known(&sidecar.firmware_version)),
         ("uploaded", uploaded(dump)),
         ("clock", known(&sidecar.clock)),
-        ("source", sidecar.source.as_str().to_owned()),
+        ("source", sidecar.source.to_string()),
         ("file", dump.filename.clone()),
         ("size", sidecar.size.to_string()),
         ("format", known(&sidecar.format)),
@@ -290,7 +306,8 @@ fn facts(dump: &Coredump) -> Result<(), Failure> {
         ("task", known(&sidecar.task)),
         ("app ELF", known(&sidecar.app_elf_sha256)),
         ("fingerprint", known(&sidecar.fingerprint)),
-        ("decode", sidecar.decode.as_str().to_owned()),
+        ("decode", sidecar.decode.to_string()),
+        ("failure", known(&sidecar.decoding.failure)),
     ])
 }
 

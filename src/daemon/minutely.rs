@@ -70,7 +70,8 @@ pub(super) async fn every_minute(app: Arc<App>, stop: CancellationToken) {
         let noted = Arc::clone(&app);
         let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
         if let Ok(Err(error)) = outcome {
-            Event::DiskFull.entry().say(format_args!(
+            let entry = error.event().entry();
+            entry.say(format_args!(
                 "cannot write what was noted: {}",
                 chain(&error)
             ));

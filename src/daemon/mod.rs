@@ -4,6 +4,7 @@ mod child_decoder;
 mod figures;
 mod listeners;
 mod minutely;
+mod registrations;
 mod reload;
 mod settings;
 mod signals;
@@ -30,6 +31,7 @@ use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
 use crate::journal::{Event, chain};
+use crate::store::backup::Restored;
 use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
@@ -120,6 +122,7 @@ async fn serve(
     daemon.begin_work(&control_socket);
     minutely::warn_if_open(&chosen.config);
     daemon.begin_life();
+    go_on(Restored::announce(&store.data_dir.state()));
     // A disk that is full must not keep the daemon down: it makes the room.
     go_on(settings::keep(&store.data_dir.state(), &chosen.text));
     Event::Started.entry().say(format_args!(
@@ -202,6 +205,7 @@ impl Daemon<'_> {
         self.critical(async move { ports.run(until).await });
         self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
         self.critical(minutely::every_minute(Arc::clone(&app), stop.clone()));
+        self.critical(registrations::keep_written(Arc::clone(&app), stop.clone()));
         let figures = Figures::new(Arc::clone(&app), self.server.clone());
         self.critical(figures.keep(stop.clone()));
         let socket = control_socket.to_owned();
@@ -212,7 +216,7 @@ impl Daemon<'_> {
             app.store.complete_rebuilt();
             firmware::say_missing(&app.store);
             app.facts().index_ready = true;
-            app.ingest.wake();
+            app.worker.wake();
         });
     }
 
@@ -284,9 +288,8 @@ fn end_life(run: &Path) {
 /// For what is written down for others: without it the daemon runs as well.
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
-        Event::DiskFull
-            .entry()
-            .say(format_args!("not written down: {}", chain(&error)));
+        let entry = error.event().entry();
+        entry.say(format_args!("not written down: {}", chain(&error)));
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn feed(socket: PathBuf, app: Arc<App>, stop: CancellationToken
     let pause = interval / 3;
     loop {
         let answered = timeout(pause, ask(&socket)).await;
-        let worker_moves = app.worker_heartbeat.elapsed() < WORKER_SILENCE;
+        let worker_moves = app.worker.silent_for() < WORKER_SILENCE;
         match answered {
             Ok(Ok(true)) if worker_moves => systemd::alive(),
             _ => log::warn!("the daemon does not answer itself; the watchdog is not fed"),

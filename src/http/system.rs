@@ -15,6 +15,7 @@ use crate::printable::bytes;
 use crate::store::coredumps::{DecodeState, Source};
 use crate::store::disk::Space;
 use crate::store::housekeeping::free_asked;
+use crate::store::word::Word;
 
 /// `GET /healthz`: alive.
 pub async fn healthz() -> Json<Health> {
@@ -84,6 +85,9 @@ fn describe(app: &App) -> Status {
     let now = Moment::now();
     let facts = app.facts().clone();
     let arrivals = app.ingest.arrivals();
+    let last = arrivals
+        .last
+        .map(|(at, device, source)| (at, device, source.into()));
     let registry = &app.store.registry;
     let stored = Stored::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
@@ -94,7 +98,7 @@ fn describe(app: &App) -> Status {
     {
         degraded.push(String::from("less room is free than min_free asks for"));
     }
-    let last_intake = arrivals.last.or(stored.newest);
+    let last_intake = last.or(stored.newest);
     Status {
         version: String::from(env!("CARGO_PKG_VERSION")),
         gateway_id: app.store.gateway_id.clone(),
@@ -106,7 +110,7 @@ fn describe(app: &App) -> Status {
         last_intake: last_intake.map(|(at, device_key, source)| LastIntake {
             at,
             device_key,
-            source: source.into(),
+            source,
         }),
         received_since_start: arrivals.stored,
         counts: Counts {
@@ -134,7 +138,7 @@ struct Stored {
     count: u64,
     pending: u64,
     bytes: u64,
-    newest: Option<(String, String, Source)>,
+    newest: Option<(String, String, Word<Source>)>,
 }
 
 impl Stored {
@@ -149,7 +153,7 @@ impl Stored {
             if newest < Some(entry.sequence) {
                 newest = Some(entry.sequence);
                 let at = entry.came_at(&gateway).map(iso8601).unwrap_or_default();
-                stored.newest = Some((at, device.to_string(), entry.source));
+                stored.newest = Some((at, device.to_string(), entry.source.clone()));
             }
             None::<()>
         });

@@ -3,7 +3,7 @@
 
 use super::data_dir::DataDir;
 use super::firmware::Firmware;
-use super::registry::{BuildRef, Registry};
+use super::registry::{BuildRef, Devices, Models, Registry};
 use super::{Error, Result};
 use crate::device::ModelCode;
 use crate::journal::{Event, chain};
@@ -40,21 +40,21 @@ fn try_migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmware) -> 
         unknown: 0,
         failed: None,
     };
-    registry.models.note(|models| {
-        for (code, model) in &mut models.models {
-            let refs = model.active.iter_mut().chain(&mut model.previous);
-            let blocked = model.blocked.iter_mut().map(|block| &mut block.build);
-            refs.chain(blocked)
-                .for_each(|build| names.resolve(code, build));
+    let mut models = Models::clone(&registry.models.read());
+    for (code, model) in &mut models.models {
+        let refs = model.active.iter_mut().chain(&mut model.previous);
+        let blocked = model.blocked.iter_mut().map(|block| &mut block.build);
+        refs.chain(blocked)
+            .for_each(|build| names.resolve(code, build));
+    }
+    let mut devices = Devices::clone(&registry.devices.read());
+    for device in devices.devices.values_mut() {
+        if let (Some(code), Some(pin)) = (&device.model, &mut device.pin) {
+            names.resolve(code, pin);
         }
-    });
-    registry.devices.note(|devices| {
-        for device in devices.devices.values_mut() {
-            if let (Some(code), Some(pin)) = (&device.model, &mut device.pin) {
-                names.resolve(code, pin);
-            }
-        }
-    });
+    }
+    registry.models.note(move |now| now.clone_from(&models));
+    registry.devices.note(move |now| now.clone_from(&devices));
     registry.models.flush()?;
     registry.devices.flush()?;
     if let Some(error) = names.failed {

@@ -101,20 +101,20 @@ fn undecodable(dumps: &[Coredump]) -> Option<Finding> {
             named.join(", ")
         );
         let advice =
-            "`espgate coredumps redecode ID` tries again, `journalctl COREDUMP_ID=ID` says why not";
+            "`espgate coredumps show ID` says why, `espgate coredumps redecode ID` tries again";
         Finding::warning("dumps", what, advice)
     })
 }
 
 /// When a dump last came by each way, kept or only seen again.
 fn by_source(dumps: &[Coredump], now: OffsetDateTime) -> Vec<Finding> {
-    let mut last: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let mut last: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for dump in dumps {
         let sidecar = &dump.sidecar;
         let stored = dump.corrected_at.as_ref().unwrap_or(&sidecar.uploaded_at);
         let again = sidecar.sightings.iter();
-        let again = again.map(|seen| (seen.source.as_str(), &seen.at));
-        for (source, at) in std::iter::once((sidecar.source.as_str(), stored)).chain(again) {
+        let again = again.map(|seen| (seen.source.to_string(), &seen.at));
+        for (source, at) in std::iter::once((sidecar.source.to_string(), stored)).chain(again) {
             let entry = last.entry(source).or_default();
             *entry = (*entry).max((at, &sidecar.device_key));
         }
@@ -146,7 +146,7 @@ mod tests {
     fn dump(device: &str, decode: DecodeState) -> Coredump {
         let mut dump = sample();
         dump.sidecar.device_key = device.to_owned();
-        dump.sidecar.decode = decode;
+        dump.sidecar.decode = decode.into();
         dump
     }
 
@@ -183,7 +183,7 @@ mod tests {
         dumps[0].sidecar.uploaded_at = String::from("2026-03-01T11:00:00Z");
         dumps[1].sidecar.uploaded_at = String::from("2026-02-01T11:00:00Z");
         dumps[1].sidecar.sightings = vec![Sighting {
-            source: Source::Uart,
+            source: Source::Uart.into(),
             at: String::from("2026-03-01T11:59:00Z"),
         }];
         let told: Vec<String> = by_source(&dumps, now).into_iter().map(|f| f.what).collect();

@@ -1,17 +1,18 @@
 //! One register: read once, changed by replacing its file durably before
-//! anybody sees the change. The copy beside it takes its place if it is damaged.
+//! anybody sees the change, or noted in memory and written later. The copy
+//! beside it takes its place if it is damaged.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::publish::{SECRET_MODE, replace, set_aside};
 use super::super::{Error, Result};
+use super::memory::Memory;
 use crate::journal::{Event, chain};
 
 /// A register in memory and its file.
@@ -19,12 +20,10 @@ use crate::journal::{Event, chain};
 pub struct StateFile<T> {
     folder: PathBuf,
     name: &'static str,
-    current: RwLock<Arc<T>>,
+    memory: Memory<T>,
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
     is_lost: bool,
-    /// Whether something was noted that is not on the disk.
-    noted: AtomicBool,
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
@@ -81,10 +80,9 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         Self {
             folder: folder.to_owned(),
             name,
-            current: RwLock::new(Arc::new(current)),
+            memory: Memory::new(current),
             writer: Mutex::new(()),
             is_lost: false,
-            noted: AtomicBool::new(false),
         }
     }
 
@@ -95,11 +93,14 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
 
     /// The register as it is now.
     pub fn read(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.memory.read()
     }
 
     /// Changes the register: on disk first, then in memory. If `change` gives
-    /// an error of its own, nothing changes.
+    /// an error of its own, nothing changes. Blocks.
+    ///
+    /// The copy is written each time, too: an older one would bring back tokens
+    /// that were revoked, or lack the one that a person was shown.
     ///
     /// # Errors
     /// The outer one is the disk's, the inner one `change`'s own.
@@ -108,51 +109,51 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         change: impl FnOnce(&mut T) -> std::result::Result<R, E>,
     ) -> Result<std::result::Result<R, E>> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = T::clone(&self.read());
+        let (changing, before) = self.memory.begin();
+        let mut next = T::clone(&before);
+        drop(before);
         let answer = match change(&mut next) {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
-        let bytes = self.write(&next)?;
+        let bytes = self.bytes_of(&next)?;
+        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
         keep_copy(&self.folder, self.name, &bytes);
-        self.publish(next);
+        changing.end(next);
         Ok(Ok(answer))
     }
 
     /// Changes the register in memory only; [`Self::flush`] writes it. For what
-    /// may be lost in a power cut, such as when a device was last seen.
-    pub fn note(&self, change: impl FnOnce(&mut T)) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = T::clone(&self.read());
-        change(&mut next);
-        self.publish(next);
-        self.noted.store(true, Ordering::Relaxed);
+    /// may be lost in a power cut, such as when a device was last seen. Never
+    /// waits for the disk; `note` may be applied to two states, one after the other.
+    pub fn note(&self, note: impl Fn(&mut T) + Send + Sync + 'static) {
+        self.memory.note(note);
     }
 
-    /// Writes what was noted, if anything was: cards wear out by writing.
+    /// Writes what was noted, if anything was: cards wear out by writing. The
+    /// copy stays as it was at the last change: what is noted is found out
+    /// again. Blocks.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn flush(&self) -> Result<()> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.noted.load(Ordering::Relaxed) {
+        if !self.memory.take_noted() {
             return Ok(());
         }
-        self.write(&self.read()).map(drop)
+        // not held while writing: what is noted then would have to copy it
+        let bytes = self.bytes_of(&self.read());
+        bytes
+            .and_then(|bytes| replace(&self.folder, self.name, &bytes, SECRET_MODE))
+            .inspect_err(|_| self.memory.keep_noted())
     }
 
-    fn write(&self, value: &T) -> Result<Vec<u8>> {
+    fn bytes_of(&self, value: &T) -> Result<Vec<u8>> {
         let path = self.folder.join(self.name);
         let mut bytes = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
-        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
-        self.noted.store(false, Ordering::Relaxed);
         Ok(bytes)
-    }
-
-    fn publish(&self, next: T) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 }
 
@@ -230,6 +231,40 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.flush().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_noted_while_a_change_is_made_is_in_the_state_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        let changed = file.change(|map| {
+            // another thread would find the register as it was, and not wait
+            file.note(|map| drop(map.insert("noted".into(), 1.into())));
+            assert_eq!(file.read()["noted"], 1);
+            Ok::<_, Infallible>(map.insert("changed".into(), 1.into()))
+        });
+        changed.unwrap().unwrap();
+        let now = file.read();
+        assert!(now.contains_key("noted") && now.contains_key("changed"));
+        assert!(!open(folder.path()).read().contains_key("noted"));
+        file.flush().unwrap();
+        assert!(open(folder.path()).read().contains_key("noted"));
+    }
+
+    #[test]
+    fn what_was_only_noted_is_written_once_and_not_into_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        put(&file, "a");
+        let copy = fs::read(folder.path().join("x.json.copy")).unwrap();
+        file.note(|map| drop(map.insert("b".into(), 1.into())));
+        file.flush().unwrap();
+        assert!(open_without_repair(folder.path()).contains_key("b"));
+        assert_eq!(fs::read(folder.path().join("x.json.copy")).unwrap(), copy);
+    }
+
+    fn open_without_repair(folder: &Path) -> Map<String, Value> {
+        serde_json::from_slice(&fs::read(folder.join("x.json")).unwrap()).unwrap()
     }
 
     fn put(file: &StateFile<Map<String, Value>>, key: &str) {

@@ -201,16 +201,17 @@ impl Ingest {
         let now = iso8601(Moment::now().wall);
         let version = origin.firmware_version.clone();
         let app = found.app_elf_sha256.clone();
-        self.store.registry.devices.note(|devices| {
-            let device = devices.ensure(&origin.device, &now);
+        let (key, model) = (origin.device.clone(), origin.model.clone());
+        self.store.registry.devices.note(move |devices| {
+            let device = devices.ensure(&key, &now);
             device.last_seen = Some(now.clone());
             if device.model.is_none() {
-                device.model.clone_from(&origin.model);
+                device.model.clone_from(&model);
             }
             if version.is_some() || app.is_some() {
                 device.running = Some(store::registry::devices::Running {
-                    version,
-                    app_elf_sha256: app,
+                    version: version.clone(),
+                    app_elf_sha256: app.clone(),
                     at: now.clone(),
                     from: String::from("dump"),
                 });

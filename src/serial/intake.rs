@@ -182,8 +182,9 @@ impl Intake {
             return;
         };
         let now = iso8601(Moment::now().wall);
-        self.store.registry.devices.note(|devices| {
-            let device = devices.ensure(&whose.device, &now);
+        let (key, boot) = (whose.device, boot.clone());
+        self.store.registry.devices.note(move |devices| {
+            let device = devices.ensure(&key, &now);
             device.last_seen = Some(now.clone());
             if boot.version.is_some() || boot.app_elf_sha256.is_some() {
                 device.running = Some(Running {
@@ -199,10 +200,11 @@ impl Intake {
     /// A device that nobody knew: how to recognise it, and how to name it.
     fn introduce(&self, whose: &Whose, site: &Site) {
         let now = iso8601(Moment::now().wall);
-        self.store.registry.devices.note(|devices| {
-            let device = devices.ensure(&whose.device, &now);
+        let (key, mac) = (whose.device.clone(), site.mac);
+        self.store.registry.devices.note(move |devices| {
+            let device = devices.ensure(&key, &now);
             if !device.registered {
-                device.mac = site.mac.map(|mac| mac.to_string());
+                device.mac = mac.map(|mac| mac.to_string());
             }
         });
         let path = site.plan.path.display();

@@ -270,8 +270,9 @@ impl Report {
                 self.model
             ));
         let now = iso8601(Moment::now().wall);
-        self.app.store.registry.devices.note(|devices| {
-            let device = devices.ensure(key, &now);
+        let (key, name) = (key.clone(), name.clone());
+        self.app.store.registry.devices.note(move |devices| {
+            let device = devices.ensure(&key, &now);
             device.last_seen = Some(now.clone());
             device.running = Some(Running {
                 version: Some(name.clone()),

@@ -1,11 +1,11 @@
 //! One register: read once, changed by replacing its file durably before
 //! anybody sees the change. The copy beside it takes its place if it is damaged.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,12 +19,27 @@ use crate::journal::{Event, chain};
 pub struct StateFile<T> {
     folder: PathBuf,
     name: &'static str,
-    current: RwLock<Arc<T>>,
+    /// Never held while the disk is waited for.
+    memory: RwLock<Memory<T>>,
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
     is_lost: bool,
+}
+
+struct Memory<T> {
+    current: Arc<T>,
     /// Whether something was noted that is not on the disk.
-    noted: AtomicBool,
+    noted: bool,
+    /// What is noted while a change is on its way to the disk.
+    meanwhile: Option<Vec<Note<T>>>,
+}
+
+type Note<T> = Box<dyn Fn(&mut T) + Send + Sync>;
+
+impl<T: fmt::Debug> fmt::Debug for Memory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Memory").field(&self.current).finish()
+    }
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
@@ -81,10 +96,13 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         Self {
             folder: folder.to_owned(),
             name,
-            current: RwLock::new(Arc::new(current)),
+            memory: RwLock::new(Memory {
+                current: Arc::new(current),
+                noted: false,
+                meanwhile: None,
+            }),
             writer: Mutex::new(()),
             is_lost: false,
-            noted: AtomicBool::new(false),
         }
     }
 
@@ -95,7 +113,8 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
 
     /// The register as it is now.
     pub fn read(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&memory.current)
     }
 
     /// Changes the register: on disk first, then in memory. If `change` gives
@@ -108,6 +127,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         change: impl FnOnce(&mut T) -> std::result::Result<R, E>,
     ) -> Result<std::result::Result<R, E>> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = Changing::begin(self);
         let mut next = T::clone(&self.read());
         let answer = match change(&mut next) {
             Ok(answer) => answer,
@@ -115,18 +135,21 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         };
         let bytes = self.write(&next)?;
         keep_copy(&self.folder, self.name, &bytes);
-        self.publish(next);
+        changing.publish(next);
         Ok(Ok(answer))
     }
 
     /// Changes the register in memory only; [`Self::flush`] writes it. For what
-    /// may be lost in a power cut, such as when a device was last seen.
-    pub fn note(&self, change: impl FnOnce(&mut T)) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = T::clone(&self.read());
-        change(&mut next);
-        self.publish(next);
-        self.noted.store(true, Ordering::Relaxed);
+    /// may be lost in a power cut, such as when a device was last seen. Does
+    /// not wait for the disk: while a change is being written, `change` is made
+    /// on that one as well.
+    pub fn note(&self, change: impl Fn(&mut T) + Send + Sync + 'static) {
+        let mut memory = self.memory();
+        change(Arc::make_mut(&mut memory.current));
+        memory.noted = true;
+        if let Some(meanwhile) = &mut memory.meanwhile {
+            meanwhile.push(Box::new(change));
+        }
     }
 
     /// Writes what was noted, if anything was: cards wear out by writing.
@@ -135,10 +158,18 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
     /// [`Error::Full`] or [`Error::Io`].
     pub fn flush(&self) -> Result<()> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.noted.load(Ordering::Relaxed) {
-            return Ok(());
+        let current = {
+            let mut memory = self.memory();
+            if !std::mem::take(&mut memory.noted) {
+                return Ok(());
+            }
+            Arc::clone(&memory.current)
+        };
+        let written = self.write(&current).map(drop);
+        if written.is_err() {
+            self.memory().noted = true;
         }
-        self.write(&self.read()).map(drop)
+        written
     }
 
     fn write(&self, value: &T) -> Result<Vec<u8>> {
@@ -147,16 +178,44 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
         replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
-        self.noted.store(false, Ordering::Relaxed);
         Ok(bytes)
-    }
-
-    fn publish(&self, next: T) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 }
 
-fn repaired(what: std::fmt::Arguments<'_>) {
+impl<T> StateFile<T> {
+    fn memory(&self) -> RwLockWriteGuard<'_, Memory<T>> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change on its way to the disk; dropped, it is given up.
+struct Changing<'a, T>(&'a StateFile<T>);
+
+impl<'a, T> Changing<'a, T> {
+    fn begin(file: &'a StateFile<T>) -> Self {
+        file.memory().meanwhile = Some(Vec::new());
+        Self(file)
+    }
+
+    /// `next` is on the disk: takes it into use, with what was noted meanwhile.
+    fn publish(self, mut next: T) {
+        let mut memory = self.0.memory();
+        let notes = memory.meanwhile.take().unwrap_or_default();
+        memory.noted = !notes.is_empty();
+        for note in notes {
+            note(&mut next);
+        }
+        memory.current = Arc::new(next);
+    }
+}
+
+impl<T> Drop for Changing<'_, T> {
+    fn drop(&mut self) {
+        self.0.memory().meanwhile = None;
+    }
+}
+
+fn repaired(what: fmt::Arguments<'_>) {
     Event::StoreRepaired.entry().at(log::Level::Error).say(what);
 }
 
@@ -230,6 +289,34 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.flush().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_noted_while_a_change_is_written_waits_for_nothing_and_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        let note = |key: &'static str| file.note(move |map| drop(map.insert(key.into(), 1.into())));
+        file.change(|map| {
+            map.insert("a".into(), 1.into());
+            // would wait for itself for ever
+            note("b");
+            assert_eq!(file.read()["b"], 1);
+            Ok::<_, Infallible>(())
+        })
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            (&file.read()["a"], &file.read()["b"]),
+            (&1.into(), &1.into())
+        );
+        let refused = file.change(|_| {
+            note("c");
+            Err::<(), _>("no")
+        });
+        assert_eq!(refused.unwrap(), Err("no"));
+        file.flush().unwrap();
+        let again = open(folder.path()).read();
+        assert!(["a", "b", "c"].iter().all(|key| again.contains_key(*key)));
     }
 
     fn put(file: &StateFile<Map<String, Value>>, key: &str) {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "../common/board.rs"]
+mod board;
 #[path = "../common/daemon.rs"]
 mod daemon;
 #[path = "../common/dumps.rs"]
@@ -20,4 +22,5 @@ mod lifecycle;
 mod mending;
 mod roles;
 mod site;
+mod stalled_disk;
 mod upload_script;

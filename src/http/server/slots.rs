@@ -51,6 +51,11 @@ impl Slots {
         }
     }
 
+    /// Whether there is no room for one more.
+    pub(super) fn are_taken(&self) -> bool {
+        self.all.available_permits() == 0
+    }
+
     /// A slot for a peer without address.
     pub(super) fn without_address(room: OwnedSemaphorePermit) -> Slot {
         Slot {

@@ -1,7 +1,7 @@
 //! Crashes that wait for the disk, of all ports together. They wait for as long
 //! as the disk needs; what is too much for the memory is dropped, repeats first.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -55,7 +55,7 @@ pub(super) struct Outlet {
 
 /// A crash to be stored.
 pub(super) struct Taken {
-    number: u64,
+    pub(super) number: u64,
     pub(super) captured: Arc<Captured>,
     pub(super) asked: Option<Asked>,
 }
@@ -90,19 +90,28 @@ impl Backlog {
     /// Says what is lost because the daemon ends before it is stored.
     pub(super) fn give_up(&self) {
         let lost = std::mem::take(&mut self.lock().entries);
-        for entry in lost {
-            self.say_dropped(&entry, "the daemon stopped before it was stored");
-        }
+        self.say_dropped(lost, "the daemon stopped before the storage took it");
     }
 
-    fn say_dropped(&self, entry: &Entry, why: &str) {
-        self.metrics.serial_crashes_dropped.inc();
-        entry.board.change(|status| status.dropped += 1);
-        let path = entry.captured.site.plan.path.display();
-        Event::CrashDropped
-            .entry()
-            .port(&path)
-            .say(format_args!("1 crash from {path} dropped: {why}"));
+    fn say_dropped(&self, dropped: impl IntoIterator<Item = Entry>, why: &str) {
+        let mut ports: BTreeMap<String, (u64, Entry)> = BTreeMap::new();
+        for entry in dropped {
+            let of_port = ports.entry(entry.port.clone());
+            of_port.or_insert((0, entry)).0 += 1;
+        }
+        for (count, entry) in ports.into_values() {
+            self.metrics.serial_crashes_dropped.inc_by(count);
+            entry.board.change(|status| status.dropped += count);
+            let path = entry.captured.site.plan.path.display();
+            let crashes = match count {
+                1 => String::from("1 crash"),
+                _ => format!("{count} crashes"),
+            };
+            Event::CrashDropped
+                .entry()
+                .port(&path)
+                .say(format_args!("{crashes} from {path} dropped: {why}"));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -133,10 +142,8 @@ impl Inlet {
         self.backlog.show_bytes(&waiting);
         let bytes = printable::bytes(waiting.bytes() as u64);
         drop(waiting);
-        for entry in dropped {
-            let why = format!("storage too slow ({bytes} of captured crashes wait for the disk)");
-            self.backlog.say_dropped(&entry, &why);
-        }
+        let why = format!("storage too slow ({bytes} of captured crashes wait for the disk)");
+        self.backlog.say_dropped(dropped, &why);
         self.arrived.notify_one();
     }
 }
@@ -165,12 +172,6 @@ impl Outlet {
         let mut waiting = self.backlog.lock();
         waiting.done(number, stored.map(|likeness| (self.port.clone(), likeness)));
         self.backlog.show_bytes(&waiting);
-    }
-}
-
-impl Taken {
-    pub(super) fn number(&self) -> u64 {
-        self.number
     }
 }
 
@@ -372,7 +373,7 @@ mod tests {
         let mut stored = Vec::new();
         while let Some(taken) = outlet.next().await {
             stored.push(taken.captured.crash.likeness().unwrap());
-            outlet.done(taken.number(), None);
+            outlet.done(taken.number, None);
         }
         let kinds: HashSet<_> = stored.iter().collect();
         assert_eq!((kinds.len(), stored.len() as u64), (4, 14 - dropped));

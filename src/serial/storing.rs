@@ -34,9 +34,10 @@ impl Storing {
     /// Stores one crash after the other until the port's task is gone.
     pub(super) async fn run(self) {
         while let Some(taken) = self.crashes.next().await {
-            let number = taken.number();
             let Taken {
-                captured, asked, ..
+                number,
+                captured,
+                asked,
             } = taken;
             let outcome = self.store(&captured, asked.as_ref()).await;
             let stored = outcome.as_ref().ok().map(|read| &read.received);

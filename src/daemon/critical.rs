@@ -22,7 +22,13 @@ pub(super) struct Critical {
     tasks: TaskTracker,
     /// Ends the daemon.
     stop: CancellationToken,
-    beating: Arc<Mutex<Vec<(String, Weak<Heartbeat>)>>>,
+    beating: Arc<Mutex<Vec<Beating>>>,
+}
+
+/// A task that runs.
+struct Beating {
+    name: String,
+    heartbeat: Weak<Heartbeat>,
 }
 
 impl Critical {
@@ -50,8 +56,11 @@ impl Critical {
     ) {
         let heartbeat = Arc::new(Heartbeat::default());
         let mut beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
-        beating.retain(|(_, heartbeat)| heartbeat.strong_count() > 0);
-        beating.push((name.to_owned(), Arc::downgrade(&heartbeat)));
+        beating.retain(|beating| beating.heartbeat.strong_count() > 0);
+        beating.push(Beating {
+            name: name.to_owned(),
+            heartbeat: Arc::downgrade(&heartbeat),
+        });
         drop(beating);
         let guard = EndsTheDaemon {
             name: name.to_owned(),
@@ -81,12 +90,12 @@ impl Critical {
 
     fn silent_for(&self, limit: Duration) -> Vec<String> {
         let beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_stuck = |heartbeat: &Weak<Heartbeat>| {
-            let heartbeat = heartbeat.upgrade();
+        let is_stuck = |beating: &&Beating| {
+            let heartbeat = beating.heartbeat.upgrade();
             heartbeat.is_some_and(|heartbeat| heartbeat.elapsed() > limit)
         };
-        let stuck = beating.iter().filter(|(_, heartbeat)| is_stuck(heartbeat));
-        stuck.map(|(name, _)| name.clone()).collect()
+        let stuck = beating.iter().filter(is_stuck);
+        stuck.map(|beating| beating.name.clone()).collect()
     }
 }
 
@@ -139,8 +148,10 @@ mod tests {
     async fn a_task_that_was_not_polled_for_long_is_stuck_and_one_that_ended_is_not() {
         let critical = critical();
         let heartbeat = Arc::new(Heartbeat::default());
-        let entry = (String::from("a"), Arc::downgrade(&heartbeat));
-        critical.beating.lock().unwrap().push(entry);
+        critical.beating.lock().unwrap().push(Beating {
+            name: String::from("a"),
+            heartbeat: Arc::downgrade(&heartbeat),
+        });
         while heartbeat.elapsed().is_zero() {}
         assert_eq!(critical.silent_for(Duration::ZERO), ["a"]);
         assert_eq!(critical.silent_for(Duration::MAX), Vec::<String>::new());

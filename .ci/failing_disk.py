@@ -262,15 +262,25 @@ def fill(filler):
                 pass
 
 
-(WORK / "espgate.toml").write_text(
-    '[http]\nlisten = ["127.0.0.1:0"]\n[serial]\ndiscover = "off"\n'
-    '[coredumps]\nmin_free = 0\nmax_total = "90%"\n')
-first = Daemon(WORK / "fresh")
-first.control("PUT", "/api/models/lamp", {})
-TOKEN = first.control("POST", "/api/devices", {"device_key": "k1", "model": "lamp"})["token"]
-first.end(signal.SIGTERM)
+def fresh():
+    """Makes WORK/fresh, a data directory with a model and a device; gives the device's token."""
+    (WORK / "espgate.toml").write_text(
+        '[http]\nlisten = ["127.0.0.1:0"]\n[serial]\ndiscover = "off"\n'
+        '[coredumps]\nmin_free = 0\nmax_total = "90%"\n')
+    first = Daemon(WORK / "fresh")
+    first.control("PUT", "/api/models/lamp", {})
+    made = first.control("POST", "/api/devices", {"device_key": "k1", "model": "lamp"})
+    first.end(signal.SIGTERM)
+    return made["token"]
 
-failing_calls()
-full_disk()
-print(f"{passed} passed, {len(failures)} failed")
-sys.exit(bool(failures))
+
+def conclude():
+    print(f"{passed} passed, {len(failures)} failed")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    TOKEN = fresh()
+    failing_calls()
+    full_disk()
+    conclude()

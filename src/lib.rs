@@ -7,13 +7,14 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 use      ingest  worker
+//! 3 use      ingest  firmware  worker
 //! 2 means    config  journal  clock  identity  metrics  store  decode
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
-//! 0 words    device  digest  printable
+//! 0 words    build_id  device  digest  printable
 //! ```
 
 pub mod bootloader;
+pub mod build_id;
 pub mod bundle;
 pub mod cli;
 pub mod clock;
@@ -25,6 +26,7 @@ pub mod decode;
 pub mod device;
 pub mod digest;
 pub mod esp;
+pub mod firmware;
 pub mod http;
 pub mod identity;
 pub mod ingest;

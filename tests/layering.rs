@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first, as in `src/lib.rs`.
 const LAYERS: [&[&str]; 6] = [
-    &["device", "digest", "printable"],
+    &["build_id", "device", "digest", "printable"],
     &[
         "reader",
         "coredump",
@@ -19,13 +19,14 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode",
     ],
-    &["ingest", "worker"],
+    &["ingest", "firmware", "worker"],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 18] = [
+const SIBLINGS: [(&str, &str); 19] = [
+    ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
     ("bundle", "esp"),

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Moment, iso8601};
 use crate::config::Config;
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
@@ -229,8 +230,11 @@ impl Daemon<'_> {
         // Reading every folder takes a while; intake does not wait for it.
         self.tasks.spawn(async move {
             let reading = Arc::clone(&app);
-            let read = tokio::task::spawn_blocking(move || reading.store.complete_rebuilt()).await;
-            match read {
+            let read = move || {
+                reading.store.complete_rebuilt();
+                firmware::say_missing(&reading.store);
+            };
+            match tokio::task::spawn_blocking(read).await {
                 Ok(()) => app.facts().index_ready = true,
                 Err(error) => {
                     let trouble = format!("the stored coredumps could not be read: {error}");

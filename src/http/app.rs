@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::firmware::Sequences;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
@@ -15,7 +16,7 @@ use crate::store::Store;
 use crate::store::life::BadEnd;
 use crate::worker::{self, Heartbeat};
 
-use super::firmware::{ImagesInMemory, Sequences};
+use super::firmware::ImagesInMemory;
 use super::tls::Tls;
 use super::upload_slots::UploadSlots;
 use crate::device::DeviceKey;

@@ -7,7 +7,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::server::Unread;
+use crate::bundle::Refusal;
 use crate::device::DeviceKey;
+use crate::firmware;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;
@@ -155,6 +157,26 @@ impl From<store::Error> for Error {
             | store::Error::NotWritable { .. }
             | store::Error::NewerFormat { .. }
             | store::Error::Format { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<firmware::Error> for Error {
+    fn from(error: firmware::Error) -> Self {
+        match error {
+            firmware::Error::NoModel(code) => Self::NotFound(format!("DeviceModel {code}")),
+            firmware::Error::NoBuild { model, name } => {
+                Self::NotFound(format!("Firmware {name} of {model}"))
+            }
+            firmware::Error::Refused(Refusal::Io(cause)) => Self::internal(&cause),
+            firmware::Error::Ambiguous { .. } | firmware::Error::Refused(_) => {
+                Self::Invalid(error.to_string())
+            }
+            firmware::Error::Blocked { .. }
+            | firmware::Error::InUse { .. }
+            | firmware::Error::Pinned { .. }
+            | firmware::Error::NothingBefore(_) => Self::Conflict(error.to_string()),
+            firmware::Error::Store(error) => error.into(),
         }
     }
 }

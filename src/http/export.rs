@@ -96,7 +96,7 @@ fn bundle(app: &App, sidecar: &Sidecar) -> crate::store::Result<Option<Bundle>> 
     let Some(elf) = elf else {
         return Ok(None);
     };
-    let stored = firmware.bundle(&elf.model, &elf.build.name)?;
+    let stored = firmware.bundle(&elf.model, elf.build.id())?;
     Ok(stored.map(|stored| Bundle {
         file: stored.file,
         model: elf.model,

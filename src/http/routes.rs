@@ -80,8 +80,8 @@ pub fn routes() -> Vec<Route> {
         route(PUT, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::block),
         route(DELETE, "/api/models/{code}/blocked/{version}", Technician, firmware::manage::unblock),
         route(GET, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::export),
-        route(DELETE, "/api/models/{code}/firmware", Technician, firmware::remove::all),
-        route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::remove::one),
+        route(DELETE, "/api/models/{code}/firmware", Technician, firmware::manage::delete_all),
+        route(DELETE, "/api/models/{code}/firmware/{version}", Technician, firmware::manage::delete),
 
         route(GET, "/api/models", Viewer, models::list),
         route(GET, "/api/models/{code}", Viewer, models::show),

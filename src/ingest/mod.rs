@@ -210,6 +210,7 @@ impl Ingest {
             }
             if version.is_some() || app.is_some() {
                 device.running = Some(store::registry::devices::Running {
+                    build_id: None,
                     version: version.clone(),
                     app_elf_sha256: app.clone(),
                     at: now.clone(),

@@ -62,6 +62,7 @@ events! {
     ClonedCard Warn "dd2ee150d2844277b89c1af40ce8fcc9",
     ClockUnsynced Warn "3c3ae353fb14428e90b401a6c1cc0aff",
     ClockSynced Info "b9c8b9ffe46e46279419c7723226db94",
+    StoreMigrated Info "2f7db131b5f148caaf2949ded38b6b10",
     StoreRepaired Warn "bbeeb6361d334c6d96f0da847a2a3b87",
     DiskFull Error "68e58909ccb24416925a56c9a30f4300",
     DiskRecovered Info "ff53a46f5ead403a84c4b877678537a3",

@@ -188,6 +188,7 @@ impl Intake {
             device.last_seen = Some(now.clone());
             if boot.version.is_some() || boot.app_elf_sha256.is_some() {
                 device.running = Some(Running {
+                    build_id: None,
                     version: boot.version.clone(),
                     app_elf_sha256: boot.app_elf_sha256.clone(),
                     at: now.clone(),

@@ -10,11 +10,13 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::journal::Event;
 
-use super::publish::{FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder};
+use super::publish::{
+    FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder,
+};
 use super::{Error, Result};
 
 /// The format this program writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An opened data directory. While it lives, no other daemon opens the same.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct DataDir {
     root: PathBuf,
     coredumps: PathBuf,
     assets: PathBuf,
+    /// What was found, if that is not [`FORMAT`].
+    older_format: Option<u32>,
     _lock: Flock<File>,
 }
 
@@ -40,11 +44,12 @@ impl DataDir {
         make_folder(root, FOLDER_MODE)?;
         let root = fs::canonicalize(root).map_err(|source| Error::io("resolve", root, source))?;
         let lock = lock(&root)?;
-        check_format(&root)?;
+        let older_format = check_format(&root)?;
         let directory = Self {
             coredumps: coredumps.map_or_else(|| root.join("coredumps"), Path::to_owned),
             assets: assets.map_or_else(|| root.join("assets"), Path::to_owned),
             root,
+            older_format,
             _lock: lock,
         };
         for folder in [
@@ -102,6 +107,19 @@ impl DataDir {
             }
         }
         Ok(())
+    }
+
+    /// The format of an older release, if that wrote the directory and it was not migrated yet.
+    pub(super) fn older_format(&self) -> Option<u32> {
+        self.older_format
+    }
+
+    /// Writes down that the directory has the format of this program.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`].
+    pub(super) fn set_format(&self) -> Result<()> {
+        write_format(&self.root)
     }
 
     /// Coredumps, a folder a device.
@@ -202,12 +220,21 @@ fn not_writable(root: &Path, error: Error) -> Error {
     }
 }
 
-fn check_format(root: &Path) -> Result<()> {
+fn write_format(root: &Path) -> Result<()> {
+    replace(root, "FORMAT", format!("{FORMAT}\n").as_bytes(), FILE_MODE)
+}
+
+/// Gives the format if it is an older one.
+fn check_format(root: &Path) -> Result<Option<u32>> {
     let path = root.join("FORMAT");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return replace(root, "FORMAT", format!("{FORMAT}\n").as_bytes(), 0o640);
+            // a directory that lost it may be as old as they get
+            if root.join("state/models.json").exists() {
+                return Ok(Some(1));
+            }
+            return write_format(root).map(|()| None);
         }
         Err(source) => return Err(Error::io("read", &path, source)),
     };
@@ -217,7 +244,7 @@ fn check_format(root: &Path) -> Result<()> {
             found,
             known: FORMAT,
         }),
-        Ok(_) => Ok(()),
+        Ok(found) => Ok((found < FORMAT).then_some(found)),
         Err(_) => Err(Error::Format {
             path: root.to_owned(),
             why: format!("FORMAT holds {:?}, not a number", text.trim()),
@@ -246,7 +273,7 @@ mod tests {
     fn a_newer_format_is_refused_and_garbage_too() {
         let folder = tempfile::tempdir().unwrap();
         drop(DataDir::open(folder.path(), None, None).unwrap());
-        for (text, newer) in [("2\n", true), ("x", false)] {
+        for (text, newer) in [("3\n", true), ("x", false)] {
             replace(folder.path(), "FORMAT", text.as_bytes(), 0o640).unwrap();
             let error = DataDir::open(folder.path(), None, None).unwrap_err();
             assert_eq!(matches!(error, Error::NewerFormat { .. }), newer, "{text}");

@@ -6,12 +6,12 @@ pub mod disk;
 pub mod firmware;
 pub mod housekeeping;
 pub mod life;
+mod migrate;
 pub mod publish;
 mod rebuilt;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
-pub mod served;
 mod whole;
 
 pub use data_dir::DataDir;

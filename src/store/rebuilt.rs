@@ -76,10 +76,8 @@ pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> 
 impl Store {
     /// Adds to the sidecars that were made anew from their dumps what only the
     /// registers, the other dumps and the firmware know: model and version.
-    /// Also says which firmware is lost altogether.
     /// Blocks, and reads every folder.
     pub fn complete_rebuilt(&self) {
-        self.say_missing_firmware();
         let lacking = self.coredumps.collect(|device, entry| {
             let lacks = entry.model_code.is_none() || entry.firmware_version.is_none();
             lacks.then(|| (device.clone(), entry.stem.clone()))

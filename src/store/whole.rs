@@ -8,6 +8,7 @@ use super::Result;
 use super::coredumps::Coredumps;
 use super::data_dir::DataDir;
 use super::firmware::Firmware;
+use super::migrate::migrate;
 use super::rebuilt;
 use super::registry::Registry;
 use super::sequence::Sequence;
@@ -58,6 +59,7 @@ impl Store {
         if registry.devices.is_lost() {
             rebuilt::devices(&registry, &coredumps)?;
         }
+        migrate(&data_dir, &registry, &firmware);
         Ok(Self {
             firmware,
             data_dir,

@@ -19,7 +19,7 @@ fn a_bundle_goes_in_and_its_image_comes_out() {
     let site = Site::new();
     let build = version("1.2.3");
     let empty = site.device("GET /api/iot/firmware-version", b"").json();
-    assert_eq!(empty, json!({ "firmware_version": null }));
+    assert_eq!(empty, json!({ "firmware_version": null, "build_id": null }));
     let missing = site.device("GET /api/iot/firmware", b"");
     assert_eq!(missing.error(), "Firmware lamp was not found");
 
@@ -252,6 +252,105 @@ fn another_build_of_a_version_keeps_the_older_one() {
         .daemon
         .control(&format!("GET /api/models/lamp/firmware/{aside}.zip"), b"");
     assert_eq!(file.body, version("1.0").zip());
+}
+
+#[test]
+fn another_build_of_a_version_changes_nothing_that_people_decided() {
+    let (old, new) = (
+        version("1.0"),
+        Build {
+            seed: 2,
+            ..version("1.0")
+        },
+    );
+    let manual = ("PUT /api/models/lamp", json!({ "activate": "manual" }));
+    let held = ("PUT /api/models/lamp", json!({ "held": true }));
+    let blocked = ("PUT /api/models/lamp/blocked/1.0", json!({}));
+    let pinned = ("PUT /api/devices/k1/pin", json!({ "version": "1.0" }));
+    for (decided, undecide, expected) in [
+        (manual, None, Some(&old)),
+        (
+            held,
+            Some(("PUT /api/models/lamp", json!({ "held": false }))),
+            Some(&old),
+        ),
+        (blocked, None, None),
+        (pinned.clone(), None, Some(&old)),
+        (
+            pinned,
+            Some(("DELETE /api/devices/k1/pin", json!({}))),
+            Some(&new),
+        ),
+    ] {
+        let site = Site::new();
+        site.upload(&old.zip());
+        site.daemon.manage(decided.0, &decided.1);
+        let answer = site.upload(&new.zip()).json();
+        let again = site.upload(&new.zip()).json();
+        assert_eq!(answer["active"], again["active"], "{decided:?}");
+        if let Some((head, body)) = undecide {
+            site.daemon.manage(head, &body);
+        }
+        let served = site.device("GET /api/iot/firmware", b"");
+        assert_eq!(served.status == 200, expected.is_some(), "{decided:?}");
+        if let Some(build) = expected {
+            assert_eq!(served.body, build.bin(), "{decided:?}");
+        }
+    }
+}
+
+#[test]
+fn a_build_is_named_by_version_hash_or_digits_of_its_id() {
+    let site = Site::new();
+    let other = Build {
+        seed: 2,
+        ..version("1.0")
+    };
+    site.upload(&version("1.0").zip());
+    site.upload(&other.zip());
+    let daemon = &site.daemon;
+    let listed = daemon.control("GET /api/models/lamp/firmware", b"").json();
+    let id = |at: usize| listed["firmware"][at]["build_id"].as_str().unwrap();
+    let (new, old) = (id(0), id(1));
+    let active = || site.device("GET /api/iot/firmware-version", b"").json()["build_id"].clone();
+    assert_eq!(active(), new);
+    let name = |name: &str| json!({ "version": name });
+    for (text, expected) in [
+        (&old[..8], old),
+        ("1.0", new),
+        (old, old),
+        (&format!("1.0~{}", &new[..8]), new),
+    ] {
+        daemon.manage("PUT /api/models/lamp/active", &name(text));
+        assert_eq!(active(), expected, "{text}");
+    }
+    daemon.manage("PUT /api/devices/k1/pin", &name(&old[..8]));
+    assert_eq!(active(), old);
+    let device = daemon.control("GET /api/devices/k1", b"").json();
+    assert_eq!(device["pin_build_id"], old);
+    assert!(device["pin"].as_str().unwrap().starts_with("1.0~"));
+    let head = "PUT /api/models/lamp/active\r\nContent-Type: application/json";
+    let too_short = daemon.control(head, name(&old[..7]).to_string().as_bytes());
+    assert_eq!(too_short.status, 404);
+}
+
+#[test]
+fn a_blocked_build_ends_in_the_middle_of_its_ranges() {
+    let site = Site::new();
+    site.upload(&version("1.0").zip());
+    let range = |range: &str| site.device(&format!("GET /api/iot/firmware\r\nRange: {range}"), b"");
+    assert_eq!(range("bytes=0-99").status, 206);
+    site.upload(&version("2.0").zip());
+    assert_eq!(range("bytes=100-199").body, version("1.0").bin()[100..200]);
+    site.daemon
+        .manage("PUT /api/models/lamp/blocked/1.0", &json!({}));
+    assert_eq!(range("bytes=200-299").status, 404);
+    let asked = site.device("GET /api/iot/firmware?version=1.0", b"");
+    assert_eq!(asked.status, 404, "not by its name either");
+    assert_eq!(
+        site.device("GET /api/iot/firmware", b"").body,
+        version("2.0").bin()
+    );
 }
 
 #[test]

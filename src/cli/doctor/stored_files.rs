@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::finding::Finding;
 use super::firmware::{not_served, warned};
 use super::stored::about_dumps;
-use crate::cli::answer::text;
+use crate::firmware::ModelState;
+use crate::store::firmware::Build;
 use crate::store::registry::Model;
-use crate::store::served::Served;
 
 /// Sidecars that are looked at.
 const MAX_SIDECARS: usize = 20_000;
@@ -26,10 +26,22 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
     let models = models.get("models").and_then(Value::as_object);
     let devices = devices(root);
     for (code, model) in models.into_iter().flatten() {
-        let active = text(model, "active");
-        findings.extend(not_served(&as_shown(code, model, assets), &devices));
-        let sidecar = assets.join(code).join(format!("firmware-{active}.json"));
-        if let Some(Value::Object(mut build)) = read(&sidecar) {
+        let Ok(known) = serde_json::from_value::<Model>(model.clone()) else {
+            continue;
+        };
+        let stored = builds(&assets.join(code));
+        let state = ModelState::of(&known, |id| stored.iter().any(|build| build.id() == id));
+        let active = stored.iter().find(|b| Some(b.id()) == known.active_id());
+        let mut shown = model.clone();
+        if let Some(object) = shown.as_object_mut() {
+            object.insert("code".into(), code.as_str().into());
+            object.insert("state".into(), state.as_str().into());
+            if let Some(build) = active {
+                object.insert("active".into(), build.name.as_str().into());
+            }
+        }
+        findings.extend(not_served(&shown, &devices));
+        if let Some(Ok(Value::Object(mut build))) = active.map(serde_json::to_value) {
             build.insert(String::from("active"), true.into());
             findings.extend(warned(code, &json!({ "firmware": [build] })));
         }
@@ -37,24 +49,12 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
     findings
 }
 
-/// A model as the daemon would show it.
-fn as_shown(code: &str, model: &Value, assets: &Path) -> Value {
-    let known: Option<Model> = serde_json::from_value(model.clone()).ok();
-    let folder = assets.join(code);
-    let state = known.map(|model| {
-        let there = |name: &str| {
-            ["zip", "bin"]
-                .iter()
-                .any(|kind| folder.join(format!("firmware-{name}.{kind}")).exists())
-        };
-        Served::of(&model, there).as_str()
-    });
-    let mut shown = model.clone();
-    if let Some(object) = shown.as_object_mut() {
-        object.insert("code".into(), code.into());
-        object.insert("state".into(), state.into());
-    }
-    shown
+/// A model's builds whose files are there.
+fn builds(folder: &Path) -> Vec<Build> {
+    let described = listed(folder).filter_map(|path| serde_json::from_value(read(&path)?).ok());
+    described
+        .filter(|build: &Build| folder.join(build.file_name()).exists())
+        .collect()
 }
 
 /// The devices as the daemon would show them.

@@ -18,17 +18,18 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::choice::build_for;
+use crate::build_id::BuildId;
 use crate::clock::{Moment, iso8601};
-use crate::device::ModelCode;
+use crate::device::{DeviceKey, ModelCode};
+use crate::firmware::{self, Question};
 use crate::http::app::App;
 use crate::http::conditional::{self, Answer};
 use crate::http::device_caller::{self, DeviceCaller};
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
 use crate::http::server::{Delivery, from_file, from_memory};
-use crate::journal::Event;
-use crate::store::firmware::Stored;
+use crate::journal::{Event, chain};
+use crate::store::firmware::{Build, Stored};
 use crate::store::registry::devices::Running;
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
@@ -62,14 +63,24 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
         )));
     }
     let model = device.model()?.clone();
-    let name = choose(&app, &parts, &device, &model, query.get("version"))?;
+    let request = Wanted {
+        device: device.key.clone(),
+        model: model.clone(),
+        version: query.get("version").map(str::to_owned),
+        is_range: parts.method == Method::GET && parts.headers.contains_key(RANGE),
+        what,
+    };
     let missing = || Error::NotFound(format!("Firmware {model}"));
     let opened = {
-        let (app, model, name) = (Arc::clone(&app), model.clone(), name.clone());
-        let is_meant = query.get("version").is_none() && what == What::Image;
-        tokio::task::spawn_blocking(move || open(&app, &model, &name, what, is_meant)).await??
+        let app = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || request.open(&app)).await??
     };
-    let Opened { stored, image } = opened.ok_or_else(missing)?;
+    let Opened {
+        stored,
+        image,
+        build,
+        name,
+    } = opened.ok_or_else(missing)?;
     let extension = match what {
         What::Image => "bin",
         What::Bundle => "zip",
@@ -83,6 +94,7 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
         app,
         device,
         model,
+        build,
         name,
     };
     answer(
@@ -97,71 +109,79 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
     )
 }
 
-fn choose(
-    app: &App,
-    parts: &Parts,
-    device: &DeviceCaller,
-    model: &ModelCode,
-    wanted: Option<&str>,
-) -> Result<String> {
-    let registry = &app.store.registry;
-    let (models, devices) = (registry.models.read(), registry.devices.read());
-    let missing = || Error::NotFound(format!("Firmware {model}"));
-    let chosen = models
-        .models
-        .get(model)
-        .and_then(|model| build_for(model, devices.devices.get(&device.key), wanted))
-        .ok_or_else(missing)?;
-    if wanted.is_some() {
-        return Ok(chosen.to_owned());
-    }
-    let is_range = parts.method == Method::GET && parts.headers.contains_key(RANGE);
-    Ok(app
-        .sequences
-        .build_for(&device.key, is_range, chosen, Instant::now()))
+/// What a device wants.
+struct Wanted {
+    device: DeviceKey,
+    model: ModelCode,
+    /// The build that it names itself.
+    version: Option<String>,
+    is_range: bool,
+    what: What,
 }
 
 /// An opened file, and its content if it is small.
 struct Opened {
     stored: Stored,
     image: Option<Arc<Vec<u8>>>,
+    build: BuildId,
+    /// What people call the build.
+    name: String,
 }
 
-/// `is_meant`: the build was chosen here, not by the device, so it must be there.
-fn open(
-    app: &App,
-    model: &ModelCode,
-    name: &str,
-    what: What,
-    is_meant: bool,
-) -> Result<Option<Opened>> {
-    let firmware = &app.store.firmware;
-    let opened = match what {
-        What::Image => firmware.image(model, name),
-        What::Bundle => firmware.bundle(model, name),
-    };
-    let trouble = match &opened {
-        Ok(Some(stored)) => stored.trouble.clone(),
-        Ok(None) => is_meant.then(|| String::from("it is not there")),
-        Err(error) => Some(crate::journal::chain(error)),
-    };
-    if let Some(trouble) = trouble {
-        app.metrics.unreadable_bundles.inc();
-        Event::BundleUnreadable
-            .entry()
-            .model(model)
-            .version(&name)
-            .say(format_args!(
-                "firmware {name} of {model} cannot be read: {trouble}; upload it again"
-            ));
+impl Wanted {
+    /// Opens what the device gets; `None` for nothing.
+    fn open(&self, app: &App) -> Result<Option<Opened>> {
+        let model = &self.model;
+        let asked = match &self.version {
+            None => None,
+            Some(name) => match firmware::build_named(&app.store, model, name) {
+                Ok(build) => Some(build.id()),
+                Err(firmware::Error::Store(error)) => return Err(error.into()),
+                Err(_) => return Ok(None),
+            },
+        };
+        let question = Question {
+            model,
+            device: &self.device,
+            asked,
+            is_range: self.is_range,
+        };
+        let offered = firmware::offer_for(&app.store, &app.sequences, &question, Instant::now());
+        let Ok(build) = offered else {
+            return Ok(None);
+        };
+        let opened = match self.what {
+            What::Image => app.store.firmware.image(model, build),
+            What::Bundle => app.store.firmware.bundle(model, build),
+        };
+        let name = firmware::shown_name(&app.store, model, &build.into());
+        let trouble = match &opened {
+            Ok(Some(stored)) => stored.trouble.clone(),
+            // a build may have no bundle
+            Ok(None) if self.what == What::Bundle => None,
+            Ok(None) => Some(String::from("the stored file is missing")),
+            Err(error) => Some(chain(error)),
+        };
+        if let Some(trouble) = trouble {
+            app.metrics.unreadable_bundles.inc();
+            Event::BundleUnreadable
+                .entry()
+                .model(model)
+                .version(&name)
+                .say(format_args!(
+                    "cannot read firmware {name} of {model}: {trouble}; upload it again"
+                ));
+        }
+        Ok(opened?.map(|stored| Opened {
+            image: match self.what {
+                What::Image => app.images.share(stored.sha256, &stored.file, stored.size),
+                What::Bundle => None,
+            },
+            stored,
+            build,
+            name,
+        }))
     }
-    Ok(opened?.map(|stored| Opened {
-        image: match what {
-            What::Image => app.images.share(stored.sha256, &stored.file, stored.size),
-            What::Bundle => None,
-        },
-        stored,
-    }))
 }
 
 /// Answers with a stored file: whole, in part, or not at all. `done` is told
@@ -241,6 +261,7 @@ struct Report {
     app: Arc<App>,
     device: DeviceCaller,
     model: ModelCode,
+    build: BuildId,
     name: String,
 }
 
@@ -275,6 +296,7 @@ impl Report {
             let device = devices.ensure(&key, &now);
             device.last_seen = Some(now.clone());
             device.running = Some(Running {
+                build_id: Some(self.build),
                 version: Some(name.clone()),
                 app_elf_sha256: None,
                 at: now.clone(),
@@ -292,23 +314,20 @@ pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Js
     let (parts, _) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;
-    let chosen = device.model.as_ref().and_then(|model| {
-        let registry = &app.store.registry;
-        let devices = registry.devices.read();
-        let models = registry.models.read();
-        let chosen = build_for(
-            models.models.get(model)?,
-            devices.devices.get(&device.key),
-            None,
-        )?;
-        Some(shown_version(chosen))
+    let offered = tokio::task::spawn_blocking(move || -> Result<Option<Build>> {
+        let Some(model) = &device.model else {
+            return Ok(None);
+        };
+        match firmware::offer_now(&app.store, model, &device.key) {
+            Ok(build) => Ok(app.store.firmware.get(model, build)?),
+            Err(_) => Ok(None),
+        }
     });
-    Ok(Json(json!({ "firmware_version": chosen })))
-}
-
-/// The version in a build's name, which may be `<version>~<hash8>`.
-pub(super) fn shown_version(name: &str) -> String {
-    name.split('~').next().unwrap_or(name).to_owned()
+    let offered = offered.await??;
+    Ok(Json(json!({
+        "firmware_version": offered.as_ref().map(|build| &build.version),
+        "build_id": offered.as_ref().map(Build::id),
+    })))
 }
 
 /// `GET /api/iot/config`: a file for the device, else for its model.

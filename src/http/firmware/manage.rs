@@ -1,7 +1,6 @@
-//! Builds for people: list, activate, roll back, block, fetch; and the upload
-//! scripts.
+//! Builds for people: list, activate, roll back, block, delete, fetch; and the
+//! upload scripts.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -12,16 +11,15 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::device::{answer, shown_version};
-use super::upload::known_model;
-use crate::clock::{Moment, iso8601};
+use super::device::answer;
 use crate::device::ModelCode;
+use crate::firmware::manage::Activated;
+use crate::firmware::{self, build_named, known_model};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::http::upload_scripts::Script;
 use crate::identity::Caller;
-use crate::journal::Event;
-use crate::store::firmware::Build;
+use crate::store::firmware::{Build, Kind};
 use crate::store::registry::Model;
 
 /// `GET /api/pipeline/models/{code}/firmware-version`
@@ -29,15 +27,18 @@ use crate::store::registry::Model;
 /// # Errors
 /// 404.
 pub async fn version(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
-    let model = known_model(&app, &code)?;
-    let models = app.store.registry.models.read();
-    let active = models
-        .models
-        .get(&model)
-        .and_then(|model| model.active.as_deref());
-    Ok(Json(
-        json!({ "code": model, "firmware_version": active.map(shown_version) }),
-    ))
+    tokio::task::spawn_blocking(move || {
+        let model = known_model(&app.store, &code)?;
+        let models = app.store.registry.models.read();
+        let active = models.models.get(&model).and_then(Model::active_id);
+        let active = active.map(|id| app.store.firmware.get(&model, id));
+        let active = active.transpose()?.flatten();
+        Ok(Json(json!({
+            "code": model,
+            "firmware_version": active.map(|build| build.version),
+        })))
+    })
+    .await?
 }
 
 /// `GET /api/pipeline/upload.sh`
@@ -68,18 +69,13 @@ fn script(app: &App, script: Script) -> Result<Response> {
 /// # Errors
 /// 404.
 pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
-    let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
+        let model = known_model(&app.store, &code)?;
         let models = app.store.registry.models.read();
         let entry = models.models.get(&model).cloned().unwrap_or_default();
-        let builds: Vec<Value> = app
-            .store
-            .firmware
-            .builds(&model)?
-            .iter()
-            .map(|build| shown(build, &entry))
-            .collect();
-        Ok(Json(json!({ "firmware": builds, "next_cursor": null })))
+        let builds = app.store.firmware.builds(&model)?;
+        let shown: Vec<Value> = builds.iter().map(|build| shown(build, &entry)).collect();
+        Ok(Json(json!({ "firmware": shown, "next_cursor": null })))
     })
     .await?
 }
@@ -87,9 +83,10 @@ pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Resu
 fn shown(build: &Build, model: &Model) -> Value {
     let mut value = serde_json::to_value(build).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
-        let is_active = model.active.as_deref() == Some(build.name.as_str());
-        object.insert("active".into(), is_active.into());
-        object.insert("blocked".into(), model.blocked.contains(&build.name).into());
+        let id = build.id();
+        object.insert("build_id".into(), id.to_string().into());
+        object.insert("active".into(), (model.active_id() == Some(id)).into());
+        object.insert("blocked".into(), model.is_blocked(id).into());
     }
     value
 }
@@ -110,51 +107,12 @@ pub async fn activate(
     Extension(caller): Extension<Caller>,
     Json(named): Json<Named>,
 ) -> Result<Json<Value>> {
-    let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
-        let build = find(&app, &model, &named.version)?;
-        set_active(&app, &model, &build.name, &caller)
+        let model = known_model(&app.store, &code)?;
+        let activated = firmware::manage::activate(&app.store, &model, &named.version, &caller)?;
+        Ok(Json(activated_body(&model, &activated)))
     })
     .await?
-}
-
-pub(super) fn find(app: &App, model: &ModelCode, name: &str) -> Result<Build> {
-    app.store
-        .firmware
-        .find(model, name)?
-        .ok_or_else(|| Error::NotFound(format!("Firmware {name} of {model}")))
-}
-
-fn set_active(app: &App, model: &ModelCode, name: &str, caller: &Caller) -> Result<Json<Value>> {
-    let outcome = app.store.registry.models.change(|models| {
-        let entry = models.ensure(model, &iso8601(Moment::now().wall));
-        if entry.is_blocked(name) {
-            return Err(Error::Conflict(format!(
-                "Firmware {name} of {model} is blocked"
-            )));
-        }
-        entry.set_active(name);
-        Ok(entry.id)
-    })?;
-    let id = outcome?;
-    say_activated(model, name, caller);
-    Ok(Json(json!({
-        "id": id,
-        "code": model,
-        "firmware_version": shown_version(name),
-        "active": true,
-    })))
-}
-
-fn say_activated(model: &ModelCode, name: &str, caller: &Caller) {
-    Event::FirmwareActivated
-        .entry()
-        .model(model)
-        .version(&name)
-        .actor(caller)
-        .say(format_args!(
-            "{caller} made firmware {name} of {model} active"
-        ));
 }
 
 /// `POST /api/models/{code}/rollback`: the build that was active before.
@@ -166,39 +124,23 @@ pub async fn rollback(
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
-    let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
-        let there: Vec<String> = app
-            .store
-            .firmware
-            .builds(&model)?
-            .into_iter()
-            .map(|build| build.name)
-            .collect();
-        let outcome = app.store.registry.models.change(|models| {
-            let entry = models.ensure(&model, &iso8601(Moment::now().wall));
-            let usable = |name: &String| there.contains(name) && !entry.is_blocked(name);
-            let at = entry.previous.iter().rposition(usable).ok_or_else(|| {
-                Error::Conflict(format!(
-                    "Model {model} has no earlier firmware to go back to"
-                ))
-            })?;
-            // What was tried in between is not gone back to again.
-            let name = entry.previous.drain(at..).next().unwrap_or_default();
-            entry.active = Some(name.clone());
-            Ok::<_, Error>((entry.id, name))
-        })?;
-        let (id, name) = outcome?;
-        say_activated(&model, &name, &caller);
-        Ok(Json(json!({
-            "id": id,
-            "code": model,
-            "firmware_version": shown_version(&name),
-            "name": name,
-            "active": true,
-        })))
+        let model = known_model(&app.store, &code)?;
+        let activated = firmware::manage::roll_back(&app.store, &model, &caller)?;
+        Ok(Json(activated_body(&model, &activated)))
     })
     .await?
+}
+
+fn activated_body(model: &ModelCode, activated: &Activated) -> Value {
+    json!({
+        "id": activated.model_id,
+        "code": model,
+        "firmware_version": activated.build.version,
+        "name": activated.build.name,
+        "build_id": activated.build.id(),
+        "active": true,
+    })
 }
 
 /// `PUT /api/models/{code}/blocked/{version}`: never serve it again. The answer
@@ -211,25 +153,13 @@ pub async fn block(
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
-    let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
-        find(&app, &model, &name)?;
-        let is_active = set_blocked(&app, &model, &name, true)?;
-        let entry = Event::ModelChanged
-            .entry()
-            .model(&model)
-            .version(&name)
-            .actor(&caller);
-        match is_active {
-            true => entry.at(log::Level::Warn).say(format_args!(
-                "{caller} blocked firmware {name} of {model}, which is active: the model serves \
-                 nothing now"
-            )),
-            false => entry.say(format_args!("{caller} blocked firmware {name} of {model}")),
-        }
+        let model = known_model(&app.store, &code)?;
+        let (build, is_active) = firmware::manage::block(&app.store, &model, &name, &caller)?;
         Ok(Json(json!({
             "code": model,
-            "name": name,
+            "name": build.name,
+            "build_id": build.id(),
             "blocked": true,
             "active": is_active,
         })))
@@ -246,33 +176,46 @@ pub async fn unblock(
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
-    let model = known_model(&app, &code)?;
     tokio::task::spawn_blocking(move || {
-        set_blocked(&app, &model, &name, false)?;
-        Event::ModelChanged
-            .entry()
-            .model(&model)
-            .version(&name)
-            .actor(&caller)
-            .say(format_args!(
-                "{caller} unblocked firmware {name} of {model}"
-            ));
+        let model = known_model(&app.store, &code)?;
+        firmware::manage::unblock(&app.store, &model, &name, &caller)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await?
 }
 
-/// Gives whether it is the active build.
-fn set_blocked(app: &App, model: &ModelCode, name: &str, blocked: bool) -> Result<bool> {
-    let outcome = app.store.registry.models.change(|models| {
-        let entry = models.ensure(model, &iso8601(Moment::now().wall));
-        entry.blocked.retain(|other| other != name);
-        if blocked {
-            entry.blocked.push(name.to_owned());
-        }
-        Ok::<_, Infallible>(entry.active.as_deref() == Some(name))
-    })?;
-    Ok(outcome.unwrap_or_else(|never| match never {}))
+/// `DELETE /api/models/{code}/firmware/{version}`
+///
+/// # Errors
+/// 404, 409 for a build that is active or pinned.
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Path((code, name)): Path<(String, String)>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    tokio::task::spawn_blocking(move || {
+        let model = known_model(&app.store, &code)?;
+        firmware::remove::one(&app.store, &model, &name, &caller)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await?
+}
+
+/// `DELETE /api/models/{code}/firmware`: every build, the active one too.
+///
+/// # Errors
+/// 404; 409 while a device is pinned to a build.
+pub async fn delete_all(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>> {
+    tokio::task::spawn_blocking(move || {
+        let model = known_model(&app.store, &code)?;
+        let deleted = firmware::remove::all(&app.store, &model, &caller)?;
+        Ok(Json(json!({ "deleted": deleted })))
+    })
+    .await?
 }
 
 /// `GET /api/models/{code}/firmware/{version}.zip` (or `.bin`)
@@ -284,33 +227,22 @@ pub async fn export(
     Path((code, file)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response> {
-    let model = known_model(&app, &code)?;
     let (parts, _) = request.into_parts();
-    let missing = || Error::NotFound(format!("Firmware file {file} of {model}"));
-    let (name, is_zip) = match (file.strip_suffix(".zip"), file.strip_suffix(".bin")) {
-        (Some(name), _) => (name, true),
-        (_, Some(name)) => (name, false),
-        _ => return Err(missing()),
+    let missing = Error::NotFound(format!("Firmware file {file} of {code}"));
+    let (name, wanted, kind) = match (file.strip_suffix(".zip"), file.strip_suffix(".bin")) {
+        (Some(name), _) => (name.to_owned(), Kind::Zip, "application/zip"),
+        (_, Some(name)) => (name.to_owned(), Kind::Bin, "application/octet-stream"),
+        _ => return Err(missing),
     };
-    let opened = {
-        let (app, model, name) = (Arc::clone(&app), model.clone(), name.to_owned());
-        tokio::task::spawn_blocking(move || match is_zip {
-            true => app.store.firmware.bundle(&model, &name),
-            false => app.store.firmware.image(&model, &name),
+    let file_name = format!("{code}-{file}");
+    let opened = tokio::task::spawn_blocking(move || -> Result<_> {
+        let model = known_model(&app.store, &code)?;
+        let build = build_named(&app.store, &model, &name)?;
+        Ok(match wanted {
+            Kind::Zip => app.store.firmware.bundle(&model, build.id())?,
+            Kind::Bin => app.store.firmware.image(&model, build.id())?,
         })
-        .await??
-    };
-    let stored = opened.ok_or_else(missing)?;
-    let kind = match is_zip {
-        true => "application/zip",
-        false => "application/octet-stream",
-    };
-    answer(
-        &parts,
-        stored,
-        None,
-        kind,
-        &format!("{model}-{file}"),
-        |_, _| {},
-    )
+    });
+    let stored = opened.await??.ok_or(missing)?;
+    answer(&parts, stored, None, kind, &file_name, |_, _| {})
 }

@@ -1,7 +1,6 @@
 //! `POST /api/pipeline/models/{code}/firmware`: CI hands in a build. The body
 //! goes to a file as it comes; it is never held in memory.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,19 +14,16 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::bundle::Refusal;
-use crate::clock::{Moment, iso8601};
+use crate::clock::Moment;
 use crate::device::ModelCode;
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::coredump_intake::in_words;
 use crate::http::error::{Error, Result};
 use crate::http::server::Unread;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
-use crate::store::disk::Space;
-use crate::store::firmware::{Arrival, PublishError, Published};
-use crate::store::housekeeping::free_asked;
 use crate::store::publish::Temporary;
-use crate::store::registry::models::Activate;
 
 /// How often an upload looks whether there is still room, bytes.
 const LOOK_AT_ROOM_EVERY: u64 = 4 * 1024 * 1024;
@@ -45,7 +41,7 @@ pub async fn receive(
     request: Request,
 ) -> Result<Json<Value>> {
     let actor = caller.map_or(Caller::Anonymous, |Extension(caller)| caller);
-    let model = known_model(&app, &code)?;
+    let model = firmware::known_model(&app.store, &code)?;
     let (parts, body) = request.into_parts();
     let limit = app.config().firmware.max_bundle_bytes;
     let outcome = receive_into_store(&app, &model, &parts.headers, body, limit, &actor).await;
@@ -62,17 +58,6 @@ pub async fn receive(
             .say(format_args!("firmware for {model} was not taken: {error}"));
     }
     outcome.map(Json)
-}
-
-/// The model with this code, if it is registered.
-///
-/// # Errors
-/// 404.
-pub(super) fn known_model(app: &App, code: &str) -> Result<ModelCode> {
-    let missing = || Error::NotFound(format!("DeviceModel {code}"));
-    let model: ModelCode = code.parse().map_err(|_| missing())?;
-    let known = app.store.registry.models.read().models.contains_key(&model);
-    known.then_some(model).ok_or_else(missing)
 }
 
 async fn receive_into_store(
@@ -193,125 +178,23 @@ fn unread_part(error: multer::Error) -> Error {
 }
 
 /// What has to stay free for dumps.
-pub(super) fn keep_free(app: &App) -> Result<u64> {
-    let space = Space::of(app.store.data_dir.assets())?;
-    Ok(free_asked(&app.config().coredumps, space.total))
+fn keep_free(app: &App) -> Result<u64> {
+    Ok(firmware::keep_free(&app.store, &app.config().coredumps)?)
 }
 
 fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> Result<Value> {
-    let now = Moment::now();
-    let registry = &app.store.registry;
-    let before = registry.models.read().models.get(model).cloned();
-    let arrival = Arrival {
-        sequence: app.store.coredumps.next_sequence()?,
-        active: before.as_ref().and_then(|model| model.active.as_deref()),
-        at: now.clone(),
-    };
-    let published = app
-        .store
-        .firmware
-        .publish(model, upload, &arrival, keep_free(app)?)
-        .map_err(|error| match error {
-            PublishError::Refused(Refusal::Io(cause)) => Error::internal(&cause),
-            PublishError::Refused(refusal) => Error::Invalid(refusal.to_string()),
-            PublishError::Store(error) => error.into(),
-        })?;
-    if let Some(aside) = &published.displaced {
-        follow_renamed(app, model, &published.build.name, aside)?;
-    }
-    let version = published.build.version.to_string();
-    let outcome = registry.models.change(|models| {
-        let entry = models.ensure(model, &iso8601(now.wall));
-        let may = entry.activate == Activate::OnUpload && !entry.held && published.activatable;
-        let blocked = entry.blocked.contains(&version);
-        let may = may && !blocked;
-        if may {
-            entry.set_active(&version);
-        }
-        Ok::<_, Infallible>((entry.id, may, entry.held, blocked))
-    })?;
-    let (id, active, held, blocked) = outcome.unwrap_or_else(|never| match never {});
-    let mut warnings: Vec<String> = published.warnings.iter().map(ToString::to_string).collect();
-    if held {
-        warnings.push(format!("model {model} is held: stored, not activated"));
-    }
-    if blocked {
-        warnings.push(format!(
-            "version {version} is blocked: stored, not activated"
-        ));
-    }
-    say_published(model, &published, active, actor);
-    if let Err(error) = super::remove::sweep(app) {
-        log::warn!("old firmware was not removed: {}", chain(&error));
+    let config = app.config();
+    let taken = firmware::take_in(&app.store, &config.coredumps, model, upload, actor)?;
+    let keep = config.firmware.keep_versions;
+    if let Err(error) = firmware::remove::sweep(&app.store, keep, &Moment::now()) {
+        log::warn!("cannot remove old firmware: {}", chain(&error));
     }
     app.ingest.wake();
     Ok(json!({
-        "id": id,
+        "id": taken.model_id,
         "code": model,
-        "firmware_version": version,
-        "active": active,
-        "warnings": warnings,
+        "firmware_version": taken.version,
+        "active": taken.active,
+        "warnings": taken.warnings,
     }))
-}
-
-/// What names a version and means the build that has another name now.
-fn follow_renamed(app: &App, model: &ModelCode, from: &str, to: &str) -> Result<()> {
-    let registry = &app.store.registry;
-    let renamed = |name: &mut String| {
-        if name == from {
-            to.clone_into(name);
-        }
-    };
-    let outcome = registry.models.change(|models| {
-        if let Some(entry) = models.models.get_mut(model) {
-            entry.active.iter_mut().for_each(renamed);
-            entry.previous.iter_mut().for_each(renamed);
-        }
-        Ok::<_, Infallible>(())
-    })?;
-    outcome.unwrap_or_else(|never| match never {});
-    let outcome = registry.devices.change(|devices| {
-        for device in devices.devices.values_mut() {
-            if device.model.as_ref() == Some(model) {
-                device.pin.iter_mut().for_each(renamed);
-            }
-        }
-        Ok::<_, Infallible>(())
-    })?;
-    outcome.unwrap_or_else(|never| match never {});
-    app.sequences.rename(from, to);
-    Ok(())
-}
-
-fn say_published(model: &ModelCode, published: &Published, active: bool, actor: &Caller) {
-    let build = &published.build;
-    Event::BundleStored
-        .entry()
-        .model(model)
-        .version(&build.version)
-        .actor(actor)
-        .say(format_args!(
-            "{} firmware {} of {model} ({}, {} bytes){}",
-            match published.known {
-                true => "had already",
-                false => "stored",
-            },
-            build.version,
-            build.chip.as_deref().unwrap_or("unknown chip"),
-            build.size,
-            match active {
-                true => "; it is active now",
-                false => "; it is not active",
-            }
-        ));
-    for warning in &published.warnings {
-        Event::BundleWarning
-            .entry()
-            .model(model)
-            .version(&build.version)
-            .say(format_args!(
-                "firmware {} of {model}: {warning}",
-                build.version
-            ));
-    }
 }

@@ -10,25 +10,33 @@ use serde_json::{Value, json};
 
 use super::{Condition, given, json_body, must_exist, name};
 use crate::clock::{Moment, iso8601};
-use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
+use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
 use crate::journal::Event;
-use crate::store::registry::{Device, Devices};
+use crate::store::Store;
+use crate::store::registry::{BuildRef, Device, Devices};
 
 /// Longest name or USB serial number, in characters.
 const MAX_TEXT: usize = 128;
 
 /// `GET /api/devices`
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let devices = app.store.registry.devices.read();
-    let shown: Vec<Value> = devices
-        .devices
-        .iter()
-        .map(|(key, device)| shown(key, device))
-        .collect();
-    Json(json!({ "devices": shown, "next_cursor": null }))
+///
+/// # Errors
+/// None of its own.
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+    tokio::task::spawn_blocking(move || {
+        let devices = app.store.registry.devices.read();
+        let shown: Vec<Value> = devices
+            .devices
+            .iter()
+            .map(|(key, device)| shown(&app.store, key, device))
+            .collect();
+        Ok(Json(json!({ "devices": shown, "next_cursor": null })))
+    })
+    .await?
 }
 
 /// `GET /api/devices/{key}`
@@ -37,13 +45,20 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
 /// 404.
 pub async fn show(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result<Json<Value>> {
     let key: DeviceKey = name(&key, "device key")?;
-    let devices = app.store.registry.devices.read();
-    let device = devices.devices.get(&key).ok_or_else(|| no_device(&key))?;
-    Ok(Json(shown(&key, device)))
+    tokio::task::spawn_blocking(move || {
+        let devices = app.store.registry.devices.read();
+        let device = devices.devices.get(&key).ok_or_else(|| no_device(&key))?;
+        Ok(Json(shown(&app.store, &key, device)))
+    })
+    .await?
 }
 
-/// A device as answers show it: of its tokens the ids alone.
-fn shown(key: &DeviceKey, device: &Device) -> Value {
+/// A device as answers show it: of its tokens the ids alone. Reads the folder of its
+/// model if it is pinned and nobody did yet.
+fn shown(store: &Store, key: &DeviceKey, device: &Device) -> Value {
+    let pin = device.pin.as_ref();
+    let pin_name = pin.zip(device.model.as_ref());
+    let pin_name = pin_name.map(|(pin, model)| firmware::shown_name(store, model, pin));
     let tokens: Vec<Value> = device
         .tokens
         .iter()
@@ -61,7 +76,8 @@ fn shown(key: &DeviceKey, device: &Device) -> Value {
         "name": device.name,
         "mac": device.mac,
         "usb_serial": device.usb_serial,
-        "pin": device.pin,
+        "pin": pin_name,
+        "pin_build_id": pin.and_then(BuildRef::id),
         "registered": device.registered,
         "tokens": tokens,
         "created_at": device.created_at,
@@ -167,6 +183,7 @@ pub async fn put(
     let (parts, body) = request.into_parts();
     let condition = Condition::of(&parts.headers);
     let change: Change = json_body::<Change>(body).await?.checked()?;
+    let store = Arc::clone(&app.store);
     let (device, was_known) = alter(app, &key, move |app, devices, key, now| {
         let model = change.model.as_ref().and_then(Option::as_ref);
         must_exist(&app.store.registry.models.read(), model)?;
@@ -180,7 +197,7 @@ pub async fn put(
     .await?;
     let done = if was_known { "changed" } else { "registered" };
     changed(&key, &device, &caller, done);
-    Ok(Json(shown(&key, &device)))
+    answer(store, key, device).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -202,24 +219,25 @@ pub async fn pin(
 ) -> Result<Json<Value>> {
     let key: DeviceKey = name(&key, "device key")?;
     let pin: Pin = json_body(request.into_body()).await?;
-    let base = pin.version.split('~').next().unwrap_or_default();
-    name::<Version>(base, "version")?;
-    let version = pin.version.clone();
-    let (device, ()) = alter(app, &key, move |app, devices, key, _| {
+    let store = Arc::clone(&app.store);
+    let (device, pinned) = alter(app, &key, move |app, devices, key, _| {
         let device = known(devices, key)?;
         let Some(model) = &device.model else {
             return Err(Error::Conflict(format!("Device {key} has no model")));
         };
-        if app.store.firmware.find(model, &pin.version)?.is_none() {
-            let what = format!("Firmware {} of {model}", pin.version);
-            return Err(Error::NotFound(what));
-        }
-        device.pin = Some(pin.version);
-        Ok(())
+        let build = firmware::build_named(&app.store, model, &pin.version)?;
+        device.pin = Some(build.id().into());
+        Ok(build.name)
     })
     .await?;
-    changed(&key, &device, &caller, &format!("pinned to {version}"));
-    Ok(Json(shown(&key, &device)))
+    changed(&key, &device, &caller, &format!("pinned to {pinned}"));
+    answer(store, key, device).await
+}
+
+/// A device as it is now, off the async threads.
+async fn answer(store: Arc<Store>, key: DeviceKey, device: Device) -> Result<Json<Value>> {
+    let shown = tokio::task::spawn_blocking(move || shown(&store, &key, &device));
+    Ok(Json(shown.await?))
 }
 
 /// `DELETE /api/devices/{key}/pin`
@@ -232,13 +250,14 @@ pub async fn unpin(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let key: DeviceKey = name(&key, "device key")?;
+    let store = Arc::clone(&app.store);
     let (device, ()) = alter(app, &key, |_, devices, key, _| {
         known(devices, key)?.pin = None;
         Ok(())
     })
     .await?;
     changed(&key, &device, &caller, "unpinned");
-    Ok(Json(shown(&key, &device)))
+    answer(store, key, device).await
 }
 
 /// `DELETE /api/devices/{key}`: forgets the device and its tokens; its dumps stay.
@@ -363,7 +382,10 @@ mod tests {
             tokens: vec![credential.clone()],
             ..Device::default()
         };
-        let shown = shown(&"k1".parse().unwrap(), &device).to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let limits = crate::bundle::Limits::for_bundles_of(1);
+        let store = Store::open(folder.path(), None, None, limits).unwrap();
+        let shown = shown(&store, &"k1".parse().unwrap(), &device).to_string();
         assert!(shown.contains(&credential.id));
         assert!(!shown.contains(&credential.sha256));
         assert!(!shown.contains(text.rsplit('_').next().unwrap()));

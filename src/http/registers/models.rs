@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::{json_body, name, no_model};
 use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
+use crate::firmware;
 use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::Store;
-use crate::store::registry::{Activate, Model};
-use crate::store::served::{Served, has_file};
+use crate::store::registry::{Activate, BuildRef, Model};
 
 /// `GET /api/models`
 ///
@@ -50,7 +50,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Resu
 
 /// Reads the model's folder if nobody did yet.
 fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
-    let served = Served::of(model, |name| has_file(&store.firmware, code, name));
+    let name = |build: &BuildRef| firmware::shown_name(store, code, build);
     let devices = store.registry.devices.read();
     let count = devices
         .devices
@@ -62,10 +62,11 @@ fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
         "id": model.id,
         "activate": model.activate,
         "held": model.held,
-        "active": model.active,
-        "state": served.as_str(),
-        "previous": model.previous,
-        "blocked": model.blocked,
+        "active": model.active.as_ref().map(name),
+        "active_build_id": model.active_id(),
+        "state": firmware::state_of(store, code, model).as_str(),
+        "previous": model.previous.iter().map(name).collect::<Vec<_>>(),
+        "blocked": model.blocked.iter().map(|block| name(&block.build)).collect::<Vec<_>>(),
         "created_at": model.created_at,
         "devices": count,
     })

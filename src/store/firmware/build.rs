@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::build_id::BuildId;
 use crate::bundle::Bundle;
 use crate::device::{Chip, Version};
 use crate::digest::Sha256;
@@ -114,11 +115,23 @@ impl Build {
         }
     }
 
-    /// The name this build has once another one of its version replaced it.
-    pub fn aside_name(&self) -> String {
+    /// What tells it from every other build.
+    pub fn id(&self) -> BuildId {
+        self.bin_sha256.into()
+    }
+
+    /// The names this build may have once another one of its version replaced it: by the app
+    /// ELF hash, as dumps name it, and, if that is another build's too (the same program signed
+    /// again), by its id.
+    pub(super) fn aside_names(&self) -> [String; 2] {
         let hash = self.app_elf_sha256.or(self.elf_sha256);
         let hash = hash.unwrap_or(self.bin_sha256);
-        format!("{}~{}", self.version, hash.short(8))
+        [hash, self.bin_sha256].map(|hash| format!("{}~{}", self.version, hash.short(8)))
+    }
+
+    /// Whether `digits` (lower-case hex) begin a hash that stands behind `~` in its names.
+    pub(super) fn has_hash(&self, digits: &str) -> bool {
+        self.made(digits) || self.bin_sha256.has_prefix(digits)
     }
 
     /// Whether the .elf in the bundle is the one its image was built from.
@@ -133,7 +146,8 @@ impl Build {
         hashes.iter().flatten().any(|build| build.has_prefix(hash))
     }
 
-    pub(super) fn file_name(&self) -> String {
+    /// The stored file's name in the model's folder.
+    pub fn file_name(&self) -> String {
         format!("firmware-{}.{}", self.name, self.kind.extension())
     }
 

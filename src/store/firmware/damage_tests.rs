@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use super::tests::{Site, contents, lamp, version};
+use super::tests::{Site, contents, hash8, id, lamp, other, version};
 use crate::digest::Sha256;
 
 #[test]
@@ -20,7 +20,7 @@ fn missing_and_damaged_sidecars_are_made_again() {
     let mut names = site.names();
     names.sort();
     assert_eq!(names, ["1", "2"]);
-    let after = site.firmware.find(&lamp(), "1").unwrap().unwrap();
+    let after = site.firmware.get(&lamp(), id(&one)).unwrap().unwrap();
     assert_eq!(
         (after.sha256, after.bin_sha256),
         (before.sha256, before.bin_sha256)
@@ -38,7 +38,7 @@ fn a_file_that_is_not_what_its_name_says_is_not_served() {
     site.damage("lamp/firmware-3.zip", b"PK\x03\x04");
     site.reopen();
     assert_eq!(site.names(), [""; 0]);
-    assert!(site.image("1").is_none());
+    assert!(site.image(&version("1")).is_none());
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn images_survive_the_loss_of_the_cache() {
     let one = version("1");
     site.upload(&one.zip());
     fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
-    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    assert_eq!(site.image(&one).unwrap(), (one.bin(), None));
     let cached = site
         .root
         .path()
         .join(format!("cache/images/{}.bin", Sha256::of(&one.bin())));
     File::create(&cached).unwrap().write_all(b"rot").unwrap();
-    assert_eq!(site.image("1").unwrap(), (one.bin(), None));
+    assert_eq!(site.image(&one).unwrap(), (one.bin(), None));
     assert_eq!(fs::read(cached).unwrap(), one.bin());
 }
 
@@ -62,34 +62,55 @@ fn an_unreadable_bundle_is_stood_in_for() {
     let mut site = Site::new();
     let one = version("1");
     site.upload(&one.zip());
-    let stored = site.firmware.image(&lamp(), "1").unwrap().unwrap();
+    let stored = site.firmware.image(&lamp(), id(&one)).unwrap().unwrap();
     site.damage("lamp/firmware-1.zip", b"PK\x03\x04 rot");
     assert_eq!(contents(stored), one.bin(), "what was open goes on");
 
-    let (bytes, trouble) = site.image("1").unwrap();
+    let (bytes, trouble) = site.image(&one).unwrap();
     assert_eq!(bytes, one.bin());
     assert!(trouble.is_some(), "by its copy, and it says so");
-    assert!(site.firmware.bundle(&lamp(), "1").is_err());
+    assert!(site.firmware.bundle(&lamp(), id(&one)).is_err());
 
     for lose_index in [false, true] {
         let _ = fs::remove_dir_all(site.root.path().join("cache/images"));
         if lose_index {
             site.reopen();
         }
-        let (bytes, trouble) = site.image("1").unwrap();
+        let (bytes, trouble) = site.image(&one).unwrap();
         assert_eq!(bytes, one.bin());
         assert!(trouble.is_some(), "by the image of the last upload");
     }
     fs::remove_file(site.path("lamp/firmware-1.zip")).unwrap();
-    assert!(site.image("1").unwrap().1.is_some());
+    assert!(site.image(&one).unwrap().1.is_some());
 }
 
 #[test]
 fn the_image_of_another_version_stands_in_for_nothing() {
     let mut site = Site::new();
-    site.upload(&version("1").zip());
+    let one = version("1");
+    site.upload(&one.zip());
     site.upload(&version("2").zip());
+    lose_copies(&site);
     site.damage("lamp/firmware-1.zip", b"rot");
+    assert!(site.firmware.image(&lamp(), id(&one)).is_err());
+}
+
+#[test]
+fn another_build_of_the_same_version_stands_in_for_nothing() {
+    let mut site = Site::new();
+    let (one, two) = (other(1), other(2));
+    site.upload(&one.zip());
+    site.upload(&two.zip());
+    lose_copies(&site);
+    let aside = format!("lamp/firmware-1.2.3~{}.zip", hash8(&one));
+    site.damage(&aside, b"rot");
+    assert!(site.firmware.image(&lamp(), id(&one)).is_err());
+    fs::remove_file(site.path(&aside)).unwrap();
+    site.reopen();
+    assert!(site.image(&one).is_none());
+    assert_eq!(site.image(&two).unwrap(), (two.bin(), None));
+}
+
+fn lose_copies(site: &Site) {
     fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
-    assert!(site.firmware.image(&lamp(), "1").is_err());
 }

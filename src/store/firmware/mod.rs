@@ -27,9 +27,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Result};
+use crate::build_id::BuildId;
 use crate::bundle::Limits;
 use crate::device::ModelCode;
-use crate::digest::Sha256;
 use crate::journal::Event;
 
 use cache::Cache;
@@ -87,21 +87,32 @@ impl Firmware {
         })
     }
 
-    /// The build with this version, or `<version>~<hash8>`.
+    /// The build with this id.
     ///
     /// # Errors
     /// What reading the folder says.
-    pub fn find(&self, model: &ModelCode, name: &str) -> Result<Option<Build>> {
-        self.with(model, |shelf| Ok(shelf.find(name).cloned()))
+    pub fn get(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
+        self.with(model, |shelf| Ok(shelf.get(id).cloned()))
+    }
+
+    /// The builds that a text of a person stands for: an exact version (its newest upload),
+    /// `<version>~<digits>`, or 8 and more digits of the id. Several if the digits fit several.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn named(&self, model: &ModelCode, text: &str) -> Result<Vec<Build>> {
+        self.with(model, |shelf| {
+            Ok(shelf.named(text).into_iter().cloned().collect())
+        })
     }
 
     /// Whether this build's own file is there.
     ///
     /// # Errors
     /// What reading the folder says.
-    pub fn has_file(&self, model: &ModelCode, name: &str) -> Result<bool> {
+    pub fn has_file(&self, model: &ModelCode, id: BuildId) -> Result<bool> {
         self.with(model, |shelf| {
-            let build = shelf.find(name);
+            let build = shelf.get(id);
             Ok(build.is_some_and(|build| shelf.path(build).exists()))
         })
     }
@@ -126,8 +137,8 @@ impl Firmware {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn delete(&self, model: &ModelCode, name: &str) -> Result<Option<Build>> {
-        self.with(model, |shelf| self.take_down(model, shelf, name))
+    pub fn delete(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
+        self.with(model, |shelf| self.take_down(model, shelf, id))
     }
 
     /// Removes the image of the last upload that older tools read, whatever it is.
@@ -138,19 +149,23 @@ impl Firmware {
         self.with(model, |_| remove_file(&self.loose_path(model)))
     }
 
-    fn take_down(&self, model: &ModelCode, shelf: &mut Shelf, name: &str) -> Result<Option<Build>> {
-        let Some(build) = shelf.find(name).cloned() else {
+    fn take_down(
+        &self,
+        model: &ModelCode,
+        shelf: &mut Shelf,
+        id: BuildId,
+    ) -> Result<Option<Build>> {
+        let Some(build) = shelf.get(id).cloned() else {
             return Ok(None);
         };
         let path = shelf.path(&build);
-        shelf.remove(&build.name)?;
+        shelf.remove_all(|build| build.id() == id)?;
         self.files.forget(&path);
-        let is_used = |digest: Sha256| shelf.builds.values().any(|b| b.bin_sha256 == digest);
-        if !is_used(build.bin_sha256) {
-            self.images.remove(build.bin_sha256);
-            if self.loose_is(model, &build) {
-                remove_file(&self.loose_path(model))?;
-            }
+        let is_loose = self.open_loose(model, id).is_some();
+        self.images.remove(id.digest());
+        if is_loose {
+            remove_file(&self.loose_path(model))?;
+            self.files.forget(&self.loose_path(model));
         }
         if let Some(elf) = build.elf_sha256 {
             self.elfs.remove(elf);

@@ -8,6 +8,7 @@ use super::build::{Build, Kind};
 use super::serve::take_out;
 use super::shelf::{Shelf, copy_of, examine};
 use super::{Firmware, newest_first};
+use crate::build_id::BuildId;
 use crate::bundle::{Bundle, Part, Refusal, Warning};
 use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
@@ -17,27 +18,24 @@ use crate::store::{Error, Result};
 
 /// What is known of an upload besides its bytes.
 #[derive(Clone, Debug)]
-pub struct Arrival<'a> {
+pub struct Arrival {
     pub at: Moment,
     /// The next number of the data directory's count.
     pub sequence: u64,
     /// The model's active build, which chip and `secure_version` are compared with;
     /// without one, the newest.
-    pub active: Option<&'a str>,
+    pub active: Option<BuildId>,
 }
 
 /// What became of an upload that is taken.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// The build that the version stands for now.
+    /// The build as it is stored.
     pub build: Build,
     /// What may be wrong with what was uploaded.
     pub warnings: Vec<Warning>,
     /// Whether devices could run it; if not, it must not become active.
     pub activatable: bool,
-    /// The name under which the version's former build is found from now on. What names
-    /// the version and means that build (active, pins) has to be changed to this name.
-    pub displaced: Option<String>,
     /// Whether the very same build was there already.
     pub known: bool,
 }
@@ -86,7 +84,7 @@ impl Firmware {
         &self,
         model: &ModelCode,
         mut upload: Temporary,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         keep_free: u64,
     ) -> StdResult<Published, PublishError> {
         let path = upload.path().to_owned();
@@ -125,32 +123,42 @@ impl Firmware {
         &self,
         model: &ModelCode,
         shelf: &mut Shelf,
-        upload: Temporary,
+        mut upload: Temporary,
         mut build: Build,
         bundle: Bundle,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
     ) -> StdResult<Published, PublishError> {
         let mut warnings = bundle.warnings;
         warnings.extend(compare(shelf, &build, arrival.active));
-        let before = shelf.builds.get(&build.name);
-        let same = before.filter(|before| before.bin_sha256 == build.bin_sha256);
-        if let Some(before) = same.filter(|before| is_as_good(before, &build)) {
-            return Ok(Published {
-                build: before.clone(),
-                warnings,
-                activatable: false,
-                displaced: None,
-                known: true,
-            });
+        let id = build.id();
+        let same = shelf.get(id).cloned();
+        let known = same.is_some();
+        if let Some(same) = same.filter(|same| is_as_good(same, &build)) {
+            if same.name == build.name {
+                return Ok(Published {
+                    build: same,
+                    warnings,
+                    activatable: false,
+                    known,
+                });
+            }
+            // it comes back as its version's newest upload, and is worth more as it is stored
+            upload = copy_of(&mut self.open_file(shelf, &same)?, &self.assets)?;
+            build = Build {
+                name: build.name,
+                uploaded_at: build.uploaded_at,
+                sequence: build.sequence,
+                ..same
+            };
         }
-        if before.is_some() && same.is_none() {
+        let before = shelf.builds.get(&build.name);
+        if before.is_some_and(|before| before.id() != id) {
             let version = build.version.to_string();
             warnings.push(Warning::OtherBuild { version });
         }
         build.warnings = warnings.iter().map(ToString::to_string).collect();
         make_folder(&self.assets.join(model.as_str()), FOLDER_MODE)?;
-        let known = same.is_some();
-        let displaced = shelf.put(upload, build.clone())?;
+        shelf.put(upload, build.clone())?;
         let path = shelf.path(&build);
         self.files
             .trust(&path, build.sha256)
@@ -159,7 +167,6 @@ impl Firmware {
             build,
             warnings,
             activatable: false,
-            displaced,
             known,
         })
     }
@@ -172,9 +179,9 @@ fn is_as_good(stored: &Build, now: &Build) -> bool {
 }
 
 /// What devices with the build from before could not run.
-fn compare(shelf: &Shelf, now: &Build, active: Option<&str>) -> Vec<Warning> {
+fn compare(shelf: &Shelf, now: &Build, active: Option<BuildId>) -> Vec<Warning> {
     let newest = || shelf.builds.values().min_by(|a, b| newest_first(a, b));
-    let Some(before) = active.and_then(|name| shelf.find(name)).or_else(newest) else {
+    let Some(before) = active.and_then(|id| shelf.get(id)).or_else(newest) else {
         return Vec::new();
     };
     let mut warnings = Vec::new();

@@ -1,17 +1,16 @@
 //! Giving out: images and bundles for devices, .elf files for the decoder.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Firmware;
 use super::build::{Build, Kind};
-use super::checked_files::digest;
 use super::shelf::Shelf;
+use crate::build_id::BuildId;
 use crate::bundle::{self, Limits, Part, Refusal};
 use crate::device::ModelCode;
 use crate::digest::Sha256;
-use crate::esp::app_image::AppImage;
 use crate::journal::chain;
 use crate::store::{Error, Result};
 
@@ -23,8 +22,8 @@ pub struct Stored {
     pub size: u64,
     /// What the ETag is made of.
     pub sha256: Sha256,
-    /// Why the stored build cannot be read, if it cannot. The file is then a copy of it, or
-    /// the image of the last upload, which has the same version.
+    /// Why the stored build cannot be read, if it cannot. The file is then a copy of the same
+    /// image.
     pub trouble: Option<String>,
 }
 
@@ -38,36 +37,32 @@ pub struct Elf {
 }
 
 impl Firmware {
-    /// The image of a build, `None` if there is nothing of that version.
+    /// The image of a build; `None` if neither the build nor a copy of its image is there.
     ///
     /// # Errors
     /// If the build is there, but neither it nor a copy of its image can be read.
-    pub fn image(&self, model: &ModelCode, name: &str) -> Result<Option<Stored>> {
+    pub fn image(&self, model: &ModelCode, id: BuildId) -> Result<Option<Stored>> {
         self.with(model, |shelf| {
-            let Some(build) = shelf.find(name).cloned() else {
-                return Ok(self.open_loose(model, name, None));
+            let build = shelf.get(id).cloned();
+            let opened = build.map(|build| {
+                // a copy is used only while the build itself is whole
+                self.open_file(shelf, &build)?;
+                self.open_image(model, shelf, &build)
+            });
+            let trouble = match opened {
+                Some(Ok((_, file))) => return stored(file, id, None).map(Some),
+                Some(Err(error)) => Some(error),
+                None => None,
             };
-            let trouble = self.open_file(shelf, &build).err();
-            let opened = match &trouble {
-                None => self.open_image(model, shelf, &build),
-                // a copy that was made while all was well is still the same image
-                Some(_) => self.images.get(build.bin_sha256).ok_or_else(|| {
-                    let text = io::Error::other("there is no copy of it");
-                    Error::io("read", &shelf.path(&build), text)
-                }),
-            };
-            match opened {
-                Ok((_, file)) => Ok(Some(Stored {
-                    file,
-                    size: build.bin_size,
-                    sha256: build.bin_sha256,
-                    trouble: trouble.map(|error| chain(&error)),
-                })),
-                Err(error) => {
-                    let error = trouble.unwrap_or(error);
-                    let loose = self.open_loose(model, name, Some(chain(&error)));
-                    loose.map(Some).ok_or(error)
+            let copy = self.images.get(id.digest()).map(|(_, file)| file);
+            match (copy.or_else(|| self.open_loose(model, id)), trouble) {
+                (Some(file), Some(trouble)) => stored(file, id, Some(chain(&trouble))).map(Some),
+                (Some(file), None) => {
+                    let trouble = String::from("the stored file is missing");
+                    stored(file, id, Some(trouble)).map(Some)
                 }
+                (None, Some(trouble)) => Err(trouble),
+                (None, None) => Ok(None),
             }
         })
     }
@@ -76,9 +71,9 @@ impl Firmware {
     ///
     /// # Errors
     /// If it cannot be read, or is not what was stored.
-    pub fn bundle(&self, model: &ModelCode, name: &str) -> Result<Option<Stored>> {
+    pub fn bundle(&self, model: &ModelCode, id: BuildId) -> Result<Option<Stored>> {
         self.with(model, |shelf| {
-            let build = shelf.find(name).filter(|build| build.kind == Kind::Zip);
+            let build = shelf.get(id).filter(|build| build.kind == Kind::Zip);
             let Some(build) = build else {
                 return Ok(None);
             };
@@ -119,15 +114,15 @@ impl Firmware {
         failed.map_or(Ok(None), Err)
     }
 
-    /// The .elf in a build's bundle, for dumps that name a version but no hash.
+    /// The .elf in the bundle of a version's newest upload, for dumps that name a version but
+    /// no hash.
     ///
     /// # Errors
     /// If the bundle cannot be read.
-    pub fn elf_of(&self, model: &ModelCode, name: &str) -> Result<Option<Elf>> {
-        self.with(model, |shelf| {
-            let found = shelf.find(name);
-            let elf = found.map(|build| self.open_elf(model, shelf, build));
-            Ok(elf.transpose()?.flatten())
+    pub fn elf_of(&self, model: &ModelCode, version: &str) -> Result<Option<Elf>> {
+        self.with(model, |shelf| match shelf.named(version)[..] {
+            [build] => self.open_elf(model, shelf, build),
+            _ => Ok(None),
         })
     }
 
@@ -166,42 +161,28 @@ impl Firmware {
     }
 
     /// The stored file, which must be what was stored.
-    fn open_file(&self, shelf: &Shelf, build: &Build) -> Result<File> {
+    pub(super) fn open_file(&self, shelf: &Shelf, build: &Build) -> Result<File> {
         let path = shelf.path(build);
         self.files
             .open(&path, build.sha256)
             .map_err(|source| Error::io("read", &path, source))
     }
 
-    /// The image of the last upload, if it has this version.
-    fn open_loose(
-        &self,
-        model: &ModelCode,
-        version: &str,
-        trouble: Option<String>,
-    ) -> Option<Stored> {
-        let mut file = File::open(self.loose_path(model)).ok()?;
-        let mut head = Vec::new();
-        let length = u64::try_from(AppImage::HEAD_LEN).ok()?;
-        file.by_ref().take(length).read_to_end(&mut head).ok()?;
-        let image = AppImage::parse(&head).ok()?;
-        if image.version.as_str() != version {
-            return None;
-        }
-        let sha256 = digest(&mut file).ok()?;
-        Some(Stored {
-            size: file.metadata().ok()?.len(),
-            file,
-            sha256,
-            trouble: trouble.or_else(|| Some("it is not there".to_owned())),
-        })
+    /// The image of the last upload, if it is this build's.
+    pub(super) fn open_loose(&self, model: &ModelCode, id: BuildId) -> Option<File> {
+        self.files.open(&self.loose_path(model), id.digest()).ok()
     }
+}
 
-    /// Whether the image of the last upload is this build's.
-    pub(super) fn loose_is(&self, model: &ModelCode, build: &Build) -> bool {
-        let loose = self.open_loose(model, build.version.as_str(), None);
-        loose.is_some_and(|loose| loose.sha256 == build.bin_sha256)
-    }
+/// An opened image.
+fn stored(file: File, id: BuildId, trouble: Option<String>) -> Result<Stored> {
+    let size = file.metadata().map(|data| data.len());
+    Ok(Stored {
+        size: size.map_err(|source| Error::io("look at", Path::new("an image"), source))?,
+        file,
+        sha256: id.digest(),
+        trouble,
+    })
 }
 
 /// Writes a file of a bundle to `to`; gives its digest.

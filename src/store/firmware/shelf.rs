@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::build::{Build, FileFacts, Kind, parse_file_name, sidecar_name};
 use super::checked_files::digest;
+use super::newest_first;
+use crate::build_id::BuildId;
 use crate::bundle::{self, Limits};
 use crate::clock::iso8601;
 use crate::device::ModelCode;
@@ -122,25 +124,57 @@ impl Shelf {
         self.folder.join(build.file_name())
     }
 
-    /// The build with this name. One that was replaced and came back is found by both names.
-    pub(super) fn find(&self, name: &str) -> Option<&Build> {
-        self.builds.get(name).or_else(|| {
-            let (version, _) = name.split_once('~')?;
-            let build = self.builds.get(version)?;
-            (build.aside_name() == name).then_some(build)
-        })
+    /// The build with this id.
+    pub(super) fn get(&self, id: BuildId) -> Option<&Build> {
+        self.builds.values().find(|build| build.id() == id)
+    }
+
+    /// The builds that a text of a person stands for: a version (its newest upload),
+    /// `<version>~<digits>`, or digits of the id. More than one if the digits fit several.
+    pub(super) fn named(&self, text: &str) -> Vec<&Build> {
+        if let Some(build) = self.builds.get(text) {
+            return vec![build];
+        }
+        let of_version = |version: &str| {
+            let version = version.to_owned();
+            let builds = self.builds.values();
+            builds.filter(move |build| build.version.as_str() == version)
+        };
+        if let Some(newest) = of_version(text).min_by(|a, b| newest_first(a, b)) {
+            return vec![newest];
+        }
+        let is_hash = |digits: &str| {
+            (8..=64).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        let text = text.split_once('~').unwrap_or(("", text));
+        let digits = text.1.to_ascii_lowercase();
+        let found: Vec<&Build> = match text.0 {
+            _ if !is_hash(&digits) => Vec::new(),
+            "" => {
+                let builds = self.builds.values();
+                builds
+                    .filter(|build| build.id().has_prefix(&digits))
+                    .collect()
+            }
+            version => of_version(version)
+                .filter(|build| build.has_hash(&digits))
+                .collect(),
+        };
+        // one image in two files, as a power cut may leave it, is one build
+        let by_id = found.into_iter().rev().map(|build| (build.id(), build));
+        by_id.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// Makes a synced file the build of its version. A build of the same version but with
-    /// another image stays under another name, which is given.
+    /// another image stays under another name.
     ///
-    /// At every moment a file with the version's name is there and whole.
-    pub(super) fn put(&mut self, temporary: Temporary, build: Build) -> Result<Option<String>> {
+    /// At every moment a file with the version's name is there and whole, and so is a file of
+    /// every image that was there before.
+    pub(super) fn put(&mut self, temporary: Temporary, build: Build) -> Result<()> {
         let before = self.builds.remove(&build.name);
-        let other = before
-            .as_ref()
-            .filter(|before| before.bin_sha256 != build.bin_sha256);
-        let displaced = other.map(|before| self.put_aside(before)).transpose()?;
+        if let Some(other) = before.as_ref().filter(|before| before.id() != build.id()) {
+            self.put_aside(other)?;
+        }
         // a file without a sidecar is looked at again; one with a wrong sidecar is not
         remove_file(&self.folder.join(build.sidecar_name()))?;
         temporary.rename_over(&self.path(&build))?;
@@ -153,23 +187,19 @@ impl Shelf {
             &build.to_bytes(),
             FILE_MODE,
         )?;
-        let twin = build.aside_name();
-        let name = build.name.clone();
-        let image = build.bin_sha256;
-        self.builds.insert(name, build);
-        if self
-            .builds
-            .get(&twin)
-            .is_some_and(|twin| twin.bin_sha256 == image)
-        {
-            self.remove(&twin)?;
-        }
-        Ok(displaced)
+        let (name, id) = (build.name.clone(), build.id());
+        self.builds.insert(name.clone(), build);
+        self.remove_all(|build| build.id() == id && build.name != name)
     }
 
-    fn put_aside(&mut self, before: &Build) -> Result<String> {
+    fn put_aside(&mut self, before: &Build) -> Result<()> {
         let mut aside = before.clone();
-        aside.name = before.aside_name();
+        let [by_elf, by_id] = before.aside_names();
+        let is_others = |name: &String| {
+            let there = self.builds.get(name);
+            there.is_some_and(|there| there.id() != before.id())
+        };
+        aside.name = if is_others(&by_elf) { by_id } else { by_elf };
         let path = self.path(&aside);
         remove_file(&path)?;
         let from = self.path(before);
@@ -184,20 +214,24 @@ impl Shelf {
             &aside.to_bytes(),
             FILE_MODE,
         )?;
-        let name = aside.name.clone();
-        self.builds.insert(name.clone(), aside);
-        Ok(name)
+        self.builds.insert(aside.name.clone(), aside);
+        Ok(())
     }
 
-    /// Removes a build; gives what it was.
-    pub(super) fn remove(&mut self, name: &str) -> Result<Option<Build>> {
-        let Some(build) = self.builds.get(name) else {
-            return Ok(None);
-        };
-        remove_file(&self.folder.join(build.sidecar_name()))?;
-        remove_file(&self.path(build))?;
-        sync_folder(&self.folder)?;
-        Ok(self.builds.remove(name))
+    /// Removes the builds that are meant.
+    pub(super) fn remove_all(&mut self, is_meant: impl Fn(&Build) -> bool) -> Result<()> {
+        let meant = self.builds.values().filter(|build| is_meant(build));
+        let names: Vec<String> = meant.map(|build| build.name.clone()).collect();
+        for name in names {
+            let Some(build) = self.builds.get(&name) else {
+                continue;
+            };
+            remove_file(&self.folder.join(build.sidecar_name()))?;
+            remove_file(&self.path(build))?;
+            sync_folder(&self.folder)?;
+            self.builds.remove(&name);
+        }
+        Ok(())
     }
 }
 

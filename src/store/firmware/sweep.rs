@@ -63,7 +63,7 @@ impl Firmware {
             let Some((model, build)) = listed.get(at) else {
                 continue;
             };
-            if self.delete(model, &build.name)?.is_none() {
+            if self.delete(model, build.id())?.is_none() {
                 continue;
             }
             let name = &build.name;

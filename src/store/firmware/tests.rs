@@ -8,6 +8,7 @@ use super::*;
 use crate::bundle::fixture;
 use crate::bundle::{Refusal, Warning};
 use crate::clock::Moment;
+use crate::digest::Sha256;
 
 pub(super) struct Site {
     pub(super) root: tempfile::TempDir,
@@ -52,8 +53,8 @@ impl Site {
         self.try_upload(bytes).unwrap()
     }
 
-    pub(super) fn image(&self, name: &str) -> Option<(Vec<u8>, Option<String>)> {
-        let stored = self.firmware.image(&lamp(), name).unwrap()?;
+    pub(super) fn image(&self, build: &fixture::Build<'_>) -> Option<(Vec<u8>, Option<String>)> {
+        let stored = self.firmware.image(&lamp(), id(build)).unwrap()?;
         let (size, sha256, trouble) = (stored.size, stored.sha256, stored.trouble.clone());
         let bytes = contents(stored);
         assert_eq!((size, sha256), (bytes.len() as u64, Sha256::of(&bytes)));
@@ -81,6 +82,12 @@ impl Site {
 
     pub(super) fn names(&self) -> Vec<String> {
         let builds = self.firmware.builds(&lamp()).unwrap();
+        builds.into_iter().map(|build| build.name).collect()
+    }
+
+    /// The names of the builds that a text stands for.
+    pub(super) fn named(&self, text: &str) -> Vec<String> {
+        let builds = self.firmware.named(&lamp(), text).unwrap();
         builds.into_iter().map(|build| build.name).collect()
     }
 
@@ -121,6 +128,10 @@ pub(super) fn other(seed: u8) -> fixture::Build<'static> {
     }
 }
 
+pub(super) fn id(build: &fixture::Build<'_>) -> BuildId {
+    Sha256::of(&build.bin()).into()
+}
+
 pub(super) fn hash8(build: &fixture::Build<'_>) -> String {
     Sha256::of(&build.elf()).short(8)
 }
@@ -142,13 +153,15 @@ fn a_bundle_is_stored_as_uploaded_and_its_image_served() {
             "lamp/firmware-1.2.3.zip"
         ]
     );
-    assert_eq!(site.image("1.2.3").unwrap(), (one.bin(), None));
+    assert_eq!(site.image(&one).unwrap(), (one.bin(), None));
     assert_eq!(fs::read(site.path("firmware-lamp.bin")).unwrap(), one.bin());
-    let zip = site.firmware.bundle(&lamp(), "1.2.3").unwrap().unwrap();
+    let zip = site.firmware.bundle(&lamp(), id(&one)).unwrap().unwrap();
     assert_eq!(zip.sha256, Sha256::of(&one.zip()));
     assert_eq!(contents(zip), one.zip());
-    assert!(site.image("9").is_none());
-    assert!(site.firmware.bundle(&lamp(), "9").unwrap().is_none());
+    let unknown = version("9");
+    assert!(site.image(&unknown).is_none());
+    let bundle = site.firmware.bundle(&lamp(), id(&unknown));
+    assert!(bundle.unwrap().is_none());
 }
 
 #[test]
@@ -190,8 +203,8 @@ fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
 #[test]
 fn a_bare_image_is_stored_as_it_is() {
     let mut site = Site::new();
-    let bin = version("2").bin();
-    assert_eq!(site.upload(&bin).build.kind, Kind::Bin);
+    let two = version("2");
+    assert_eq!(site.upload(&two.bin()).build.kind, Kind::Bin);
     assert_eq!(
         site.files(),
         [
@@ -200,8 +213,8 @@ fn a_bare_image_is_stored_as_it_is() {
             "lamp/firmware-2.json"
         ]
     );
-    assert_eq!(site.image("2").unwrap(), (bin, None));
-    assert!(site.firmware.bundle(&lamp(), "2").unwrap().is_none());
+    assert_eq!(site.image(&two).unwrap(), (two.bin(), None));
+    assert!(site.firmware.bundle(&lamp(), id(&two)).unwrap().is_none());
     assert!(site.firmware.elf_of(&lamp(), "2").unwrap().is_none());
 }
 
@@ -212,13 +225,13 @@ fn another_build_of_a_version_keeps_the_older_one_decodable() {
     site.upload(&one.zip());
     let published = site.upload(&two.zip());
     let aside = format!("1.2.3~{}", hash8(&one));
-    assert_eq!(published.displaced.as_deref(), Some(aside.as_str()));
     let version = "1.2.3".to_owned();
     assert_eq!(published.warnings, [Warning::OtherBuild { version }]);
     for _ in 0..2 {
         assert_eq!(site.names(), ["1.2.3", &aside]);
-        assert_eq!(site.image("1.2.3").unwrap().0, two.bin());
-        assert_eq!(site.image(&aside).unwrap().0, one.bin());
+        assert_eq!(site.named("1.2.3"), ["1.2.3"]);
+        assert_eq!(site.image(&two).unwrap().0, two.bin());
+        assert_eq!(site.image(&one).unwrap().0, one.bin());
         let elf = site.firmware.elf(&hash8(&one)).unwrap().unwrap();
         assert_eq!(fs::read(&elf.path).unwrap(), one.elf());
         assert_eq!(elf.build.name, aside);
@@ -226,15 +239,82 @@ fn another_build_of_a_version_keeps_the_older_one_decodable() {
     }
 
     // and back again
-    let published = site.upload(&one.zip());
+    site.upload(&one.zip());
     let other_aside = format!("1.2.3~{}", hash8(&two));
-    assert_eq!(published.displaced.as_deref(), Some(other_aside.as_str()));
     assert_eq!(site.names(), ["1.2.3", &other_aside]);
+    assert_eq!(site.image(&two).unwrap().0, two.bin());
+    assert_eq!(site.named(&aside), ["1.2.3"], "found by both names");
+}
+
+#[test]
+fn a_build_is_found_by_version_hash_and_the_digits_of_its_id() {
+    let mut site = Site::new();
+    let (one, two) = (other(1), other(2));
+    site.upload(&one.zip());
+    site.upload(&two.zip());
+    let aside = format!("1.2.3~{}", hash8(&one));
+    let long = format!("1.2.3~{}", id(&one));
+    for (text, expected) in [
+        ("1.2.3", Some("1.2.3")),
+        (&format!("1.2.3~{}", hash8(&two)), Some("1.2.3")),
+        (&aside, Some(aside.as_str())),
+        (&long, Some(&aside)),
+        (&long[..14], Some(&aside)),
+        (&id(&two).to_string(), Some("1.2.3")),
+        (&id(&one).short(), Some(&aside)),
+        (&id(&one).short().to_uppercase(), Some(&aside)),
+        (&id(&one).short()[..7], None),
+        (&aside[..13], None),
+        ("1.2.4", None),
+        ("", None),
+        ("~", None),
+        ("00000000", None),
+    ] {
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(site.named(text), expected, "{text}");
+    }
+    // the newest upload of a version that is left
+    site.firmware.delete(&lamp(), id(&two)).unwrap();
+    assert_eq!(site.named("1.2.3"), [aside]);
+}
+
+#[test]
+fn builds_of_one_program_are_told_apart_by_their_ids() {
+    let mut site = Site::new();
+    let signed = |secure_version| fixture::Build {
+        secure_version,
+        ..other(1)
+    };
+    let all = [signed(1), signed(2), signed(3)];
+    for build in &all {
+        site.upload(&build.zip());
+    }
+    let by_elf = format!("1.2.3~{}", hash8(&all[0]));
+    let by_id = format!("1.2.3~{}", id(&all[1]).short());
+    assert_eq!(site.names(), ["1.2.3", &by_id, &by_elf]);
+    for build in &all {
+        assert_eq!(site.image(build).unwrap(), (build.bin(), None));
+    }
+    assert_eq!(site.named(&by_elf), [by_elf.as_str()], "as it is shown");
+    let digits = &Sha256::of(&all[0].elf()).to_string()[..12];
+    assert_eq!(site.named(&format!("1.2.3~{digits}")).len(), 3);
+}
+
+#[test]
+fn a_bare_image_does_not_cost_the_bundle_of_the_same_build() {
+    let mut site = Site::new();
+    let (one, two) = (other(1), other(2));
+    site.upload(&one.zip());
+    site.upload(&two.zip());
+    let published = site.upload(&one.bin());
+    assert!(published.known);
     assert_eq!(
-        site.image(&aside).unwrap().0,
-        one.bin(),
-        "found by both names"
+        (published.build.kind, published.build.name),
+        (Kind::Zip, "1.2.3".to_owned())
     );
+    site.reopen();
+    assert!(site.firmware.elf(&hash8(&one)).unwrap().is_some());
+    assert_eq!(site.names(), ["1.2.3", &format!("1.2.3~{}", hash8(&two))]);
 }
 
 #[test]
@@ -243,7 +323,7 @@ fn the_same_build_again_changes_nothing_unless_it_says_more() {
     let one = other(1);
     site.upload(&one.bin());
     let published = site.upload(&one.zip());
-    assert!(published.known && published.displaced.is_none());
+    assert!(published.known);
     let files = [
         "firmware-lamp.bin",
         "lamp/firmware-1.2.3.json",
@@ -298,15 +378,15 @@ fn what_is_deleted_is_gone_with_its_copies() {
     let one = version("1");
     site.upload(&one.zip());
     site.firmware.elf(&hash8(&one)).unwrap().unwrap();
-    assert!(site.firmware.delete(&lamp(), "1").unwrap().is_some());
+    assert!(site.firmware.delete(&lamp(), id(&one)).unwrap().is_some());
     assert_eq!(site.files(), [""; 0]);
-    assert!(site.image("1").is_none());
+    assert!(site.image(&one).is_none());
     assert!(site.firmware.elf(&hash8(&one)).unwrap().is_none());
     for folder in ["images", "elfs"] {
         let cached = fs::read_dir(site.root.path().join("cache").join(folder)).unwrap();
         assert_eq!(cached.count(), 0, "{folder}");
     }
-    assert!(site.firmware.delete(&lamp(), "1").unwrap().is_none());
+    assert!(site.firmware.delete(&lamp(), id(&one)).unwrap().is_none());
 }
 
 #[test]

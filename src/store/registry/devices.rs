@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::BuildRef;
 use super::tokens::Credential;
+use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 
 /// The build a device was last known to run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Running {
+    /// The build itself, where that is known and not only what it says of itself.
+    #[serde(default)]
+    pub build_id: Option<BuildId>,
     pub version: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub at: String,
@@ -27,8 +32,8 @@ pub struct Device {
     /// Twelve hex digits.
     pub mac: Option<String>,
     pub usb_serial: Option<String>,
-    /// A version that this device gets whatever its model's active one is.
-    pub pin: Option<String>,
+    /// A build that this device gets whatever its model's active one is.
+    pub pin: Option<BuildRef>,
     /// Whether a person or a token registered it; others were only seen.
     pub registered: bool,
     /// At most two: the older one ends when the newer is first used.
@@ -58,6 +63,13 @@ impl Devices {
             created_at: now.to_owned(),
             ..Device::default()
         })
+    }
+
+    /// The devices of a model.
+    pub fn of_model(&self, model: &ModelCode) -> impl Iterator<Item = (&DeviceKey, &Device)> {
+        let of_model =
+            move |(_, device): &(&DeviceKey, &Device)| device.model.as_ref() == Some(model);
+        self.devices.iter().filter(of_model)
     }
 
     /// The device whose token has this id.

@@ -1,15 +1,17 @@
 //! Who and what is registered: gateway, models, devices, tokens. Each is one
 //! JSON file under `state/`, replaced as a whole.
 
+mod build_ref;
 pub mod devices;
 mod file;
 pub mod gateway;
 pub mod models;
 pub mod tokens;
 
+pub use build_ref::BuildRef;
 pub use devices::{Device, Devices};
 pub use gateway::Gateway;
-pub use models::{Activate, Model, Models};
+pub use models::{Activate, Block, Model, Models};
 pub use tokens::{Credential, Role, Tokens};
 
 use std::path::Path;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::BuildRef;
+use crate::build_id::BuildId;
 use crate::device::ModelCode;
 
 /// When a new upload becomes active.
@@ -16,6 +18,16 @@ pub enum Activate {
     Manual,
 }
 
+/// A build that is never served.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Block {
+    pub build: BuildRef,
+    /// Its version: other builds of it are not activated by their upload.
+    pub version: String,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
 /// One product line.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -25,34 +37,98 @@ pub struct Model {
     pub activate: Activate,
     /// Whether new firmware is withheld from devices.
     pub held: bool,
-    /// The version (or `version~hash8`) that devices are served.
-    pub active: Option<String>,
+    /// The build that devices are served.
+    pub active: Option<BuildRef>,
     /// What was active before, newest last; at most [`MAX_HISTORY`].
-    pub previous: Vec<String>,
-    /// Versions that are never served.
-    pub blocked: Vec<String>,
+    pub previous: Vec<BuildRef>,
+    pub blocked: Vec<Block>,
     pub created_at: String,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// Former active versions that are remembered.
+/// Former active builds that are remembered.
 pub const MAX_HISTORY: usize = 20;
 
 impl Model {
-    /// Whether this build is never served.
-    pub fn is_blocked(&self, name: &str) -> bool {
-        self.blocked.iter().any(|blocked| blocked == name)
+    /// The active build; `None` also for a name that stands for no build.
+    pub fn active_id(&self) -> Option<BuildId> {
+        self.active.as_ref()?.id()
     }
 
-    /// Makes `version` the active one.
-    pub fn set_active(&mut self, version: &str) {
-        let before = self.active.replace(version.to_owned());
-        if let Some(before) = before.filter(|before| before != version) {
+    /// Whether this build is never served.
+    pub fn is_blocked(&self, build: BuildId) -> bool {
+        let is_it = |block: &Block| block.build.id() == Some(build);
+        self.blocked.iter().any(is_it)
+    }
+
+    /// Whether a build of this version is blocked.
+    pub fn blocks_version(&self, version: &str) -> bool {
+        self.blocked.iter().any(|block| block.version == version)
+    }
+
+    /// Makes `build` the active one.
+    pub fn set_active(&mut self, build: BuildId) {
+        let before = self.active.replace(build.into());
+        if let Some(before) = before.filter(|before| before.id() != Some(build)) {
             self.previous.push(before);
             let surplus = self.previous.len().saturating_sub(MAX_HISTORY);
             self.previous.drain(..surplus);
         }
+    }
+
+    /// Never serves `build` again, or, with `false`, does.
+    pub fn set_blocked(&mut self, build: BuildId, version: &str, blocked: bool) {
+        if blocked == self.is_blocked(build) {
+            return;
+        }
+        self.blocked.retain(|block| block.build.id() != Some(build));
+        if blocked {
+            self.blocked.push(Block {
+                build: build.into(),
+                version: version.to_owned(),
+                extra: Map::new(),
+            });
+        }
+    }
+}
+
+/// Release 0.1 wrote the build's name alone.
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Name(BuildRef),
+            Block {
+                build: BuildRef,
+                version: String,
+                #[serde(flatten)]
+                extra: Map<String, Value>,
+            },
+        }
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Name(build) => {
+                let version = match &build {
+                    BuildRef::Name(name) => name.split('~').next().unwrap_or(name).to_owned(),
+                    BuildRef::Id(_) => String::new(),
+                };
+                Self {
+                    build,
+                    version,
+                    extra: Map::new(),
+                }
+            }
+            Written::Block {
+                build,
+                version,
+                extra,
+            } => Self {
+                build,
+                version,
+                extra,
+            },
+        })
     }
 }
 
@@ -87,6 +163,11 @@ impl Models {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
+
+    fn build(number: u8) -> BuildId {
+        Sha256::of(&[number]).into()
+    }
 
     #[test]
     fn a_models_number_is_its_own_for_life() {
@@ -102,10 +183,32 @@ mod tests {
     #[test]
     fn activation_remembers_what_was_active() {
         let mut model = Model::default();
-        for version in ["1", "2", "2", "3"] {
-            model.set_active(version);
+        for number in [1, 2, 2, 3] {
+            model.set_active(build(number));
         }
-        assert_eq!(model.active.as_deref(), Some("3"));
-        assert_eq!(model.previous, ["1", "2"]);
+        assert_eq!(model.active_id(), Some(build(3)));
+        assert_eq!(model.previous, [build(1).into(), build(2).into()]);
+    }
+
+    #[test]
+    fn a_block_is_of_a_build_and_known_by_its_version() {
+        let mut model = Model::default();
+        model.set_blocked(build(1), "1.2", true);
+        model.set_blocked(build(1), "1.2", true);
+        assert_eq!(model.blocked.len(), 1);
+        assert!(model.is_blocked(build(1)) && !model.is_blocked(build(2)));
+        assert!(model.blocks_version("1.2"));
+        let written = serde_json::to_string(&model).unwrap();
+        assert_eq!(serde_json::from_str::<Model>(&written).unwrap(), model);
+        model.set_blocked(build(1), "1.2", false);
+        assert_eq!(model.blocked, []);
+    }
+
+    #[test]
+    fn blocks_of_an_older_release_are_read() {
+        let model: Model = serde_json::from_str(r#"{"blocked":["1.2~0a1b2c3d"]}"#).unwrap();
+        assert!(model.blocks_version("1.2"));
+        let name = String::from("1.2~0a1b2c3d");
+        assert_eq!(model.blocked[0].build, BuildRef::Name(name));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::build_id::BuildId;
 use crate::device::DeviceKey;
 
 /// A sequence that was silent for longer begins anew.
@@ -18,20 +19,20 @@ pub struct Sequences(Mutex<HashMap<DeviceKey, Begun>>);
 
 #[derive(Debug)]
 struct Begun {
-    build: String,
+    build: BuildId,
     last: Instant,
 }
 
 impl Sequences {
     /// The build for a request of `device`, where `current` is the one to be
     /// served now. A range continues; a `HEAD` or a plain `GET` begins anew.
-    pub fn build_for(
+    pub(super) fn build_for(
         &self,
         device: &DeviceKey,
         is_range: bool,
-        current: &str,
+        current: BuildId,
         now: Instant,
-    ) -> String {
+    ) -> BuildId {
         let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if begun.len() >= MAX_DEVICES {
             begun.retain(|_, begun| now.duration_since(begun.last) < LONGEST_PAUSE);
@@ -40,47 +41,41 @@ impl Sequences {
             }
         }
         let entry = begun.entry(device.clone()).or_insert_with(|| Begun {
-            build: current.to_owned(),
+            build: current,
             last: now,
         });
         if !is_range || now.duration_since(entry.last) >= LONGEST_PAUSE {
-            current.clone_into(&mut entry.build);
+            entry.build = current;
         }
         entry.last = now;
-        entry.build.clone()
-    }
-
-    /// Follows a build whose name changed.
-    pub fn rename(&self, from: &str, to: &str) {
-        let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for begun in begun.values_mut().filter(|begun| begun.build == from) {
-            to.clone_into(&mut begun.build);
-        }
+        entry.build
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
 
     #[test]
     fn ranges_stay_with_the_build_they_began_with() {
         let sequences = Sequences::default();
         let device: DeviceKey = "k1".parse().unwrap();
         let start = Instant::now();
-        let ask = |is_range, current: &str, seconds| {
+        let build = |number: u8| BuildId::from(Sha256::of(&[number]));
+        let ask = |is_range, current: u8, seconds| {
             let now = start + Duration::from_secs(seconds);
-            sequences.build_for(&device, is_range, current, now)
+            sequences.build_for(&device, is_range, build(current), now)
         };
-        assert_eq!(ask(false, "1", 0), "1");
-        assert_eq!(ask(true, "2", 10), "1", "in the middle");
+        assert_eq!(ask(false, 1, 0), build(1));
+        assert_eq!(ask(true, 2, 10), build(1), "in the middle");
         assert_eq!(
-            ask(true, "2", 600),
-            "1",
+            ask(true, 2, 600),
+            build(1),
             "ten minutes are counted from the last range"
         );
-        assert_eq!(ask(true, "2", 1200), "2", "too long ago");
-        assert_eq!(ask(true, "3", 1201), "2");
-        assert_eq!(ask(false, "3", 1202), "3", "a plain request begins anew");
+        assert_eq!(ask(true, 2, 1200), build(2), "too long ago");
+        assert_eq!(ask(true, 3, 1201), build(2));
+        assert_eq!(ask(false, 3, 1202), build(3), "a plain request begins anew");
     }
 }

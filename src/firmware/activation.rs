@@ -1,0 +1,46 @@
+//! Whether an upload becomes what devices get: a decision, without any I/O.
+
+use crate::store::firmware::Build;
+use crate::store::registry::{Activate, Model};
+
+/// What an upload does to its model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Activation {
+    Active,
+    /// The model's uploads are activated by a person.
+    Manual,
+    /// Devices could not run it: another chip, or a lower `secure_version`.
+    Unsuitable,
+    Held,
+    /// A build of this version is blocked.
+    Blocked,
+}
+
+impl Activation {
+    /// Of an upload; `suitable` tells whether devices could run it.
+    pub(super) fn of(model: &Model, build: &Build, suitable: bool) -> Self {
+        let version = build.version.as_str();
+        if model.is_blocked(build.id()) || model.blocks_version(version) {
+            Self::Blocked
+        } else if model.held {
+            Self::Held
+        } else if !suitable {
+            Self::Unsuitable
+        } else if model.activate == Activate::Manual {
+            Self::Manual
+        } else {
+            Self::Active
+        }
+    }
+
+    /// What the uploader is warned of; what makes a build unsuitable is a warning already.
+    pub(super) fn warning(self, model: &str, version: &str) -> Option<String> {
+        match self {
+            Self::Held => Some(format!("model {model} is held: stored, not activated")),
+            Self::Blocked => Some(format!(
+                "version {version} is blocked: stored, not activated"
+            )),
+            Self::Active | Self::Manual | Self::Unsuitable => None,
+        }
+    }
+}

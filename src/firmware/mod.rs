@@ -1,0 +1,59 @@
+//! What is done with firmware: taken in, made active, offered to devices, removed.
+//!
+//! The rules are here, over plain values; the store keeps the files, and who asks over HTTP
+//! or at the control socket adds none.
+
+mod activation;
+pub mod manage;
+mod naming;
+mod offer;
+pub mod remove;
+mod sequence;
+mod state;
+mod take_in;
+
+pub use naming::{build_named, known_model, shown_name};
+pub use offer::{Question, Withheld, offer, offer_for, offer_now};
+pub use sequence::Sequences;
+pub use state::{ModelState, say_missing, state_of};
+pub use take_in::{TakenIn, keep_free, take_in};
+
+use crate::bundle::Refusal;
+use crate::device::{DeviceKey, ModelCode};
+use crate::store;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("DeviceModel {0} was not found")]
+    NoModel(String),
+    #[error("Firmware {name} of {model} was not found")]
+    NoBuild { model: ModelCode, name: String },
+    #[error("Firmware {name} of {model} is not one build but several: {}", .builds.join(", "))]
+    Ambiguous {
+        model: ModelCode,
+        name: String,
+        /// Each with its version and id.
+        builds: Vec<String>,
+    },
+    #[error("Firmware {name} of {model} is blocked")]
+    Blocked { model: ModelCode, name: String },
+    #[error("Firmware {name} of {model} is active or pinned")]
+    InUse { model: ModelCode, name: String },
+    #[error("Device {device} is pinned to firmware {name} of {model}")]
+    Pinned {
+        device: DeviceKey,
+        model: ModelCode,
+        name: String,
+    },
+    #[error("Model {0} has no earlier firmware to go back to")]
+    NothingBefore(ModelCode),
+    /// An upload that is no firmware of this model.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Result of an operation on firmware.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,145 @@
+//! Builds that go: by a person's word, or by the rule.
+
+use std::time::Duration;
+
+use super::manage::deactivate;
+use super::naming::{build_named, shown_name};
+use super::{Error, Result};
+use crate::build_id::BuildId;
+use crate::clock::{Moment, parse};
+use crate::device::{DeviceKey, ModelCode};
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::store::firmware::{Build, Use};
+use crate::store::registry::devices::Running;
+use crate::store::registry::{BuildRef, Devices, Models};
+use crate::store::{self, Store};
+
+/// Removes a build.
+///
+/// # Errors
+/// As [`build_named`], and [`Error::InUse`] for one that is active or pinned.
+pub fn one(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<()> {
+    let build = build_named(store, model, name)?;
+    let registry = &store.registry;
+    if is_served(
+        &registry.models.read(),
+        &registry.devices.read(),
+        model,
+        build.id(),
+    ) {
+        return Err(Error::InUse {
+            model: model.clone(),
+            name: name.to_owned(),
+        });
+    }
+    store.firmware.delete(model, build.id())?;
+    say_removed(model, &build.name, caller);
+    Ok(())
+}
+
+/// Removes every build of a model, the active one and the image for older tools too; gives
+/// their names. The model stays and serves nothing.
+///
+/// # Errors
+/// [`Error::Pinned`] while a device is pinned to a build, which it would ask for in vain;
+/// [`Error::Store`].
+pub fn all(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Vec<String>> {
+    if let Some((device, pin)) = pinned(&store.registry.devices.read(), model) {
+        return Err(Error::Pinned {
+            device,
+            model: model.clone(),
+            name: shown_name(store, model, &pin),
+        });
+    }
+    // nothing is served that is about to go
+    deactivate(store, model)?;
+    let mut deleted = Vec::new();
+    for build in store.firmware.builds(model)? {
+        store.firmware.delete(model, build.id())?;
+        say_removed(model, &build.name, caller);
+        deleted.push(build.name);
+    }
+    store.firmware.delete_loose(model)?;
+    Ok(deleted)
+}
+
+fn say_removed(model: &ModelCode, name: &str, caller: &Caller) {
+    Event::BundleRemoved
+        .entry()
+        .model(model)
+        .version(&name)
+        .actor(caller)
+        .say(format_args!("{caller} deleted firmware {name} of {model}"));
+}
+
+/// A device of the model with a pin, and the pin.
+fn pinned(devices: &Devices, model: &ModelCode) -> Option<(DeviceKey, BuildRef)> {
+    let mut of_model = devices.of_model(model);
+    of_model.find_map(|(key, device)| Some((key.clone(), device.pin.clone()?)))
+}
+
+/// Whether it is active or pinned.
+fn is_served(models: &Models, devices: &Devices, model: &ModelCode, build: BuildId) -> bool {
+    let active = models.models.get(model);
+    let is_active = active.is_some_and(|model| model.active_id() == Some(build));
+    let is_pinned = |pin: &BuildRef| pin.id() == Some(build);
+    is_active
+        || devices
+            .of_model(model)
+            .any(|(_, d)| d.pin.as_ref().is_some_and(is_pinned))
+}
+
+/// Removes builds beyond `keep` of a model by the rule of [`store::firmware::retention`].
+///
+/// # Errors
+/// As [`store::firmware::Firmware::sweep`].
+pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
+    let registry = &store.registry;
+    let (models, devices) = (registry.models.read(), registry.devices.read());
+    let dumps = store.coredumps.collect(|_, entry| {
+        Some((
+            entry.model_code.clone(),
+            entry.firmware_version.clone(),
+            entry.app_elf_sha256.clone(),
+        ))
+    });
+    store.firmware.sweep(keep, now, |model, build| {
+        let last_run = devices
+            .of_model(model)
+            .filter_map(|(_, device)| device.running.as_ref())
+            .filter(|running| may_run(running, build))
+            .filter_map(|running| Duration::try_from(now.wall - parse(&running.at)?).ok())
+            .min();
+        Use {
+            served: is_served(&models, &devices, model, build.id()),
+            last_run,
+            needed: dumps.iter().any(|(of, version, app_elf)| {
+                let same = of.as_deref().is_none_or(|of| of == model.as_str());
+                same && fits(build, version.as_deref(), app_elf.as_deref())
+            }),
+        }
+    })?;
+    Ok(())
+}
+
+fn may_run(running: &Running, build: &Build) -> bool {
+    match running.build_id {
+        Some(id) => id == build.id(),
+        None => fits(
+            build,
+            running.version.as_deref(),
+            running.app_elf_sha256.as_deref(),
+        ),
+    }
+}
+
+/// Whether a build is what calls itself so: by the ELF hash if there is one.
+fn fits(build: &Build, version: Option<&str>, app_elf: Option<&str>) -> bool {
+    match app_elf {
+        Some(prefix) => build
+            .app_elf_sha256
+            .is_some_and(|digest| digest.has_prefix(prefix)),
+        None => version == Some(build.version.as_str()),
+    }
+}

@@ -1,4 +1,5 @@
-"""The cases of failing_disk.sh: BINARY WORK, where WORK/failfs.so is the shim."""
+"""The cases of failing_disk.sh: BINARY WORK, where WORK/failfs.so and
+WORK/slowsync.so are the shims."""
 
 import http.client
 import json
@@ -38,12 +39,15 @@ def dump(salt):
 
 
 class Daemon:
-    def __init__(self, data, **failing):
+    def __init__(self, data, slow_us=0, **failing):
         self.data, self.journal = data, WORK / "journal"
         environment = {"ESPGATE_DATA_DIR": str(data), "ESPGATE_CONFIG": str(WORK / "espgate.toml")}
         if failing:
             environment |= {"LD_PRELOAD": str(WORK / "failfs.so"), "FAILFS_DIR": str(data),
                             "FAILFS_ARM": str(ARM), "FAILFS_LOG": str(LOG)}
+            if slow_us:
+                environment |= {"LD_PRELOAD": f"{WORK}/failfs.so {WORK}/slowsync.so",
+                                "SLOWSYNC_US": str(slow_us)}
             environment |= {f"FAILFS_{name.upper()}": str(value) for name, value in failing.items()}
         with open(self.journal, "wb") as journal:
             self.process = subprocess.Popen([BINARY, "serve"], env=environment, stderr=journal)
@@ -66,13 +70,13 @@ class Daemon:
         answer = connection.getresponse()
         return json.loads(answer.read() or b"null")
 
-    def post(self, body):
+    def post(self, body, token=None):
         """Status and answer; 0 if the daemon went away."""
         context = ssl.create_default_context(cafile=self.data / "tls/ca.pem")
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
         try:
             connection.request("POST", "/api/iot/coredump?chip=esp32&firmware_version=1", body,
-                               {"Authorization": "Bearer " + TOKEN})
+                               {"Authorization": "Bearer " + (token or TOKEN)})
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         except (OSError, http.client.HTTPException):
@@ -117,9 +121,9 @@ def hidden(data):
     return [str(path) for path in data.rglob(".*")]
 
 
-def whole(data, acknowledged, sent, what):
+def whole(data, acknowledged, sent, what, board="k1"):
     """What is on the disk, after a start that put it right."""
-    folder = data / "coredumps/k1"
+    folder = data / "coredumps" / board
     for answer, body in acknowledged:
         path = folder / answer["filename"]
         check(path.is_file() and path.read_bytes() == body, f"{what}: {path.name} was acknowledged")

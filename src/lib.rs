@@ -7,7 +7,7 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 use      ingest  firmware  worker
+//! 3 use      firmware  fleet  ingest  worker
 //! 2 means    config  journal  clock  identity  metrics  store  decode
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
 //! 0 words    build_id  device  digest  printable
@@ -27,6 +27,7 @@ pub mod device;
 pub mod digest;
 pub mod esp;
 pub mod firmware;
+pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod ingest;

@@ -22,12 +22,18 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StatusLabel {
+    status: u32,
+}
+
 /// All counters of one daemon.
 pub struct Metrics {
     registry: Registry,
     intake: Family<IntakeLabels, Counter>,
     intake_bytes: Family<IntakeLabels, Counter>,
     intake_seconds: Histogram,
+    refused_uploads: Family<StatusLabel, Counter>,
     downloads: Family<OutcomeLabel, Counter>,
     downloaded_bytes: Counter,
     decodes: Family<OutcomeLabel, Counter>,
@@ -61,6 +67,7 @@ impl Default for Metrics {
             intake_bytes: Family::default(),
             // 1 ms to 16 s
             intake_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            refused_uploads: Family::default(),
             downloads: Family::default(),
             downloaded_bytes: Counter::default(),
             decodes: Family::default(),
@@ -101,6 +108,11 @@ impl Metrics {
             "coredump_store_seconds",
             "Time from the whole body to data on the disk",
             self.intake_seconds.clone(),
+        );
+        r.register(
+            "refused_uploads",
+            "Coredump uploads that were refused, by the status of the answer",
+            self.refused_uploads.clone(),
         );
         r.register(
             "firmware_downloads",
@@ -189,6 +201,14 @@ impl Metrics {
         self.intake_seconds.observe(took.as_secs_f64());
     }
 
+    /// Counts one upload that was refused with this status.
+    pub fn refused_upload(&self, status: u16) {
+        let status = u32::from(status);
+        self.refused_uploads
+            .get_or_create(&StatusLabel { status })
+            .inc();
+    }
+
     /// Counts one firmware download: `complete`, `broken-off` or `not-modified`.
     pub fn download(&self, outcome: &'static str, bytes: u64) {
         self.downloads
@@ -224,11 +244,13 @@ mod tests {
     fn counts_appear_in_the_text() {
         let metrics = Metrics::default();
         metrics.intake("https", "stored", 100, Duration::from_millis(3));
+        metrics.refused_upload(400);
         metrics.download("complete", 5);
         let text = metrics.text();
         for line in [
             "espgate_coredumps_received_total{source=\"https\",result=\"stored\"} 1",
             "espgate_coredumps_received_bytes_total{source=\"https\",result=\"stored\"} 100",
+            "espgate_refused_uploads_total{status=\"400\"} 1",
             "espgate_firmware_downloads_total{outcome=\"complete\"} 1",
             "espgate_firmware_downloaded_bytes_total 5",
         ] {

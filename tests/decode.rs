@@ -379,6 +379,7 @@ fn espgate(arguments: &[&Path], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_espgate"))
         .arg("decode")
         .args(arguments)
+        .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

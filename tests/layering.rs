@@ -19,13 +19,13 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode",
     ],
-    &["ingest", "firmware", "worker"],
+    &["firmware", "fleet", "ingest", "worker"],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 19] = [
+const SIBLINGS: [(&str, &str); 20] = [
     ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
@@ -42,6 +42,7 @@ const SIBLINGS: [(&str, &str); 19] = [
     ("identity", "store"),
     ("identity", "clock"),
     ("decode", "clock"),
+    ("ingest", "fleet"),
     ("worker", "ingest"),
     ("http", "serial"),
     ("cli", "daemon"),

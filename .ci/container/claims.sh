@@ -202,7 +202,7 @@ the_catalog_explains_entries() {
 a_reload_takes_a_new_configuration() {
     local pid
     pid=$(main_pid)
-    on_machine sed -i 's/^max_uploads = .*/max_uploads = 16/' /etc/espgate/espgate.toml &&
+    on_machine sed -i 's/^keep_per_device = .*/keep_per_device = 99/' /etc/espgate/espgate.toml &&
         on_machine systemctl reload espgate.service &&
         [ "$(main_pid)" = "$pid" ] &&
         [ "$(property ActiveState)" = active ] &&
@@ -214,7 +214,7 @@ a_faulty_configuration_is_refused_on_reload() {
     pid=$(main_pid)
     on_machine sh -ec '
         cp /etc/espgate/espgate.toml /root/good.toml
-        sed -i "s/^max_uploads = .*/max_uploads = \"many\"/" /etc/espgate/espgate.toml
+        sed -i "s/^keep_per_device = .*/keep_per_device = \"many\"/" /etc/espgate/espgate.toml
         ! espgate config check
         systemctl reload espgate.service || true
         systemctl is-active espgate.service

@@ -23,7 +23,7 @@ impl Limits {
     /// The limits for bundles of at most `max_bytes` as they are uploaded.
     ///
     /// Debug info and map files shrink to a fifth; what grows more is no bundle.
-    pub fn for_bundles_of(max_bytes: u64) -> Self {
+    pub const fn for_bundles_of(max_bytes: u64) -> Self {
         Self {
             entries: 64,
             inflated: max_bytes.saturating_mul(5),

@@ -16,7 +16,7 @@ use super::args::Global;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use crate::http::backup::LEFT_OUT;
+use crate::store::backup::LEFT_OUT;
 
 /// The end of an archive, where the name of its last entry is.
 const TAIL: usize = 4096;

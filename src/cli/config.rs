@@ -13,7 +13,7 @@ use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
 use super::places;
-use crate::config::{DEFAULT_TEXT, Fault, Tls, line_of_key, parse};
+use crate::config::{Config, DEFAULT_TEXT, Fault, Tls, line_of_key, parse};
 
 /// Largest configuration file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -115,107 +115,28 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn show(global: &Global, json: bool) -> Outcome {
-    let text = match global.options().config_path() {
+    let mut config = match global.options().config_path() {
         Some(path) => {
-            let text = read(&path)?;
-            if let Some(fault) = parse(&text)
-                .err()
-                .and_then(|faults| faults.into_iter().next())
-            {
-                return Err(Failure::of(format_args!(
-                    "cannot show {}: {fault}; correct it first",
-                    path.display()
-                )));
-            }
-            text
+            parse(&read(&path)?)
+                .map_err(|faults| {
+                    let fault = faults.first().map(ToString::to_string);
+                    Failure::of(format_args!(
+                        "cannot show {}: {}; correct it first",
+                        path.display(),
+                        fault.unwrap_or_default()
+                    ))
+                })?
+                .config
         }
-        None => String::new(),
+        None => Config::default(),
     };
-    let mut shown = in_force(&text)?;
-    let data_dir = places::data_dir(global);
-    let folder = |variable: &str, name: &str| {
-        let told = std::env::var_os(variable).filter(|value| !value.is_empty());
-        told.map_or_else(|| data_dir.join(name), PathBuf::from)
-    };
-    let coredumps = folder("COREDUMPS_DIR", "coredumps");
-    let assets = folder("ASSETS_DIR", "assets");
-    set(
-        &mut shown,
-        "coredumps",
-        "dir",
-        &coredumps,
-        std::env::var_os("COREDUMPS_DIR").is_some(),
-    );
-    set(
-        &mut shown,
-        "firmware",
-        "dir",
-        &assets,
-        std::env::var_os("ASSETS_DIR").is_some(),
-    );
-    shown.insert(
-        String::from("data_dir"),
-        data_dir.display().to_string().into(),
-    );
+    config.coredumps.dir = Some(places::coredumps(global, &config));
+    config.firmware.dir = Some(places::assets(global, &config));
+    config.data_dir = Some(places::data_dir(global));
     let printed = match json {
-        true => format!("{}\n", serde_json::to_string_pretty(&shown)?),
-        false => toml::to_string(&shown)?,
+        true => format!("{}\n", serde_json::to_string_pretty(&config)?),
+        false => toml::to_string(&config)?,
     };
     print(&printed)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The defaults with the file's settings over them; keys that mean nothing are
-/// left out.
-fn in_force(text: &str) -> Result<toml::Table, Failure> {
-    let mut all: toml::Table = DEFAULT_TEXT.parse()?;
-    let file: toml::Table = text.parse()?;
-    let unknown: Vec<String> = faults(text).into_iter().map(|fault| fault.key).collect();
-    for (section, value) in file {
-        if unknown.contains(&section) {
-            continue;
-        }
-        match (all.get_mut(&section), value) {
-            (Some(toml::Value::Table(known)), toml::Value::Table(given)) => {
-                let given = given
-                    .into_iter()
-                    .filter(|(key, _)| !unknown.contains(&format!("{section}.{key}")));
-                known.extend(given);
-            }
-            (_, value) => {
-                all.insert(section, value);
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn set(shown: &mut toml::Table, section: &str, key: &str, folder: &Path, wins: bool) {
-    let Some(toml::Value::Table(section)) = shown.get_mut(section) else {
-        return;
-    };
-    let is_given = section
-        .get(key)
-        .and_then(toml::Value::as_str)
-        .is_some_and(|dir| !dir.is_empty());
-    if wins || !is_given {
-        section.insert(key.to_owned(), folder.display().to_string().into());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_force_is_the_defaults_with_the_file_over_them() {
-        let shown = in_force("[http]\nmax_uploads = 3\nmax_upload = 4\n[typo]\nx = 1\n").unwrap();
-        assert_eq!(shown["http"]["max_uploads"].as_integer(), Some(3));
-        assert_eq!(shown["http"]["max_connections"].as_integer(), Some(512));
-        assert!(shown["http"].get("max_upload").is_none());
-        assert!(!shown.contains_key("typo"));
-        let again = parse(&toml::to_string(&shown).unwrap()).unwrap();
-        assert_eq!(again.config.http.max_uploads, 3);
-        assert_eq!(again.unknown, []);
-    }
 }

@@ -227,15 +227,31 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
             "{}\n\n",
             folded(&escaped(&heading(&sidecar)), WIDTH, 2)
         ))?;
-        return print(&in_words(&report)?);
+        print(&in_words(&report)?)?;
+        return match failure(&sidecar) {
+            Some(why) => say(&format!("this report is an earlier one: {why}")),
+            None => Ok(()),
+        };
     }
     // No report yet, or no such dump: the sidecar tells.
     let sidecar = client.get(path).doing(doing).advice(SEE_LIST).send()?;
     if json {
         return print_json(&sidecar);
     }
-    facts(&sidecar.value()?)?;
-    say("there is no report yet; the dump is being decoded")
+    let sidecar = sidecar.value()?;
+    facts(&sidecar)?;
+    match failure(&sidecar) {
+        Some(why) => say(&format!(
+            "there is no report: {why}; `espgate coredumps redecode {id}` tries again"
+        )),
+        None => say("there is no report yet; the dump is being decoded"),
+    }
+}
+
+/// Why a dump could not be decoded, if it was given up.
+fn failure(dump: &Value) -> Option<String> {
+    (text(dump, "decode") == "failed")
+        .then(|| format!("decoding failed: {}", text(dump, "decode_failure")))
 }
 
 /// What the report does not tell: whose dump it is, and when it came how.
@@ -289,6 +305,7 @@ fn facts(dump: &Value) -> Result<(), Failure> {
         ("app ELF", text(dump, "app_elf_sha256")),
         ("fingerprint", text(dump, "fingerprint")),
         ("decode", text(dump, "decode")),
+        ("failure", text(dump, "decode_failure")),
     ])
 }
 

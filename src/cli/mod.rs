@@ -4,6 +4,7 @@ mod answer;
 mod args;
 mod backup;
 mod client;
+mod commands;
 mod config;
 mod coredumps;
 pub mod decode;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use commands::{Cli, Command};
 
 /// All commands and flags, for the manual page and shell completions.
 pub fn command() -> clap::Command {
@@ -42,7 +43,7 @@ pub fn command() -> clap::Command {
 pub fn run() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return args::explain(&error),
+        Err(error) => return commands::explain(&error),
     };
     cli.global.drop_empty();
     let global = &cli.global;

@@ -18,6 +18,8 @@ use super::answer::{items, say, text};
 use super::args::Global;
 use super::backup;
 use super::failure::Outcome;
+use crate::clock::{Moment, iso8601};
+use crate::store::backup::Restored;
 use places::Places;
 use settings::Settings;
 use staged::Staged;
@@ -52,7 +54,13 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     let is_other = fs::canonicalize(&current).ok() != fs::canonicalize(&places.root).ok();
     let other = is_other.then(|| unused::lock(&current)).transpose();
     let _lock = other.with_context(cannot)?;
-    let made = put(&mut archive, &entries, &places).with_context(cannot)?;
+    let note = Restored {
+        schema: 1,
+        from: args.file.display().to_string(),
+        made_at: text(&manifest, "made_at"),
+        restored_at: iso8601(Moment::now().wall),
+    };
+    let made = put(&mut archive, &entries, &places, &note).with_context(cannot)?;
     say(&format!(
         "{} files of gateway {} ({}) are restored into {}",
         entries.len(),
@@ -90,12 +98,13 @@ fn put(
     archive: &mut ZipArchive<File>,
     entries: &[check::Entry],
     places: &Places,
+    note: &Restored,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let unused = Unused::of(places)?;
     for folder in places.used(entries).iter().skip(1) {
         unused::must_be_empty(folder)?;
     }
-    let staged = Staged::unpack(archive, entries, places)?;
+    let staged = Staged::unpack(archive, entries, places, note)?;
     unused.clear(places)?;
     let made = staged.made();
     staged.take_in()?;

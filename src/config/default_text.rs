@@ -5,24 +5,23 @@
 pub const DEFAULT_TEXT: &str = r#"# espgate.toml: all settings with their defaults.
 # For every setting: a command line flag wins over the environment, that over
 # this file, that over the default. `espgate config check` finds mistakes,
-# `systemctl reload espgate` applies changes.
+# `systemctl reload espgate` applies changes, but for those marked "Needs a
+# restart".
 
 # Where everything is kept. Default: $STATE_DIRECTORY (systemd sets it),
-# else ./espgate-data. Environment: ESPGATE_DATA_DIR.
+# else ./espgate-data. Environment: ESPGATE_DATA_DIR. Needs a restart.
 #: data_dir = "/var/lib/espgate"
 
 [http]
 # HTTPS addresses; "[::]:8443" takes IPv4 as well. Port 0 is any free one, which
 # is written to <data_dir>/run/https-address. Sockets passed by systemd replace
-# this list.
+# this list: then change espgate.socket.
 listen = ["[::]:8443"]
 # What upload.sh carries, https://host[:port]; empty: from the certificate.
 public_url = ""
 # Connections at once: in all, and from one address.
 max_connections = 512
 max_connections_per_address = 256
-# Coredump uploads held in memory at once; more wait for their turn.
-max_uploads = 32
 
 [tls]
 # A certificate of your own. Without it a site CA and a server certificate are
@@ -46,7 +45,7 @@ devices = "token"
 pipeline = "token"
 
 [coredumps]
-# Default <data_dir>/coredumps. Environment: COREDUMPS_DIR.
+# Default <data_dir>/coredumps. Environment: COREDUMPS_DIR. Needs a restart.
 #: dir = "/srv/coredumps"
 # A larger body gets a 400; its first bytes are kept all the same.
 max_upload_bytes = 1048576
@@ -61,7 +60,7 @@ max_total = "25%"
 min_free = "5%"
 
 [firmware]
-# Default <data_dir>/assets. Environment: ASSETS_DIR.
+# Default <data_dir>/assets. Environment: ASSETS_DIR. Needs a restart.
 #: dir = "/srv/firmware"
 max_bundle_bytes = 134217728
 # Versions of a model that are kept.

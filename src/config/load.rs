@@ -10,6 +10,9 @@ use super::{AuthMode, Config, Fault};
 /// So many wrong values are told at once; reading begins anew after each.
 const MAX_WRONG: usize = 50;
 
+/// Largest limit of a firmware bundle's size.
+pub const MAX_BUNDLE_BYTES: u64 = 1 << 32;
+
 /// A configuration that parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -168,7 +171,6 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
             "http.max_connections_per_address",
             config.http.max_connections_per_address,
         ),
-        ("http.max_uploads", config.http.max_uploads),
         (
             "coredumps.keep_per_device",
             config.coredumps.keep_per_device,
@@ -186,7 +188,7 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
     if !(1024..=64 * 1024 * 1024).contains(&config.coredumps.max_upload_bytes) {
         fault("coredumps.max_upload_bytes", "must be 1024 to 67108864");
     }
-    if !(64 * 1024..=1 << 32).contains(&config.firmware.max_bundle_bytes) {
+    if !(64 * 1024..=MAX_BUNDLE_BYTES).contains(&config.firmware.max_bundle_bytes) {
         fault("firmware.max_bundle_bytes", "must be 65536 to 4294967296");
     }
     if config.tls.cert.is_some() != config.tls.key.is_some() {

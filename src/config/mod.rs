@@ -1,21 +1,23 @@
 //! `espgate.toml`: what it may say, what it says, and what is wrong with it.
 
+mod changes;
 mod default_text;
 mod fault;
 mod load;
 mod name;
 mod quantity;
 
+pub use changes::{AT_START, changed};
 pub use default_text::DEFAULT_TEXT;
 pub use fault::Fault;
-pub use load::{Loaded, line_of_key, parse};
+pub use load::{Loaded, MAX_BUNDLE_BYTES, line_of_key, parse};
 pub use name::{is_certificate_name, is_dns_name};
 pub use quantity::{Quantity, RecordLimit};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceKey, ModelCode};
 
@@ -23,7 +25,7 @@ use crate::device::{DeviceKey, ModelCode};
 pub const DEFAULT_PATH: &str = "/etc/espgate/espgate.toml";
 
 /// The whole configuration, every value checked.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Config {
     pub data_dir: Option<PathBuf>,
@@ -36,7 +38,7 @@ pub struct Config {
 }
 
 /// `[http]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Http {
     /// HTTPS addresses; port 0 is any free one.
@@ -47,12 +49,10 @@ pub struct Http {
     pub max_connections: usize,
     /// Connections at once from one address.
     pub max_connections_per_address: usize,
-    /// Coredump uploads whose bodies are in memory at once.
-    pub max_uploads: usize,
 }
 
 /// `[tls]`
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Tls {
     pub cert: Option<PathBuf>,
@@ -65,7 +65,7 @@ pub struct Tls {
 }
 
 /// Whether a credential is asked for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
     #[default]
@@ -74,7 +74,7 @@ pub enum AuthMode {
 }
 
 /// `[auth]`
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Auth {
     pub devices: AuthMode,
@@ -82,7 +82,7 @@ pub struct Auth {
 }
 
 /// `[coredumps]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Coredumps {
     pub dir: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub struct Coredumps {
 }
 
 /// `[firmware]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Firmware {
     pub dir: Option<PathBuf>,
@@ -105,7 +105,7 @@ pub struct Firmware {
 }
 
 /// Which serial ports are taken without being told to.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Discover {
     /// USB vendor 303a only.
@@ -117,7 +117,7 @@ pub enum Discover {
 }
 
 /// `[serial]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Serial {
     pub discover: Discover,
@@ -130,7 +130,7 @@ pub struct Serial {
 }
 
 /// State of DTR and RTS after opening; both are set together.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lines {
     #[default]
@@ -139,7 +139,7 @@ pub enum Lines {
 }
 
 /// How a board is reset into its bootloader.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reset {
     #[default]
@@ -151,7 +151,7 @@ pub enum Reset {
 }
 
 /// When the coredump partition is read.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadFlash {
     Never,
@@ -161,7 +161,7 @@ pub enum ReadFlash {
 }
 
 /// How `[[serial.port]]` names a port other than by path.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct PortMatch {
     pub usb_serial: Option<String>,
@@ -172,7 +172,7 @@ pub struct PortMatch {
 }
 
 /// `[[serial.port]]`: a fixed port or an exception.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct SerialPort {
     pub path: Option<PathBuf>,
@@ -196,7 +196,6 @@ impl Default for Http {
             public_url: String::new(),
             max_connections: 512,
             max_connections_per_address: 256,
-            max_uploads: 32,
         }
     }
 }

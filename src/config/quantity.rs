@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serializer;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// An amount of disk: part of the filesystem, or bytes.
@@ -51,6 +52,15 @@ impl<'de> serde::Deserialize<'de> for Quantity {
     }
 }
 
+impl serde::Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Percent(percent) => serializer.collect_str(&format_args!("{percent}%")),
+            Self::Bytes(bytes) => serializer.serialize_u64(*bytes),
+        }
+    }
+}
+
 /// Largest TLS record that is sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RecordLimit {
@@ -89,5 +99,15 @@ impl<'de> serde::Deserialize<'de> for RecordLimit {
             }
         }
         deserializer.deserialize_any(Visit)
+    }
+}
+
+impl serde::Serialize for RecordLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Maximum => serializer.serialize_u64(0),
+            Self::Bytes(bytes) => bytes.serialize(serializer),
+        }
     }
 }

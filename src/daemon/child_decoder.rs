@@ -18,8 +18,13 @@ impl Decoder for ChildDecoder {
         elf: Option<&'a Path>,
     ) -> Result<Vec<u8>, DecodeFailed> {
         let elfs: Vec<PathBuf> = elf.map(Path::to_owned).into_iter().collect();
-        let failed = |error: &dyn std::error::Error| DecodeFailed(chain(error));
-        let report = self.0.decode(dump, &elfs).await.map_err(|e| failed(&e))?;
-        serde_json::to_vec_pretty(&report).map_err(|e| failed(&e))
+        let report = self.0.decode(dump, &elfs).await.map_err(|error| {
+            let why = chain(&error);
+            match error {
+                child::Failure::Start(_) => DecodeFailed::NotStarted(why),
+                _ => DecodeFailed::Failed(why),
+            }
+        })?;
+        serde_json::to_vec_pretty(&report).map_err(|error| DecodeFailed::Failed(chain(&error)))
     }
 }

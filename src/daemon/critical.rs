@@ -3,13 +3,11 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use crate::worker::Heartbeat;
 
 /// How often a task shows that it is not stuck.
 const BEAT: Duration = Duration::from_secs(5);
@@ -23,6 +21,26 @@ pub(super) struct Critical {
     /// Ends the daemon.
     stop: CancellationToken,
     beating: Arc<Mutex<Vec<Beating>>>,
+}
+
+/// When a task last showed that it is not stuck.
+struct Heartbeat(Mutex<Instant>);
+
+impl Heartbeat {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Instant::now())))
+    }
+
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
 }
 
 /// A task that runs.
@@ -54,7 +72,7 @@ impl Critical {
         until: &CancellationToken,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let heartbeat = Arc::new(Heartbeat::default());
+        let heartbeat = Heartbeat::new();
         let mut beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
         beating.retain(|beating| beating.heartbeat.strong_count() > 0);
         beating.push(Beating {
@@ -147,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_was_not_polled_for_long_is_stuck_and_one_that_ended_is_not() {
         let critical = critical();
-        let heartbeat = Arc::new(Heartbeat::default());
+        let heartbeat = Heartbeat::new();
         critical.beating.lock().unwrap().push(Beating {
             name: String::from("a"),
             heartbeat: Arc::downgrade(&heartbeat),

@@ -77,7 +77,7 @@ async fn write(app: &Arc<App>, synced: bool) {
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => Event::DiskFull.entry().say(format_args!(
+        Ok(Err(error)) => error.event().entry().say(format_args!(
             "cannot write what was noted: {}",
             chain(&error)
         )),

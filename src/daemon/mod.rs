@@ -5,6 +5,7 @@ mod critical;
 mod figures;
 mod listeners;
 mod minutely;
+mod registrations;
 mod reload;
 mod settings;
 mod signals;
@@ -33,6 +34,7 @@ use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
 use crate::journal::{self, Event, chain};
+use crate::store::backup::Restored;
 use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
@@ -137,6 +139,7 @@ async fn serve(
     daemon.begin_work(&control_socket);
     minutely::warn_if_open(&chosen.config);
     daemon.begin_life();
+    go_on(Restored::announce(&store.data_dir.state()));
     // A disk that is full must not keep the daemon down: it makes the room.
     go_on(settings::keep(&store.data_dir.state(), &chosen.text));
     Event::Started.entry().say(format_args!(
@@ -217,6 +220,10 @@ impl Daemon<'_> {
             "every minute",
             minutely::every_minute(Arc::clone(&app), stop.clone()),
         );
+        critical.spawn(
+            "registrations",
+            registrations::keep_written(Arc::clone(&app), stop.clone()),
+        );
         let figures = Figures::new(Arc::clone(&app), self.server.clone());
         critical.spawn("figures", figures.keep(stop.clone()));
         let watchdog = Watchdog {
@@ -242,7 +249,7 @@ impl Daemon<'_> {
                     app.facts().degraded.push(trouble);
                 }
             }
-            app.ingest.wake();
+            app.worker.wake();
         });
     }
 
@@ -331,9 +338,8 @@ fn end_life(run: &Path) {
 /// For what is written down for others: without it the daemon runs as well.
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
-        Event::DiskFull
-            .entry()
-            .say(format_args!("not written down: {}", chain(&error)));
+        let entry = error.event().entry();
+        entry.say(format_args!("not written down: {}", chain(&error)));
     }
 }
 

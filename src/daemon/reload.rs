@@ -2,11 +2,22 @@
 
 use std::sync::Arc;
 
+use log::Level;
+
 use super::{Daemon, figures, go_on, listeners, minutely, settings};
-use crate::config::Config;
+use crate::bundle;
+use crate::config::{self, Config};
 use crate::http::server::Limits;
 use crate::journal::Event;
 use crate::systemd;
+
+/// What a reload changed.
+struct Changes {
+    /// Settings that have another value now.
+    made: Vec<String>,
+    /// What is in the file and not in force, a sentence for each setting.
+    waiting: Vec<String>,
+}
 
 impl Daemon<'_> {
     /// Takes the configuration file's present text into use, or says what is
@@ -14,18 +25,25 @@ impl Daemon<'_> {
     pub(super) fn reload(&mut self) {
         systemd::reloading();
         match self.try_reload() {
-            Ok(()) => {
-                self.app.facts().degraded.clear();
-                Event::ConfigurationReloaded
-                    .entry()
-                    .say("the configuration was read again and is in force");
+            Ok(Changes { made, waiting }) => {
+                self.app.facts().degraded.clone_from(&waiting);
+                let level = match waiting.is_empty() {
+                    true => Level::Info,
+                    false => Level::Warn,
+                };
+                let made = match made.is_empty() {
+                    true => String::from("nothing"),
+                    false => made.join(", "),
+                };
+                let waiting: String = waiting.iter().map(|what| format!("; {what}")).collect();
+                let entry = Event::ConfigurationReloaded.entry().at(level);
+                entry.say(format_args!(
+                    "the configuration was read again; changed: {made}{waiting}"
+                ));
             }
             Err(error) => {
                 let message = format!("the new configuration is not used: {error:#}");
-                let mut facts = self.app.facts();
-                facts.degraded.clear();
-                facts.degraded.push(message.clone());
-                drop(facts);
+                self.app.facts().degraded = vec![message.clone()];
                 Event::ConfigurationFaulty.entry().say(&message);
             }
         }
@@ -33,9 +51,9 @@ impl Daemon<'_> {
         figures::say(&self.app);
     }
 
-    fn try_reload(&mut self) -> anyhow::Result<()> {
+    fn try_reload(&mut self) -> anyhow::Result<Changes> {
         let (text, loaded) = self.options.read()?.unwrap_or_else(|| {
-            let loaded = crate::config::Loaded {
+            let loaded = config::Loaded {
                 config: Config::default(),
                 unknown: Vec::new(),
             };
@@ -44,16 +62,16 @@ impl Daemon<'_> {
         if let Some(unknown) = loaded.unknown.first() {
             anyhow::bail!("{unknown}");
         }
-        let (old, new) = (self.app.config(), Arc::new(loaded.config));
-        if old.data_dir != new.data_dir
-            || old.coredumps.dir != new.coredumps.dir
-            || old.firmware.dir != new.firmware.dir
-        {
-            anyhow::bail!("folders change with a restart only");
+        let old = self.app.config();
+        let mut new = loaded.config.clone().without_restart(&old);
+        if self.sockets_passed {
+            new.http.listen.clone_from(&old.http.listen);
         }
+        let new = Arc::new(new);
+        let changes = self.changes(&old, &loaded.config);
         // What can fail comes first; after it nothing does.
         self.tls.reload(new.tls.clone())?;
-        if old.http.listen != new.http.listen && !self.sockets_passed {
+        if old.http.listen != new.http.listen {
             match listeners::change(&self.listening, &new.http.listen, &self.stop) {
                 Ok(listening) => {
                     self.accept_on(listening);
@@ -69,9 +87,38 @@ impl Daemon<'_> {
         self.app
             .ports
             .reconfigure(new.serial.clone(), new.coredumps.max_upload_bytes);
+        self.app
+            .store
+            .firmware
+            .set_limits(bundle::Limits::for_bundles_of(
+                new.firmware.max_bundle_bytes,
+            ));
         self.config.send_replace(Arc::clone(&new));
         minutely::warn_if_open(&new);
-        go_on(settings::keep(&self.app.store.data_dir.state(), &text));
-        Ok(())
+        // What was never started with is nothing to fall back to.
+        if *new == loaded.config {
+            go_on(settings::keep(&self.app.store.data_dir.state(), &text));
+        }
+        Ok(changes)
+    }
+
+    fn changes(&self, old: &Config, new: &Config) -> Changes {
+        let mut changes = Changes {
+            made: Vec::new(),
+            waiting: Vec::new(),
+        };
+        for key in config::changed(old, new) {
+            if config::AT_START.contains(&key.as_str()) {
+                let what = format!("{key} was changed and needs a restart");
+                changes.waiting.push(what);
+            } else if key == "http.listen" && self.sockets_passed {
+                let what = "http.listen was changed, but systemd's sockets are used: change \
+                            espgate.socket";
+                changes.waiting.push(String::from(what));
+            } else {
+                changes.made.push(key);
+            }
+        }
+        changes
     }
 }

@@ -51,7 +51,7 @@ impl Watchdog {
         if !stuck.is_empty() {
             return Some(format!("not heard of: {}", stuck.join(", ")));
         }
-        if self.app.worker_heartbeat.elapsed() >= WORKER_SILENCE {
+        if self.app.worker.silent_for() >= WORKER_SILENCE {
             return Some(String::from("the worker does not go on"));
         }
         let answered = timeout(patience, ask(&self.socket)).await;

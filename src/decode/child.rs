@@ -7,11 +7,13 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
@@ -33,7 +35,7 @@ pub enum Failure {
     Start(#[source] io::Error),
     #[error("the decoder took longer than {} s", .0.as_secs_f32())]
     TooSlow(Duration),
-    #[error("the decoder ended with {status}{said}")]
+    #[error("{}", died(*status, said))]
     Died {
         status: ExitStatus,
         /// `: ` and its last words, or empty.
@@ -43,6 +45,20 @@ pub enum Failure {
     TooLarge,
     #[error("the decoder's report is not one")]
     NotAReport(#[source] serde_json::Error),
+}
+
+/// What the limits of [`confine`] do to a decoder, in words.
+fn died(status: ExitStatus, said: &str) -> String {
+    if said.contains("memory allocation of") {
+        return format!("out of memory: a decoder may use {} MiB", MEMORY >> 20);
+    }
+    match status.signal() {
+        Some(signal) if signal == Signal::SIGKILL as i32 => format!(
+            "the decoder was killed: it took {CPU_SECONDS} s of CPU time, or the machine ran out \
+             of memory"
+        ),
+        _ => format!("the decoder ended with {status}{said}"),
+    }
 }
 
 impl Default for Decoder {
@@ -130,8 +146,8 @@ async fn limited(from: Option<impl AsyncRead + Unpin>, limit: u64) -> io::Result
 /// If a limit cannot be set; then nothing should be decoded.
 pub fn confine() -> io::Result<()> {
     for (resource, limit) in [
-        (Resource::RLIMIT_AS, 256 << 20),
-        (Resource::RLIMIT_CPU, 20),
+        (Resource::RLIMIT_AS, MEMORY),
+        (Resource::RLIMIT_CPU, CPU_SECONDS),
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_NOFILE, 16),
@@ -201,6 +217,9 @@ pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
 
 /// The command of the binary that is the child's side.
 pub const WORKER_COMMAND: &str = "decode-worker";
+/// What a decoder may use.
+const MEMORY: u64 = 256 << 20;
+const CPU_SECONDS: u64 = 20;
 /// Reports of real dumps are below 200 KiB.
 const REPORT_LIMIT: u64 = 8 << 20;
 const LAST_WORDS_LIMIT: u64 = 4096;

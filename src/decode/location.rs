@@ -1,18 +1,17 @@
 //! Where DWARF says a value is, and the bytes that are there.
 
 use gimli::{
-    AttributeValue, DebuggingInformationEntry, DwAt, EvaluationResult, Expression, Location, Piece,
-    UnitOffset, UnitRef, ValueType,
+    AttributeValue, DwAt, EvaluationResult, Expression, Location, Piece, UnitOffset, UnitRef,
+    ValueType,
 };
 
 use crate::coredump::{Memory, Registers};
 use crate::device::Architecture;
 
 use super::application::Application;
+use super::entry::{Entry, name, referred};
 use super::symbols::{Place, Slice};
 use super::unwind::Frame;
-
-pub(super) type Entry<'a> = DebuggingInformationEntry<Slice<'a>>;
 
 /// A backtrace in which values are looked for.
 #[derive(Clone, Copy)]
@@ -262,10 +261,10 @@ impl<'s, 'a> Spot<'s, '_, 'a> {
             .attr_value(gimli::DW_AT_call_origin)
             .or_else(|| site.attr_value(gimli::DW_AT_abstract_origin));
         let Some(target) = target else { return true };
-        let entry = super::types::referred(self.unit, target);
-        let named = entry.and_then(|entry| super::types::name(self.unit, &entry));
+        let entry = referred(self.unit, target);
+        let named = entry.and_then(|entry| name(self.unit, &entry));
         let function = callee.unit.entry(callee.function).ok();
-        let called = function.and_then(|entry| super::types::name(callee.unit, &entry));
+        let called = function.and_then(|entry| name(callee.unit, &entry));
         named.is_some() && named == called
     }
 

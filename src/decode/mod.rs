@@ -8,6 +8,7 @@ pub mod causes;
 pub mod cfi;
 pub mod child;
 pub mod elf;
+mod entry;
 pub mod files;
 mod location;
 pub mod mask;

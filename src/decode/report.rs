@@ -69,7 +69,7 @@ pub struct App {
 
 /// How sure it is that the ELF is the one that crashed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", from = "String")]
 pub enum Match {
     /// The hash in the dump fits.
     Exact,
@@ -80,6 +80,19 @@ pub enum Match {
     /// There was no ELF.
     #[default]
     None,
+}
+
+impl From<String> for Match {
+    /// A report of a newer release may have another word; it is a report all
+    /// the same.
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "exact" => Self::Exact,
+            "unverified" => Self::Unverified,
+            "mismatch" => Self::Mismatch,
+            _ => Self::None,
+        }
+    }
 }
 
 /// Why the application ended.

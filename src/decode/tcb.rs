@@ -7,7 +7,7 @@ use crate::coredump::{Memory, Task};
 use crate::reader::{text_until_nul, word_at};
 
 use super::application::Application;
-use super::location::Entry;
+use super::entry::{Entry, name};
 use super::symbols::Slice;
 use super::types;
 
@@ -50,7 +50,7 @@ impl Layout {
             let entry = entries.current()?;
             let whole = entry.tag() == gimli::DW_TAG_structure_type
                 && entry.has_attr(gimli::DW_AT_byte_size);
-            if whole && types::name(unit, entry).is_some_and(|name| name == STRUCTURE) {
+            if whole && name(unit, entry).is_some_and(|name| name == STRUCTURE) {
                 return Some(Self::of(unit, &entry.clone()));
             }
             entries.next_sibling().ok()??;
@@ -179,7 +179,7 @@ fn members<'a>(
         let offset = entry
             .attr_value(gimli::DW_AT_data_member_location)
             .and_then(|value| usize::try_from(value.udata_value()?).ok());
-        if let (Some(name), Some(offset)) = (types::name(unit, entry), offset) {
+        if let (Some(name), Some(offset)) = (name(unit, entry), offset) {
             members.push((name, offset, entry.clone()));
         }
         if members.len() >= MEMBERS_LIMIT || !matches!(entries.next_sibling(), Ok(Some(_))) {

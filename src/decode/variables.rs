@@ -3,7 +3,8 @@
 use gimli::UnitOffset;
 
 use super::Options;
-use super::location::{Entry, Spot};
+use super::entry::{Entry, name, origin};
+use super::location::Spot;
 use super::mask::looks_secret;
 use super::report::Variable;
 use super::types;
@@ -38,7 +39,7 @@ impl Found {
         let unit = spot.unit;
         self.children(spot, function, options, true);
         // what the compiler removed altogether is only in the abstract instance
-        let origin = types::origin(unit, &unit.entry(function).ok()?)?;
+        let origin = origin(unit, &unit.entry(function).ok()?)?;
         self.children(spot, origin.offset(), options, false);
         Some(())
     }
@@ -92,14 +93,14 @@ impl Found {
         concrete: bool,
     ) -> Option<Variable> {
         let unit = spot.unit;
-        let origin = types::origin(unit, entry);
+        let origin = origin(unit, entry);
         if !concrete && self.origins.contains(&entry.offset()) {
             return None;
         }
         self.origins
             .extend(origin.as_ref().map(|origin| origin.offset()));
         let mut variable = Variable {
-            name: types::name(unit, entry)?,
+            name: name(unit, entry)?,
             ..Variable::default()
         };
         let typed =

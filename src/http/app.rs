@@ -9,16 +9,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::firmware::Sequences;
+use crate::fleet::fleet_tokens::FleetTokens;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
 use crate::store::Store;
 use crate::store::life::BadEnd;
-use crate::worker::{self, Heartbeat};
+use crate::worker;
 
 use super::firmware::ImagesInMemory;
 use super::tls::Tls;
-use super::upload_slots::UploadSlots;
+use super::upload_slots::{self, UploadSlots};
 use crate::device::DeviceKey;
 
 /// The daemon, as handlers see it.
@@ -31,9 +32,11 @@ pub struct App {
     pub tls: Arc<Tls>,
     pub ports: Ports,
     pub stopping: CancellationToken,
-    pub worker_heartbeat: Arc<Heartbeat>,
+    pub worker: Arc<worker::Handle>,
     pub started: Moment,
-    /// Slots for coredump bodies held in memory.
+    /// How many boards the fleet tokens may register.
+    pub fleet_tokens: FleetTokens,
+    /// Memory for the bodies of coredump uploads.
     pub uploads: UploadSlots,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
@@ -67,7 +70,6 @@ impl App {
         config: watch::Receiver<Arc<Config>>,
         stopping: CancellationToken,
     ) -> Self {
-        let uploads = UploadSlots::new(config.borrow().http.max_uploads);
         Self {
             store,
             ingest,
@@ -76,9 +78,10 @@ impl App {
             tls,
             ports,
             stopping,
-            worker_heartbeat: Arc::default(),
+            worker: Arc::default(),
             started: Moment::now(),
-            uploads,
+            fleet_tokens: FleetTokens::default(),
+            uploads: UploadSlots::new(upload_slots::MEMORY),
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),
             facts: Mutex::default(),
@@ -95,10 +98,10 @@ impl App {
     pub fn worker_parts(&self) -> worker::Parts {
         worker::Parts {
             store: Arc::clone(&self.store),
-            ingest: Arc::clone(&self.ingest),
+            arrivals: self.ingest.watch_arrivals(),
             metrics: Arc::clone(&self.metrics),
             config: self.config.clone(),
-            heartbeat: Arc::clone(&self.worker_heartbeat),
+            handle: Arc::clone(&self.worker),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
@@ -22,6 +23,8 @@ const BLOCK: usize = 64 * 1024;
 const WAITING: usize = 4;
 /// From here on an entry needs the format's 64-bit fields.
 const LARGE: u64 = 1 << 31;
+/// Mode of entries that are no file here.
+const MODE: u32 = 0o640;
 
 /// A ZIP being written to a client.
 pub struct Archive(ZipWriter<StreamWriter<BufWriter<Pipe>>>);
@@ -116,7 +119,8 @@ impl Archive {
     /// # Errors
     /// When the client left.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.start_file(name, options(name, bytes.len() as u64))?;
+        let length = bytes.len() as u64;
+        self.0.start_file(name, options(name, length, MODE))?;
         self.0.write_all(bytes)
     }
 
@@ -131,8 +135,9 @@ impl Archive {
             Err(error) => return Err(Unreadable::of(path, error)),
         };
         let about = file.metadata();
-        let length = about.map_err(|error| Unreadable::of(path, error))?.len();
-        self.0.start_file(name, options(name, length))?;
+        let about = about.map_err(|error| Unreadable::of(path, error))?;
+        let mode = about.permissions().mode() & 0o777;
+        self.0.start_file(name, options(name, about.len(), mode))?;
         let mut block = vec![0; BLOCK];
         loop {
             match file.read(&mut block) {
@@ -159,15 +164,15 @@ impl Archive {
             let Some(name) = name_of(&entry.name()?) else {
                 continue;
             };
-            self.0
-                .start_file(name.as_str(), options(&name, entry.size()))?;
+            let options = options(&name, entry.size(), MODE);
+            self.0.start_file(name.as_str(), options)?;
             io::copy(&mut entry, &mut self.0)?;
         }
         Ok(())
     }
 }
 
-fn options(name: &str, length: u64) -> SimpleFileOptions {
+fn options(name: &str, length: u64, mode: u32) -> SimpleFileOptions {
     // Bundles are packed already.
     let method = match name.ends_with(".zip") {
         true => CompressionMethod::Stored,
@@ -177,7 +182,7 @@ fn options(name: &str, length: u64) -> SimpleFileOptions {
         .compression_method(method)
         .large_file(length >= LARGE)
         .last_modified_time(now().unwrap_or_default())
-        .unix_permissions(0o640)
+        .unix_permissions(mode)
 }
 
 /// UTC; the format has no time zones. `None` outside of its years.

@@ -2,7 +2,6 @@
 //! archive, while the daemon runs: a file in the data directory is complete or
 //! absent, so copying them one by one is enough.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,17 +19,8 @@ use super::query::Query;
 use crate::clock::{Moment, iso8601};
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
+use crate::store::backup::{self, LEFT_OUT, MANIFEST, SCHEMA};
 
-/// The entry that tells what the archive is; it comes first.
-pub const MANIFEST: &str = "espgate-backup.json";
-/// The form of archive that is written and read.
-pub const SCHEMA: u64 = 1;
-
-/// The entry that tells what could not be read; it comes last, and is there only
-/// if there is something to tell.
-pub const LEFT_OUT: &str = "espgate-left-out.json";
-/// What filesystems keep in their topmost folder; nothing of ours.
-pub const LOST_AND_FOUND: &str = "lost+found";
 /// So many of those that are left out have a line in the journal each.
 const MAX_TOLD: usize = 20;
 
@@ -106,61 +96,24 @@ fn manifest(app: &App, with_dumps: bool) -> Value {
     })
 }
 
-/// The folders that are kept wherever they are, then the rest of the data
-/// directory. What can be made again or belongs to this run stays out. Gives
-/// what could not be read.
+/// Adds all that belongs in a backup; gives what could not be read.
 fn fill(app: &App, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Value>> {
-    let data_dir = &app.store.data_dir;
-    let root = data_dir.root();
     let mut left_out = Vec::new();
-    archive.add_file("FORMAT", &root.join("FORMAT"))?;
-    for name in ["state", "tls", "config", "events"] {
-        add_folder(archive, name, &root.join(name), &mut left_out)?;
-    }
-    add_folder(archive, "assets", data_dir.assets(), &mut left_out)?;
-    if with_dumps {
-        add_folder(archive, "coredumps", data_dir.coredumps(), &mut left_out)?;
-    }
-    Ok(left_out)
-}
-
-fn add_folder(
-    archive: &mut Archive,
-    name: &str,
-    folder: &Path,
-    left_out: &mut Vec<Value>,
-) -> io::Result<()> {
-    let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries: Vec<fs::DirEntry> = match listing {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            leave_out(left_out, name, folder, &Unreadable::of(folder, error));
-            return Ok(());
-        }
-    };
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let file_name = entry.file_name();
-        let is_ours = |text: &&str| !text.starts_with('.') && *text != LOST_AND_FOUND;
-        let Some(text) = file_name.to_str().filter(is_ours) else {
-            continue;
+    backup::walk(&app.store.data_dir, with_dumps, &mut |item| {
+        let added = match item.fault {
+            Some(fault) => Err(Unreadable::of(&item.path, fault)),
+            // Removed meanwhile, it is not in the backup.
+            None => archive.add_file(&item.name, &item.path).map(|_| ()),
         };
-        let inner = format!("{name}/{text}");
-        let path = entry.path();
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            add_folder(archive, &inner, &path, left_out)?;
-        } else if kind.is_file() {
-            match archive.add_file(&inner, &path) {
-                // Removed meanwhile, it is not in the backup.
-                Ok(_) => {}
-                Err(error) if Unreadable::is(&error) => leave_out(left_out, &inner, &path, &error),
-                Err(error) => return Err(error),
+        match added {
+            Err(error) if Unreadable::is(&error) => {
+                leave_out(&mut left_out, &item.name, &item.path, &error);
+                Ok(())
             }
+            other => other,
         }
-    }
-    Ok(())
+    })?;
+    Ok(left_out)
 }
 
 /// Notes that an entry is not in the backup, or not as a whole.

@@ -9,19 +9,26 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
+use http::request::Parts;
+use http_body::Body as _;
 use serde_json::{Map, Value, json};
 
 use super::app::App;
-use super::device_caller;
+use super::device_caller::{self, Sender};
 use super::error::{Error, Result};
 use super::query::Query;
-use super::server::{Unread, read_limited};
+use super::server::{Peer, Unread, read_limited};
+use super::upload_slots::Slot;
+use crate::device::DeviceKey;
 use crate::ingest::Origin;
 use crate::journal::Event;
+use crate::printable::escaped;
 use crate::store::coredumps::Source;
 
-/// How long an upload waits for its turn; devices give up after 15 s.
-const SLOT_WAIT: Duration = Duration::from_secs(12);
+/// How long an upload waits for memory. Devices give up after 15 s; until then,
+/// and a little longer, waiting costs less than the dump, which a refusal would
+/// lose and more memory than there is would not save.
+const MEMORY_WAIT: Duration = Duration::from_secs(60);
 /// What a device may say along with a dump, kept in the sidecar.
 const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
 
@@ -31,39 +38,36 @@ const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
 /// In the words devices know; the content of the dump is never a reason.
 pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let required = |name: &str| {
-        query
-            .get(name)
-            .map(Origin::bounded)
-            .ok_or_else(|| Error::Invalid(format!("Missing required query parameter: {name}")))
-    };
-    let chip = required("chip")?;
-    let firmware_version = required("firmware_version")?;
-    let device = device_caller::identify(&app, &parts, &query).await?;
+    let refused = |device: Option<&DeviceKey>, error| refuse(&app, &parts, device, error);
+    let mut origin = origin(&app, &parts)
+        .await
+        .map_err(|error| refused(None, error))?;
 
-    let mut origin = Origin::new(device.key, Source::Https, device.identity);
-    origin.model = device.model;
-    origin.chip = Some(chip);
-    origin.firmware_version = Some(firmware_version);
-    origin.app_elf_sha256 = query.get("app_elf_sha256").and_then(hash_prefix);
-    origin.reported = reported(&query);
-
-    // No slot in time: read all the same, a refusal would lose the dump.
-    let slot = app.uploads.take(&origin.device, SLOT_WAIT).await;
     let limit = app.config().coredumps.max_upload_bytes;
+    let announced = body.size_hint().exact();
+    let expected = announced.map_or(limit, |bytes| {
+        usize::try_from(bytes).unwrap_or(limit).min(limit)
+    });
+    let slot = app
+        .uploads
+        .take(&origin.device, expected, MEMORY_WAIT)
+        .await;
+    let slot = slot.ok_or_else(|| refused(Some(&origin.device), Error::NoMemory))?;
     let bytes = match read_limited(body, limit).await {
         Ok(bytes) if bytes.is_empty() => {
-            return Err(Error::Invalid(String::from("No coredump content provided")));
+            let error = Error::Invalid(String::from("No coredump content provided"));
+            return Err(refused(Some(&origin.device), error));
         }
         Ok(bytes) => bytes,
         Err(Unread::TooLarge { kept }) => {
+            let device = origin.device.clone();
             origin.problems.push(String::from("oversize"));
-            keep(&app, kept, origin).await?;
-            return Err(Error::Invalid(format!(
+            keep(&app, kept, origin, slot).await?;
+            let error = Error::Invalid(format!(
                 "Coredump exceeds maximum size of {}",
                 in_words(limit)
-            )));
+            ));
+            return Err(refused(Some(&device), error));
         }
         Err(unread) => {
             Event::UploadBrokenOff
@@ -76,8 +80,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
             return Err(unread.into());
         }
     };
-    let received = keep(&app, bytes, origin).await?;
-    drop(slot);
+    let received = keep(&app, bytes, origin, slot).await?;
     let answer = match received.kept {
         true => json!({
             "status": "ok",
@@ -94,11 +97,83 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
+/// Who sends a dump, and what is said along with it.
+async fn origin(app: &Arc<App>, parts: &Parts) -> Result<Origin> {
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let required = |name: &str| {
+        query
+            .get(name)
+            .map(Origin::bounded)
+            .ok_or_else(|| Error::Invalid(format!("Missing required query parameter: {name}")))
+    };
+    let chip = required("chip")?;
+    let firmware_version = required("firmware_version")?;
+    let (device, claimed) = match device_caller::sender(app, parts, &query).await? {
+        Sender::Device(device) => (device, None),
+        Sender::DumpOnly {
+            device, claimed, ..
+        } => (device, Some(claimed)),
+    };
+
+    let mut origin = Origin::new(device.key, Source::Https, device.identity);
+    origin.model = device.model;
+    origin.chip = Some(chip);
+    origin.firmware_version = Some(firmware_version);
+    origin.app_elf_sha256 = query.get("app_elf_sha256").and_then(hash_prefix);
+    origin.reported = reported(&query);
+    if let Some(claimed) = claimed {
+        let claimed = Value::from(claimed.as_str());
+        origin
+            .reported
+            .insert(String::from("claimed_device_key"), claimed);
+    }
+    Ok(origin)
+}
+
+/// Says that an upload is refused, which for a device means that its dump is
+/// lost; a fault of ours says so where it becomes an answer.
+fn refuse(app: &App, parts: &Parts, device: Option<&DeviceKey>, error: Error) -> Error {
+    let (status, ..) = error.status();
+    if !status.is_client_error() {
+        return error;
+    }
+    app.metrics.refused_upload(status.as_u16());
+    let address = match parts.extensions.get::<Peer>() {
+        Some(Peer::Network(address)) => address.ip().to_canonical().to_string(),
+        _ => String::from("the control socket"),
+    };
+    let why = error.to_string();
+    let why = escaped(&why);
+    match device {
+        Some(device) => Event::UploadRefused
+            .entry()
+            .device(device)
+            .say(format_args!(
+                "refused an upload of {device} from {address}: {why}"
+            )),
+        None => Event::UploadRefused
+            .entry()
+            .about(&address)
+            .say(format_args!("refused an upload from {address}: {why}")),
+    }
+    error
+}
+
 /// Commits in one blocking call, which a leaving client cannot cut short.
-async fn keep(app: &Arc<App>, bytes: Bytes, origin: Origin) -> Result<crate::ingest::Received> {
+/// The memory is free again when it is done, not when the client leaves.
+async fn keep(
+    app: &Arc<App>,
+    bytes: Bytes,
+    origin: Origin,
+    slot: Slot,
+) -> Result<crate::ingest::Received> {
     let ingest = Arc::clone(&app.ingest);
     let device = origin.device.clone();
-    let outcome = tokio::task::spawn_blocking(move || ingest.coredump(&bytes, origin)).await;
+    let outcome = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        ingest.coredump(&bytes, origin)
+    })
+    .await;
     let kept = outcome.map_err(Error::from).and_then(|kept| Ok(kept?));
     kept.map_err(|cause| Error::Lost {
         device,

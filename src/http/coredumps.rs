@@ -175,14 +175,20 @@ fn file(app: &App, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The report, if it is made and can be read. One that cannot is set aside and
-/// made again.
-fn stored_report(app: &App, found: Found) -> Result<Option<Vec<u8>>> {
+/// A dump's report, or what its sidecar says in place of one.
+enum Made {
+    Report(Vec<u8>),
+    NotYet(Box<Sidecar>),
+}
+
+/// The report, if it is made and can be read. One that does not parse is set
+/// aside and made again.
+fn stored_report(app: &App, found: Found) -> Result<Made> {
     let Some(bytes) = file(app, &found, "report.json")? else {
-        return Ok(None);
+        return missing_report(app, &found);
     };
     if serde_json::from_slice::<Report>(&bytes).is_ok() {
-        return Ok(Some(bytes));
+        return Ok(Made::Report(bytes));
     }
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
         let path = folder.file(&found.stem, "report.json");
@@ -190,9 +196,7 @@ fn stored_report(app: &App, found: Found) -> Result<Option<Vec<u8>>> {
         if fs::read(&path).is_ok_and(|now| now == bytes) {
             set_aside(&path)?;
         }
-        folder.change(&found.stem, |sidecar| {
-            sidecar.decode = DecodeState::Pending;
-        })
+        folder.change(&found.stem, Sidecar::decode_again)
     })?;
     Event::StoreRepaired
         .entry()
@@ -202,23 +206,47 @@ fn stored_report(app: &App, found: Found) -> Result<Option<Vec<u8>>> {
             "the report of coredump {} of {} does not parse; it is set aside and made again",
             sidecar.id, found.device
         ));
-    app.ingest.wake();
-    Ok(None)
+    app.worker.wake();
+    Ok(Made::NotYet(Box::new(sidecar)))
+}
+
+/// What there is in place of a report; one that was made and is gone is made again.
+fn missing_report(app: &App, found: &Found) -> Result<Made> {
+    let mut was_made = false;
+    let sidecar = app.store.coredumps.with(&found.device, |folder| {
+        let sidecar = folder.sidecar(&found.stem)?;
+        let state = sidecar.decode.known();
+        was_made = matches!(state, Some(DecodeState::Done | DecodeState::NoElf));
+        match was_made {
+            true => folder.change(&found.stem, Sidecar::decode_again),
+            false => Ok(sidecar),
+        }
+    })?;
+    if was_made {
+        app.worker.wake();
+    }
+    Ok(Made::NotYet(Box::new(sidecar)))
 }
 
 /// `GET /api/coredumps/{id}/report`, as JSON or, for `Accept: text/plain`, as text.
 ///
 /// # Errors
-/// 404, with `"decode":"pending"` if it is not made yet.
+/// 404, with `"decode":"pending"` if it is not made yet, or `"failed"` and why.
 pub async fn report(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let report = with_dump(app, id, stored_report).await?;
-    let Some(report) = report else {
-        let body = json!({ "error": "The report was not found", "decode": "pending" });
-        return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());
+    let report = match with_dump(app, id, stored_report).await? {
+        Made::Report(report) => report,
+        Made::NotYet(sidecar) => {
+            let body = json!({
+                "error": "The report was not found",
+                "decode": sidecar.decode,
+                "decode_failure": sidecar.decoding.failure,
+            });
+            return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());
+        }
     };
     let wants_text = headers
         .get(ACCEPT)
@@ -296,7 +324,7 @@ pub async fn redecode(
         Ok(1)
     })
     .await?;
-    app.ingest.wake();
+    app.worker.wake();
     Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
 }
 
@@ -321,13 +349,13 @@ pub async fn redecode_all(
         Ok::<_, Error>(all.len())
     })
     .await??;
-    app.ingest.wake();
+    app.worker.wake();
     Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
 }
 
 fn mark_pending(app: &App, device: &DeviceKey, stem: &str) -> Result<()> {
-    app.store.coredumps.with(device, |folder| {
-        folder.change(stem, |sidecar| sidecar.decode = DecodeState::Pending)
-    })?;
+    app.store
+        .coredumps
+        .with(device, |folder| folder.change(stem, Sidecar::decode_again))?;
     Ok(())
 }

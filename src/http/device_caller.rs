@@ -1,20 +1,22 @@
 //! Which device a request of a device is from, and of which model.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::request::Parts;
 
 use super::app::App;
-use super::auth;
+use super::credential;
 use super::error::{Error, Result};
 use super::query::Query;
-use crate::clock::{Moment, iso8601};
 use crate::config::AuthMode;
 use crate::device::{DeviceKey, ModelCode};
+use crate::fleet::contact;
+use crate::fleet::fleet_tokens::{self, Admission, FleetToken};
 use crate::identity::{Caller, Need, check};
-use crate::journal::Event;
 use crate::store::registry::Role;
+
+/// The identity of who shows a fleet's token.
+const FLEET_TOKEN: &str = "fleet-token";
 
 /// A device that speaks to us.
 #[derive(Clone, Debug)]
@@ -25,7 +27,29 @@ pub struct DeviceCaller {
     pub identity: &'static str,
 }
 
+/// Who hands in a dump.
+#[derive(Clone, Debug)]
+pub enum Sender {
+    Device(DeviceCaller),
+    /// A board that only its dump is taken from.
+    DumpOnly {
+        /// Where the dump goes.
+        device: DeviceCaller,
+        /// Who the board says that it is.
+        claimed: DeviceKey,
+        /// Why nothing else is done for it.
+        why: String,
+    },
+}
+
 impl DeviceCaller {
+    /// Whether it showed a credential of its own. A fleet's token is in every
+    /// board: whoever has one reads nothing with it that is for one device, nor
+    /// a bundle with its symbols.
+    pub fn has_own_credential(&self) -> bool {
+        self.identity != FLEET_TOKEN
+    }
+
     /// The model, which firmware requests cannot do without.
     ///
     /// # Errors
@@ -38,75 +62,48 @@ impl DeviceCaller {
 }
 
 /// Tells the device: its own token; a fleet's token and `?device_key=`; or, in
-/// open mode, `?device_key=` alone.
+/// open mode, `?device_key=` alone. That it came is noted.
 ///
 /// # Errors
 /// 400, 401, 403 or 404 in the words devices know.
 pub async fn identify(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<DeviceCaller> {
-    let open = app.config().auth.devices == AuthMode::Open;
-    let caller = auth::caller(app, parts)?;
-    if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
-        return open_device(app, query);
-    }
-    check(Need::Device, &caller, None)?;
-    match settle(app, caller).await? {
-        Caller::Device { key, model, .. } => Ok(DeviceCaller {
-            key,
-            model,
-            identity: "token",
-        }),
-        Caller::Token {
-            role: Role::Fleet,
-            name,
-            model,
-            ..
-        } => fleet_device(app, query, &name, model).await,
-        _ => Err(Error::DeviceUnknown),
+    match sender(app, parts, query).await? {
+        Sender::Device(device) => Ok(device),
+        Sender::DumpOnly { why, .. } => Err(Error::Forbidden(why)),
     }
 }
 
-/// The first use of a device's newer token ends the older one.
+/// As [`identify`], for a dump: it is also taken from boards for which nothing
+/// else is done.
 ///
 /// # Errors
-/// When that cannot be written down.
-pub async fn settle(app: &Arc<App>, caller: Caller) -> Result<Caller> {
-    if let Caller::Device {
-        key,
-        token_id,
-        first_use: true,
-        ..
-    } = &caller
-    {
-        let (app, key, token_id) = (Arc::clone(app), key.clone(), token_id.clone());
-        tokio::task::spawn_blocking(move || end_older_tokens(&app, &key, &token_id)).await??;
-    }
-    Ok(caller)
-}
-
-fn end_older_tokens(app: &App, key: &DeviceKey, token_id: &str) -> Result<()> {
-    let now = iso8601(Moment::now().wall);
-    let ended = app.store.registry.devices.change(|devices| {
-        let Some(device) = devices.devices.get_mut(key) else {
-            return Ok::<_, Infallible>(Vec::new());
-        };
-        let at = device
-            .tokens
-            .iter()
-            .position(|token| token.id == token_id)
-            .unwrap_or(0);
-        // Older ones stand before it, a still newer one after it.
-        let ended: Vec<String> = device.tokens.drain(..at).map(|token| token.id).collect();
-        if let Some(token) = device.tokens.first_mut() {
-            token.first_used_at.get_or_insert(now);
+/// As [`identify`].
+pub async fn sender(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<Sender> {
+    let open = app.config().auth.devices == AuthMode::Open;
+    let caller = credential::caller(app, parts).await?;
+    let sender = if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
+        Sender::Device(open_device(app, query)?)
+    } else {
+        check(Need::Device, &caller, None)?;
+        match caller {
+            Caller::Device { key, model, .. } => Sender::Device(DeviceCaller {
+                key,
+                model,
+                identity: "token",
+            }),
+            Caller::Token {
+                role: Role::Fleet,
+                name,
+                token_id,
+                model,
+            } => fleet_board(app, device_key(query)?, name, token_id, model).await?,
+            _ => return Err(Error::DeviceUnknown),
         }
-        Ok(ended)
-    })?;
-    for id in ended.unwrap_or_else(|never| match never {}) {
-        Event::TokenEnded.entry().device(key).say(format_args!(
-            "token {id} of {key} ended: the newer one is in use"
-        ));
+    };
+    if let Sender::Device(device) = &sender {
+        contact::heard(&app.store.registry, &device.key);
     }
-    Ok(())
+    Ok(sender)
 }
 
 fn device_key(query: &Query) -> Result<DeviceKey> {
@@ -130,50 +127,48 @@ fn open_device(app: &App, query: &Query) -> Result<DeviceCaller> {
     }
 }
 
-/// A fleet's device is registered when it is first heard of.
-async fn fleet_device(
+async fn fleet_board(
     app: &Arc<App>,
-    query: &Query,
-    fleet: &str,
+    claimed: DeviceKey,
+    name: String,
+    token_id: String,
     model: Option<ModelCode>,
-) -> Result<DeviceCaller> {
-    let key = device_key(query)?;
-    let known = app.store.registry.devices.read().devices.get(&key).cloned();
-    if let Some(device) = known.filter(|device| device.registered) {
-        if device.model.is_some() && device.model != model {
-            return Err(Error::Forbidden(format!(
-                "Device {key} is not of this fleet's model"
-            )));
+) -> Result<Sender> {
+    let token = FleetToken {
+        id: &token_id,
+        name: &name,
+        model: model.as_ref(),
+    };
+    let known = fleet_tokens::known(&app.store.registry.devices.read(), &claimed, token);
+    let admission = match known {
+        Some(admission) => admission,
+        None => {
+            let (app, key, model) = (Arc::clone(app), claimed.clone(), model.clone());
+            tokio::task::spawn_blocking(move || {
+                let token = FleetToken {
+                    id: &token_id,
+                    name: &name,
+                    model: model.as_ref(),
+                };
+                app.fleet_tokens.admit(&app.store.registry, &key, token)
+            })
+            .await?
         }
-    } else {
-        let (app, key, model) = (Arc::clone(app), key.clone(), model.clone());
-        let fleet = fleet.to_owned();
-        tokio::task::spawn_blocking(move || register(&app, &key, model, &fleet)).await??;
-    }
-    Ok(DeviceCaller {
+    };
+    let device = |key| DeviceCaller {
         key,
         model,
-        identity: "fleet-token",
-    })
-}
-
-fn register(app: &App, key: &DeviceKey, model: Option<ModelCode>, fleet: &str) -> Result<()> {
-    let now = iso8601(Moment::now().wall);
-    let outcome = app.store.registry.devices.change(|devices| {
-        let device = devices.ensure(key, &now);
-        device.registered = true;
-        device.model.clone_from(&model);
-        Ok::<_, Infallible>(())
-    })?;
-    outcome.unwrap_or_else(|never| match never {});
-    Event::DeviceFirstSeen
-        .entry()
-        .device(key)
-        .maybe("MODEL_CODE", model.as_ref())
-        .at(log::Level::Info)
-        .say(format_args!(
-            "device {key} came with the fleet token {fleet} and is registered now; name it with \
-             `espgate devices set {key} --name NAME`"
-        ));
-    Ok(())
+        identity: FLEET_TOKEN,
+    };
+    match admission {
+        Admission::Registered => Ok(Sender::Device(device(claimed))),
+        Admission::DumpOnly { key, why } => Ok(Sender::DumpOnly {
+            device: device(key),
+            claimed,
+            why,
+        }),
+        Admission::OtherModel => Err(Error::Forbidden(format!(
+            "Device {claimed} is not of this fleet's model"
+        ))),
+    }
 }

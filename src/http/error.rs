@@ -10,6 +10,7 @@ use super::server::Unread;
 use crate::bundle::Refusal;
 use crate::device::DeviceKey;
 use crate::firmware;
+use crate::fleet;
 use crate::identity::{Denied, Refused};
 use crate::journal::{Event, chain};
 use crate::store;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The body did not come in time.
     #[error("The request body did not arrive in time")]
     TooSlow,
+    /// Too many bodies were in memory for as long as anybody waits.
+    #[error("There was no memory for the request body in time")]
+    NoMemory,
     /// The client went away; nobody reads the answer.
     #[error("The client closed the connection")]
     ClientGone,
@@ -69,7 +73,8 @@ impl Error {
         Self::Internal(chain(error))
     }
 
-    fn status(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, code and the generic text of the answer.
+    pub(super) fn status(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (
                 StatusCode::BAD_REQUEST,
@@ -107,7 +112,7 @@ impl Error {
                 "VALIDATION_FAILED",
                 "The request is not valid",
             ),
-            Self::TooSlow | Self::ClientGone => (
+            Self::TooSlow | Self::NoMemory | Self::ClientGone => (
                 StatusCode::REQUEST_TIMEOUT,
                 "REQUEST_TIMEOUT",
                 "The request was not completed in time",
@@ -152,11 +157,24 @@ impl From<store::Error> for Error {
         match &error {
             store::Error::Full { .. } => Self::NoRoom,
             store::Error::Io { .. }
+            | store::Error::Damaged { .. }
             | store::Error::Exists { .. }
             | store::Error::Locked { .. }
             | store::Error::NotWritable { .. }
             | store::Error::NewerFormat { .. }
             | store::Error::Format { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<fleet::Error> for Error {
+    fn from(error: fleet::Error) -> Self {
+        match error {
+            fleet::Error::Invalid(why) => Self::Invalid(why),
+            fleet::Error::Missing(what) => Self::NotFound(what),
+            fleet::Error::Conflict(why) => Self::Conflict(why),
+            fleet::Error::Random(_) => Self::internal(&error),
+            fleet::Error::Store(error) => error.into(),
         }
     }
 }

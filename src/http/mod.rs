@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod conditional;
 pub mod coredump_intake;
 pub mod coredumps;
+pub mod credential;
 pub mod device_caller;
 pub mod error;
 pub mod export;

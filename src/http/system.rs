@@ -15,6 +15,7 @@ use crate::printable::bytes;
 use crate::store::coredumps::{DecodeState, Source};
 use crate::store::disk::Space;
 use crate::store::housekeeping::free_asked;
+use crate::store::word::Word;
 
 /// `GET /healthz`: alive.
 pub async fn healthz() -> Json<Value> {
@@ -82,6 +83,9 @@ fn describe(app: &App) -> Value {
     let now = Moment::now();
     let facts = app.facts().clone();
     let arrivals = app.ingest.arrivals();
+    let last = arrivals
+        .last
+        .map(|(at, device, source)| (at, device, source.into()));
     let registry = &app.store.registry;
     let stored = Stored::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
@@ -100,7 +104,7 @@ fn describe(app: &App) -> Value {
         "data_dir": app.store.data_dir.root(),
         "listeners": facts.listeners,
         "clock": now.clock_word(),
-        "last_intake": arrivals.last.or(stored.newest).map(|(at, device, source)| {
+        "last_intake": last.or(stored.newest).map(|(at, device, source)| {
             json!({ "at": at, "device_key": device, "source": source })
         }),
         "received_since_start": arrivals.stored,
@@ -129,7 +133,7 @@ struct Stored {
     count: u64,
     pending: u64,
     bytes: u64,
-    newest: Option<(String, String, Source)>,
+    newest: Option<(String, String, Word<Source>)>,
 }
 
 impl Stored {
@@ -144,7 +148,7 @@ impl Stored {
             if newest < Some(entry.sequence) {
                 newest = Some(entry.sequence);
                 let at = entry.came_at(&gateway).map(iso8601).unwrap_or_default();
-                stored.newest = Some((at, device.to_string(), entry.source));
+                stored.newest = Some((at, device.to_string(), entry.source.clone()));
             }
             None::<()>
         });

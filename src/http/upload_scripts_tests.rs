@@ -91,6 +91,7 @@ impl Site {
             .current_dir(&self.project)
             .env("PATH", format!("{fake_bin}:{path}"))
             .env("GIT_DIR", "/dev/null")
+            .env_remove("ESPGATE_URL")
             .env("ESPGATE_TOKEN", "eg1_abcdefgh_secret")
             .env("TMPDIR", self.root.path())
             .env("SEEN", self.root.path())

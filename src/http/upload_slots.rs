@@ -1,5 +1,6 @@
-//! Whose dump may be read into memory now: so many at once in all, and only a
-//! few of one device, so that one with a fault does not keep the others waiting.
+//! Whose dump may be read into memory now: so many bytes in all, first come
+//! first served, and only a few uploads of one device, so that one with a fault
+//! does not keep the others waiting.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,47 +10,60 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::device::DeviceKey;
 
+/// Memory for the bodies of coredump uploads: of 300 boards with 64 KiB each
+/// none waits, and the unit's limit leaves room for the rest of the daemon.
+pub const MEMORY: usize = 64 << 20;
+
 /// Uploads of one device at once; a healthy one has a single one.
 const PER_DEVICE: usize = 4;
+/// What is counted at once, bytes.
+const PIECE: usize = 1024;
 
-/// The slots for uploads.
+/// The memory for uploads.
 #[derive(Debug)]
 pub struct UploadSlots {
-    all: Arc<Semaphore>,
+    pieces: usize,
+    memory: Arc<Semaphore>,
     devices: Mutex<HashMap<DeviceKey, Weak<Semaphore>>>,
 }
 
-/// A slot; dropped, it is free again.
+/// Memory for one upload; dropped, it is free again.
 #[derive(Debug)]
 pub struct Slot {
     _device: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
 }
 
 impl UploadSlots {
-    /// As many as `all` at once.
-    pub fn new(all: usize) -> Self {
+    /// So many bytes at once.
+    pub fn new(bytes: usize) -> Self {
+        let pieces = (bytes / PIECE).max(1);
         Self {
-            all: Arc::new(Semaphore::new(all)),
+            pieces,
+            memory: Arc::new(Semaphore::new(pieces)),
             devices: Mutex::default(),
         }
     }
 
-    /// Whether the next device has to wait.
+    /// Whether somebody waits, or the next has to: who waits takes what becomes
+    /// free, though it is not enough yet.
     pub fn are_taken(&self) -> bool {
-        self.all.available_permits() == 0
+        self.memory.available_permits() == 0
     }
 
-    /// Waits for a slot, at most as long as that; `None` if there was none.
-    pub async fn take(&self, device: &DeviceKey, patience: Duration) -> Option<Slot> {
+    /// Waits for memory for `bytes`, at most as long as that; `None` if there
+    /// was none. One larger than all of it gets all of it.
+    pub async fn take(&self, device: &DeviceKey, bytes: usize, patience: Duration) -> Option<Slot> {
         let of_device = self.of(device);
+        let pieces = bytes.div_ceil(PIECE).clamp(1, self.pieces);
+        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
         let both = async {
             // A device that waits for itself takes nothing from the others.
             let device = of_device.acquire_owned().await.ok()?;
-            let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            let memory = Arc::clone(&self.memory);
             Some(Slot {
                 _device: device,
-                _all: all,
+                _memory: memory.acquire_many_owned(pieces).await.ok()?,
             })
         };
         tokio::time::timeout(patience, both).await.ok().flatten()
@@ -72,30 +86,65 @@ impl UploadSlots {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key(n: usize) -> DeviceKey {
+        format!("k{n}").parse().unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_device_takes_its_own_share_and_no_more() {
-        let slots = UploadSlots::new(PER_DEVICE + 1);
-        let (faulty, other) = ("k1".parse().unwrap(), "k2".parse().unwrap());
-        let second = Duration::from_secs(1);
+        let slots = UploadSlots::new((PER_DEVICE + 1) * PIECE);
         let mut held = Vec::new();
         for _ in 0..PER_DEVICE {
-            held.push(slots.take(&faulty, second).await.unwrap());
+            held.push(slots.take(&key(1), PIECE, SECOND).await.unwrap());
         }
-        assert!(slots.take(&faulty, second).await.is_none());
+        assert!(slots.take(&key(1), PIECE, SECOND).await.is_none());
         assert!(!slots.are_taken());
-        let others = slots.take(&other, second).await.unwrap();
+        let others = slots.take(&key(2), PIECE, SECOND).await.unwrap();
         assert!(slots.are_taken());
         held.pop();
         drop(others);
-        assert!(slots.take(&faulty, second).await.is_some());
+        assert!(slots.take(&key(1), PIECE, SECOND).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_take_as_much_as_they_announce() {
+        let slots = UploadSlots::new(10 * PIECE);
+        let large = slots.take(&key(1), 8 * PIECE, SECOND).await.unwrap();
+        let small = slots.take(&key(2), PIECE + 1, SECOND).await.unwrap();
+        assert!(slots.take(&key(3), 1, SECOND).await.is_none());
+        drop(small);
+        assert!(slots.take(&key(3), 3 * PIECE, SECOND).await.is_none());
+        drop(large);
+        // more than there is: all of it, and nobody beside it
+        let all = slots.take(&key(3), usize::MAX, SECOND).await.unwrap();
+        assert!(slots.take(&key(1), 0, SECOND).await.is_none());
+        drop(all);
+        assert!(slots.take(&key(1), 0, SECOND).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_one_that_waits_is_not_overtaken_for_ever() {
+        let slots = Arc::new(UploadSlots::new(4 * PIECE));
+        let held = slots.take(&key(1), 2 * PIECE, SECOND).await.unwrap();
+        let large = tokio::spawn({
+            let slots = Arc::clone(&slots);
+            async move { slots.take(&key(2), 4 * PIECE, 60 * SECOND).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(slots.are_taken());
+        assert!(slots.take(&key(3), PIECE, SECOND).await.is_none());
+        drop(held);
+        assert!(large.await.unwrap().is_some());
+        assert!(!slots.are_taken());
     }
 
     #[tokio::test]
     async fn devices_without_an_upload_are_forgotten() {
-        let slots = UploadSlots::new(1);
+        let slots = UploadSlots::new(MEMORY);
         for n in 0..10 {
-            let key = format!("k{n}").parse().unwrap();
-            slots.take(&key, Duration::from_secs(1)).await.unwrap();
+            slots.take(&key(n), 1, SECOND).await.unwrap();
         }
         assert_eq!(slots.devices.lock().unwrap().len(), 1);
     }

@@ -78,18 +78,20 @@ fn seconds_since(entry: &Entry, now: &Moment) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::coredump::Verdict;
-    use crate::store::coredumps::{DecodeState, Source};
+    use crate::store::coredumps::{DecodeState, Decoding, Source};
 
     fn entry(id: &str, minute: u64) -> Entry {
         Entry {
             stem: format!("coredump_{id}"),
             id: id.to_owned(),
             sequence: minute,
-            source: Source::Https,
+            source: Source::Https.into(),
+            by_fleet_token: false,
             bytes: 1,
             fingerprint: Some(String::from("f")),
             verdict: Verdict::Valid,
-            decode: DecodeState::Pending,
+            decode: DecodeState::Pending.into(),
+            decoding: Decoding::default(),
             app_elf_sha256: None,
             model_code: None,
             firmware_version: None,

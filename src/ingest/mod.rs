@@ -9,20 +9,20 @@ pub use arrivals::Arrivals;
 pub use decision::{Decision, Thinning, decide};
 pub use origin::Origin;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::digest::Sha256;
+use crate::fleet::contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
-use crate::store::coredumps::{DecodeState, DeviceFolder, NewDump, Sidecar};
+use crate::store::coredumps::{DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source};
 use crate::store::{self, Store, housekeeping};
 
 /// Version of the recipe that fingerprints are made by.
@@ -47,9 +47,6 @@ pub struct Ingest {
     metrics: Arc<Metrics>,
     settings: Mutex<config::Coredumps>,
     arrivals: watch::Sender<Arrivals>,
-    /// Ids of the dumps that the worker has in hand.
-    in_use: Mutex<HashSet<String>>,
-    arrived: Notify,
 }
 
 impl Ingest {
@@ -60,8 +57,6 @@ impl Ingest {
             metrics,
             settings: Mutex::new(settings),
             arrivals: watch::Sender::default(),
-            in_use: Mutex::default(),
-            arrived: Notify::new(),
         }
     }
 
@@ -70,29 +65,14 @@ impl Ingest {
         *lock(&self.settings) = settings;
     }
 
-    /// Waits until a dump or a bundle came in since the last wait.
-    pub async fn arrival(&self) {
-        self.arrived.notified().await;
-    }
-
-    /// Says that there may be something to decode.
-    pub fn wake(&self) {
-        self.arrived.notify_one();
-    }
-
     /// What came in since the start.
     pub fn arrivals(&self) -> Arrivals {
         self.arrivals.borrow().clone()
     }
 
-    /// Waits until nothing has come in for as long as `quiet`.
-    pub async fn lull(&self, quiet: Duration) {
-        arrivals::lull(&self.arrivals, quiet).await;
-    }
-
-    /// The ids of the dumps that must not be removed now.
-    pub fn in_use(&self) -> &Mutex<HashSet<String>> {
-        &self.in_use
+    /// The same, to wait for the next one.
+    pub fn watch_arrivals(&self) -> watch::Receiver<Arrivals> {
+        self.arrivals.subscribe()
     }
 
     /// Keeps a dump. When this returns, data, sidecar and folder are on the disk.
@@ -125,7 +105,6 @@ impl Ingest {
             self.arrivals
                 .send_modify(|arrivals| arrivals.note(received.kept, &origin));
             self.remember_device(&origin, &found);
-            self.wake();
         }
         outcome
     }
@@ -133,11 +112,9 @@ impl Ingest {
     /// Removes what the rules allow, so that `needed` bytes fit.
     fn make_room(&self, needed: u64) {
         let settings = lock(&self.settings).clone();
-        let in_use = lock(&self.in_use).clone();
-        if let Err(error) = housekeeping::sweep(&self.store, &settings, needed, &in_use) {
-            Event::DiskFull
-                .entry()
-                .say(format_args!("cannot make room: {}", chain(&error)));
+        if let Err(error) = housekeeping::sweep(&self.store, &settings, needed) {
+            let entry = error.event().entry();
+            entry.say(format_args!("cannot make room: {}", chain(&error)));
         }
     }
 
@@ -184,7 +161,7 @@ impl Ingest {
                 Err(store::Error::Exists { .. }) => wall += time::Duration::MICROSECOND,
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    say_stored(&sidecar);
+                    say_stored(&sidecar, origin.source);
                     return Ok(Received {
                         filename: format!("{stem}.dmp"),
                         id,
@@ -198,26 +175,17 @@ impl Ingest {
     }
 
     fn remember_device(&self, origin: &Origin, found: &Examination) {
-        let now = iso8601(Moment::now().wall);
-        let version = origin.firmware_version.clone();
-        let app = found.app_elf_sha256.clone();
-        let (key, model) = (origin.device.clone(), origin.model.clone());
-        self.store.registry.devices.note(move |devices| {
-            let device = devices.ensure(&key, &now);
-            device.last_seen = Some(now.clone());
-            if device.model.is_none() {
-                device.model.clone_from(&model);
-            }
-            if version.is_some() || app.is_some() {
-                device.running = Some(store::registry::devices::Running {
-                    build_id: None,
-                    version: version.clone(),
-                    app_elf_sha256: app.clone(),
-                    at: now.clone(),
-                    from: String::from("dump"),
-                });
-            }
-        });
+        let way = match origin.source {
+            Source::Https => Way::Dump,
+            Source::Uart | Source::Flash => Way::UsbDump,
+        };
+        let runs = Runs {
+            build_id: None,
+            version: origin.firmware_version.clone(),
+            app_elf_sha256: found.app_elf_sha256.clone(),
+        };
+        let (registry, model) = (&self.store.registry, origin.model.as_ref());
+        contact::heard_that(registry, &origin.device, way, runs, model);
     }
 }
 
@@ -243,7 +211,7 @@ fn describe(
         uploaded_at: iso8601(now.wall),
         size: bytes.len() as u64,
         sha256: Sha256::of(bytes).to_string(),
-        source: origin.source,
+        source: origin.source.into(),
         serial_port: origin.serial_port.clone(),
         identity: origin.identity.to_owned(),
         format: found.format_label(),
@@ -261,7 +229,8 @@ fn describe(
             .clone()
             .or_else(|| origin.panic_reason.clone()),
         task: found.task.clone(),
-        decode: DecodeState::Pending,
+        decode: DecodeState::Pending.into(),
+        decoding: Decoding::default(),
         fingerprint: found.fingerprint.clone(),
         fingerprint_algorithm: found.fingerprint.is_some().then_some(FINGERPRINT_ALGORITHM),
         sightings: Vec::new(),
@@ -274,7 +243,7 @@ fn describe(
     }
 }
 
-fn say_stored(sidecar: &Sidecar) {
+fn say_stored(sidecar: &Sidecar, source: Source) {
     let event = match sidecar.verdict.as_str() {
         "not-a-coredump" => Event::CoredumpUnrecognised,
         _ => Event::CoredumpStored,
@@ -297,7 +266,7 @@ fn say_stored(sidecar: &Sidecar) {
                 .firmware_version
                 .as_deref()
                 .unwrap_or("unknown version"),
-            sidecar.source.as_str(),
+            source.as_str(),
             sidecar.verdict,
             sidecar.size,
         ));

@@ -66,6 +66,7 @@ events! {
     StoreRepaired Warn "bbeeb6361d334c6d96f0da847a2a3b87",
     DiskFull Error "68e58909ccb24416925a56c9a30f4300",
     DiskRecovered Info "ff53a46f5ead403a84c4b877678537a3",
+    DiskFailed Error "19435a7d28b640d78606226baa2def11",
     CoredumpStored Info "e179f773a6e043c09514b7dde2ad0478",
     CoredumpUnrecognised Warn "0c28cec1b94742afa4b936976b4b76b0",
     CoredumpSeenAgain Info "a398d022d4354df48322905089933837",
@@ -73,6 +74,7 @@ events! {
     CoredumpDecoded Info "ac9130f4547c47d38e3a655f20731ab2",
     CoredumpUndecodable Warn "ca3ab343ac334b68be9bf77c6519a9d5",
     CoredumpRemoved Info "03c472ca449548b4b8d889d2b47a5c1d",
+    CrashForgotten Info "919605928d604eb8ab1dededc1a21b47",
     CoredumpDeleted Info "77dde229df884e4dac2386e5cc86ba64",
     UploadRefused Warn "c3dd75f6808548e6ac925f09a227f039",
     UploadBrokenOff Warn "bb262a934ce14c61aa0336d98b8c82f1",
@@ -82,10 +84,10 @@ events! {
     BundleRemoved Info "f1a38d3268344c65927cb2382bedda16",
     BundleUnreadable Error "d00f7b11205f42f788c1d781b972e776",
     FirmwareActivated Info "b21b1c2e1f6141bcacb70dd842762334",
-    FirmwareHeldBack Warn "3ceb083187444e92ad9336c0f9c4b930",
     FirmwareServed Info "b338afd6b7764568a9ca4bb956e78ec7",
     ModelChanged Info "ea44bd0d405e43118b68dba7a2bb831d",
     DeviceFirstSeen Warn "670c1cd355554e3184be37c1dfe6c55b",
+    FleetTokenLimited Warn "f199b8b8763d4f1f914475907dacf353",
     DeviceChanged Info "6f877ca98a42427fb0d379d72f8cbeb2",
     DeviceConfigMissing Warn "adff32f535dd4954a7f8022a4eedef2a",
     TokenMade Info "396dfa3367634f9c8484f9d69de18a44",
@@ -138,6 +140,9 @@ impl Event {
                 | Self::CrashDropped
                 | Self::FlashReadFailed
                 | Self::DiskFull
+                | Self::DiskFailed
+                | Self::CoredumpUndecodable
+                | Self::CrashForgotten
                 | Self::RequestFailed
         )
     }

@@ -12,11 +12,19 @@ pub use events_file::{EventsFile, MAX_TOTAL_BYTES};
 pub use logger::{attach_events_file, flush, install};
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{Level, Record};
 
 /// Longest value of a field, in bytes.
 const MAX_FIELD_BYTES: usize = 256;
+
+/// Whether [`Event::DiskFull`] was said, and [`Event::DiskRecovered`] was not since.
+pub fn said_disk_full() -> bool {
+    SAID_DISK_FULL.load(Ordering::Relaxed)
+}
+
+static SAID_DISK_FULL: AtomicBool = AtomicBool::new(false);
 
 /// An error with its causes, on one line: `what: why: why of that`.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -127,6 +135,11 @@ impl Entry {
 
     /// Writes the entry, with `message` as its text for people.
     pub fn say(self, message: impl Display) {
+        match self.event {
+            Event::DiskFull => SAID_DISK_FULL.store(true, Ordering::Relaxed),
+            Event::DiskRecovered => SAID_DISK_FULL.store(false, Ordering::Relaxed),
+            _ => {}
+        }
         let Some(swallowed) = limit::admit(self.event, self.about.as_deref(), &self.fields) else {
             return;
         };

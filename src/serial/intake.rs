@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::clock::{self, Moment, iso8601};
+use crate::clock;
 use crate::console::{Boot, Dump, Log, Panic};
 use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
+use crate::fleet::contact::{self, Runs, Way};
+use crate::fleet::unregistered;
 use crate::ingest::{Ingest, Origin, Received};
 use crate::journal::Event;
 use crate::store::coredumps::Source;
-use crate::store::registry::devices::Running;
 use crate::store::{self, Store};
 
 use super::policy::Plan;
@@ -112,7 +113,9 @@ impl Intake {
         let known = self.knows(&whose.device);
         let received = self.ingest.coredump(bytes, origin)?;
         if !known {
-            self.introduce(&whose, site);
+            let path = site.plan.path.display();
+            let (device, model) = (&whose.device, whose.model.as_ref());
+            unregistered::introduce(&self.store.registry, device, site.mac, model, &path);
         }
         Ok((received, whose.device))
     }
@@ -181,40 +184,12 @@ impl Intake {
         let Some(whose) = self.known(site, boot.app_elf_sha256.as_deref()) else {
             return;
         };
-        let now = iso8601(Moment::now().wall);
-        let (key, boot) = (whose.device, boot.clone());
-        self.store.registry.devices.note(move |devices| {
-            let device = devices.ensure(&key, &now);
-            device.last_seen = Some(now.clone());
-            if boot.version.is_some() || boot.app_elf_sha256.is_some() {
-                device.running = Some(Running {
-                    build_id: None,
-                    version: boot.version.clone(),
-                    app_elf_sha256: boot.app_elf_sha256.clone(),
-                    at: now.clone(),
-                    from: String::from("banner"),
-                });
-            }
-        });
-    }
-
-    /// A device that nobody knew: how to recognise it, and how to name it.
-    fn introduce(&self, whose: &Whose, site: &Site) {
-        let now = iso8601(Moment::now().wall);
-        let (key, mac) = (whose.device.clone(), site.mac);
-        self.store.registry.devices.note(move |devices| {
-            let device = devices.ensure(&key, &now);
-            if !device.registered {
-                device.mac = mac.map(|mac| mac.to_string());
-            }
-        });
-        let path = site.plan.path.display();
-        Event::DeviceFirstSeen.entry().device(&whose.device).maybe("MODEL_CODE", whose.model.as_ref()).port(&path).say(
-            format_args!(
-                "first crash of a device that nobody registered, on {path}; name it with `espgate devices add {} --model MODEL --name NAME`",
-                whose.device
-            ),
-        );
+        let runs = Runs {
+            build_id: None,
+            version: boot.version.clone(),
+            app_elf_sha256: boot.app_elf_sha256.clone(),
+        };
+        contact::heard_that(&self.store.registry, &whose.device, Way::Banner, runs, None);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::device::{DeviceKey, MacAddress, ModelCode};
 use crate::digest::Sha256;
+use crate::fleet::unregistered::{has_place, shared_key};
 use crate::store::registry::Devices;
 
 use super::discover::Usb;
@@ -92,20 +93,10 @@ fn device(clues: &Clues<'_>, devices: &Devices) -> (DeviceKey, &'static str) {
     (key.parse().unwrap_or_else(|_| shared_key()), "place")
 }
 
-/// The most devices that are kept apart although nobody registered them.
-pub const MOST_UNREGISTERED: usize = 64;
-
-/// `whose`, with the shared key for a new device beyond [`MOST_UNREGISTERED`]:
-/// a port full of noise or a bench where boards come and go must not fill the
-/// registry.
+/// `whose`, with the shared key for a new device that has no place of its own
+/// in the register.
 pub fn bounded(whose: Whose, devices: &Devices) -> Whose {
-    let known = devices.devices.contains_key(&whose.device) || whose.identity == "configured";
-    let unregistered = devices
-        .devices
-        .values()
-        .filter(|device| !device.registered)
-        .count();
-    if known || unregistered < MOST_UNREGISTERED {
+    if whose.identity == "configured" || has_place(devices, &whose.device) {
         return whose;
     }
     Whose {
@@ -114,15 +105,10 @@ pub fn bounded(whose: Whose, devices: &Devices) -> Whose {
     }
 }
 
-/// The key of all that are too many.
-fn shared_key() -> DeviceKey {
-    // the one key that no MAC address and no hash has
-    MacAddress::from_bytes([0; 6]).device_key()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::unregistered::MOST;
 
     fn usb(serial: &str) -> Usb {
         Usb {
@@ -278,17 +264,17 @@ mod tests {
     #[test]
     fn more_unregistered_devices_than_allowed_share_a_key() {
         let mut devices = registry();
-        let new = |n: usize| Whose {
-            device: format!("usb{n:08x}").parse().unwrap(),
-            model: None,
-            identity: "place",
-        };
-        for n in 0..MOST_UNREGISTERED {
-            let whose = bounded(new(n), &devices);
-            assert_eq!(whose, new(n));
-            devices.ensure(&whose.device, "");
+        for n in 0..MOST {
+            devices.ensure(&format!("usb{n:08x}").parse().unwrap(), "");
         }
-        assert_eq!(bounded(new(99), &devices).device.as_str(), "000000000000");
-        assert_eq!(bounded(new(3), &devices), new(3));
+        let new = |identity| Whose {
+            device: "usb99999999".parse().unwrap(),
+            model: None,
+            identity,
+        };
+        let shared = bounded(new("place"), &devices);
+        assert_eq!(shared.device.as_str(), "000000000000");
+        assert_eq!(bounded(new("configured"), &devices), new("configured"));
+        assert_eq!(bounded(new("place"), &registry()), new("place"));
     }
 }

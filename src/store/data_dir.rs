@@ -66,6 +66,8 @@ impl DataDir {
             make_folder(&folder, SECRET_FOLDER_MODE)?;
         }
         sync_folder(&directory.root)?;
+        // A folder that a killed daemon made there may be in memory only.
+        sync_folder(directory.coredumps())?;
         Ok(directory)
     }
 
@@ -86,6 +88,7 @@ impl DataDir {
             .filter(|path| path.is_dir());
         let folders = [
             self.root.clone(),
+            self.coredumps.clone(),
             self.state(),
             self.tls(),
             self.run(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
+use super::publish::{FILE_MODE, Temporary};
 use super::{Error, Result};
 
 /// A filesystem's size, as far as ordinary users may use it.
@@ -28,6 +29,20 @@ impl Space {
             free: data.blocks_available().saturating_mul(block),
         })
     }
+}
+
+/// Writes so many bytes to a file in `folder`, which is removed again: free room
+/// as the filesystem tells it may be out of reach for a quota or an error.
+///
+/// # Errors
+/// [`Error::Full`] or [`Error::Io`].
+pub fn try_write(folder: &Path, bytes: usize) -> Result<()> {
+    const PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut file = Temporary::new(folder, FILE_MODE)?;
+    for _ in 0..bytes.div_ceil(PIECE.len()) {
+        file.write(&PIECE)?;
+    }
+    file.sync()
 }
 
 /// What is wrong with keeping data on the filesystem that holds `path`, as the
@@ -55,6 +70,14 @@ const EXFAT_SUPER_MAGIC: FsType = FsType(0x2011_bab0);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_leaves_no_file_and_fails_where_nothing_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        try_write(folder.path(), 100_000).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        try_write(&folder.path().join("missing"), 1).unwrap_err();
+    }
 
     #[test]
     fn memory_overlays_and_fat_are_no_place_for_data() {

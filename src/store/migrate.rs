@@ -40,7 +40,6 @@ fn try_migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmware) -> 
         unknown: 0,
         failed: None,
     };
-    // at the start nobody else changes them
     let mut models = Models::clone(&registry.models.read());
     for (code, model) in &mut models.models {
         let refs = model.active.iter_mut().chain(&mut model.previous);
@@ -48,13 +47,13 @@ fn try_migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmware) -> 
         refs.chain(blocked)
             .for_each(|build| names.resolve(code, build));
     }
-    registry.models.note(move |now| now.clone_from(&models));
     let mut devices = Devices::clone(&registry.devices.read());
     for device in devices.devices.values_mut() {
         if let (Some(code), Some(pin)) = (&device.model, &mut device.pin) {
             names.resolve(code, pin);
         }
     }
+    registry.models.note(move |now| now.clone_from(&models));
     registry.devices.note(move |now| now.clone_from(&devices));
     registry.models.flush()?;
     registry.devices.flush()?;

@@ -1,5 +1,7 @@
 //! The data directory: what is in it is complete or absent.
 
+pub mod backup;
+pub mod commit;
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;
@@ -12,7 +14,9 @@ mod rebuilt;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
+mod shared_sync;
 mod whole;
+pub mod word;
 
 pub use data_dir::DataDir;
 pub use whole::Store;
@@ -21,6 +25,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+
+use crate::journal::Event;
 
 /// What can go wrong with the files.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,12 @@ pub enum Error {
         action: &'static str,
         path: PathBuf,
         source: io::Error,
+    },
+    /// It was read and means nothing; one that cannot be read is [`Self::Io`].
+    #[error("{} does not parse", .path.display())]
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
     },
     /// Something with this name is there already.
     #[error("{} exists already", .path.display())]
@@ -80,6 +92,14 @@ impl Error {
             action,
             path,
             source,
+        }
+    }
+
+    /// The event that this is told by, where it is nobody's request that failed.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Full { .. } => Event::DiskFull,
+            _ => Event::DiskFailed,
         }
     }
 }

@@ -171,29 +171,66 @@ pub fn replace(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<()>
 /// # Errors
 /// [`Error::Exists`], [`Error::Full`] or [`Error::Io`]; none of the files is there then.
 pub fn publish_together(folder: &Path, files: &[(&str, &[u8])]) -> Result<()> {
-    let mut temporaries = Vec::with_capacity(files.len());
-    for (name, bytes) in files {
-        let mut temporary = Temporary::new(folder, FILE_MODE)?;
-        temporary.write(bytes)?;
-        temporary.sync()?;
-        temporaries.push((temporary, folder.join(name)));
+    let prepared = Prepared::write(folder, files)?;
+    prepared.sync()?;
+    prepared.make_visible()?.sync(folder)
+}
+
+/// Files of one folder that are written under temporary names.
+#[derive(Debug)]
+pub(super) struct Prepared(Vec<(Temporary, PathBuf)>);
+
+impl Prepared {
+    /// Writes the files; nothing is synced yet.
+    pub(super) fn write(folder: &Path, files: &[(&str, &[u8])]) -> Result<Self> {
+        let mut temporaries = Vec::with_capacity(files.len());
+        for (name, bytes) in files {
+            let mut temporary = Temporary::new(folder, FILE_MODE)?;
+            temporary.write(bytes)?;
+            temporaries.push((temporary, folder.join(name)));
+        }
+        Ok(Self(temporaries))
     }
-    let mut visible = Vec::with_capacity(files.len());
-    let outcome = temporaries
-        .into_iter()
-        .try_for_each(|(temporary, target)| {
-            temporary.rename_new(&target)?;
-            visible.push(target);
-            Ok(())
-        })
-        .and_then(|()| sync_folder(folder));
-    if outcome.is_err() {
-        // The last one first: it is what makes the others count.
-        for target in visible.iter().rev() {
+
+    /// Puts each file onto the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.0
+            .iter()
+            .try_for_each(|(temporary, _)| temporary.sync())
+    }
+
+    /// Gives the synced files their names, in their order and replacing nothing.
+    /// The folder is not synced yet. After an error none of them is visible.
+    pub(super) fn make_visible(self) -> Result<Visible> {
+        let mut visible = Visible(Vec::with_capacity(self.0.len()));
+        for (temporary, target) in self.0 {
+            if let Err(error) = temporary.rename_new(&target) {
+                visible.withdraw();
+                return Err(error);
+            }
+            visible.0.push(target);
+        }
+        Ok(visible)
+    }
+}
+
+/// Files that have their names, in a folder that is not synced yet.
+#[derive(Debug)]
+pub(super) struct Visible(Vec<PathBuf>);
+
+impl Visible {
+    /// Puts the folder's entries onto the disk. After an error none of the files
+    /// is visible any more.
+    pub(super) fn sync(self, folder: &Path) -> Result<()> {
+        sync_folder(folder).inspect_err(|_| self.withdraw())
+    }
+
+    /// Removes the files, the last one first: it is what makes the others count.
+    pub(super) fn withdraw(&self) {
+        for target in self.0.iter().rev() {
             let _ = fs::remove_file(target);
         }
     }
-    outcome
 }
 
 /// Makes a folder (and its parents) with `mode`, whatever the umask says.
@@ -234,6 +271,19 @@ fn create_synced(folder: &Path) -> Result<()> {
         // So that the next one to ask syncs again, and does not find it there.
         let _ = fs::remove_dir(folder);
     })
+}
+
+/// Makes a folder as [`make_folder`] does, if it is not there, but leaves its
+/// own entry to be synced with what is put into it; whether it was made.
+///
+/// # Errors
+/// [`Error::Full`] or [`Error::Io`].
+pub(super) fn make_folder_unsynced(folder: &Path, mode: u32) -> Result<bool> {
+    // Its parent may not be there either, or something else is in the way: then
+    // the next line makes it, or says why not.
+    let is_new = !folder.is_dir() && fs::create_dir(folder).is_ok();
+    make_folder(folder, mode)?;
+    Ok(is_new)
 }
 
 /// Moves a file that does not parse out of the way, to `<name>.damaged`

@@ -34,7 +34,8 @@ pub(super) fn models(registry: &Registry, firmware: &Firmware) -> Result<()> {
 }
 
 /// Registers the devices that have dumps again, with the model of their newest
-/// one. Over HTTPS nobody stores a dump who is not registered.
+/// one. Over HTTPS nobody stores a dump who is not registered, but for boards
+/// that show a fleet's token: that registers them again.
 pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> {
     let now = iso8601(Moment::now().wall);
     let mut found: Vec<(DeviceKey, Option<ModelCode>, bool)> = Vec::new();
@@ -45,7 +46,9 @@ pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> 
                 .iter()
                 .rev()
                 .find_map(|entry| entry.model_code.as_deref());
-            let registered = entries.iter().any(|entry| entry.source == Source::Https);
+            let is_registered =
+                |entry: &Entry| entry.source == Source::Https && !entry.by_fleet_token;
+            let registered = entries.iter().any(is_registered);
             Ok((model.and_then(|code| code.parse().ok()), registered))
         });
         match told {

@@ -1,28 +1,28 @@
-//! One try to decode one dump. It is written down before it begins, so that a
-//! dump that takes the whole daemon down is not tried for ever.
+//! One attempt to decode one dump. It is written down before it begins, so that
+//! a dump that takes the whole daemon down is not tried for ever.
 
 use std::future::Future;
+use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
 
-use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::{Job, Parts, on_thread};
 use crate::decode::report::{Match, Report};
 use crate::decode::text::is_system;
 use crate::journal::{Event, chain};
-use crate::store::coredumps::{DecodeState, DeviceFolder, Sidecar};
-use crate::store::{Result, Store};
-
-/// After so many tries a dump is given up.
-pub const MAX_ATTEMPTS: u64 = 3;
-/// Where the sidecar counts them.
-const ATTEMPTS: &str = "decode_attempts";
+use crate::store::coredumps::{DecodeState, DeviceFolder, MAX_ATTEMPTS, Sidecar};
+use crate::store::{Error, Result};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DecodeFailed(pub String);
+pub enum DecodeFailed {
+    /// No decoder could be started, which says nothing about the dump.
+    #[error("{0}")]
+    NotStarted(String),
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Makes a report from a dump: in the daemon a child process, in tests a mock.
 #[cfg_attr(test, mockall::automock)]
@@ -35,92 +35,152 @@ pub trait Decoder: Send + Sync {
     ) -> impl Future<Output = std::result::Result<Vec<u8>, DecodeFailed>> + Send;
 }
 
-/// Tries one dump and writes down what came of it.
-pub(super) async fn attempt(parts: &Parts, decoder: &impl Decoder, job: Job) {
-    let in_use = parts.ingest.in_use();
-    let lock = || in_use.lock().unwrap_or_else(PoisonError::into_inner);
-    lock().insert(job.id.clone());
-    let (store, begun) = (parts.store.clone(), job.clone());
-    let may = on_thread(move || begin(&store, &begun)).await;
-    if let Some(Ok(true)) = may {
-        let outcome = decoder.decode(&job.dump, job.elf.as_deref()).await;
-        let (parts, ended) = (parts.clone(), job.clone());
-        on_thread(move || finish(&parts, &ended, outcome)).await;
-    }
-    lock().remove(&job.id);
+/// Whether it is worth going on with the next dump.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    GoOn,
+    /// The worker stops, or no decoder can be started now.
+    EndRound,
 }
 
-/// Counts the attempt; false if there were enough.
-fn begin(store: &Store, job: &Job) -> Result<bool> {
-    store.coredumps.with(&job.device, |folder| {
-        let sidecar = folder.change(&job.stem, |sidecar| {
-            let before = attempts(sidecar);
-            sidecar.extra.insert(ATTEMPTS.into(), (before + 1).into());
-            if before >= MAX_ATTEMPTS {
-                sidecar.decode = DecodeState::Failed;
+/// Tries one dump and writes down what came of it, also if it is broken off.
+pub(super) async fn attempt(
+    parts: &Parts,
+    decoder: &impl Decoder,
+    job: Job,
+    stop: &CancellationToken,
+) -> Next {
+    let _held = parts.store.coredumps.hold(&job.id);
+    let (begun, of) = (parts.clone(), job.clone());
+    if on_thread(move || begin(&begun, &of)).await != Some(true) {
+        return Next::GoOn;
+    }
+    let elf = job.elf.as_ref().map(|elf| elf.path.as_path());
+    let outcome = tokio::select! {
+        () = stop.cancelled() => Outcome::BrokenOff,
+        outcome = decoder.decode(&job.dump, elf) => match outcome {
+            Ok(report) => Outcome::Report(report),
+            Err(DecodeFailed::Failed(why)) => Outcome::Failed(why),
+            Err(DecodeFailed::NotStarted(why)) => {
+                log::warn!("coredumps are not decoded now: {why}");
+                Outcome::BrokenOff
             }
-        })?;
-        if sidecar.decode == DecodeState::Failed {
-            say_failed(job, "it was tried three times and never came to an end");
-            return Ok(false);
+        },
+    };
+    let next = match outcome {
+        Outcome::BrokenOff => Next::EndRound,
+        _ => Next::GoOn,
+    };
+    let (ended, of) = (parts.clone(), job.clone());
+    on_thread(move || finish(&ended, &of, &outcome)).await;
+    next
+}
+
+enum Outcome {
+    Report(Vec<u8>),
+    Failed(String),
+    BrokenOff,
+}
+
+/// Writes down that the attempt begins; whether it may.
+fn begin(parts: &Parts, job: &Job) -> bool {
+    let mut may = false;
+    let begun = with_dump(parts, job, |folder| {
+        folder.change(&job.stem, |sidecar| may = sidecar.begin_attempt())
+    });
+    match begun {
+        Ok(Some(sidecar)) if !may => {
+            parts.metrics.decode(DecodeState::Failed.as_str());
+            say_failed(job, &sidecar);
         }
-        Ok(true)
+        Ok(_) => {}
+        Err(error) => {
+            may = false;
+            say_trouble(job, "cannot be decoded now", &error);
+        }
+    }
+    may
+}
+
+fn finish(parts: &Parts, job: &Job, outcome: &Outcome) {
+    let written = with_dump(parts, job, |folder| match outcome {
+        Outcome::Report(report) => keep(folder, job, report).map(Some),
+        Outcome::Failed(why) => give_up(folder, job, why),
+        Outcome::BrokenOff => {
+            folder.change(&job.stem, Sidecar::cancel_attempt)?;
+            Ok(None)
+        }
+    });
+    match written.map(Option::flatten) {
+        Ok(Some(state)) => parts.metrics.decode(state.as_str()),
+        Ok(None) => {}
+        Err(error) => {
+            say_trouble(job, "was decoded, which cannot be written down", &error);
+            // it is not the dump's fault; if that cannot be written either, it counts
+            let _ = with_dump(parts, job, |folder| {
+                folder.change(&job.stem, Sidecar::cancel_attempt)
+            });
+        }
+    }
+}
+
+/// Does something with the dump's folder; `None` if the dump was deleted meanwhile.
+fn with_dump<R>(
+    parts: &Parts,
+    job: &Job,
+    work: impl FnOnce(&mut DeviceFolder) -> Result<R>,
+) -> Result<Option<R>> {
+    parts.store.coredumps.with(&job.device, |folder| {
+        match folder
+            .find(&job.id)
+            .is_some_and(|entry| entry.stem == job.stem)
+        {
+            true => work(folder).map(Some),
+            false => Ok(None),
+        }
     })
 }
 
-fn attempts(sidecar: &Sidecar) -> u64 {
-    sidecar
-        .extra
-        .get(ATTEMPTS)
-        .and_then(Value::as_u64)
-        .unwrap_or(0)
-}
-
-fn finish(parts: &Parts, job: &Job, outcome: std::result::Result<Vec<u8>, DecodeFailed>) {
-    let written = parts
-        .store
-        .coredumps
-        .with(&job.device, |folder| match &outcome {
-            Ok(report) => keep(folder, job, report),
-            Err(failed) => {
-                folder.change(&job.stem, |sidecar| sidecar.decode = DecodeState::Failed)?;
-                say_failed(job, &failed.to_string());
-                Ok(DecodeState::Failed)
-            }
-        });
-    match written {
-        Ok(state) => parts.metrics.decode(state.as_str()),
-        Err(error) => log::warn!(
-            "the report of coredump {} of {} could not be kept: {}",
-            job.id,
-            job.device,
-            chain(&error)
-        ),
+/// Counts the failure; after the last attempt the dump stays without a report.
+fn give_up(folder: &mut DeviceFolder, job: &Job, why: &str) -> Result<Option<DecodeState>> {
+    let mut is_last = false;
+    let sidecar = folder.change(&job.stem, |sidecar| is_last = sidecar.fail_attempt(why))?;
+    if is_last {
+        say_failed(job, &sidecar);
+        return Ok(Some(DecodeState::Failed));
     }
+    log::info!(
+        "decoding coredump {} of {} failed, attempt {} of {MAX_ATTEMPTS}: {why}",
+        job.id,
+        job.device,
+        sidecar.decoding.attempts
+    );
+    Ok(None)
 }
 
 /// Keeps a report, unless there is one with a stronger match.
 fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8]) -> Result<DecodeState> {
     let new = Summary::of(report);
-    let old = std::fs::read(folder.file(&job.stem, "report.json"))
-        .map(|old| Summary::of(&old))
-        .ok();
+    let path = folder.file(&job.stem, "report.json");
+    let old = match std::fs::read(&path) {
+        Ok(old) => Some(Summary::of(&old)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // it may be the better one
+        Err(source) => return Err(Error::io("read", &path, source)),
+    };
+    let misfit = job.elf.as_ref().filter(|_| new.strength == 0);
+    let misfit = misfit.map(|elf| elf.sha256);
+    if old.is_some_and(|old| old.strength > new.strength) {
+        let state = DecodeState::Done;
+        folder.change(&job.stem, |sidecar| sidecar.end_attempt(state, misfit))?;
+        return Ok(state);
+    }
     let state = match new.strength {
         0 if new.has_tasks => DecodeState::NoElf,
         _ => DecodeState::Done,
     };
-    let change = |sidecar: &mut Sidecar| {
-        sidecar.decode = state;
-        sidecar.extra.remove(ATTEMPTS);
-    };
-    if old.is_some_and(|old| old.strength > new.strength) {
-        folder.change(&job.stem, |sidecar| {
-            sidecar.decode = DecodeState::Done;
-            sidecar.extra.remove(ATTEMPTS);
-        })?;
-        return Ok(DecodeState::Done);
-    }
-    let sidecar = folder.store_report(&job.stem, report, change)?;
+    let end = |sidecar: &mut Sidecar| sidecar.end_attempt(state, misfit);
+    let sidecar = folder.store_report(&job.stem, report, end)?;
     Event::CoredumpDecoded
         .entry()
         .device(&job.device)
@@ -135,14 +195,30 @@ fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8]) -> Result<DecodeSta
     Ok(state)
 }
 
-fn say_failed(job: &Job, why: &str) {
+fn say_failed(job: &Job, sidecar: &Sidecar) {
     Event::CoredumpUndecodable
         .entry()
         .device(&job.device)
         .coredump(&job.id)
         .say(format_args!(
-            "coredump {} of {} could not be decoded: {why}; it is kept",
-            job.id, job.device
+            "coredump {} of {} could not be decoded: {} attempts failed: {}; it is kept",
+            job.id,
+            job.device,
+            sidecar.decoding.attempts,
+            sidecar.decoding.failure.as_deref().unwrap_or_default()
+        ));
+}
+
+fn say_trouble(job: &Job, what: &str, error: &Error) {
+    let entry = error.event().entry();
+    entry
+        .device(&job.device)
+        .coredump(&job.id)
+        .say(format_args!(
+            "coredump {} of {} {what}: {}",
+            job.id,
+            job.device,
+            chain(error)
         ));
 }
 

@@ -1,97 +1,172 @@
 //! What there is to decode, read from the store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::device::{DeviceKey, ModelCode};
-use crate::journal::chain;
-use crate::store::Store;
-use crate::store::coredumps::{DecodeState, Entry};
-use crate::store::firmware::Build;
+use crate::digest::Sha256;
+use crate::journal::{Event, chain};
+use crate::store::coredumps::{DecodeState, Entry, Sidecar};
+use crate::store::firmware::{Build, Elf};
+use crate::store::{Result, Store};
+
+/// An ELF that could not be read is tried again after this time.
+const UNREADABLE_FOR: Duration = Duration::from_secs(3600);
 
 /// One dump to decode.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Job {
-    pub id: String,
-    pub device: DeviceKey,
-    pub stem: String,
-    pub dump: PathBuf,
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) device: DeviceKey,
+    pub(super) stem: String,
+    pub(super) dump: PathBuf,
     /// The application's ELF, if there is one that fits or may fit.
-    pub elf: Option<PathBuf>,
+    pub(super) elf: Option<Elf>,
 }
 
-/// Dumps and ELFs that were tried together and do not fit: by id and path.
-pub type Misfits = HashSet<(String, PathBuf)>;
-
-/// The newest dump that lacks a report, or waits for an ELF that is here now.
-/// Those in `tried` are passed over, and ELFs that are known not to fit.
-pub fn next_job(store: &Store, tried: &HashSet<String>, misfits: &Misfits) -> Option<Job> {
-    let mut open = store.coredumps.collect(|device, entry| {
-        let due = match entry.decode {
-            DecodeState::Pending => true,
-            DecodeState::NoElf => has_elf(store, entry, misfits),
-            DecodeState::Done | DecodeState::Failed => false,
-        };
-        (due && !tried.contains(&entry.id)).then(|| (entry.sequence, device.clone(), entry.clone()))
-    });
-    open.sort_by_key(|(sequence, ..)| *sequence);
-    let (_, device, entry) = open.pop()?;
-    let dump = store
-        .coredumps
-        .with(&device, |folder| Ok(folder.file(&entry.stem, "dmp")))
-        .ok()?;
-    Some(Job {
-        elf: find_elf(store, &entry),
-        id: entry.id,
-        device,
-        stem: entry.stem,
-        dump,
-    })
+/// What is passed over.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Ids of the dumps that were tried in this round.
+    tried: HashSet<String>,
+    /// ELFs whose bundle cannot be read, and since when that is known: what
+    /// waits for them is not worth a decoder.
+    unreadable: HashMap<Sha256, Instant>,
 }
 
-/// Whether an ELF that surely or possibly fits is stored, and not yet tried.
-fn has_elf(store: &Store, entry: &Entry, misfits: &Misfits) -> bool {
-    let Some(prefix) = entry.app_elf_sha256.as_deref().filter(|p| !p.is_empty()) else {
-        return find_elf(store, entry)
-            .is_some_and(|elf| !misfits.contains(&(entry.id.clone(), elf)));
-    };
-    let fits = |build: &Build| build.elf_sha256.is_some_and(|elf| elf.has_prefix(prefix));
-    store.firmware.models().is_ok_and(|models| {
-        models
-            .iter()
-            .filter_map(|model| store.firmware.builds(model).ok())
-            .any(|builds| builds.iter().any(fits))
-    })
-}
+impl Passed {
+    /// Begins a round: every dump may be tried once more.
+    pub(super) fn begin_round(&mut self) {
+        self.tried.clear();
+        self.unreadable
+            .retain(|_, since| since.elapsed() < UNREADABLE_FOR);
+    }
 
-/// By the hash in the dump; a dump that carries none is read with the ELF of
-/// its version, which the report calls unverified.
-fn find_elf(store: &Store, entry: &Entry) -> Option<PathBuf> {
-    let found = match entry.app_elf_sha256.as_deref().filter(|p| !p.is_empty()) {
-        Some(prefix) => store.firmware.elf(prefix),
-        None => {
-            let model: ModelCode = entry.model_code.as_deref()?.parse().ok()?;
-            store
-                .firmware
-                .elf_of(&model, entry.firmware_version.as_deref()?)
-        }
-    };
-    match found {
-        Ok(elf) => Some(elf?.path),
-        Err(error) => {
-            log::warn!(
-                "the ELF for coredump {} cannot be read: {}",
-                entry.id,
-                chain(&error)
-            );
-            None
-        }
+    /// A bundle may have come again.
+    pub(super) fn forget_unreadable(&mut self) {
+        self.unreadable.clear();
     }
 }
 
-/// After an upgrade the newest dump of each crash is decoded again, and what
-/// has no report anyway.
+/// The next dump that lacks a report, or waits for an ELF that is here now:
+/// those that never failed first, of them the newest. What is given is noted in
+/// `passed`.
+pub(super) fn next_job(store: &Store, passed: &mut Passed) -> Option<Job> {
+    let builds = Builds::of(store);
+    let mut open = store.coredumps.collect(|device, entry| {
+        let due = match entry.decode.known() {
+            Some(DecodeState::Pending) => true,
+            Some(DecodeState::NoElf) => builds.elf_for(entry).is_some_and(|elf| {
+                !entry.decoding.is_misfit(elf) && !passed.unreadable.contains_key(&elf)
+            }),
+            Some(DecodeState::Done | DecodeState::Failed) | None => false,
+        };
+        (due && !passed.tried.contains(&entry.id)).then(|| (device.clone(), entry.clone()))
+    });
+    open.sort_by_key(|(_, entry)| (Reverse(entry.decoding.attempts), entry.sequence));
+    while let Some((device, entry)) = open.pop() {
+        passed.tried.insert(entry.id.clone());
+        let elf = take_out(store, &builds, &entry, passed);
+        let fits = elf
+            .as_ref()
+            .is_some_and(|elf| !entry.decoding.is_misfit(elf.sha256));
+        if entry.decode == DecodeState::NoElf && !fits {
+            continue;
+        }
+        let dump = store
+            .coredumps
+            .with(&device, |folder| Ok(folder.file(&entry.stem, "dmp")));
+        let Ok(dump) = dump else {
+            continue;
+        };
+        return Some(Job {
+            id: entry.id,
+            device,
+            stem: entry.stem,
+            dump,
+            elf,
+        });
+    }
+    None
+}
+
+/// The builds that are stored, looked up once for all dumps.
+struct Builds(Vec<(ModelCode, Build)>);
+
+impl Builds {
+    fn of(store: &Store) -> Self {
+        let models = store.firmware.models().unwrap_or_default();
+        let builds = models.into_iter().flat_map(|model| {
+            let builds = store.firmware.builds(&model).unwrap_or_default();
+            builds.into_iter().map(move |build| (model.clone(), build))
+        });
+        Self(builds.collect())
+    }
+
+    /// The ELF that surely or possibly fits: by the hash in the dump; a dump
+    /// that carries none is read with the ELF of its version, which the report
+    /// calls unverified.
+    fn elf_for(&self, entry: &Entry) -> Option<Sha256> {
+        if let Some(prefix) = hash_in(entry) {
+            let mut elves = self.0.iter().filter_map(|(_, build)| build.elf_sha256);
+            return elves.find(|elf| elf.has_prefix(prefix));
+        }
+        let (model, version) = (&entry.model_code, entry.firmware_version.as_deref()?);
+        let of_model = || {
+            let builds = self.0.iter();
+            builds.filter(|(code, _)| model.as_deref() == Some(code.as_str()))
+        };
+        let named = of_model().find(|(_, build)| build.name == version);
+        let newest = || of_model().find(|(_, build)| build.version.as_str() == version);
+        named.or_else(newest)?.1.elf_sha256
+    }
+}
+
+fn hash_in(entry: &Entry) -> Option<&str> {
+    let prefix = entry.app_elf_sha256.as_deref();
+    prefix.filter(|prefix| !prefix.is_empty())
+}
+
+/// The ELF for a dump, taken out of its bundle, if that can be read.
+fn take_out(store: &Store, builds: &Builds, entry: &Entry, passed: &mut Passed) -> Option<Elf> {
+    let elf = builds.elf_for(entry)?;
+    if passed.unreadable.contains_key(&elf) {
+        return None;
+    }
+    find_elf(store, entry).unwrap_or_else(|error| {
+        passed.unreadable.insert(elf, Instant::now());
+        Event::BundleUnreadable
+            .entry()
+            .maybe("MODEL_CODE", entry.model_code.as_ref())
+            .maybe("FIRMWARE_VERSION", entry.firmware_version.as_ref())
+            .say(format_args!(
+                "the ELF for coredump {} cannot be read: {}",
+                entry.id,
+                chain(&error)
+            ));
+        None
+    })
+}
+
+fn find_elf(store: &Store, entry: &Entry) -> Result<Option<Elf>> {
+    if let Some(prefix) = hash_in(entry) {
+        return store.firmware.elf(prefix);
+    }
+    let model = entry
+        .model_code
+        .as_deref()
+        .and_then(|code| code.parse().ok());
+    match (model, &entry.firmware_version) {
+        (Some(model), Some(version)) => store.firmware.elf_of(&model, version),
+        _ => Ok(None),
+    }
+}
+
+/// After an upgrade the newest dump of each crash is decoded again, and those
+/// that could not be.
 pub(super) fn after_an_upgrade(store: &Store) {
     const FIELD: &str = "decoded_by";
     let version = env!("CARGO_PKG_VERSION");
@@ -101,16 +176,9 @@ pub(super) fn after_an_upgrade(store: &Store) {
         return;
     }
     if last.is_some() {
-        let mut newest: BTreeMap<(DeviceKey, String), String> = BTreeMap::new();
-        for (device, fingerprint, stem) in store.coredumps.collect(|device, entry| {
-            let fingerprint = entry.fingerprint.clone()?;
-            Some((device.clone(), fingerprint, entry.stem.clone()))
-        }) {
-            newest.insert((device, fingerprint), stem);
-        }
-        for ((device, _), stem) in newest {
+        for (device, stem) in worth_another_look(store) {
             let again = store.coredumps.with(&device, |folder| {
-                folder.change(&stem, |sidecar| sidecar.decode = DecodeState::Pending)
+                folder.change(&stem, Sidecar::decode_again)
             });
             if let Err(error) = again {
                 log::warn!("{stem} of {device} is not decoded again: {}", chain(&error));
@@ -124,4 +192,19 @@ pub(super) fn after_an_upgrade(store: &Store) {
     if let Err(error) = noted {
         log::warn!("cannot note the version that decodes: {}", chain(&error));
     }
+}
+
+fn worth_another_look(store: &Store) -> Vec<(DeviceKey, String)> {
+    let mut newest: BTreeMap<(DeviceKey, String), String> = BTreeMap::new();
+    let mut chosen = store.coredumps.collect(|device, entry| {
+        let stem = entry.stem.clone();
+        if entry.decode == DecodeState::Failed {
+            return Some((device.clone(), stem));
+        }
+        let fingerprint = entry.fingerprint.clone()?;
+        newest.insert((device.clone(), fingerprint), stem);
+        None
+    });
+    chosen.extend(newest.into_iter().map(|((device, _), stem)| (device, stem)));
+    chosen
 }

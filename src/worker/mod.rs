@@ -3,26 +3,30 @@
 //! the store each time, so a crash or a restart loses nothing.
 
 mod attempt;
-mod heartbeat;
+mod handle;
 mod job;
+mod lull;
+#[cfg(test)]
+mod tests;
 
-pub use attempt::{DecodeFailed, Decoder, MAX_ATTEMPTS};
-pub use heartbeat::Heartbeat;
-pub use job::{Job, Misfits, next_job};
+pub use attempt::{DecodeFailed, Decoder};
+pub use handle::Handle;
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use attempt::Next;
+use job::{Job, Passed, next_job};
+
 use crate::config::Config;
-use crate::ingest::Ingest;
-use crate::journal::{Event, chain};
+use crate::ingest::Arrivals;
+use crate::journal::{Event, chain, said_disk_full};
 use crate::metrics::Metrics;
-use crate::store::{Store, housekeeping};
+use crate::store::{Store, disk, housekeeping};
 
 /// Longest sleep between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
@@ -38,23 +42,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
-    pub ingest: Arc<Ingest>,
+    pub arrivals: watch::Receiver<Arrivals>,
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
-    pub heartbeat: Arc<Heartbeat>,
+    pub handle: Arc<Handle>,
 }
 
 /// Works until `stop`.
-pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
+pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
     let upgraded = parts.clone();
     on_thread(move || job::after_an_upgrade(&upgraded.store)).await;
     let mut last_sweep: Option<Instant> = None;
-    // An ELF that has the dump's version only may turn out not to fit. It does
-    // not fit in the next round either.
-    let mut misfits = Misfits::new();
-    // Dumps that failed in this round are not tried again before the next.
+    let mut passed = Passed::default();
     while !stop.is_cancelled() {
-        parts.heartbeat.beat();
+        parts.handle.beat();
         if last_sweep.is_none_or(|last| last.elapsed() >= BETWEEN_SWEEPS) {
             let swept = parts.clone();
             on_thread(move || sweep(&swept)).await;
@@ -62,30 +63,41 @@ pub async fn run(parts: Parts, decoder: impl Decoder, stop: CancellationToken) {
         }
         let counted = parts.clone();
         on_thread(move || count(&counted)).await;
-        let mut tried = HashSet::new();
-        loop {
-            parts.heartbeat.beat();
-            // a decoded dump is three more syncs of the disk that boards wait for
-            let _ = timeout(PATIENCE, parts.ingest.lull(LULL)).await;
-            let (looking, seen) = (Arc::clone(&parts.store), tried.clone());
-            let unfit = misfits.clone();
-            let next = on_thread(move || next_job(&looking, &seen, &unfit)).await;
-            let Some(job) = next.flatten() else {
-                break;
-            };
-            tried.insert(job.id.clone());
-            if let Some(elf) = &job.elf {
-                misfits.insert((job.id.clone(), elf.clone()));
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = attempt::attempt(&parts, &decoder, job) => {}
-            }
-        }
+        round(&mut parts, &decoder, &mut passed, &stop).await;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = parts.ingest.arrival() => {}
+            () = parts.handle.woken() => passed.forget_unreadable(),
+            Ok(()) = parts.arrivals.changed() => {}
+            // The rules may have changed.
+            Ok(()) = parts.config.changed() => last_sweep = None,
             () = tokio::time::sleep(ROUND) => {}
+        }
+    }
+}
+
+/// Decodes what there is to decode, each dump once.
+async fn round(
+    parts: &mut Parts,
+    decoder: &impl Decoder,
+    passed: &mut Passed,
+    stop: &CancellationToken,
+) {
+    passed.begin_round();
+    while !stop.is_cancelled() {
+        parts.handle.beat();
+        // a decoded dump is three more syncs of the disk that boards wait for
+        let _ = timeout(PATIENCE, lull::lull(&mut parts.arrivals, LULL)).await;
+        let (store, mut passing) = (Arc::clone(&parts.store), std::mem::take(passed));
+        let next = on_thread(move || (next_job(&store, &mut passing), passing)).await;
+        let Some((job, passing)) = next else {
+            return;
+        };
+        *passed = passing;
+        let Some(job) = job else {
+            return;
+        };
+        if attempt::attempt(parts, decoder, job, stop).await == Next::EndRound {
+            return;
         }
     }
 }
@@ -104,18 +116,27 @@ async fn on_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static)
 
 fn sweep(parts: &Parts) {
     let settings = parts.config.borrow().coredumps.clone();
-    let in_use = parts
-        .ingest
-        .in_use()
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    if let Err(error) = housekeeping::sweep(&parts.store, &settings, 0, &in_use) {
-        Event::DiskFull.entry().say(format_args!(
+    if let Err(error) = housekeeping::sweep(&parts.store, &settings, 0) {
+        let entry = error.event().entry();
+        entry.say(format_args!(
             "cannot remove old coredumps: {}",
             chain(&error)
         ));
     }
+    if said_disk_full() && takes_uploads(&parts.store, settings.max_upload_bytes) {
+        Event::DiskRecovered
+            .entry()
+            .say("there is room on the disk again: uploads are kept");
+    }
+}
+
+/// Whether as much as an upload can be written wherever something is kept: less
+/// may fit while dumps are still refused.
+fn takes_uploads(store: &Store, bytes: usize) -> bool {
+    let data_dir = &store.data_dir;
+    [data_dir.coredumps(), data_dir.assets(), &data_dir.state()]
+        .iter()
+        .all(|folder| disk::try_write(folder, bytes).is_ok())
 }
 
 fn count(parts: &Parts) {

@@ -54,3 +54,31 @@ fn the_printed_default_passes_its_own_check_and_is_what_is_in_force() {
     assert_eq!(loaded.unknown, []);
     assert_eq!(loaded.config.http, espgate::config::Http::default());
 }
+
+#[test]
+fn what_is_in_force_is_the_file_over_the_defaults_without_what_means_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("espgate.toml");
+    let text = "[http]\nmax_connections = 3\nmax_connection = 4\n[typo]\nx = 1\n\
+                [[serial.port]]\npath = \"/dev/x\"\n";
+    daemon::write(&path, text.as_bytes());
+    let shown = |more: &[&str]| {
+        let arguments = [
+            &["--config", path.to_str().unwrap(), "config", "show"],
+            more,
+        ]
+        .concat();
+        let output = espgate(&arguments);
+        assert_eq!(status(&output), 0, "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let loaded = espgate::config::parse(&shown(&[])).unwrap();
+    assert_eq!(loaded.unknown, []);
+    let given = espgate::config::parse(text).unwrap().config;
+    assert_eq!(loaded.config.http, given.http);
+    assert_eq!(loaded.config.serial, given.serial);
+    let shown: Value = serde_json::from_str(&shown(&["--json"])).unwrap();
+    assert_eq!(shown["http"]["max_connections"], 3);
+    assert_eq!(shown["coredumps"]["max_total"], "25%");
+    assert_eq!(shown["typo"], Value::Null);
+}

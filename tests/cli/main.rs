@@ -30,14 +30,9 @@ use serde_json::Value;
 
 const OPEN: &str = "[auth]\ndevices = \"open\"\n";
 
-/// The binary with a clean environment.
+/// The binary with a clean environment, where there is no daemon.
 fn espgate(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_espgate"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .output()
-        .unwrap()
+    daemon::binary().args(arguments).output().unwrap()
 }
 
 /// The binary, told of a daemon.

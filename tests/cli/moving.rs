@@ -1,5 +1,6 @@
 //! `espgate backup` and `espgate restore`.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -95,6 +96,85 @@ fn a_backup_brings_an_unchanged_device_back_on_another_machine() {
     assert_eq!(list["coredumps"].as_array().unwrap().len(), 2);
 }
 
+/// The files in a data directory and below it that a backup is to bring along.
+fn kept(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(folder: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+        for inner in names(folder) {
+            let path = folder.join(&inner);
+            let name = format!("{name}/{inner}");
+            if ["/run", "/cache", "/lock"].contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                walk(&path, &name, found);
+            } else {
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(data, "", &mut found);
+    found
+}
+
+#[test]
+fn all_of_a_data_directory_comes_back_even_what_this_version_does_not_know() {
+    let first = Start::new(OPEN).start();
+    register(&first);
+    post_dump(&first, "k1", "1", b"one");
+    let until = Instant::now() + Duration::from_secs(30);
+    while json(&first, &["status", "--json"])["counts"]["not_decoded_yet"] != 0 {
+        assert!(Instant::now() < until, "it is never decoded");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // What a later version may keep, and what is not to be kept.
+    let later = first.data().join("later/deep");
+    fs::create_dir_all(&later).unwrap();
+    for (name, mode) in [("open", 0o640), ("secret", 0o600), (".tmp-1", 0o640)] {
+        let path = later.join(name);
+        daemon::write(&path, name.as_bytes());
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let file = first.folder.path().join("gateway.backup");
+    done(&first, &["backup", file.to_str().unwrap(), "--with-dumps"]);
+    let data = first.data();
+    let _kept = Arc::clone(&first.folder);
+    first.kill();
+
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let to = folder.path().join("data");
+    let to_name = to.to_str().unwrap();
+    let output = espgate(&["--data-dir", to_name, "restore", file.to_str().unwrap()]);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    let (mut before, mut after) = (kept(&data), kept(&to));
+    assert!(before.remove("/later/deep/.tmp-1").is_some());
+    assert!(after.remove("/state/restored.json").is_some());
+    let names = |files: &BTreeMap<String, Vec<u8>>| Vec::from_iter(files.keys().cloned());
+    assert_eq!(names(&after), names(&before));
+    // These went on.
+    let is_still = |name: &String| !name.starts_with("/events/") && !name.starts_with("/state/");
+    before.retain(|name, _| is_still(name));
+    after.retain(|name, _| is_still(name));
+    assert!(after == before);
+    let mode = |name: &str| to.join(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("later/deep/open"), 0o640);
+    assert_eq!(mode("later/deep/secret"), 0o600);
+
+    let second = Start::on(Arc::clone(&folder), OPEN).start();
+    let told = |daemon: &Daemon| {
+        let events = fs::read_dir(daemon.data().join("events")).unwrap();
+        let texts = events.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let is_told = |line: &&str| line.contains("\"Restored\"");
+        let count = |text: String| text.lines().filter(is_told).count();
+        texts.map(count).sum::<usize>()
+    };
+    assert_eq!(told(&second), 1);
+    let journal = second.journal();
+    assert!(journal.contains(file.to_str().unwrap()), "{journal}");
+    second.stop();
+    assert_eq!(told(&Start::on(folder, OPEN).start()), 1);
+}
+
 #[test]
 fn a_gateway_that_was_only_just_installed_makes_room_for_a_restored_one() {
     let first = Start::new("").start();
@@ -140,6 +220,10 @@ fn what_is_no_backup_restores_nothing() {
         ),
         (
             vec![MANIFEST, ("run/control.sock", "x")],
+            "no file of a backup",
+        ),
+        (
+            vec![MANIFEST, ("later/.././../escape", "x")],
             "no file of a backup",
         ),
     ] {
@@ -380,7 +464,7 @@ fn an_interrupted_backup_leaves_nothing() {
     let to = folder.path().join("to");
     fs::create_dir(&to).unwrap();
     let file = to.join("gateway.backup");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_espgate"))
+    let mut child = daemon::binary()
         .args(["--socket", socket.to_str().unwrap()])
         .args(["backup", file.to_str().unwrap()])
         .stderr(Stdio::null())

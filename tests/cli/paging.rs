@@ -58,7 +58,7 @@ fn nothing_is_paged_that_fits_or_that_nobody_reads_on_a_terminal() {
         short.contains("error") && !short.contains("paged:"),
         "{short}"
     );
-    let piped = Command::new(env!("CARGO_BIN_EXE_espgate"))
+    let piped = daemon::binary()
         .args(["config", "default"])
         .env(PAGER.0, PAGER.1)
         .output()
@@ -98,10 +98,8 @@ pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> S
         .write(true)
         .open(name.to_str().unwrap())
         .unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_espgate"))
+    let mut child = daemon::binary()
         .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
         .env("TERM", "xterm")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Daemon, Start, done, json};
+use super::{Daemon, Start, daemon, done, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,10 +24,8 @@ fn config(port: &str) -> String {
 
 /// `espgate ports run PORT -- sh -c SCRIPT` in the daemon's folder.
 fn run(daemon: &Daemon, port: &str, script: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_espgate"))
+    daemon::binary()
         .args(["ports", "run", port, "--", "sh", "-c", script])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
         .env("ESPGATE_DATA_DIR", daemon.data())
         .current_dir(daemon.folder.path())
         .stderr(Stdio::null())
@@ -45,11 +43,13 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 fn state(daemon: &Daemon) -> String {
     let ports = json(daemon, &["ports", "list", "--json"]);
-    ports["ports"][0]["state"].as_str().unwrap().to_owned()
+    // The list is empty until the first look.
+    let state = ports["ports"][0]["state"].as_str();
+    state.unwrap_or_default().to_owned()
 }
 
 fn touch(path: &Path) {
-    crate::daemon::write(path, b"");
+    daemon::write(path, b"");
 }
 
 /// Begins, waits for a file, ends with 7.

@@ -85,14 +85,14 @@ fn a_daemon_that_is_not_there_is_status_3() {
 #[test]
 fn an_empty_variable_is_as_good_as_none() {
     let daemon = Start::new("").start();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
-    command.env_clear().arg("status");
+    let mut command = daemon::binary();
+    command.arg("status");
     command.env("ESPGATE_SOCKET", "").env("ESPGATE_CONFIG", "");
     command.env("ESPGATE_DATA_DIR", daemon.data());
     let output = command.output().unwrap();
     assert_eq!(status(&output), 0, "{}", errors(&output));
     // a flag goes before the environment
-    let other = command.args(["--data-dir", "/nowhere"]).output().unwrap();
+    let other = command.args(["--socket", "/nowhere"]).output().unwrap();
     let line = refused(&other, 3);
     assert!(line.contains("/nowhere"), "{line}");
 }

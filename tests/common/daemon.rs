@@ -25,6 +25,17 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The binary, with nothing of the shell that runs the tests: none of its
+/// variables, and a folder where there is nothing and nothing can be put.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/proc");
+    command
+}
+
 /// A running daemon; dropped, it is killed.
 pub struct Daemon {
     pub folder: Arc<TempDir>,
@@ -102,6 +113,7 @@ impl Start {
         command
             .arg("serve")
             .env_clear()
+            .current_dir(self.folder.path())
             .env("ESPGATE_CONFIG", &config)
             .env("ESPGATE_DATA_DIR", self.folder.path().join("data"))
             .envs(self.environment.iter().cloned())

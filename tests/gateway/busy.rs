@@ -82,3 +82,44 @@ fn uploads_that_a_device_never_ends_do_not_keep_others_waiting() {
     assert_eq!(ready.status, 200, "{ready:?}");
     drop((stalled, silent));
 }
+
+#[test]
+fn a_whole_site_that_uploads_at_once_is_answered_and_kept() {
+    const BOARDS: usize = 100;
+    let site = Site::new();
+    let token = |n| {
+        let board = json!({ "device_key": format!("board{n}"), "model": "lamp" });
+        let made = site.daemon.manage("POST /api/devices", &board);
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let tokens: Vec<String> = (0..BOARDS).map(token).collect();
+    let ca = std::fs::read(site.daemon.data().join("tls/ca.pem")).unwrap();
+    let together = Barrier::new(BOARDS);
+    std::thread::scope(|scope| {
+        for (n, token) in tokens.iter().enumerate() {
+            let (site, ca, together) = (&site, &ca, &together);
+            scope.spawn(move || {
+                let body = format!("dump of board {n} ").repeat(1000).into_bytes();
+                let mut stream = connect(site.daemon.address, ca);
+                together.wait();
+                let head = format!(
+                    "POST /api/iot/coredump?chip=esp32&firmware_version=1\r\n\
+                     Authorization: Bearer {token}"
+                );
+                // the second one is held already: counted, not written
+                for is_kept in [true, false] {
+                    let answer = exchange(&mut stream, &head, &body);
+                    assert_eq!(answer.status, 201, "{answer:?}");
+                    let answer = answer.json();
+                    assert_eq!(answer.get("kept").is_none(), is_kept, "{answer}");
+                    let folder = site.daemon.data().join(format!("coredumps/board{n}"));
+                    let kept = folder.join(answer["filename"].as_str().unwrap());
+                    assert!(std::fs::read(kept).unwrap() == body, "board {n}");
+                }
+            });
+        }
+    });
+    let listed = site.daemon.control("GET /api/coredumps?limit=1000", b"");
+    let listed = listed.json()["coredumps"].as_array().unwrap().clone();
+    assert_eq!(listed.len(), BOARDS);
+}

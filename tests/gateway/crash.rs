@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::daemon::{Start, connect};
 use crate::site::{Site, dump};
@@ -84,6 +85,77 @@ fn what_was_acknowledged_survives_kill_9() {
         acknowledged.len()
     );
     assert!(acknowledged.len() >= ROUNDS);
+}
+
+#[test]
+fn what_many_boards_at_once_were_told_survives_kill_9() {
+    const BOARDS: usize = 12;
+    let config = "[coredumps]\nkeep_per_device = 10000\n";
+    let mut site = Site::with(config);
+    let token = |n| {
+        let board = json!({ "device_key": format!("board{n}"), "model": "lamp" });
+        let made = site.daemon.manage("POST /api/devices", &board);
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let tokens: Vec<String> = (0..BOARDS).map(token).collect();
+    let mut acknowledged = Vec::new();
+    for round in 0..ROUNDS {
+        let ca = fs::read(site.daemon.data().join("tls/ca.pem")).unwrap();
+        let (tell, told) = mpsc::channel();
+        let clients: Vec<_> = (0..BOARDS)
+            .map(|board| {
+                let (ca, token, tell) = (ca.clone(), tokens[board].clone(), tell.clone());
+                let address = site.daemon.address;
+                std::thread::spawn(move || {
+                    for n in 0.. {
+                        // no coredump, and no two alike: each is stored
+                        let body = format!("{board} {round} {n} ").repeat(500).into_bytes();
+                        let Some(name) = try_post(address, &ca, &token, &body) else {
+                            return;
+                        };
+                        let _ = tell.send((board, name, body));
+                    }
+                })
+            })
+            .collect();
+        drop(tell);
+        // every round ends at another place
+        acknowledged.extend(told.iter().take(BOARDS + 5 * round));
+        let folder = Arc::clone(&site.daemon.folder);
+        let (device, pipeline) = (site.device.clone(), site.pipeline.clone());
+        site.daemon.kill();
+        for client in clients {
+            client.join().unwrap();
+        }
+        acknowledged.extend(told);
+        site = Site {
+            daemon: Start::on(folder, config).start(),
+            device,
+            pipeline,
+        };
+    }
+    let listed = site.daemon.control("GET /api/coredumps?limit=1000", b"");
+    assert_eq!(listed.status, 200);
+    for (board, name, body) in &acknowledged {
+        let path = site
+            .daemon
+            .data()
+            .join(format!("coredumps/board{board}/{name}"));
+        assert!(fs::read(&path).unwrap() == *body, "{}", path.display());
+    }
+    for board in 0..BOARDS {
+        let folder = site.daemon.data().join(format!("coredumps/board{board}"));
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "dmp") {
+                let sidecar = fs::read(path.with_extension("json")).unwrap();
+                let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
+                assert_eq!(sidecar["size"], fs::metadata(&path).unwrap().len());
+                assert_eq!(sidecar["identity"], "token", "{}", path.display());
+            }
+        }
+    }
+    assert!(acknowledged.len() >= ROUNDS * BOARDS);
 }
 
 fn try_post(address: std::net::SocketAddr, ca: &[u8], token: &str, body: &[u8]) -> Option<String> {

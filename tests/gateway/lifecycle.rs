@@ -287,6 +287,7 @@ fn a_socket_that_is_passed_in_is_used() {
     );
     let mut child = Command::new("sh")
         .args(["-c", &script])
+        .env_clear()
         .env("ESPGATE_CONFIG", folder.path().join("espgate.toml"))
         .env("ESPGATE_DATA_DIR", folder.path().join("data"))
         .stdin(std::os::fd::OwnedFd::from(listener))

@@ -196,3 +196,57 @@ fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
     assert!(again, "{}", site.daemon.journal());
     assert_eq!(ask().body, before.body);
 }
+
+#[test]
+fn a_dump_that_was_given_up_says_why_until_it_is_decoded_again() {
+    let site = Site::new();
+    let answer = site.post(&dump(1)).json();
+    let (id, name) = (&answer["coredump_id"], &answer["filename"]);
+    let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());
+    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    let path = site.daemon.data().join("coredumps/k1").join(name);
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    let sidecar = path.with_extension("json");
+    let mut value: Value = serde_json::from_slice(&fs::read(&sidecar).unwrap()).unwrap();
+    value["decode"] = "failed".into();
+    value["decode_attempts"] = 3.into();
+    value["decode_failure"] = "out of memory".into();
+    write(&sidecar, value.to_string().as_bytes());
+    fs::remove_file(path.with_extension("report.json")).unwrap();
+
+    let daemon = Start::on(folder, "").start();
+    let shown = daemon
+        .control(&format!("GET /api/coredumps/{id}"), b"")
+        .json();
+    assert_eq!(shown["decode"], "failed");
+    assert_eq!(shown["decode_failure"], "out of memory");
+    let report = format!("GET /api/coredumps/{id}/report");
+    let missing = daemon.control(&report, b"");
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.json()["decode"], "failed");
+    assert_eq!(missing.json()["decode_failure"], "out of memory");
+    let queued = daemon.control(&format!("POST /api/coredumps/{id}/redecode"), b"");
+    assert_eq!(queued.status, 202);
+    daemon.wait_for(&format!("decoded coredump {id}"));
+    assert_eq!(daemon.control(&report, b"").status, 200);
+}
+
+#[test]
+fn a_report_that_is_gone_is_made_again() {
+    let site = Site::new();
+    let answer = site.post(&dump(1)).json();
+    let (id, name) = (&answer["coredump_id"], &answer["filename"]);
+    let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());
+    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    let path = site.daemon.data().join("coredumps/k1").join(name);
+    let report = path.with_extension("report.json");
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    fs::remove_file(&report).unwrap();
+    let daemon = Start::on(folder, "").start();
+    let ask = format!("GET /api/coredumps/{id}/report");
+    assert_eq!(daemon.control(&ask, b"").json()["decode"], "pending");
+    daemon.wait_for(&format!("decoded coredump {id}"));
+    assert_eq!(daemon.control(&ask, b"").status, 200);
+}

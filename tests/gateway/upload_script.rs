@@ -23,6 +23,7 @@ fn run(daemon: &Daemon, token: &str, arguments: &[&str]) -> (bool, String) {
         .arg(&path)
         .args(arguments)
         .current_dir(project)
+        .env_remove("ESPGATE_URL")
         .env("ESPGATE_TOKEN", token)
         .output()
         .unwrap();

@@ -111,7 +111,7 @@ fn undecodable(dumps: &[Value]) -> Option<Finding> {
             named.join(", ")
         );
         let advice =
-            "`espgate coredumps redecode ID` tries again, `journalctl COREDUMP_ID=ID` says why not";
+            "`espgate coredumps show ID` says why, `espgate coredumps redecode ID` tries again";
         Finding::warning("dumps", what, advice)
     })
 }

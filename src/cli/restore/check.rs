@@ -1,19 +1,17 @@
 //! Whether an archive is a backup, and where its entries may go.
 
 use std::io::{Read, Seek};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use zip::ZipArchive;
 
-use crate::http::backup::{LEFT_OUT, MANIFEST, SCHEMA};
+use crate::store::backup::{LEFT_OUT, MANIFEST, SCHEMA, belongs};
 use crate::store::data_dir::FORMAT;
 
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
-/// The folders that a backup may have.
-const FOLDERS: [&str; 6] = ["state", "tls", "config", "events", "assets", "coredumps"];
 
 /// The manifest of a backup that this version can restore.
 pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<Value> {
@@ -35,6 +33,8 @@ pub(super) struct Entry {
     pub(super) index: usize,
     /// Below a data directory.
     pub(super) place: PathBuf,
+    /// Whether nobody but its owner may read it.
+    pub(super) is_secret: bool,
 }
 
 /// The entries to be restored: all but the `incomplete` ones. Names, kinds and
@@ -47,7 +47,7 @@ pub(super) fn entries<R: Read + Seek>(
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
         let name = entry.name()?;
-        let mode = entry.unix_mode().unwrap_or(0o100_000);
+        let mode = entry.unix_mode().unwrap_or(0o100_644);
         let is_file = matches!(mode & 0o170_000, 0 | 0o100_000);
         if !is_file || entry.encrypted() {
             bail!("{name:?} in it is not an ordinary file");
@@ -55,7 +55,14 @@ pub(super) fn entries<R: Read + Seek>(
         if let Some(place) = place(&name)?
             && !incomplete.contains(&name.into_owned())
         {
-            entries.push(Entry { index, place });
+            let top = place.iter().next().unwrap_or_default();
+            // Older backups give all files the same mode.
+            let is_secret = mode & 0o077 == 0 || top == "state" || top == "tls";
+            entries.push(Entry {
+                index,
+                place,
+                is_secret,
+            });
         }
     }
     format(archive)?;
@@ -83,30 +90,13 @@ fn format<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
 /// tells about the backup.
 ///
 /// # Errors
-/// For a name that leaves the data directory, or that no backup has.
+/// For a name that leaves the data directory, or that `espgate backup` never writes.
 pub(super) fn place(name: &str) -> anyhow::Result<Option<PathBuf>> {
     if [MANIFEST, LEFT_OUT].contains(&name) {
         return Ok(None);
     }
     let path = Path::new(name);
-    let mut parts = path.components();
-    let is_plain = !name.contains(['\\', '\0'])
-        && path.components().all(|part| match part {
-            Component::Normal(part) => {
-                // Only names that `espgate backup` writes: no hidden files.
-                !part.to_string_lossy().starts_with('.')
-            }
-            _ => false,
-        });
-    let top = parts
-        .next()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned());
-    let is_known = match top.as_deref() {
-        Some("FORMAT") => parts.next().is_none(),
-        Some(top) => FOLDERS.contains(&top) && parts.next().is_some(),
-        None => false,
-    };
-    if !is_plain || !is_known {
+    if !belongs(path) {
         bail!("{name:?} in it is no file of a backup");
     }
     Ok(Some(path.to_owned()))
@@ -118,29 +108,12 @@ mod tests {
 
     #[test]
     fn only_names_of_a_backup_have_a_place() {
-        for good in [
-            "FORMAT",
-            "state/tokens.json",
-            "assets/m/firmware-1.zip",
-            "coredumps/k/c.dmp",
-        ] {
+        for good in ["FORMAT", "state/tokens.json", "later/x"] {
             assert_eq!(place(good).unwrap(), Some(PathBuf::from(good)));
         }
         assert_eq!(place(MANIFEST).unwrap(), None);
         assert_eq!(place(LEFT_OUT).unwrap(), None);
-        for bad in [
-            "../etc/passwd",
-            "state/../../x",
-            "/etc/passwd",
-            "state",
-            "FORMAT/x",
-            "run/control.sock",
-            "state/.tmp-1",
-            "state/a\\b",
-            "",
-            ".",
-            "lock",
-        ] {
+        for bad in ["../x", "/x", "run/x", "state/.tmp-1", ""] {
             assert!(place(bad).is_err(), "{bad}");
         }
     }

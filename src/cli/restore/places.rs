@@ -72,6 +72,11 @@ impl Places {
         shown.join(", ")
     }
 
+    /// Whether this is one of the folders that have places of their own.
+    pub(super) fn is_other(&self, path: &Path) -> bool {
+        self.coredumps == path || self.assets == path
+    }
+
     /// Whether something in the data directory is, or leads to, one of the
     /// folders that have places of their own.
     pub(super) fn leads_to_other(&self, path: &Path) -> bool {

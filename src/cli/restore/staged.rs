@@ -12,6 +12,7 @@ use zip::ZipArchive;
 
 use super::check::Entry;
 use super::places::Places;
+use crate::store::backup::Restored;
 use crate::store::publish::{
     FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, SECRET_MODE, Temporary, make_folder, sync_folder,
 };
@@ -41,11 +42,12 @@ struct Folder {
 }
 
 impl Staged {
-    /// Unpacks `entries` for `places`.
+    /// Unpacks `entries` for `places`, with a note of it for the daemon.
     pub(super) fn unpack(
         archive: &mut ZipArchive<File>,
         entries: &[Entry],
         places: &Places,
+        note: &Restored,
     ) -> anyhow::Result<Self> {
         let mut staged = Self {
             folders: Vec::new(),
@@ -59,6 +61,9 @@ impl Staged {
             let folder = folder.context("an entry has no folder")?;
             unpack_one(archive, entry, &folder.staging(), rest)
                 .with_context(|| format!("cannot unpack {}", entry.place.display()))?;
+        }
+        if let Some(root) = staged.folders.first() {
+            note.write(&root.staging().join("state"))?;
         }
         staged.hand_over()?;
         for folder in &staged.folders {
@@ -186,10 +191,13 @@ fn unpack_one(
     staging: &Path,
     rest: &Path,
 ) -> anyhow::Result<()> {
-    let is_secret = entry.place.starts_with("state") || entry.place.starts_with("tls");
-    let (folder_mode, mode) = match is_secret {
-        true => (SECRET_FOLDER_MODE, SECRET_MODE),
-        false => (FOLDER_MODE, FILE_MODE),
+    let mode = match entry.is_secret {
+        true => SECRET_MODE,
+        false => FILE_MODE,
+    };
+    let folder_mode = match entry.place.starts_with("state") || entry.place.starts_with("tls") {
+        true => SECRET_FOLDER_MODE,
+        false => FOLDER_MODE,
     };
     let parents: Vec<&Path> = rest.ancestors().skip(1).collect();
     for parent in parents.iter().rev() {

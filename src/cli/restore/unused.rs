@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use super::places::Places;
 use super::staged::{STAGING, remove};
-use crate::http::backup::LOST_AND_FOUND;
+use crate::store::backup::LOST_AND_FOUND;
 
 /// Registers, and the part of each that is filled by people.
 const REGISTERS: [&str; 3] = ["models", "devices", "tokens"];
-/// Folders that are filled by devices, CI and people.
-const FOLDERS: [&str; 3] = ["coredumps", "assets", "config"];
+/// What a first start fills. Files anywhere else are from devices, CI and people.
+const FILLED: [&str; 7] = ["FORMAT", "lock", "state", "tls", "events", "run", "cache"];
 
 /// A data directory that may be emptied; no daemon starts on it while this lives.
 #[derive(Debug)]
@@ -101,22 +101,34 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
+/// A file in a folder or below it, or the file that it is.
+fn first_file(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(Some(path.to_owned()));
+    }
+    for name in names(path)? {
+        if !is_nobodys(&name)
+            && let Some(found) = first_file(&path.join(name))?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// What stands against throwing it away; `None` for a data directory as a first
 /// start makes it.
 fn of_use(places: &Places) -> anyhow::Result<Option<String>> {
     let target = &places.root;
     for name in names(target)? {
-        let is_made = ["FORMAT", "lock", "state", "tls", "events", "run", "cache"];
-        let is_known = is_made.contains(&name.as_str()) || FOLDERS.contains(&name.as_str());
-        let is_place = places.leads_to_other(&target.join(&name));
-        if !is_known && !is_nobodys(&name) && !is_place {
-            return Ok(Some(name));
+        let path = target.join(&name);
+        let is_way_to_other = places.leads_to_other(&path) && !places.is_other(&path);
+        if FILLED.contains(&name.as_str()) || is_nobodys(&name) || is_way_to_other {
+            continue;
         }
-    }
-    for name in FOLDERS {
-        let inner = names(&target.join(name))?;
-        if let Some(inner) = inner.into_iter().find(|inner| !is_nobodys(inner)) {
-            return Ok(Some(format!("{name}/{inner}")));
+        if let Some(found) = first_file(&path)? {
+            let found = found.strip_prefix(target).unwrap_or(&found);
+            return Ok(Some(found.display().to_string()));
         }
     }
     for name in REGISTERS {

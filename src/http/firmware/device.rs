@@ -19,9 +19,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::build_id::BuildId;
-use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::{self, Question};
+use crate::fleet::contact::{self, Runs, Way};
 use crate::http::app::App;
 use crate::http::conditional::{self, Answer};
 use crate::http::device_caller::{self, DeviceCaller};
@@ -30,7 +30,6 @@ use crate::http::query::Query;
 use crate::http::server::{Delivery, from_file, from_memory};
 use crate::journal::{Event, chain};
 use crate::store::firmware::{Build, Stored};
-use crate::store::registry::devices::Running;
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
 ///
@@ -60,6 +59,11 @@ async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
     if what == What::Bundle && !app.config().firmware.zip_to_devices {
         return Err(Error::Forbidden(String::from(
             "Firmware bundles are not served to devices",
+        )));
+    }
+    if what == What::Bundle && !device.has_own_credential() {
+        return Err(Error::Forbidden(String::from(
+            "Firmware bundles are not served for a fleet token",
         )));
     }
     let model = device.model()?.clone();
@@ -290,19 +294,12 @@ impl Report {
                 "served firmware {name} of {} to {key}",
                 self.model
             ));
-        let now = iso8601(Moment::now().wall);
-        let (key, name) = (key.clone(), name.clone());
-        self.app.store.registry.devices.note(move |devices| {
-            let device = devices.ensure(&key, &now);
-            device.last_seen = Some(now.clone());
-            device.running = Some(Running {
-                build_id: Some(self.build),
-                version: Some(name.clone()),
-                app_elf_sha256: None,
-                at: now.clone(),
-                from: String::from("download"),
-            });
-        });
+        let runs = Runs {
+            build_id: Some(self.build),
+            version: Some(name.clone()),
+            app_elf_sha256: None,
+        };
+        contact::heard_that(&self.app.store.registry, key, Way::Download, runs, None);
     }
 }
 
@@ -340,7 +337,7 @@ pub async fn config(State(app): State<Arc<App>>, request: Request) -> Result<Res
     let device = device_caller::identify(&app, &parts, &query).await?;
     let folder = app.store.data_dir.device_config();
     let names = [
-        Some(device.key.to_string()),
+        device.has_own_credential().then(|| device.key.to_string()),
         device.model.as_ref().map(ToString::to_string),
     ];
     let read = tokio::task::spawn_blocking(move || {

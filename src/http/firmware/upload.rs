@@ -189,7 +189,7 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
     if let Err(error) = firmware::remove::sweep(&app.store, keep, &Moment::now()) {
         log::warn!("cannot remove old firmware: {}", chain(&error));
     }
-    app.ingest.wake();
+    app.worker.wake();
     Ok(json!({
         "id": taken.model_id,
         "code": model,

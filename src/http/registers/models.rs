@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{json_body, name, no_model};
-use crate::clock::{Moment, iso8601};
+use super::{condition, json_body, name, no_model};
 use crate::device::ModelCode;
 use crate::firmware;
+use crate::fleet::models::{self as fleet, Change};
 use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;
-use crate::journal::Event;
 use crate::store::Store;
-use crate::store::registry::{Activate, BuildRef, Model};
+use crate::store::registry::{BuildRef, Model};
 
 /// `GET /api/models`
 ///
@@ -72,14 +70,6 @@ fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
     })
 }
 
-/// What a change may say; what is absent stays.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Change {
-    activate: Option<Activate>,
-    held: Option<bool>,
-}
-
 /// `PUT /api/models/{code}` with `{"activate":"on-upload|manual","held":bool}`:
 /// creates or changes; with `If-None-Match: *` it only creates, with
 /// `If-Match: *` it only changes.
@@ -94,32 +84,11 @@ pub async fn put(
 ) -> Result<Json<Value>> {
     let code: ModelCode = name(&code, "model code")?;
     let (parts, body) = request.into_parts();
-    let condition = super::Condition::of(&parts.headers);
+    let condition = condition(&parts.headers);
     let change: Change = json_body(body).await?;
     tokio::task::spawn_blocking(move || {
-        let now = iso8601(Moment::now().wall);
         let registry = &app.store.registry;
-        let (model, is_new) = registry.models.change(|models| {
-            let is_known = models.models.contains_key(&code);
-            condition.check(is_known, || format!("DeviceModel {code}"))?;
-            let model = models.ensure(&code, &now);
-            model.activate = change.activate.unwrap_or(model.activate);
-            model.held = change.held.unwrap_or(model.held);
-            Ok::<_, crate::http::error::Error>((model.clone(), !is_known))
-        })??;
-        let done = if is_new { "added" } else { "changed" };
-        let held = if model.held { ", held" } else { "" };
-        Event::ModelChanged
-            .entry()
-            .model(&code)
-            .actor(&caller)
-            .say(format_args!(
-                "{caller} {done} model {code}: uploads become active {}{held}",
-                match model.activate {
-                    Activate::OnUpload => "at once",
-                    Activate::Manual => "by hand",
-                }
-            ));
+        let model = fleet::put(registry, &code, &change, condition, &caller)?;
         Ok(Json(shown(&app.store, &code, &model)))
     })
     .await?

@@ -7,23 +7,16 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::{Duration, OffsetDateTime};
 
-use super::devices::{Change, alter, changed, known};
-use super::{json_body, must_exist, name};
-use crate::clock::{Moment, iso8601, parse};
-use crate::device::{DeviceKey, ModelCode};
+use super::{json_body, name};
+use crate::device::DeviceKey;
+use crate::fleet::device_tokens;
+use crate::fleet::devices::Change;
+use crate::fleet::named_tokens::{self, Wanted};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
-use crate::journal::Event;
-use crate::store::registry::tokens::{NamedToken, generate};
-use crate::store::registry::{Device, Role};
-
-/// Tokens that a device may hold: one in use and one to change over to.
-const DEVICE_TOKENS: usize = 2;
-/// Longest time a token may be asked to last.
-const MAX_DAYS: i64 = 36500;
+use crate::store::registry::Device;
 
 #[derive(Debug, Deserialize)]
 struct Registration {
@@ -46,20 +39,12 @@ pub async fn register(
     let key: DeviceKey = name(&asked.device_key, "device key")?;
     let change: Change = serde_json::from_value(Value::Object(asked.rest))
         .map_err(|error| Error::Invalid(format!("Invalid request body: {error}")))?;
-    let change = change.checked()?;
-    let (device, text) = alter(app, &key, move |app, devices, key, now| {
-        let model = change.model.as_ref().and_then(Option::as_ref);
-        must_exist(&app.store.registry.models.read(), model)?;
-        if devices.devices.get(key).is_some_and(|d| d.registered) {
-            return Err(Error::Conflict(format!("Device {key} exists already")));
-        }
-        change.apply(devices, key, now)?;
-        add_token(known(devices, key)?, now)
+    tokio::task::spawn_blocking(move || {
+        let change = change.checked()?;
+        let (device, text) = device_tokens::register(&app.store.registry, &key, &change, &caller)?;
+        Ok(Json(minted(&key, &device, &text)))
     })
-    .await?;
-    changed(&key, &device, &caller, "registered");
-    announce(&key, &device, &caller);
-    Ok(Json(minted(&key, &device, &text)))
+    .await?
 }
 
 /// `POST /api/devices/{key}/token`: one more token. The older one ends when
@@ -73,33 +58,11 @@ pub async fn mint_for_device(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let key: DeviceKey = name(&key, "device key")?;
-    let (device, text) = alter(app, &key, |_, devices, key, now| {
-        let device = known(devices, key)?;
-        device.registered = true;
-        add_token(device, now)
+    tokio::task::spawn_blocking(move || {
+        let (device, text) = device_tokens::add(&app.store.registry, &key, &caller)?;
+        Ok(Json(minted(&key, &device, &text)))
     })
-    .await?;
-    announce(&key, &device, &caller);
-    Ok(Json(minted(&key, &device, &text)))
-}
-
-fn add_token(device: &mut Device, now: &str) -> Result<String> {
-    let (text, credential) = generate(now).map_err(|error| Error::internal(&error))?;
-    device.tokens.truncate(DEVICE_TOKENS - 1);
-    device.tokens.push(credential);
-    Ok(text)
-}
-
-fn announce(key: &DeviceKey, device: &Device, caller: &Caller) {
-    let id = device.tokens.last().map(|token| token.id.as_str());
-    Event::TokenMade
-        .entry()
-        .device(key)
-        .actor(caller)
-        .say(format_args!(
-            "{caller} made token {} for device {key}",
-            id.unwrap_or_default()
-        ));
+    .await?
 }
 
 fn minted(key: &DeviceKey, device: &Device, text: &str) -> Value {
@@ -116,19 +79,11 @@ pub async fn revoke_device(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let key: DeviceKey = name(&key, "device key")?;
-    let (_, ended) = alter(app, &key, |_, devices, key, _| {
-        Ok(std::mem::take(&mut known(devices, key)?.tokens))
+    tokio::task::spawn_blocking(move || {
+        let ids = device_tokens::revoke(&app.store.registry, &key, &caller)?;
+        Ok(Json(json!({ "device_key": key, "revoked": ids })))
     })
-    .await?;
-    let ids: Vec<&str> = ended.iter().map(|token| token.id.as_str()).collect();
-    for id in &ids {
-        Event::TokenEnded
-            .entry()
-            .device(&key)
-            .actor(&caller)
-            .say(format_args!("{caller} revoked token {id} of device {key}"));
-    }
-    Ok(Json(json!({ "device_key": key, "revoked": ids })))
+    .await?
 }
 
 /// `GET /api/tokens`: names, roles and ids; never a secret nor its digest.
@@ -151,18 +106,6 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "tokens": shown, "next_cursor": null }))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    name: String,
-    role: Role,
-    #[serde(default)]
-    model: Option<ModelCode>,
-    /// Such as `365d`, or a moment in RFC 3339.
-    #[serde(default)]
-    expires: Option<String>,
-}
-
 /// `POST /api/tokens` with `{"name","role","model","expires"}`.
 ///
 /// # Errors
@@ -173,52 +116,11 @@ pub async fn mint(
     request: Request,
 ) -> Result<Json<Value>> {
     let wanted: Wanted = json_body(request.into_body()).await?;
-    check_name(&wanted.name)?;
-    if wanted.role == Role::Fleet && wanted.model.is_none() {
-        return Err(Error::Invalid(String::from(
-            "Invalid model: a fleet token needs the model of its devices",
-        )));
-    }
-    let now = Moment::now().wall;
-    let expires_at = wanted
-        .expires
-        .as_deref()
-        .map(|text| expiry(text, now).map(iso8601))
-        .transpose()?;
     tokio::task::spawn_blocking(move || {
-        must_exist(&app.store.registry.models.read(), wanted.model.as_ref())?;
-        let (text, credential) =
-            generate(&iso8601(now)).map_err(|error| Error::internal(&error))?;
-        let token = NamedToken {
-            role: wanted.role,
-            model: wanted.model,
-            expires_at,
-            credential,
-            extra: Map::new(),
-        };
-        app.store.registry.tokens.change(|tokens| {
-            tokens.schema = 1;
-            if tokens.tokens.contains_key(&wanted.name) {
-                return Err(Error::Conflict(format!(
-                    "Token {} exists already",
-                    wanted.name
-                )));
-            }
-            tokens.tokens.insert(wanted.name.clone(), token.clone());
-            Ok(())
-        })??;
-        let role = token.role.as_str();
-        Event::TokenMade
-            .entry()
-            .maybe("MODEL_CODE", token.model.as_ref())
-            .actor(&caller)
-            .say(format_args!(
-                "{caller} made token {} ({}) with the role {role}",
-                wanted.name, token.credential.id
-            ));
+        let (token, text) = named_tokens::mint(&app.store.registry, &wanted, &caller)?;
         Ok(Json(json!({
             "name": wanted.name,
-            "role": role,
+            "role": token.role,
             "model": token.model,
             "expires_at": token.expires_at,
             "token": text,
@@ -237,99 +139,8 @@ pub async fn revoke(
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
     tokio::task::spawn_blocking(move || {
-        let token = app.store.registry.tokens.change(|tokens| {
-            let gone = tokens.tokens.remove(&name);
-            gone.ok_or_else(|| Error::NotFound(format!("Token {name}")))
-        })??;
-        Event::TokenEnded.entry().actor(&caller).say(format_args!(
-            "{caller} revoked token {name} ({})",
-            token.credential.id
-        ));
+        named_tokens::revoke(&app.store.registry, &name, &caller)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await?
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._@-".contains(&b);
-    if matches!(name.len(), 1..=64) && name.bytes().all(allowed) {
-        return Ok(());
-    }
-    Err(Error::Invalid(String::from(
-        "Invalid name: 1 to 64 of A-Z, a-z, 0-9 and ._@-",
-    )))
-}
-
-/// When a token ends: `90m`, `12h`, `365d`, `4w` from now, or a moment.
-fn expiry(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
-    let invalid = |why: &str| Error::Invalid(format!("Invalid expires: {why}"));
-    let end = match parse(text) {
-        Some(end) => end,
-        None => {
-            let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
-            let number: i64 = number
-                .parse()
-                .map_err(|_| invalid("such as 365d, 12h, or 2027-01-31T00:00:00Z"))?;
-            let seconds = match text.bytes().last() {
-                Some(b'm') => 60,
-                Some(b'h') => 3600,
-                Some(b'd') => 86400,
-                Some(b'w') => 7 * 86400,
-                _ => return Err(invalid("the unit is one of m, h, d, w")),
-            };
-            let length = number
-                .checked_mul(seconds)
-                .filter(|seconds| (1..=MAX_DAYS * 86400).contains(seconds))
-                .ok_or_else(|| invalid("must be ahead, and at most 100 years"))?;
-            now.saturating_add(Duration::seconds(length))
-        }
-    };
-    if end <= now {
-        return Err(invalid("that moment is past"));
-    }
-    Ok(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_lasts_as_long_as_asked_for() {
-        let now = parse("2026-01-01T00:00:00Z").unwrap();
-        for (text, end) in [
-            ("365d", Some("2027-01-01T00:00:00.000000Z")),
-            ("90m", Some("2026-01-01T01:30:00.000000Z")),
-            ("2w", Some("2026-01-15T00:00:00.000000Z")),
-            (
-                "2026-03-01T00:00:00+01:00",
-                Some("2026-02-28T23:00:00.000000Z"),
-            ),
-            ("2025-01-01T00:00:00Z", None),
-            ("0d", None),
-            ("-1d", None),
-            ("9223372036854775807w", None),
-            ("d", None),
-            ("", None),
-            ("12", None),
-            ("1ü", None),
-        ] {
-            let found = expiry(text, now).ok().map(iso8601);
-            assert_eq!(found.as_deref(), end, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_third_token_of_a_device_replaces_the_second() {
-        let mut device = Device::default();
-        add_token(&mut device, "1").unwrap();
-        add_token(&mut device, "2").unwrap();
-        add_token(&mut device, "3").unwrap();
-        let made: Vec<_> = device
-            .tokens
-            .iter()
-            .map(|t| t.created_at.as_str())
-            .collect();
-        assert_eq!(made, ["1", "3"]);
-    }
 }

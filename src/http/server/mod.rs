@@ -9,6 +9,7 @@ mod file_body;
 mod gate;
 mod head;
 mod pace;
+mod pool;
 mod progress;
 mod slots;
 
@@ -160,8 +161,7 @@ struct Inner {
 }
 
 impl Server {
-    /// A server without listeners. How many connections there may be is fixed
-    /// from here on; the other limits can change.
+    /// A server without listeners.
     pub fn new(router: Router, limits: Limits) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -184,8 +184,12 @@ impl Server {
         }
     }
 
-    /// Changes the limits of connections to come.
+    /// Changes the limits. Connections there are go on with those they began
+    /// with; while there are more than may be, none is added.
     pub fn set_limits(&self, limits: Limits) {
+        let (slots, control) = (&self.inner.slots, &self.inner.control_slots);
+        slots.resize(limits.connections, limits.connections_per_address);
+        control.resize(limits.control_connections, limits.control_connections);
         let limits = Arc::new(limits);
         *self
             .inner

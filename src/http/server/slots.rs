@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use super::pool::{Permit, Pool};
 
 /// Connections beyond their address's share that may wait for it.
 const WAITING: usize = 64;
@@ -16,48 +18,60 @@ const WAIT: Duration = Duration::from_secs(12);
 /// The connections there may be.
 #[derive(Debug)]
 pub(super) struct Slots {
-    all: Arc<Semaphore>,
+    all: Arc<Pool>,
     waiting: Arc<Semaphore>,
-    per_address: usize,
-    addresses: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
+    shares: Mutex<Shares>,
+}
+
+/// What each address may have.
+#[derive(Debug)]
+struct Shares {
+    size: usize,
+    pools: HashMap<IpAddr, Weak<Pool>>,
 }
 
 /// The right to a connection, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _all: OwnedSemaphorePermit,
-    _address: Option<OwnedSemaphorePermit>,
+    _all: Permit,
+    _address: Option<Permit>,
 }
 
 impl Slots {
     pub(super) fn new(all: usize, per_address: usize) -> Self {
         Self {
-            all: Arc::new(Semaphore::new(all.max(1))),
+            all: Pool::new(all),
             waiting: Arc::new(Semaphore::new(WAITING)),
-            per_address: per_address.max(1),
-            addresses: Mutex::default(),
+            shares: Mutex::new(Shares {
+                size: per_address,
+                pools: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Changes how many there may be.
+    pub(super) fn resize(&self, all: usize, per_address: usize) {
+        self.all.resize(all);
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.size = per_address;
+        for pool in shares.pools.values().filter_map(Weak::upgrade) {
+            pool.resize(per_address);
         }
     }
 
     /// Waits until there is room for one more connection. Until then the
     /// kernel queues who comes.
-    pub(super) async fn room(&self) -> OwnedSemaphorePermit {
-        loop {
-            // The semaphore is never closed.
-            if let Ok(permit) = Arc::clone(&self.all).acquire_owned().await {
-                return permit;
-            }
-            tokio::task::yield_now().await;
-        }
+    pub(super) async fn room(&self) -> Permit {
+        self.all.take().await
     }
 
     /// Whether there is no room for one more.
     pub(super) fn are_taken(&self) -> bool {
-        self.all.available_permits() == 0
+        self.all.try_take().is_none()
     }
 
     /// A slot for a peer without address.
-    pub(super) fn without_address(room: OwnedSemaphorePermit) -> Slot {
+    pub(super) fn without_address(room: Permit) -> Slot {
         Slot {
             _all: room,
             _address: None,
@@ -67,9 +81,9 @@ impl Slots {
     /// A slot for a connection from `address`. While it waits for its
     /// address's share it leaves its room to others. `None`: too many wait, or
     /// it took too long.
-    pub(super) async fn claim(&self, room: OwnedSemaphorePermit, address: IpAddr) -> Option<Slot> {
+    pub(super) async fn claim(&self, room: Permit, address: IpAddr) -> Option<Slot> {
         let share = self.share(address);
-        if let Ok(permit) = Arc::clone(&share).try_acquire_owned() {
+        if let Some(permit) = share.try_take() {
             return Some(Slot {
                 _all: room,
                 _address: Some(permit),
@@ -78,29 +92,26 @@ impl Slots {
         drop(room);
         let _place = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
         timeout(WAIT, async {
-            let permit = share.acquire_owned().await.ok()?;
-            Some(Slot {
+            let permit = share.take().await;
+            Slot {
                 _all: self.room().await,
                 _address: Some(permit),
-            })
+            }
         })
         .await
-        .ok()?
+        .ok()
     }
 
-    fn share(&self, address: IpAddr) -> Arc<Semaphore> {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn share(&self, address: IpAddr) -> Arc<Pool> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let key = household(address);
-        if let Some(share) = addresses.get(&key).and_then(Weak::upgrade) {
+        if let Some(share) = shares.pools.get(&key).and_then(Weak::upgrade) {
             return share;
         }
         // As many live entries as connections; the dead go here.
-        addresses.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Semaphore::new(self.per_address));
-        addresses.insert(key, Arc::downgrade(&share));
+        shares.pools.retain(|_, share| share.strong_count() > 0);
+        let share = Pool::new(shares.size);
+        shares.pools.insert(key, Arc::downgrade(&share));
         share
     }
 }
@@ -149,6 +160,22 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_counts_for_addresses_that_have_connections() {
+        let slots = Slots::new(2, 1);
+        let one = address("10.0.0.1");
+        let first = slots.claim(slots.room().await, one).await.unwrap();
+        assert!(slots.claim(slots.room().await, one).await.is_none());
+        slots.resize(3, 2);
+        let second = slots.claim(slots.room().await, one).await.unwrap();
+        let _third = slots.room().await;
+        slots.resize(3, 1);
+        drop(first);
+        assert!(slots.claim(slots.room().await, one).await.is_none());
+        drop(second);
+        assert!(slots.claim(slots.room().await, one).await.is_some());
     }
 
     #[test]

@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::super::publish::{
-    FILE_MODE, FOLDER_MODE, make_folder, publish_together, replace, sync_folder,
-};
+use super::super::commit::Commits;
+use super::super::publish::{FOLDER_MODE, make_folder_unsynced, sync_folder};
 use super::super::registry::Gateway;
 use super::super::{Error, Result};
 use super::crash::Crash;
+use super::decoding::Decoding;
 use super::sidecar::{DecodeState, Sidecar, Source};
 use crate::clock;
 use crate::coredump::Verdict;
+use crate::store::word::Word;
 
 /// What the index holds of one dump.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +26,15 @@ pub struct Entry {
     pub stem: String,
     pub id: String,
     pub sequence: u64,
-    pub source: Source,
+    pub source: Word<Source>,
+    /// Whether the device showed a fleet's token and none of its own.
+    pub by_fleet_token: bool,
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<String>,
     pub verdict: Verdict,
-    pub decode: DecodeState,
+    pub decode: Word<DecodeState>,
+    pub decoding: Decoding,
     pub app_elf_sha256: Option<String>,
     pub model_code: Option<String>,
     pub firmware_version: Option<String>,
@@ -45,11 +50,13 @@ impl Entry {
             stem: stem.to_owned(),
             id: sidecar.id.clone(),
             sequence: sidecar.sequence,
-            source: sidecar.source,
+            source: sidecar.source.clone(),
+            by_fleet_token: sidecar.identity == "fleet-token",
             bytes,
             fingerprint: sidecar.fingerprint.clone(),
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
-            decode: sidecar.decode,
+            decode: sidecar.decode.clone(),
+            decoding: sidecar.decoding.clone(),
             app_elf_sha256: sidecar.app_elf_sha256.clone(),
             model_code: sidecar.model_code.clone(),
             firmware_version: sidecar.firmware_version.clone(),
@@ -77,6 +84,9 @@ pub struct DeviceFolder {
     pub(super) crashes: BTreeMap<String, Crash>,
     /// Crash files that are older than what is in memory.
     pub(super) stale: std::collections::BTreeSet<String>,
+    pub(super) commits: Arc<Commits>,
+    /// It was made here, and no sync of its parent is known to have succeeded.
+    pub(super) is_new: bool,
 }
 
 /// The files of one new dump.
@@ -119,7 +129,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Exists`] if the stem is taken, [`Error::Full`], [`Error::Io`].
     pub fn store(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
-        make_folder(&self.path, FOLDER_MODE)?;
+        self.is_new |= make_folder_unsynced(&self.path, FOLDER_MODE)?;
         let sidecar = new.sidecar.to_bytes();
         let names = [
             format!("{stem}.log"),
@@ -138,7 +148,9 @@ impl DeviceFolder {
                 path: self.file(stem, "dmp"),
             });
         }
-        publish_together(&self.path, &files)?;
+        let parent = self.path.parent().filter(|_| self.is_new);
+        self.commits.publish(&self.path, parent, &files)?;
+        self.is_new = false;
         let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let at = self
             .entries
@@ -193,7 +205,8 @@ impl DeviceFolder {
                     .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
                     .map(|entry| entry.id.clone())
                     .collect();
-                replace(&self.path, &crash.file_name(), &crash.to_bytes(), FILE_MODE)?;
+                self.commits
+                    .replace(&self.path, &crash.file_name(), &crash.to_bytes())?;
             }
             self.stale.remove(&fingerprint);
         }
@@ -203,7 +216,7 @@ impl DeviceFolder {
     /// Reads a dump's sidecar.
     ///
     /// # Errors
-    /// [`Error::Io`]; a sidecar that does not parse is an error of kind `InvalidData`.
+    /// [`Error::Io`], or [`Error::Damaged`] if it does not parse.
     pub fn sidecar(&self, stem: &str) -> Result<Sidecar> {
         read_sidecar(&self.file(stem, "json"))
     }
@@ -215,14 +228,11 @@ impl DeviceFolder {
     pub fn change(&mut self, stem: &str, change: impl FnOnce(&mut Sidecar)) -> Result<Sidecar> {
         let mut sidecar = self.sidecar(stem)?;
         change(&mut sidecar);
-        replace(
-            &self.path,
-            &format!("{stem}.json"),
-            &sidecar.to_bytes(),
-            FILE_MODE,
-        )?;
+        self.commits
+            .replace(&self.path, &format!("{stem}.json"), &sidecar.to_bytes())?;
+        let bytes = self.measure(stem);
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
-            *entry = Entry::of(stem, &sidecar, entry.bytes);
+            *entry = Entry::of(stem, &sidecar, bytes);
         }
         Ok(sidecar)
     }
@@ -237,12 +247,9 @@ impl DeviceFolder {
         report: &[u8],
         change: impl FnOnce(&mut Sidecar),
     ) -> Result<Sidecar> {
-        replace(
-            &self.path,
-            &format!("{stem}.report.json"),
-            report,
-            FILE_MODE,
-        )?;
+        self.commits
+            .replace(&self.path, &format!("{stem}.report.json"), report)?;
+        self.count_bytes(stem);
         self.change(stem, change)
     }
 
@@ -251,7 +258,26 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn store_log(&mut self, stem: &str, log: &[u8]) -> Result<()> {
-        replace(&self.path, &format!("{stem}.log"), log, FILE_MODE)
+        self.commits
+            .replace(&self.path, &format!("{stem}.log"), log)?;
+        self.count_bytes(stem);
+        Ok(())
+    }
+
+    /// Brings the index up to date with what a dump's files take.
+    fn count_bytes(&mut self, stem: &str) {
+        let bytes = self.measure(stem);
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
+            entry.bytes = bytes;
+        }
+    }
+
+    fn measure(&self, stem: &str) -> u64 {
+        FILES
+            .iter()
+            .filter_map(|extension| fs::metadata(self.file(stem, extension)).ok())
+            .map(|data| data.len())
+            .sum()
     }
 
     /// Removes a dump and what is beside it; the dump goes first, so that what
@@ -260,33 +286,67 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&mut self, stem: &str) -> Result<Option<Entry>> {
-        self.unlink(stem, "dmp")?;
+        let [dump, beside @ ..] = FILES;
+        self.unlink(stem, dump)?;
         // Whatever fails from here on: nothing may be answered with this dump any more.
         let at = self.entries.iter().position(|entry| entry.stem == stem);
         let removed = at.map(|at| self.entries.remove(at));
         if let Some(fingerprint) = removed.as_ref().and_then(|entry| entry.fingerprint.clone()) {
             self.stale.insert(fingerprint);
         }
-        for extension in ["report.json", "log", "json"] {
+        for extension in beside {
             self.unlink(stem, extension)?;
         }
         sync_folder(&self.path)?;
         Ok(removed)
     }
 
-    fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
-        let path = self.file(stem, extension);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path, source))
-            }
-            _ => Ok(()),
+    /// Forgets crashes with all that was counted of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; those that were not removed are still known.
+    pub fn forget_crashes(&mut self, fingerprints: &[String]) -> Result<()> {
+        for fingerprint in fingerprints {
+            let Some(crash) = self.crashes.get(fingerprint) else {
+                continue;
+            };
+            let name = crash.file_name();
+            unlink(&self.path.join(format!("{name}.damaged")))?;
+            unlink(&self.path.join(name))?;
+            self.crashes.remove(fingerprint);
+            self.stale.remove(fingerprint);
         }
+        sync_folder(&self.path)
+    }
+
+    fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
+        unlink(&self.file(stem, extension))
+    }
+}
+
+/// What a dump may consist of, the dump itself first.
+pub(super) const FILES: [&str; 6] = [
+    "dmp",
+    "report.json",
+    "report.json.damaged",
+    "log",
+    "json",
+    "json.damaged",
+];
+
+fn unlink(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, source))
+        }
+        _ => Ok(()),
     }
 }
 
 pub(super) fn read_sidecar(path: &Path) -> Result<Sidecar> {
     let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::io("understand", path, std::io::Error::other(error)))
+    serde_json::from_slice(&bytes).map_err(|source| Error::Damaged {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Map;
@@ -9,7 +10,8 @@ use serde_json::Map;
 use super::super::publish::{FILE_MODE, replace, set_aside, sync_folder};
 use super::super::{Error, Result};
 use super::crash::Crash;
-use super::folder::{DeviceFolder, Entry, read_sidecar};
+use super::decoding::Decoding;
+use super::folder::{DeviceFolder, Entry, FILES, read_sidecar};
 use super::sidecar::{DecodeState, REBUILT, SCHEMA, Sidecar, Source};
 use crate::clock;
 use crate::coredump;
@@ -18,22 +20,27 @@ use crate::digest::Sha256;
 /// One thing that was put right, as a sentence.
 pub(super) type Mended = String;
 
-/// Reads `path`, which may not exist; says what had to be put right.
+/// Reads `path`, which may not exist; adds to `mended` what had to be put right,
+/// also if the rest cannot be read.
+///
+/// Only what is read and does not parse is damaged. What cannot be read now may
+/// be whole: it is left as it is, and the folder is read again when it is next
+/// needed.
 ///
 /// # Errors
-/// [`Error::Io`] if the folder itself cannot be read or mended.
+/// [`Error::Io`] if something of the folder cannot be read or mended.
 pub(super) fn load(
     path: &Path,
     next_sequence: &mut dyn FnMut() -> Result<u64>,
-) -> Result<(DeviceFolder, Vec<Mended>)> {
+    mended: &mut Vec<Mended>,
+) -> Result<DeviceFolder> {
     let mut folder = DeviceFolder {
         path: path.to_owned(),
         ..DeviceFolder::default()
     };
-    let mut mended = Vec::new();
     let listing = match fs::read_dir(path) {
         Ok(listing) => listing,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((folder, mended)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder),
         Err(source) => return Err(Error::io("list", path, source)),
     };
     let mut files: BTreeMap<String, u64> = BTreeMap::new();
@@ -43,7 +50,7 @@ pub(super) fn load(
         let data = entry
             .metadata()
             .map_err(|source| Error::io("look at", &entry.path(), source))?;
-        if !data.is_file() {
+        if data.is_dir() {
             continue;
         }
         if name.starts_with(".tmp-") {
@@ -58,13 +65,16 @@ pub(super) fn load(
         .filter_map(|name| name.strip_suffix(".dmp"))
         .map(str::to_owned)
         .collect();
-    drop_orphans(path, &mut files, &stems, &mut mended)?;
+    drop_orphans(path, &mut files, &stems, mended)?;
     for stem in &stems {
         let sidecar_path = path.join(format!("{stem}.json"));
         let sidecar = match read_sidecar(&sidecar_path) {
             Ok(sidecar) => sidecar,
-            Err(_) => {
-                if files.contains_key(&format!("{stem}.json")) {
+            Err(error) => {
+                if !is_missing(&error) {
+                    let Error::Damaged { .. } = error else {
+                        return Err(error);
+                    };
                     let aside = set_aside(&sidecar_path)?;
                     mended.push(format!("set {} aside, it did not parse", aside.display()));
                 }
@@ -79,18 +89,18 @@ pub(super) fn load(
                 rebuilt
             }
         };
-        let bytes = ["dmp", "json", "report.json", "log"]
+        let bytes = FILES
             .iter()
             .filter_map(|extension| files.get(&format!("{stem}.{extension}")))
             .sum();
         folder.entries.push(Entry::of(stem, &sidecar, bytes));
     }
     folder.entries.sort_by_key(|entry| entry.sequence);
-    load_crashes(&mut folder, &files, &mut mended)?;
+    load_crashes(&mut folder, &files, mended)?;
     if !mended.is_empty() {
         sync_folder(path)?;
     }
-    Ok((folder, mended))
+    Ok(folder)
 }
 
 /// Removes sidecars, reports and logs whose dump never came or went first.
@@ -133,10 +143,11 @@ fn load_crashes(
         let path = folder.path.join(name);
         let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
         match serde_json::from_slice::<Crash>(&bytes) {
-            Ok(crash) => {
+            Ok(crash) if crash.file_name() == *name => {
                 folder.crashes.insert(crash.fingerprint.clone(), crash);
             }
-            Err(_) => {
+            // Under a name that is not its own it would never be found again.
+            _ => {
                 let aside = set_aside(&path)?;
                 mended.push(format!("set {} aside, it did not parse", aside.display()));
             }
@@ -159,12 +170,10 @@ fn load_crashes(
         let sidecar = folder.sidecar(&stem)?;
         folder.count(&sidecar);
     }
-    // A full disk must not keep a folder from being read: only what is read
-    // can be removed to make room. What is not written now stays due.
-    match folder.flush() {
-        Err(Error::Full { .. }) => Ok(()),
-        outcome => outcome,
-    }
+    // A disk that takes nothing must not keep a folder from being read: only
+    // what is read can be removed to make room. What is not written now stays due.
+    let _ = folder.flush();
+    Ok(())
 }
 
 /// What a dump tells whose sidecar is lost. Model and version are added once all
@@ -200,7 +209,8 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         source: match path.join(format!("{stem}.log")).exists() {
             true => Source::Uart,
             false => Source::Https,
-        },
+        }
+        .into(),
         serial_port: None,
         identity: REBUILT.to_owned(),
         format: found.format_label(),
@@ -210,7 +220,8 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         app_elf_sha256: found.app_elf_sha256,
         panic_reason: found.panic_reason,
         task: found.task,
-        decode: DecodeState::Pending,
+        decode: DecodeState::Pending.into(),
+        decoding: Decoding::default(),
         fingerprint_algorithm: found.fingerprint.is_some().then_some(1),
         fingerprint: found.fingerprint,
         sightings: Vec::new(),
@@ -221,6 +232,10 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         clock: None,
         extra: Map::new(),
     })
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -2,19 +2,24 @@
 //! that is built from the sidecars a folder at a time.
 
 mod crash;
+mod decoding;
 mod folder;
 mod mending;
 pub mod sidecar;
 
 pub use crash::Crash;
+pub use decoding::{Decoding, MAX_ATTEMPTS};
 pub use folder::{DeviceFolder, Entry, NewDump};
+#[cfg(test)]
+pub(super) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{DecodeState, REBUILT, Sidecar, Source};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::commit::Commits;
 use super::sequence::Sequence;
 use super::{Error, Result};
 use crate::device::DeviceKey;
@@ -32,7 +37,10 @@ pub fn id(device_key: &str, payload: &[u8]) -> String {
 pub struct Coredumps {
     root: PathBuf,
     sequence: Sequence,
+    commits: Arc<Commits>,
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
+    /// Ids of the dumps that must not be removed by the rules now.
+    held: Mutex<HashSet<String>>,
 }
 
 /// A device's folder, read when it is first needed.
@@ -45,7 +53,9 @@ impl Coredumps {
         Self {
             root: root.to_owned(),
             sequence,
+            commits: Arc::new(Commits::below(root)),
             folders: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -83,13 +93,16 @@ impl Coredumps {
             Some(folder) => folder,
             empty => {
                 let path = self.root.join(device.as_str());
-                let (folder, mended) = mending::load(&path, &mut || self.sequence.next())?;
+                let mut mended = Vec::new();
+                let read = mending::load(&path, &mut || self.sequence.next(), &mut mended);
                 for what in mended {
                     Event::StoreRepaired
                         .entry()
                         .device(device)
                         .say(format_args!("{device}: {what}"));
                 }
+                let mut folder = read?;
+                folder.commits = Arc::clone(&self.commits);
                 empty.insert(folder)
             }
         };
@@ -111,7 +124,7 @@ impl Coredumps {
     }
 
     /// Every dump of every device with something made from it; folders that
-    /// cannot be read are journalled and passed over.
+    /// cannot be read now are journalled and passed over.
     pub fn collect<R>(&self, mut each: impl FnMut(&DeviceKey, &Entry) -> Option<R>) -> Vec<R> {
         let mut found = Vec::new();
         for device in self.devices().unwrap_or_default() {
@@ -125,13 +138,11 @@ impl Coredumps {
                 Ok(())
             });
             if let Err(error) = outcome {
-                Event::StoreRepaired
-                    .entry()
-                    .device(&device)
-                    .say(format_args!(
-                        "dumps of {device} are left out: {}",
-                        chain(&error)
-                    ));
+                let entry = error.event().entry().device(&device);
+                entry.say(format_args!(
+                    "the coredumps of {device} cannot be read now: {}",
+                    chain(&error)
+                ));
             }
         }
         found
@@ -141,6 +152,20 @@ impl Coredumps {
     pub fn locate(&self, id: &str) -> Option<(DeviceKey, String)> {
         self.collect(|device, entry| (entry.id == id).then(|| (device.clone(), entry.stem.clone())))
             .pop()
+    }
+
+    /// Keeps the rules from removing the dump with this id while the answer lives.
+    pub fn hold(&self, id: &str) -> Hold<'_> {
+        lock(&self.held).insert(id.to_owned());
+        Hold {
+            held: &self.held,
+            id: id.to_owned(),
+        }
+    }
+
+    /// Whether somebody holds the dump with this id.
+    pub fn is_held(&self, id: &str) -> bool {
+        lock(&self.held).contains(id)
     }
 
     /// Writes the crash files that are behind, of all folders that were read.
@@ -153,6 +178,20 @@ impl Coredumps {
             .iter()
             .map(|slot| lock(slot).0.as_mut().map_or(Ok(()), DeviceFolder::flush))
             .fold(Ok(()), Result::and)
+    }
+}
+
+/// A dump that the rules do not remove.
+#[derive(Debug)]
+#[must_use = "the dump is held while this lives"]
+pub struct Hold<'a> {
+    held: &'a Mutex<HashSet<String>>,
+    id: String,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        lock(self.held).remove(&self.id);
     }
 }
 
@@ -255,6 +294,83 @@ mod tests {
                 "coredump_3.json.damaged",
             ]
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_damage() {
+        let root = tempfile::tempdir().unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        let first = coredumps(root.path());
+        store(&first, "coredump_1", "a").unwrap();
+        first.flush().unwrap();
+        drop(first);
+        for name in ["coredump_1.json", "crash_f00d.json"] {
+            let path = root.path().join("k1").join(name);
+            let whole = fs::read(&path).unwrap();
+            // reading it fails with ELOOP, also for root
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(name, &path).unwrap();
+            let second = coredumps(root.path());
+            let error = second.with(&key, |_| Ok(())).unwrap_err();
+            assert!(matches!(error, Error::Io { .. }), "{name}: {error}");
+            assert_eq!(second.locate("a"), None);
+            let names = || fs::read_dir(root.path().join("k1")).unwrap().count();
+            assert_eq!(names(), 3, "{name}");
+            // read again as soon as that works
+            fs::remove_file(&path).unwrap();
+            replace(&root.path().join("k1"), name, &whole, 0o640).unwrap();
+            assert!(second.locate("a").is_some(), "{name}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{name}");
+            assert_eq!(names(), 3, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_dump_takes_is_counted_as_its_files_are_written() {
+        let root = tempfile::tempdir().unwrap();
+        let coredumps = coredumps(root.path());
+        store(&coredumps, "coredump_1", "a").unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        let on_disk = || -> u64 {
+            let files = fs::read_dir(root.path().join("k1")).unwrap().flatten();
+            let dumps = files.filter(|file| file.file_name().to_string_lossy().contains("dump_"));
+            dumps.map(|file| file.metadata().unwrap().len()).sum()
+        };
+        coredumps
+            .with(&key, |folder| {
+                assert_eq!(folder.entries()[0].bytes, on_disk());
+                folder.store_report("coredump_1", &[b' '; 5000], |_| {})?;
+                assert_eq!(folder.entries()[0].bytes, on_disk());
+                folder.store_log("coredump_1", &[b' '; 700])?;
+                assert_eq!(folder.entries()[0].bytes, on_disk());
+                folder.change("coredump_1", |sidecar| {
+                    sidecar.problems = vec!["x".repeat(99)]
+                })?;
+                assert_eq!(folder.entries()[0].bytes, on_disk());
+                assert!(on_disk() > 5800);
+                folder.remove("coredump_1")?;
+                assert_eq!(on_disk(), 0);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_crash_that_is_forgotten_is_gone_from_disk_and_memory() {
+        let root = tempfile::tempdir().unwrap();
+        let coredumps = coredumps(root.path());
+        store(&coredumps, "coredump_1", "a").unwrap();
+        coredumps.flush().unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        coredumps
+            .with(&key, |folder| {
+                folder.remove("coredump_1")?;
+                folder.forget_crashes(&[String::from("f00d"), String::from("unknown")])?;
+                assert_eq!(folder.crashes().count(), 0);
+                folder.flush()
+            })
+            .unwrap();
+        assert_eq!(fs::read_dir(root.path().join("k1")).unwrap().count(), 0);
     }
 
     #[test]

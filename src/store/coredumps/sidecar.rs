@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::decoding::Decoding;
+use crate::store::word::Word;
+
 /// The schema this program writes.
 pub const SCHEMA: u32 = 1;
 /// The identity of a dump whose sidecar was lost.
@@ -57,10 +60,10 @@ impl DecodeState {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sighting {
     pub at: String,
-    pub source: Source,
+    pub source: Word<Source>,
 }
 
-/// The sidecar. Fields written by a newer version survive in `extra`.
+/// The sidecar. Fields and words written by a newer version survive.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sidecar {
     pub schema: u32,
@@ -73,7 +76,7 @@ pub struct Sidecar {
     pub uploaded_at: String,
     pub size: u64,
     pub sha256: String,
-    pub source: Source,
+    pub source: Word<Source>,
     pub serial_port: Option<String>,
     /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
     pub identity: String,
@@ -84,7 +87,9 @@ pub struct Sidecar {
     pub app_elf_sha256: Option<String>,
     pub panic_reason: Option<String>,
     pub task: Option<String>,
-    pub decode: DecodeState,
+    pub decode: Word<DecodeState>,
+    #[serde(flatten)]
+    pub decoding: Decoding,
     pub fingerprint: Option<String>,
     pub fingerprint_algorithm: Option<u32>,
     pub sightings: Vec<Sighting>,
@@ -108,6 +113,7 @@ impl Sidecar {
 
     /// Remembers that the dump was seen again.
     pub fn saw_again(&mut self, at: String, source: Source) {
+        let source = source.into();
         self.sightings.push(Sighting { at, source });
         let surplus = self.sightings.len().saturating_sub(MAX_SIGHTINGS);
         self.sightings.drain(..surplus);
@@ -129,7 +135,7 @@ pub(super) mod tests {
             uploaded_at: String::from("2026-02-11T14:30:00.123456Z"),
             size: 4,
             sha256: String::new(),
-            source: Source::Https,
+            source: Source::Https.into(),
             serial_port: None,
             identity: String::from("token"),
             format: None,
@@ -139,7 +145,8 @@ pub(super) mod tests {
             app_elf_sha256: None,
             panic_reason: None,
             task: None,
-            decode: DecodeState::Pending,
+            decode: DecodeState::Pending.into(),
+            decoding: Decoding::default(),
             fingerprint: None,
             fingerprint_algorithm: None,
             sightings: Vec::new(),
@@ -153,12 +160,34 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn fields_of_a_newer_version_survive_a_rewrite() {
-        let mut value: Value = serde_json::from_slice(&sample("a", 1).to_bytes()).unwrap();
+    fn fields_and_words_of_a_newer_version_survive_a_rewrite() {
+        let mut sample = sample("a", 1);
+        sample.saw_again(String::from("t"), Source::Uart);
+        let mut value: Value = serde_json::from_slice(&sample.to_bytes()).unwrap();
         value["weather"] = "rain".into();
-        let sidecar: Sidecar = serde_json::from_value(value).unwrap();
+        for word in ["source", "decode", "verdict", "identity", "clock"] {
+            value[word] = "newer".into();
+        }
+        value["sightings"][0]["source"] = "newer".into();
+        let sidecar: Sidecar = serde_json::from_value(value.clone()).unwrap();
         let again: Value = serde_json::from_slice(&sidecar.to_bytes()).unwrap();
-        assert_eq!(again["weather"], "rain");
+        assert_eq!(again, value);
+    }
+
+    #[test]
+    fn a_sidecar_of_an_older_version_is_read() {
+        let mut value: Value = serde_json::from_slice(&sample("a", 1).to_bytes()).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        for newer in ["decode_attempts", "decode_failure", "decode_misfit"] {
+            fields.remove(newer).unwrap();
+        }
+        let sidecar: Sidecar = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(sidecar.decoding, Decoding::default());
+        // as 0.1 wrote them, in the middle of an attempt
+        value["decode_attempts"] = 2.into();
+        let sidecar: Sidecar = serde_json::from_value(value).unwrap();
+        assert_eq!(sidecar.decoding.attempts, 2);
+        assert!(!sidecar.extra.contains_key("decode_attempts"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Error, Result};
 use crate::build_id::BuildId;
 use crate::bundle::Limits;
+use crate::config;
 use crate::device::ModelCode;
 use crate::journal::Event;
 
@@ -40,7 +41,8 @@ use shelf::{Shelf, remove_file};
 #[derive(Debug)]
 pub struct Firmware {
     assets: PathBuf,
-    limits: Limits,
+    /// Of uploads to come.
+    limits: Mutex<Limits>,
     images: Cache,
     elfs: Cache,
     files: CheckedFiles,
@@ -52,12 +54,17 @@ impl Firmware {
     pub fn new(assets: &Path, cache: &Path, limits: Limits) -> Self {
         Self {
             assets: assets.to_owned(),
-            limits,
+            limits: Mutex::new(limits),
             images: Cache::new(cache, "images", "bin", MAX_CACHED_IMAGES),
             elfs: Cache::new(cache, "elfs", "elf", MAX_CACHED_ELFS),
             files: CheckedFiles::default(),
             shelves: Mutex::default(),
         }
+    }
+
+    /// Changes what uploads to come may cost.
+    pub fn set_limits(&self, limits: Limits) {
+        *lock(&self.limits) = limits;
     }
 
     /// The models that have a folder.
@@ -187,7 +194,7 @@ impl Firmware {
             empty => {
                 let folder = self.assets.join(model.as_str());
                 let mut notes = Vec::new();
-                let shelf = Shelf::load(folder, model, &self.limits, &mut notes)?;
+                let shelf = Shelf::load(folder, model, &STORED, &mut notes)?;
                 for note in notes {
                     Event::StoreRepaired.entry().model(model).say(note);
                 }
@@ -216,6 +223,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For bundles that were taken in: a limit that was lowered since is not theirs.
+const STORED: Limits = Limits::for_bundles_of(config::MAX_BUNDLE_BYTES);
 /// A hundred images, or more.
 const MAX_CACHED_IMAGES: u64 = 256 << 20;
 /// A dozen .elf files with their debug info.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::build::{Build, Kind};
 use super::serve::take_out;
 use super::shelf::{Shelf, copy_of, examine};
-use super::{Firmware, newest_first};
+use super::{Firmware, lock, newest_first};
 use crate::build_id::BuildId;
 use crate::bundle::{Bundle, Part, Refusal, Warning};
 use crate::clock::{Moment, iso8601};
@@ -88,11 +88,12 @@ impl Firmware {
         keep_free: u64,
     ) -> StdResult<Published, PublishError> {
         let path = upload.path().to_owned();
+        let limits = *lock(&self.limits);
         let (build, bundle) = examine(
             upload.file(),
             &path,
             model,
-            &self.limits,
+            &limits,
             iso8601(arrival.at.wall),
             arrival.sequence,
         )?;
@@ -104,7 +105,7 @@ impl Firmware {
             Kind::Zip => {
                 let zip = upload.file();
                 let (_, mut image) = self.images.get_or_make(build.bin_sha256, |to| {
-                    take_out(zip, &path, model, Part::Bin, &self.limits, to)
+                    take_out(zip, &path, model, Part::Bin, &limits, to)
                 })?;
                 copy_of(&mut image, &self.assets)?
             }

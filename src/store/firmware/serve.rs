@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Firmware;
 use super::build::{Build, Kind};
 use super::shelf::Shelf;
+use super::{Firmware, STORED};
 use crate::build_id::BuildId;
 use crate::bundle::{self, Limits, Part, Refusal};
 use crate::device::ModelCode;
@@ -138,7 +138,7 @@ impl Firmware {
             Kind::Zip => self.images.get_or_make(build.bin_sha256, |to| {
                 let mut zip = self.open_file(shelf, build)?;
                 let path = shelf.path(build);
-                take_out(&mut zip, &path, model, Part::Bin, &self.limits, to)
+                take_out(&mut zip, &path, model, Part::Bin, &STORED, to)
             }),
         }
     }
@@ -150,7 +150,7 @@ impl Firmware {
         let (path, _) = self.elfs.get_or_make(sha256, |to| {
             let mut zip = self.open_file(shelf, build)?;
             let path = shelf.path(build);
-            take_out(&mut zip, &path, model, Part::Elf, &self.limits, to)
+            take_out(&mut zip, &path, model, Part::Elf, &STORED, to)
         })?;
         Ok(Some(Elf {
             path,

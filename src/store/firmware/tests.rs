@@ -181,6 +181,27 @@ fn a_refused_upload_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_limit_that_is_lowered_is_not_for_what_is_stored() {
+    let mut site = Site::new();
+    let stored = version("1.0");
+    site.upload(&stored.zip());
+    let tiny = Limits {
+        inflated: 10,
+        ..Limits::for_bundles_of(1)
+    };
+    site.firmware.set_limits(tiny);
+    let refused = site.try_upload(&version("2.0").zip());
+    assert!(matches!(refused, Err(PublishError::Refused(_))));
+    // Neither its sidecar nor what was taken out of it is there.
+    fs::remove_file(site.path("lamp/firmware-1.0.json")).unwrap();
+    fs::remove_dir_all(site.root.path().join("cache")).unwrap();
+    fs::create_dir(site.root.path().join("cache")).unwrap();
+    site.reopen();
+    site.firmware.set_limits(tiny);
+    assert_eq!(site.image(&stored).unwrap(), (stored.bin(), None));
+}
+
+#[test]
 fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
     let site = Site::new();
     assert!(site.firmware.check_room(1, 0).is_ok());

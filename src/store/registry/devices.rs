@@ -1,6 +1,7 @@
 //! Devices: who they are, what they run, what opens the door for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,6 +37,13 @@ pub struct Device {
     pub pin: Option<BuildRef>,
     /// Whether a person or a token registered it; others were only seen.
     pub registered: bool,
+    /// The id of the fleet token that it is known by alone; `None` once a
+    /// person registered or changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet_token: Option<String>,
+    /// Since when it uses tokens of its own; no fleet token speaks for it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_token_since: Option<String>,
     /// At most two: the older one ends when the newer is first used.
     pub tokens: Vec<Credential>,
     pub created_at: String,
@@ -51,8 +59,28 @@ pub struct Device {
 pub struct Devices {
     pub schema: u32,
     pub devices: BTreeMap<DeviceKey, Device>,
+    #[serde(skip)]
+    by_token: TokenIndex,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Whose token an id is. Made at the first look-up and not kept up to date:
+/// a clone begins without, and whoever changes tokens changes a clone
+/// ([`super::StateFile::change`]).
+#[derive(Debug, Default)]
+struct TokenIndex(OnceLock<HashMap<String, DeviceKey>>);
+
+impl Clone for TokenIndex {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for TokenIndex {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Devices {
@@ -72,11 +100,49 @@ impl Devices {
         self.devices.iter().filter(of_model)
     }
 
-    /// The device whose token has this id.
+    /// The device whose token has this id. Tokens must not be changed after
+    /// this, but in a clone.
     pub fn by_token(&self, id: &str) -> Option<(&DeviceKey, &Device, &Credential)> {
-        self.devices.iter().find_map(|(key, device)| {
-            let credential = device.tokens.iter().find(|token| token.id == id)?;
-            Some((key, device, credential))
-        })
+        let index = self.by_token.0.get_or_init(|| {
+            let ids = self.devices.iter().flat_map(|(key, device)| {
+                let ids = device.tokens.iter().map(|token| token.id.clone());
+                ids.map(|id| (id, key.clone()))
+            });
+            ids.collect()
+        });
+        let (key, device) = self.devices.get_key_value(index.get(id)?)?;
+        let credential = device.tokens.iter().find(|token| token.id == id)?;
+        Some((key, device, credential))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_by_their_ids_also_after_a_change() {
+        let token = |id: &str| Credential {
+            id: id.to_owned(),
+            sha256: String::new(),
+            created_at: String::new(),
+            first_used_at: None,
+        };
+        let mut devices = Devices::default();
+        for key in ["a", "b"] {
+            let device = devices.ensure(&key.parse().unwrap(), "t");
+            device.tokens = vec![token(&format!("{key}1")), token(&format!("{key}2"))];
+        }
+        let found = |devices: &Devices, id: &str| {
+            let (key, _, token) = devices.by_token(id)?;
+            assert_eq!(token.id, id);
+            Some(key.to_string())
+        };
+        assert_eq!(found(&devices, "b2").as_deref(), Some("b"));
+        assert_eq!(found(&devices, "c1"), None);
+        let mut changed = devices.clone();
+        changed.ensure(&"a".parse().unwrap(), "t").tokens = vec![token("c1")];
+        assert_eq!(found(&changed, "c1").as_deref(), Some("a"));
+        assert_eq!(found(&changed, "a1"), None);
     }
 }

@@ -1,17 +1,18 @@
 //! One register: read once, changed by replacing its file durably before
-//! anybody sees the change. The copy beside it takes its place if it is damaged.
+//! anybody sees the change, or noted in memory and written later. The copy
+//! beside it takes its place if it is damaged.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::publish::{SECRET_MODE, replace, set_aside};
 use super::super::{Error, Result};
+use super::memory::Memory;
 use crate::journal::{Event, chain};
 
 /// A register in memory and its file.
@@ -19,27 +20,10 @@ use crate::journal::{Event, chain};
 pub struct StateFile<T> {
     folder: PathBuf,
     name: &'static str,
-    /// Never held while the disk is waited for.
-    memory: RwLock<Memory<T>>,
+    memory: Memory<T>,
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
     is_lost: bool,
-}
-
-struct Memory<T> {
-    current: Arc<T>,
-    /// Whether something was noted that is not on the disk.
-    noted: bool,
-    /// What is noted while a change is on its way to the disk.
-    meanwhile: Option<Vec<Note<T>>>,
-}
-
-type Note<T> = Box<dyn Fn(&mut T) + Send + Sync>;
-
-impl<T: fmt::Debug> fmt::Debug for Memory<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Memory").field(&self.current).finish()
-    }
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
@@ -96,11 +80,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         Self {
             folder: folder.to_owned(),
             name,
-            memory: RwLock::new(Memory {
-                current: Arc::new(current),
-                noted: false,
-                meanwhile: None,
-            }),
+            memory: Memory::new(current),
             writer: Mutex::new(()),
             is_lost: false,
         }
@@ -113,12 +93,14 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
 
     /// The register as it is now.
     pub fn read(&self) -> Arc<T> {
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&memory.current)
+        self.memory.read()
     }
 
     /// Changes the register: on disk first, then in memory. If `change` gives
-    /// an error of its own, nothing changes.
+    /// an error of its own, nothing changes. Blocks.
+    ///
+    /// The copy is written each time, too: an older one would bring back tokens
+    /// that were revoked, or lack the one that a person was shown.
     ///
     /// # Errors
     /// The outer one is the disk's, the inner one `change`'s own.
@@ -127,95 +109,55 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         change: impl FnOnce(&mut T) -> std::result::Result<R, E>,
     ) -> Result<std::result::Result<R, E>> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let changing = Changing::begin(self);
-        let mut next = T::clone(&self.read());
+        let (changing, before) = self.memory.begin();
+        let mut next = T::clone(&before);
+        drop(before);
         let answer = match change(&mut next) {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
-        let bytes = self.write(&next)?;
+        let bytes = self.bytes_of(&next)?;
+        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
         keep_copy(&self.folder, self.name, &bytes);
-        changing.publish(next);
+        changing.end(next);
         Ok(Ok(answer))
     }
 
     /// Changes the register in memory only; [`Self::flush`] writes it. For what
-    /// may be lost in a power cut, such as when a device was last seen. Does
-    /// not wait for the disk: while a change is being written, `change` is made
-    /// on that one as well.
-    pub fn note(&self, change: impl Fn(&mut T) + Send + Sync + 'static) {
-        let mut memory = self.memory();
-        change(Arc::make_mut(&mut memory.current));
-        memory.noted = true;
-        if let Some(meanwhile) = &mut memory.meanwhile {
-            meanwhile.push(Box::new(change));
-        }
+    /// may be lost in a power cut, such as when a device was last seen. Never
+    /// waits for the disk; `note` may be applied to two states, one after the other.
+    pub fn note(&self, note: impl Fn(&mut T) + Send + Sync + 'static) {
+        self.memory.note(note);
     }
 
-    /// Writes what was noted, if anything was: cards wear out by writing.
+    /// Writes what was noted, if anything was: cards wear out by writing. The
+    /// copy stays as it was at the last change: what is noted is found out
+    /// again. Blocks.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn flush(&self) -> Result<()> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = {
-            let mut memory = self.memory();
-            if !std::mem::take(&mut memory.noted) {
-                return Ok(());
-            }
-            Arc::clone(&memory.current)
-        };
-        let written = self.write(&current).map(drop);
-        if written.is_err() {
-            self.memory().noted = true;
+        if !self.memory.take_noted() {
+            return Ok(());
         }
-        written
+        // not held while writing: what is noted then would have to copy it
+        let bytes = self.bytes_of(&self.read());
+        bytes
+            .and_then(|bytes| replace(&self.folder, self.name, &bytes, SECRET_MODE))
+            .inspect_err(|_| self.memory.keep_noted())
     }
 
-    fn write(&self, value: &T) -> Result<Vec<u8>> {
+    fn bytes_of(&self, value: &T) -> Result<Vec<u8>> {
         let path = self.folder.join(self.name);
         let mut bytes = serde_json::to_vec_pretty(value)
             .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
-        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
         Ok(bytes)
     }
 }
 
-impl<T> StateFile<T> {
-    fn memory(&self) -> RwLockWriteGuard<'_, Memory<T>> {
-        self.memory.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A change on its way to the disk; dropped, it is given up.
-struct Changing<'a, T>(&'a StateFile<T>);
-
-impl<'a, T> Changing<'a, T> {
-    fn begin(file: &'a StateFile<T>) -> Self {
-        file.memory().meanwhile = Some(Vec::new());
-        Self(file)
-    }
-
-    /// `next` is on the disk: takes it into use, with what was noted meanwhile.
-    fn publish(self, mut next: T) {
-        let mut memory = self.0.memory();
-        let notes = memory.meanwhile.take().unwrap_or_default();
-        memory.noted = !notes.is_empty();
-        for note in notes {
-            note(&mut next);
-        }
-        memory.current = Arc::new(next);
-    }
-}
-
-impl<T> Drop for Changing<'_, T> {
-    fn drop(&mut self) {
-        self.0.memory().meanwhile = None;
-    }
-}
-
-fn repaired(what: fmt::Arguments<'_>) {
+fn repaired(what: std::fmt::Arguments<'_>) {
     Event::StoreRepaired.entry().at(log::Level::Error).say(what);
 }
 
@@ -292,31 +234,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_while_a_change_is_written_waits_for_nothing_and_is_not_lost() {
+    fn what_is_noted_while_a_change_is_made_is_in_the_state_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = open(folder.path());
-        let note = |key: &'static str| file.note(move |map| drop(map.insert(key.into(), 1.into())));
-        file.change(|map| {
-            map.insert("a".into(), 1.into());
-            // would wait for itself for ever
-            note("b");
-            assert_eq!(file.read()["b"], 1);
-            Ok::<_, Infallible>(())
-        })
-        .unwrap()
-        .unwrap();
-        assert_eq!(
-            (&file.read()["a"], &file.read()["b"]),
-            (&1.into(), &1.into())
-        );
-        let refused = file.change(|_| {
-            note("c");
-            Err::<(), _>("no")
+        let changed = file.change(|map| {
+            // another thread would find the register as it was, and not wait
+            file.note(|map| drop(map.insert("noted".into(), 1.into())));
+            assert_eq!(file.read()["noted"], 1);
+            Ok::<_, Infallible>(map.insert("changed".into(), 1.into()))
         });
-        assert_eq!(refused.unwrap(), Err("no"));
+        changed.unwrap().unwrap();
+        let now = file.read();
+        assert!(now.contains_key("noted") && now.contains_key("changed"));
+        assert!(!open(folder.path()).read().contains_key("noted"));
         file.flush().unwrap();
-        let again = open(folder.path()).read();
-        assert!(["a", "b", "c"].iter().all(|key| again.contains_key(*key)));
+        assert!(open(folder.path()).read().contains_key("noted"));
+    }
+
+    #[test]
+    fn what_was_only_noted_is_written_once_and_not_into_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        put(&file, "a");
+        let copy = fs::read(folder.path().join("x.json.copy")).unwrap();
+        file.note(|map| drop(map.insert("b".into(), 1.into())));
+        file.flush().unwrap();
+        assert!(open_without_repair(folder.path()).contains_key("b"));
+        assert_eq!(fs::read(folder.path().join("x.json.copy")).unwrap(), copy);
+    }
+
+    fn open_without_repair(folder: &Path) -> Map<String, Value> {
+        serde_json::from_slice(&fs::read(folder.join("x.json")).unwrap()).unwrap()
     }
 
     fn put(file: &StateFile<Map<String, Value>>, key: &str) {

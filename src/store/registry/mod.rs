@@ -5,6 +5,7 @@ mod build_ref;
 pub mod devices;
 mod file;
 pub mod gateway;
+mod memory;
 pub mod models;
 pub mod tokens;
 

@@ -1,8 +1,11 @@
 //! Which dumps go: a decision over a list, without any I/O.
 
+mod crashes;
 mod room;
 #[cfg(test)]
 mod tests;
+
+pub use crashes::{KnownCrash, MAX_CRASHES, surplus_crashes};
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,10 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 pub struct Held {
     /// Index of the device; its own numbering, any will do.
     pub device: usize,
-    /// Whether somebody registered the device.
-    pub registered: bool,
-    /// Whether the device only came over USB.
-    pub usb_only: bool,
+    pub owner: Owner,
     /// Order of arrival.
     pub sequence: u64,
     pub bytes: u64,
@@ -23,6 +23,29 @@ pub struct Held {
     pub rank: u8,
     /// Whether it is being decoded.
     pub in_use: bool,
+}
+
+/// What is known of the device that a dump is from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Owner {
+    /// A person registered it.
+    Registered,
+    /// A fleet token registered it, and no person knows it.
+    Fleet,
+    /// It came with a fleet token that did not register it.
+    FleetUnregistered,
+    /// It was seen on USB, and nobody registered it.
+    UsbUnregistered,
+    /// It was registered once.
+    Removed,
+}
+
+impl Owner {
+    /// Whoever has a fleet's token can make up such boards: they are not
+    /// protected, and theirs go first for lack of room.
+    fn by_fleet_token(self) -> bool {
+        matches!(self, Self::Fleet | Self::FleetUnregistered)
+    }
 }
 
 /// The rules' figures.
@@ -37,7 +60,8 @@ pub struct Limits {
     pub must_free: u64,
 }
 
-/// Devices seen on USB that nobody registered whose dumps are kept.
+/// Devices that nobody registered whose dumps are kept: so many of those seen on
+/// USB, and so many of those that came with a fleet token.
 pub const MAX_UNREGISTERED: usize = 64;
 /// Dumps of a device that are never removed for lack of room alone.
 pub const SAFE_PER_DEVICE: usize = 20;
@@ -58,7 +82,7 @@ impl Rule {
         match self {
             Self::CrashLoop => "keep_first_of_crash and keep_last_of_crash",
             Self::PerDevice => "keep_per_device",
-            Self::Unregistered => "at most 64 unregistered USB devices",
+            Self::Unregistered => "at most 64 unregistered devices",
             Self::MaxTotal => "max_total",
             Self::MinFree => "min_free",
         }
@@ -69,7 +93,8 @@ impl Rule {
 /// order in which they should go.
 ///
 /// Never chosen: the newest dump of a registered device, a dump in use, and
-/// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device.
+/// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device. Devices that
+/// are known by a fleet token alone have neither protection.
 pub fn plan(held: &[Held], limits: Limits) -> Vec<(usize, Rule)> {
     let mut devices: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, dump) in held.iter().enumerate() {
@@ -120,7 +145,7 @@ impl Plan<'_> {
         let Some(dump) = self.held.get(at) else {
             return true;
         };
-        dump.in_use || (dump.registered && dumps.last() == Some(&at))
+        dump.in_use || (dump.owner == Owner::Registered && dumps.last() == Some(&at))
     }
 
     fn thin_crash_loops(&mut self, dumps: &[usize], limits: Limits) {
@@ -164,17 +189,30 @@ impl Plan<'_> {
         }
     }
 
-    /// Of the devices nobody registered, those heard of longest ago go.
+    /// Of the devices nobody registered, those heard of longest ago go. Those of
+    /// fleet tokens do not push out those on USB.
     fn cap_unregistered(&mut self, devices: &BTreeMap<usize, Vec<usize>>) {
-        let mut strangers: Vec<&Vec<usize>> = devices
-            .values()
-            .filter(|dumps| {
+        let (mut usb, mut fleet) = (Vec::new(), Vec::new());
+        for dumps in devices.values() {
+            let owners = || {
                 dumps
                     .iter()
-                    .filter_map(|at| self.held.get(*at))
-                    .all(|dump| dump.usb_only && !dump.registered)
-            })
-            .collect();
+                    .filter_map(|at| Some(self.held.get(*at)?.owner))
+            };
+            let is_usb = |owner| owner == Owner::UsbUnregistered;
+            let is_fleet = |owner| owner == Owner::FleetUnregistered;
+            if owners().all(is_usb) {
+                usb.push(dumps);
+            } else if owners().all(|owner| is_usb(owner) || is_fleet(owner)) {
+                fleet.push(dumps);
+            }
+        }
+        for strangers in [usb, fleet] {
+            self.cap_strangers(strangers);
+        }
+    }
+
+    fn cap_strangers(&mut self, mut strangers: Vec<&Vec<usize>>) {
         let newest = |dumps: &&Vec<usize>| {
             let newest = dumps.last().and_then(|at| self.held.get(*at));
             newest.map_or(0, |dump| dump.sequence)
@@ -202,8 +240,12 @@ impl Plan<'_> {
 
     fn holder(&self, dumps: &[usize]) -> room::Holder {
         let held = || dumps.iter().copied().filter(|at| self.is_held(*at));
-        let spare = held().count().saturating_sub(SAFE_PER_DEVICE);
+        let owner = dumps.last().and_then(|at| self.held.get(*at));
+        let goes_first = owner.is_some_and(|dump| dump.owner.by_fleet_token());
+        let safe = if goes_first { 0 } else { SAFE_PER_DEVICE };
+        let spare = held().count().saturating_sub(safe);
         room::Holder {
+            goes_first,
             bytes: held().map(|at| self.bytes(at)).sum(),
             removable: held()
                 .take(spare)

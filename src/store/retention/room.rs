@@ -7,13 +7,16 @@ use super::Rule;
 /// A device, as far as its bytes are concerned.
 #[derive(Debug)]
 pub(super) struct Holder {
+    /// Whether it is asked before those of which this is not so.
+    pub(super) goes_first: bool,
     /// What all its dumps take.
     pub(super) bytes: u64,
     /// Dumps that may go and the bytes of each, oldest first.
     pub(super) removable: VecDeque<(usize, u64)>,
 }
 
-/// Takes the oldest of whichever device holds the most bytes, until all hold at
+/// Takes the oldest of whichever device holds the most bytes, first of those
+/// that go first, until all hold at
 /// most `max_total` and `must_free` bytes are free, or nothing more may go.
 pub(super) fn make(
     mut holders: Vec<Holder>,
@@ -33,7 +36,7 @@ pub(super) fn make(
         let largest = holders
             .iter_mut()
             .filter(|holder| !holder.removable.is_empty())
-            .max_by_key(|holder| holder.bytes);
+            .max_by_key(|holder| (holder.goes_first, holder.bytes));
         let taken = largest.and_then(|holder| {
             let (at, bytes) = holder.removable.pop_front()?;
             holder.bytes -= bytes;

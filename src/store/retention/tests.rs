@@ -15,8 +15,7 @@ const GENEROUS: Limits = Limits {
 fn dump(device: usize, sequence: u64, fingerprint: &str) -> Held {
     Held {
         device,
-        registered: true,
-        usb_only: false,
+        owner: Owner::Registered,
         sequence,
         bytes: 10,
         fingerprint: (!fingerprint.is_empty()).then(|| fingerprint.to_owned()),
@@ -95,12 +94,41 @@ fn the_last_twenty_of_a_device_are_safe_from_lack_of_room() {
 fn the_oldest_strangers_on_usb_go_beyond_sixty_four() {
     let held: Vec<_> = (0..66)
         .map(|n| Held {
-            registered: false,
-            usb_only: true,
+            owner: Owner::UsbUnregistered,
             ..dump(n, n as u64, "")
         })
         .collect();
     assert_eq!(removed(&held, GENEROUS), [0, 1]);
+}
+
+#[test]
+fn strangers_of_fleet_tokens_go_beyond_sixty_four_and_push_out_none_on_usb() {
+    let owned = |owner, devices: std::ops::Range<usize>| {
+        devices.map(move |n| Held {
+            owner,
+            ..dump(n, n as u64, "")
+        })
+    };
+    let held: Vec<_> = owned(Owner::UsbUnregistered, 0..10)
+        .chain(owned(Owner::FleetUnregistered, 10..76))
+        .chain(owned(Owner::Fleet, 76..200))
+        .chain(owned(Owner::Removed, 200..300))
+        .collect();
+    assert_eq!(removed(&held, GENEROUS), [10, 11]);
+}
+
+#[test]
+fn for_lack_of_room_boards_known_by_a_fleet_token_alone_go_first_and_whole() {
+    let mut held: Vec<_> = (1..=30).map(|n| dump(0, n, "")).collect();
+    held.extend((31..=33).map(|n| Held {
+        owner: Owner::Fleet,
+        ..dump(1, n, "")
+    }));
+    let limits = Limits {
+        must_free: 45,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, limits), [31, 32, 33, 1, 2]);
 }
 
 fn any_held() -> impl Strategy<Value = Vec<Held>> {
@@ -119,8 +147,12 @@ fn any_held() -> impl Strategy<Value = Vec<Held>> {
             .map(
                 |(device, sequence, bytes, fingerprint, rank, in_use)| Held {
                     device,
-                    registered: device % 2 == 0,
-                    usb_only: device == 3,
+                    owner: match device {
+                        0 => Owner::Registered,
+                        1 => Owner::Removed,
+                        2 => Owner::Fleet,
+                        _ => Owner::UsbUnregistered,
+                    },
                     sequence,
                     bytes,
                     fingerprint: (fingerprint > 0).then(|| fingerprint.to_string()),
@@ -149,14 +181,14 @@ proptest! {
             prop_assert!(!held[*at].in_use);
             let newest = held.iter().filter(|d| d.device == held[*at].device)
                 .map(|d| d.sequence).max();
-            prop_assert!(!held[*at].registered || newest != Some(held[*at].sequence));
+            prop_assert!(held[*at].owner != Owner::Registered || newest != Some(held[*at].sequence));
         }
         // lack of room leaves twenty, and takes no more than needed
         for device in 0..4 {
             let left = held.iter().enumerate()
                 .filter(|(at, d)| d.device == device && !gone.contains(at)).count();
             if removals.iter().any(|(at, rule)| held[*at].device == device
-                && matches!(rule, Rule::MaxTotal | Rule::MinFree)) {
+                && held[*at].owner != Owner::Fleet && matches!(rule, Rule::MaxTotal | Rule::MinFree)) {
                 prop_assert!(left >= SAFE_PER_DEVICE);
             }
         }

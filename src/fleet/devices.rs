@@ -1,0 +1,275 @@
+//! What people do with devices: register, change, remove.
+
+use serde::Deserialize;
+use serde::de::Deserializer;
+
+use super::{Condition, Error, Result, must_exist, no_device};
+use crate::clock::{Moment, iso8601};
+use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::identity::Caller;
+use crate::journal::Event;
+use crate::store::registry::{Device, Devices, Registry};
+
+/// Longest name or USB serial number, in characters.
+const MAX_TEXT: usize = 128;
+
+/// What a change may say; what is absent stays, `null` removes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Change {
+    #[serde(deserialize_with = "given")]
+    model: Option<Option<ModelCode>>,
+    #[serde(deserialize_with = "given")]
+    name: Option<Option<String>>,
+    #[serde(deserialize_with = "given")]
+    mac: Option<Option<String>>,
+    #[serde(deserialize_with = "given")]
+    usb_serial: Option<Option<String>>,
+}
+
+/// A field of a change: absent leaves the value as it is, `null` removes it.
+fn given<'de, D, T>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Change {
+    /// Checks the values and gives the MAC address the form it is kept in.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn checked(mut self) -> Result<Self> {
+        for (what, text) in [("name", &self.name), ("usb_serial", &self.usb_serial)] {
+            let length = text.iter().flatten().map(|text| text.chars().count()).max();
+            if length.is_some_and(|length| length == 0 || length > MAX_TEXT) {
+                return Err(Error::Invalid(format!(
+                    "Invalid {what}: 1 to {MAX_TEXT} characters"
+                )));
+            }
+        }
+        if let Some(Some(mac)) = &mut self.mac {
+            let parsed: MacAddress = mac
+                .parse()
+                .map_err(|error| Error::Invalid(format!("Invalid mac: {error}")))?;
+            *mac = parsed.to_string();
+        }
+        Ok(self)
+    }
+
+    /// The model it names, if any.
+    pub(super) fn model(&self) -> Option<&ModelCode> {
+        self.model.as_ref().and_then(Option::as_ref)
+    }
+
+    /// Applies the change; the device is registered then, and by a person.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another device has the MAC address or the USB
+    /// serial number.
+    pub(super) fn apply(&self, devices: &mut Devices, key: &DeviceKey, now: &str) -> Result<()> {
+        let is_taken = |what: &str, value: &str, of: fn(&Device) -> Option<&String>| {
+            let other = devices
+                .devices
+                .iter()
+                .find(|(other, device)| *other != key && of(device).is_some_and(|v| v == value));
+            match other {
+                Some((other, _)) => Err(Error::Conflict(format!(
+                    "{what} {value} is device {other}'s already"
+                ))),
+                None => Ok(()),
+            }
+        };
+        if let Some(Some(mac)) = &self.mac {
+            is_taken("MAC address", mac, |device| device.mac.as_ref())?;
+        }
+        if let Some(Some(serial)) = &self.usb_serial {
+            is_taken("USB serial number", serial, |d| d.usb_serial.as_ref())?;
+        }
+        let device = devices.ensure(key, now);
+        by_a_person(device);
+        let text = [
+            (&self.name, &mut device.name),
+            (&self.mac, &mut device.mac),
+            (&self.usb_serial, &mut device.usb_serial),
+        ];
+        for (given, kept) in text {
+            if let Some(value) = given {
+                kept.clone_from(value);
+            }
+        }
+        if let Some(model) = &self.model {
+            device.model.clone_from(model);
+        }
+        Ok(())
+    }
+}
+
+/// Whoever came with a fleet token is known by a person from now on.
+pub(super) fn by_a_person(device: &mut Device) {
+    device.registered = true;
+    device.fleet_token = None;
+}
+
+/// A device of the register, for changing it.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a mut Device> {
+    devices.devices.get_mut(key).ok_or_else(|| no_device(key))
+}
+
+/// Registers or changes a device: it as it is then, and whether it was known.
+/// A device that was only seen may be both created and changed.
+///
+/// # Errors
+/// [`Error::Missing`] for the model or the device, [`Error::Conflict`],
+/// [`Error::Store`].
+pub fn put(
+    registry: &Registry,
+    key: &DeviceKey,
+    change: &Change,
+    condition: Condition,
+    actor: &Caller,
+) -> Result<Device> {
+    let (device, was_known) = alter(registry, key, |devices, now| {
+        must_exist(&registry.models.read(), change.model())?;
+        let known = devices.devices.get(key);
+        let is_known =
+            known.is_some_and(|device| device.registered || condition == Condition::Change);
+        condition.check(is_known, || format!("Device {key}"))?;
+        change.apply(devices, key, now)?;
+        Ok(is_known)
+    })?;
+    let done = if was_known { "changed" } else { "registered" };
+    say_changed(key, &device, actor, done);
+    Ok(device)
+}
+
+/// Forgets a device and its tokens; its dumps stay.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Store`].
+pub fn remove(registry: &Registry, key: &DeviceKey, actor: &Caller) -> Result<()> {
+    let device = registry.devices.change(|devices| {
+        let device = devices.devices.remove(key);
+        device.ok_or_else(|| no_device(key))
+    })??;
+    say_changed(key, &device, actor, "removed");
+    Ok(())
+}
+
+/// Changes the register and gives the device as it is then.
+///
+/// # Errors
+/// What `change` says; nothing is changed then. [`Error::Store`].
+pub fn alter<R>(
+    registry: &Registry,
+    key: &DeviceKey,
+    change: impl FnOnce(&mut Devices, &str) -> Result<R>,
+) -> Result<(Device, R)> {
+    let now = iso8601(Moment::now().wall);
+    registry.devices.change(|devices| {
+        let answer = change(devices, &now)?;
+        let device = devices.devices.get(key).cloned().unwrap_or_default();
+        Ok((device, answer))
+    })?
+}
+
+/// Writes down who did what to a device.
+pub fn say_changed(key: &DeviceKey, device: &Device, actor: &Caller, done: &str) {
+    Event::DeviceChanged
+        .entry()
+        .device(key)
+        .maybe("MODEL_CODE", device.model.as_ref())
+        .actor(actor)
+        .say(format_args!("device {key} was {done} by {actor}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(text: &str) -> Result<Change> {
+        serde_json::from_str::<Change>(text).unwrap().checked()
+    }
+
+    #[test]
+    fn absent_values_stay_and_null_removes_them() {
+        let mut devices = Devices::default();
+        let key: DeviceKey = "k1".parse().unwrap();
+        let first = r#"{"name":"Kitchen","mac":"AA:BB:CC:00:11:22","model":"m"}"#;
+        change(first)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
+        let second = r#"{"name":null,"usb_serial":"S1"}"#;
+        change(second)
+            .unwrap()
+            .apply(&mut devices, &key, "t")
+            .unwrap();
+        let device = &devices.devices[&key];
+        assert_eq!(device.name, None);
+        assert_eq!(device.mac.as_deref(), Some("aabbcc001122"));
+        assert_eq!(device.usb_serial.as_deref(), Some("S1"));
+        assert_eq!(device.model.as_ref().map(ModelCode::as_str), Some("m"));
+        assert!(device.registered);
+    }
+
+    #[test]
+    fn a_board_that_a_person_changes_is_no_longer_known_by_its_fleet_token_alone() {
+        let mut devices = Devices::default();
+        let key: DeviceKey = "k1".parse().unwrap();
+        devices.ensure(&key, "t").fleet_token = Some(String::from("id"));
+        let name = change(r#"{"name":"Kitchen"}"#).unwrap();
+        name.apply(&mut devices, &key, "t").unwrap();
+        assert_eq!(devices.devices[&key].fleet_token, None);
+    }
+
+    #[test]
+    fn two_devices_never_share_a_mac_address_or_usb_serial_number() {
+        let mut devices = Devices::default();
+        let (a, b): (DeviceKey, DeviceKey) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let same = r#"{"mac":"aa-bb-cc-00-11-22","usb_serial":"S"}"#;
+        change(same).unwrap().apply(&mut devices, &a, "t").unwrap();
+        change(same).unwrap().apply(&mut devices, &a, "t").unwrap();
+        for taken in [r#"{"mac":"AABBCC001122"}"#, r#"{"usb_serial":"S"}"#] {
+            let error = change(taken).unwrap().apply(&mut devices, &b, "t");
+            assert!(matches!(error, Err(Error::Conflict(_))), "{taken}");
+        }
+        assert!(!devices.devices.contains_key(&b));
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(129));
+        for text in [r#"{"mac":"12"}"#, r#"{"name":""}"#, &long] {
+            assert!(matches!(change(text), Err(Error::Invalid(_))), "{text}");
+        }
+        assert!(serde_json::from_str::<Change>(r#"{"nam":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_device_that_was_only_seen_can_be_registered_and_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        let by = Caller::Anonymous;
+        let put = |condition| put(&registry, &key, &Change::default(), condition, &by);
+        assert!(matches!(put(Condition::Change), Err(Error::Missing(_))));
+        let seen = key.clone();
+        registry.devices.note(move |devices| {
+            devices.ensure(&seen, "t");
+        });
+        assert!(put(Condition::Create).unwrap().registered);
+        assert!(matches!(put(Condition::Create), Err(Error::Conflict(_))));
+        assert!(put(Condition::Change).is_ok());
+        remove(&registry, &key, &by).unwrap();
+        assert!(matches!(
+            remove(&registry, &key, &by),
+            Err(Error::Missing(_))
+        ));
+    }
+}

@@ -1,0 +1,386 @@
+//! What a fleet's token does for a board: the first sight of it registers it,
+//! up to a number. Beyond, and for a board that has a token of its own, the
+//! board's dump is kept and nothing else is done for it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::unregistered::shared_key;
+use crate::clock::{Moment, iso8601};
+use crate::device::{DeviceKey, ModelCode};
+use crate::journal::Event;
+use crate::store::registry::{Credential, Device, Devices, Registry};
+
+/// Boards that one token registers. Those that a person registered since do not
+/// count.
+const MOST_BOARDS: usize = 1000;
+/// Boards that a token registers at once, after a while without any.
+const BURST: u32 = 500;
+/// Beyond the burst it registers one in this time.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// A token at its limit is told of once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// A fleet token, as the request of a board shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct FleetToken<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    pub model: Option<&'a ModelCode>,
+}
+
+/// What a fleet token does for a board.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// The board is registered: it is served.
+    Registered,
+    /// Its dump is kept under this key; nothing else is done for it.
+    DumpOnly { key: DeviceKey, why: String },
+    /// The board is registered with another model.
+    OtherModel,
+}
+
+/// The fleet tokens, as far as they registered boards since the start.
+#[derive(Debug, Default)]
+pub struct FleetTokens {
+    /// By the token's id. Held while a board is registered, so that two at once
+    /// do not pass the limit; never while the disk is waited for.
+    allowances: Mutex<HashMap<String, Allowance>>,
+    registered: Notify,
+}
+
+impl FleetTokens {
+    /// Lets a board in that shows `token`, and registers it if it is new. That
+    /// is only noted: after a power cut the board is new once more. Blocks for
+    /// what it tells the journal; see [`known`].
+    pub fn admit(&self, registry: &Registry, key: &DeviceKey, token: FleetToken<'_>) -> Admission {
+        let now = Instant::now();
+        let mut allowances = self
+            .allowances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let allowance = allowances
+            .entry(token.id.to_owned())
+            .or_insert_with(|| Allowance::full(now));
+        // not held while noting, which would have to copy the register then
+        let decision = decide(&registry.devices.read(), key, token, allowance, now);
+        let is_to_be_told = match decision {
+            Decision::TooMany | Decision::TooFast => allowance.tell(now),
+            _ => false,
+        };
+        if decision == Decision::Register {
+            note(registry, key, token);
+        }
+        drop(allowances);
+        match decision {
+            Decision::Known(admission) => admission,
+            Decision::Register => {
+                self.registered.notify_one();
+                say_registered(key, token);
+                Admission::Registered
+            }
+            Decision::TooMany | Decision::TooFast => {
+                if is_to_be_told {
+                    say_limited(key, token, &decision);
+                }
+                Admission::DumpOnly {
+                    key: key.clone(),
+                    why: format!("Device {key} is not registered: the fleet token is at its limit"),
+                }
+            }
+        }
+    }
+
+    /// Waits until a board was registered since the last wait.
+    pub async fn registration(&self) {
+        self.registered.notified().await;
+    }
+}
+
+/// What `token` does for a board that is known. Does not block.
+pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Option<Admission> {
+    let board = devices.devices.get(key)?;
+    if has_own_token(board) {
+        return Some(Admission::DumpOnly {
+            key: shared_key(),
+            why: format!("Device {key} has a token of its own"),
+        });
+    }
+    let is_other = |model| token.model != Some(model);
+    board.registered.then(|| match &board.model {
+        Some(model) if is_other(model) => Admission::OtherModel,
+        _ => Admission::Registered,
+    })
+}
+
+/// How many boards a token may register now.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: u32,
+    /// Up to when `left` has grown.
+    grown: Instant,
+    told: Option<Instant>,
+}
+
+impl Allowance {
+    fn full(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            grown: now,
+            told: None,
+        }
+    }
+
+    /// Takes one, if there is one.
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < BURST && now.duration_since(self.grown) >= INTERVAL {
+            self.left += 1;
+            self.grown += INTERVAL;
+        }
+        if self.left == BURST {
+            self.grown = now;
+        }
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+
+    /// Whether a person is told now that the limit is reached.
+    fn tell(&mut self, now: Instant) -> bool {
+        let is_due = |told: Instant| now.duration_since(told) >= TELL_EVERY;
+        let is_due = self.told.is_none_or(is_due);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Decision {
+    Known(Admission),
+    Register,
+    TooMany,
+    TooFast,
+}
+
+fn decide(
+    devices: &Devices,
+    key: &DeviceKey,
+    token: FleetToken<'_>,
+    allowance: &mut Allowance,
+    now: Instant,
+) -> Decision {
+    if let Some(known) = known(devices, key, token) {
+        return Decision::Known(known);
+    }
+    let by_token = |device: &&Device| device.fleet_token.as_deref() == Some(token.id);
+    if devices.devices.values().filter(by_token).count() >= MOST_BOARDS {
+        return Decision::TooMany;
+    }
+    match allowance.take(now) {
+        true => Decision::Register,
+        false => Decision::TooFast,
+    }
+}
+
+/// Whether the device ever used a token of its own. Somebody else may have the
+/// fleet's token; nobody but the device has this one.
+fn has_own_token(device: &Device) -> bool {
+    let is_used = |token: &Credential| token.first_used_at.is_some();
+    device.own_token_since.is_some() || device.tokens.iter().any(is_used)
+}
+
+fn note(registry: &Registry, key: &DeviceKey, token: FleetToken<'_>) {
+    let now = iso8601(Moment::now().wall);
+    let (key, id, model) = (key.clone(), token.id.to_owned(), token.model.cloned());
+    registry.devices.note(move |devices| {
+        let device = devices.ensure(&key, &now);
+        device.registered = true;
+        device.fleet_token = Some(id.clone());
+        device.model.clone_from(&model);
+    });
+}
+
+fn say_registered(key: &DeviceKey, token: FleetToken<'_>) {
+    Event::DeviceFirstSeen
+        .entry()
+        .device(key)
+        .maybe("MODEL_CODE", token.model)
+        .at(log::Level::Info)
+        .say(format_args!(
+            "device {key} came with the fleet token {} and is registered now; name it with \
+             `espgate devices set {key} --name NAME`",
+            token.name
+        ));
+}
+
+fn say_limited(key: &DeviceKey, token: FleetToken<'_>, decision: &Decision) {
+    let limit = match decision {
+        Decision::TooMany => format!("it registered {MOST_BOARDS} boards"),
+        _ => format!("it registered {BURST} boards in a short time; now one a minute"),
+    };
+    Event::FleetTokenLimited
+        .entry()
+        .device(key)
+        .maybe("MODEL_CODE", token.model)
+        .say(format_args!(
+            "the fleet token {} ({}) is at its limit: {limit}; of other new boards, {key} first, \
+             only dumps are kept; register them with `espgate devices add`, or revoke the token \
+             with `espgate tokens revoke {}`",
+            token.name, token.id, token.name
+        ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> DeviceKey {
+        text.parse().unwrap()
+    }
+
+    fn lamp() -> ModelCode {
+        "lamp".parse().unwrap()
+    }
+
+    fn fleet(model: &ModelCode) -> FleetToken<'_> {
+        FleetToken {
+            id: "id",
+            name: "field",
+            model: Some(model),
+        }
+    }
+
+    #[test]
+    fn what_a_fleet_token_does_for_a_board_depends_on_what_the_board_is() {
+        let model = lamp();
+        let now = Instant::now();
+        let board = |change: fn(&mut Device)| {
+            let mut devices = Devices::default();
+            change(devices.ensure(&key("k1"), "t"));
+            devices
+        };
+        let dump_only = Admission::DumpOnly {
+            key: shared_key(),
+            why: String::from("Device k1 has a token of its own"),
+        };
+        for (devices, expected) in [
+            (Devices::default(), None),
+            // only seen so far
+            (board(|_| ()), None),
+            (board(|d| d.registered = true), Some(Admission::Registered)),
+            (
+                board(|d| {
+                    d.registered = true;
+                    d.model = Some("lamp".parse().unwrap());
+                }),
+                Some(Admission::Registered),
+            ),
+            (
+                board(|d| {
+                    d.registered = true;
+                    d.model = Some("pump".parse().unwrap());
+                }),
+                Some(Admission::OtherModel),
+            ),
+            (
+                board(|d| {
+                    d.registered = true;
+                    d.own_token_since = Some(String::from("t"));
+                }),
+                Some(dump_only),
+            ),
+        ] {
+            let mut full = Allowance::full(now);
+            let decision = decide(&devices, &key("k1"), fleet(&model), &mut full, now);
+            let expected = expected.map_or(Decision::Register, Decision::Known);
+            assert_eq!(decision, expected, "{devices:?}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_token_registers_a_burst_and_then_one_a_minute() {
+        let start = Instant::now();
+        let mut allowance = Allowance::full(start);
+        let mut taken = |at: Instant| (0..1000).take_while(|_| allowance.take(at)).count();
+        assert_eq!(taken(start), 500);
+        assert_eq!(taken(start + INTERVAL / 2), 0);
+        assert_eq!(taken(start + INTERVAL), 1);
+        assert_eq!(taken(start + INTERVAL * 61), 60);
+        assert_eq!(taken(start + INTERVAL * 10_000), 500);
+        assert_eq!(taken(start + INTERVAL * 10_001 - Duration::from_secs(1)), 0);
+    }
+
+    #[test]
+    fn a_fleet_token_registers_so_many_boards_that_no_person_registered() {
+        let model = lamp();
+        let now = Instant::now();
+        let mut devices = Devices::default();
+        for n in 0..MOST_BOARDS {
+            let device = devices.ensure(&key(&format!("b{n}")), "t");
+            device.registered = true;
+            device.fleet_token = Some(String::from("id"));
+        }
+        let new = |devices: &Devices| {
+            let mut full = Allowance::full(now);
+            decide(devices, &key("k1"), fleet(&model), &mut full, now)
+        };
+        assert_eq!(new(&devices), Decision::TooMany);
+        devices.ensure(&key("b7"), "t").fleet_token = None;
+        assert_eq!(new(&devices), Decision::Register);
+        devices.ensure(&key("b7"), "t").fleet_token = Some(String::from("other"));
+        assert_eq!(new(&devices), Decision::Register);
+    }
+
+    #[test]
+    fn a_limit_is_told_once_a_day() {
+        let start = Instant::now();
+        let mut allowance = Allowance::full(start);
+        assert!(allowance.tell(start));
+        assert!(!allowance.tell(start + TELL_EVERY / 2));
+        assert!(allowance.tell(start + TELL_EVERY));
+        assert!(!allowance.tell(start + TELL_EVERY));
+    }
+
+    #[test]
+    fn beyond_the_burst_boards_are_not_registered_and_one_write_has_all_that_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        let tokens = FleetTokens::default();
+        let model = lamp();
+        let admit = |n: u32| tokens.admit(&registry, &key(&format!("b{n}")), fleet(&model));
+        for n in 0..BURST {
+            assert_eq!(admit(n), Admission::Registered, "{n}");
+        }
+        assert!(
+            matches!(admit(BURST), Admission::DumpOnly { key: k, .. } if k == key("b500")),
+            "its dump is kept under its own key"
+        );
+        assert_eq!(admit(0), Admission::Registered);
+        let registered = registry.devices.read();
+        assert_eq!(registered.devices.len(), 500);
+        assert_eq!(registered.devices[&key("b0")].model, Some(lamp()));
+        assert!(!folder.path().join("devices.json").exists());
+        registry.devices.flush().unwrap();
+        let written = Registry::open(folder.path()).unwrap().devices.read();
+        assert_eq!(written, registered);
+    }
+
+    #[test]
+    fn the_dump_of_a_board_with_a_token_of_its_own_is_not_put_with_that_boards() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        registry.devices.note(|devices| {
+            let device = devices.ensure(&key("k1"), "t");
+            device.registered = true;
+            device.own_token_since = Some(String::from("t"));
+        });
+        let model = lamp();
+        let admission = FleetTokens::default().admit(&registry, &key("k1"), fleet(&model));
+        assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k == shared_key()));
+    }
+}

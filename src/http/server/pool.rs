@@ -1,0 +1,126 @@
+//! So many at once, where "so many" can change while some are taken.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Permits; who waits gets them in turn.
+#[derive(Debug)]
+pub(super) struct Pool {
+    permits: Arc<Semaphore>,
+    size: Mutex<Size>,
+}
+
+#[derive(Debug)]
+struct Size {
+    wanted: usize,
+    /// Permits that are taken beyond what is wanted: they go when they come back.
+    excess: usize,
+}
+
+/// A permit, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pool: Arc<Pool>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Pool {
+    /// At least one, and no more than there can be.
+    pub(super) fn new(size: usize) -> Arc<Self> {
+        let size = possible(size);
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(size)),
+            size: Mutex::new(Size {
+                wanted: size,
+                excess: 0,
+            }),
+        })
+    }
+
+    /// Waits for a permit.
+    pub(super) async fn take(self: &Arc<Self>) -> Permit {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        let pool = Arc::clone(self);
+        Permit { pool, permit }
+    }
+
+    /// A permit if there is one now.
+    pub(super) fn try_take(self: &Arc<Self>) -> Option<Permit> {
+        let permit = Some(Arc::clone(&self.permits).try_acquire_owned().ok()?);
+        let pool = Arc::clone(self);
+        Some(Permit { pool, permit })
+    }
+
+    /// Changes how many there are. If more are taken than there are now, nobody
+    /// gets one until enough came back.
+    pub(super) fn resize(&self, wanted: usize) {
+        let wanted = possible(wanted);
+        let mut size = self.size();
+        let more = wanted.saturating_sub(size.wanted);
+        let fewer = size.wanted.saturating_sub(wanted);
+        let kept = more.min(size.excess);
+        size.excess -= kept;
+        self.permits.add_permits(more - kept);
+        size.excess += fewer - self.permits.forget_permits(fewer);
+        size.wanted = wanted;
+    }
+
+    fn size(&self) -> MutexGuard<'_, Size> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut size = self.pool.size();
+        let permit = self.permit.take();
+        if let Some(permit) = permit
+            && size.excess > 0
+        {
+            size.excess -= 1;
+            permit.forget();
+        }
+    }
+}
+
+fn possible(size: usize) -> usize {
+    size.clamp(1, Semaphore::MAX_PERMITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_grows_and_shrinks_while_permits_are_out() {
+        let pool = Pool::new(2);
+        let mut held = vec![pool.take().await, pool.take().await];
+        assert!(pool.try_take().is_none());
+        pool.resize(4);
+        held.extend([pool.take().await, pool.take().await]);
+        assert!(pool.try_take().is_none());
+        // Two fewer, then one more again, all of it while four are out.
+        pool.resize(2);
+        pool.resize(3);
+        held.pop();
+        assert!(pool.try_take().is_none());
+        held.pop();
+        assert_eq!(held.len(), 2);
+        let third = pool.try_take().unwrap();
+        assert!(pool.try_take().is_none());
+        drop((held, third));
+        let all: Vec<_> = std::iter::from_fn(|| pool.try_take()).collect();
+        assert_eq!(all.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn impossible_sizes_become_possible_ones() {
+        let pool = Pool::new(0);
+        let _one = pool.take().await;
+        assert!(pool.try_take().is_none());
+        pool.resize(usize::MAX);
+        assert!(pool.try_take().is_some());
+    }
+}

@@ -1,0 +1,163 @@
+//! What a fleet's token does for boards, and what is known of a device's contact.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::daemon::{Answer, Daemon, Start, write};
+use crate::site::{Site, dump, token};
+
+fn ask(daemon: &Daemon, token: &str, head: &str, body: &[u8]) -> Answer {
+    daemon.request(&format!("{head}\r\nAuthorization: Bearer {token}"), body)
+}
+
+fn post(daemon: &Daemon, token: &str, key: &str, salt: u8) -> Answer {
+    let head = format!("POST /api/iot/coredump?chip=esp32&firmware_version=1&device_key={key}");
+    ask(daemon, token, &head, &dump(salt))
+}
+
+fn version(daemon: &Daemon, token: &str, key: &str) -> Answer {
+    let head = format!("GET /api/iot/firmware-version?device_key={key}");
+    ask(daemon, token, &head, b"")
+}
+
+fn dumps_of(daemon: &Daemon, key: &str) -> Vec<Value> {
+    let head = format!("GET /api/coredumps?device={key}");
+    let list = daemon.control(&head, b"").json();
+    list["coredumps"].as_array().unwrap().clone()
+}
+
+/// The devices in the register's file; `None` while it has not got `key`.
+fn written(daemon: &Daemon, key: &str) -> Option<Value> {
+    let bytes = std::fs::read(daemon.data().join("state/devices.json")).unwrap();
+    let register: Value = serde_json::from_slice(&bytes).unwrap();
+    register["devices"].get(key).cloned()
+}
+
+#[test]
+fn boards_that_a_fleet_token_registers_are_on_the_disk_soon() {
+    let site = Site::new();
+    let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
+    let copy = site.daemon.data().join("state/devices.json.copy");
+    let before = std::fs::read(&copy).unwrap();
+    for n in 0..5 {
+        assert_eq!(version(&site.daemon, &fleet, &format!("b{n}")).status, 200);
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    while written(&site.daemon, "b4").is_none() {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = fleet.split('_').nth(1).unwrap();
+    let device = written(&site.daemon, "b0").unwrap();
+    assert_eq!(device["fleet_token"], id);
+    assert_eq!(std::fs::read(&copy).unwrap(), before, "the copy can wait");
+    site.daemon.kill();
+}
+
+#[test]
+fn a_board_beyond_the_limit_of_its_fleet_token_gets_nothing_but_its_dump_is_kept() {
+    let site = Site::new();
+    let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
+    let register = site.daemon.data().join("state/devices.json");
+    let folder = Arc::clone(&site.daemon.folder);
+    site.daemon.stop();
+    let mut devices: Value = serde_json::from_slice(&std::fs::read(&register).unwrap()).unwrap();
+    let id = fleet.split('_').nth(1).unwrap();
+    for n in 0..1000 {
+        devices["devices"][format!("b{n}")] =
+            json!({ "model": "lamp", "registered": true, "fleet_token": id });
+    }
+    write(&register, devices.to_string().as_bytes());
+    let daemon = Start::on(folder, "").start();
+    assert_eq!(version(&daemon, &fleet, "b7").status, 200);
+    let told = || {
+        daemon
+            .journal()
+            .matches("is at its limit: it registered")
+            .count()
+    };
+    for salt in 1..4 {
+        let refused = version(&daemon, &fleet, "new1");
+        assert_eq!(refused.status, 403);
+        assert_eq!(refused.json()["code"], "AUTHORIZATION_FAILED");
+        let kept = post(&daemon, &fleet, "new1", salt);
+        assert_eq!(kept.status, 201);
+    }
+    assert_eq!(told(), 1);
+    let dumps = dumps_of(&daemon, "new1");
+    assert!(!dumps.is_empty());
+    assert_eq!(dumps[0]["identity"], "fleet-token");
+    assert_eq!(dumps[0]["claimed_device_key"], "new1");
+    assert_eq!(daemon.control("GET /api/devices/new1", b"").status, 404);
+    // a person makes room
+    daemon.manage("PUT /api/devices/b7", &json!({ "name": "Hall" }));
+    assert_eq!(version(&daemon, &fleet, "new1").status, 200);
+    let device = daemon.control("GET /api/devices/new1", b"").json();
+    assert_eq!(device["registered"], true);
+}
+
+#[test]
+fn a_fleet_token_does_nothing_for_a_board_that_uses_a_token_of_its_own() {
+    let site = Site::new();
+    let daemon = &site.daemon;
+    let fleet = token(daemon, "field", "fleet", Some("lamp"));
+    assert_eq!(version(daemon, &fleet, "k1").status, 200, "not used yet");
+    let own = site.device("GET /api/iot/firmware-version", b"");
+    assert_eq!(own.status, 200);
+    assert_eq!(version(daemon, &fleet, "k1").status, 403);
+    assert_eq!(post(daemon, &fleet, "k1", 1).status, 201);
+    assert_eq!(dumps_of(daemon, "k1"), Vec::<Value>::new());
+    let dumps = dumps_of(daemon, "000000000000");
+    assert_eq!(dumps[0]["claimed_device_key"], "k1");
+    // also when that token is revoked
+    daemon.control("DELETE /api/devices/k1/tokens", b"");
+    assert_eq!(version(daemon, &fleet, "k1").status, 403);
+}
+
+#[test]
+fn a_fleet_token_reads_the_configuration_of_the_model_alone() {
+    let site = Site::new();
+    let daemon = &site.daemon;
+    let fleet = token(daemon, "field", "fleet", Some("lamp"));
+    let folder = daemon.data().join("config");
+    let config = |token: &str, key: &str| {
+        let head = format!("GET /api/iot/config?device_key={key}");
+        ask(daemon, token, &head, b"")
+    };
+    for name in ["b1", "k1"] {
+        write(&folder.join(format!("{name}.json")), b"{\"for\":\"one\"}");
+    }
+    assert_eq!(config(&site.device, "k1").json()["for"], "one");
+    assert_eq!(config(&fleet, "b1").status, 404);
+    write(&folder.join("lamp.json"), b"{\"for\":\"all\"}");
+    assert_eq!(config(&fleet, "b1").json()["for"], "all");
+}
+
+#[test]
+fn any_request_of_a_device_is_a_contact() {
+    let site = Site::new();
+    let seen = || {
+        let device = site.daemon.control("GET /api/devices/k1", b"").json();
+        device["last_seen"].as_str().map(str::to_owned)
+    };
+    assert_eq!(seen(), None);
+    site.device("GET /api/iot/firmware-version", b"");
+    let first = seen();
+    assert!(first.is_some());
+    assert_eq!(site.device("GET /api/iot/firmware", b"").status, 404);
+    assert!(seen() > first);
+}
+
+#[test]
+fn the_newer_token_of_a_device_ends_the_older_one_at_its_first_use() {
+    let site = Site::new();
+    let older = site.device.clone();
+    let made = site.daemon.manage("POST /api/devices/k1/token", &json!({}));
+    let newer = made["token"].as_str().unwrap();
+    let status =
+        |token: &str| ask(&site.daemon, token, "GET /api/iot/firmware-version", b"").status;
+    assert_eq!([status(&older), status(newer)], [200, 200]);
+    assert_eq!([status(&older), status(newer)], [401, 200]);
+}

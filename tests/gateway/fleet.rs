@@ -149,15 +149,3 @@ fn any_request_of_a_device_is_a_contact() {
     assert_eq!(site.device("GET /api/iot/firmware", b"").status, 404);
     assert!(seen() > first);
 }
-
-#[test]
-fn the_newer_token_of_a_device_ends_the_older_one_at_its_first_use() {
-    let site = Site::new();
-    let older = site.device.clone();
-    let made = site.daemon.manage("POST /api/devices/k1/token", &json!({}));
-    let newer = made["token"].as_str().unwrap();
-    let status =
-        |token: &str| ask(&site.daemon, token, "GET /api/iot/firmware-version", b"").status;
-    assert_eq!([status(&older), status(newer)], [200, 200]);
-    assert_eq!([status(&older), status(newer)], [401, 200]);
-}

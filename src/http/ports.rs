@@ -14,7 +14,6 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 
 use super::app::App;
 use super::error::{Error, Result};
@@ -23,7 +22,6 @@ use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
 use crate::serial::flash::FlashError;
-use crate::serial::status::State as PortState;
 use crate::serial::{self, ReadError};
 
 /// How long a release lasts if nobody says.
@@ -37,15 +35,21 @@ impl From<serial::Error> for Error {
     fn from(error: serial::Error) -> Self {
         match &error {
             serial::Error::Unknown(name) => Self::NotFound(format!("Serial port {name}")),
-            serial::Error::Lent(_) | serial::Error::Stuck(_) => Self::Conflict(error.to_string()),
+            serial::Error::Lent(_) | serial::Error::Stuck(_) | serial::Error::BeingRead(_) => {
+                Self::Conflict(error.to_string())
+            }
             serial::Error::State(_) => Self::internal(&error),
         }
     }
 }
 
 /// `GET /api/ports`
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "ports": app.ports.list(), "next_cursor": null }))
+///
+/// # Errors
+/// When the daemon is ending.
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+    let ports = tokio::task::spawn_blocking(move || app.ports.list()).await?;
+    Ok(Json(json!({ "ports": ports, "next_cursor": null })))
 }
 
 /// `GET /api/ports/{name}/log?follow=1`: the newest lines, then those to come.
@@ -112,26 +116,10 @@ pub async fn read(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>> {
     let name = decode(&name);
-    let board = app.ports.board(&name)?;
-    let (sender, receiver) = watch::channel(None);
-    {
-        let mut readings = app.readings();
-        // whoever asked before may have left; the read goes on without them
-        let is_read = board.status().state == PortState::ReadingFlash
-            || readings
-                .get(&name)
-                .is_some_and(|other| other.has_changed().is_ok());
-        if is_read {
-            return Err(Error::Conflict(format!(
-                "the flash behind {name} is being read already"
-            )));
-        }
-        readings.insert(name.clone(), receiver);
-    }
+    let begun = app.ports.begin_read(&name)?;
     say_changed(&app, &caller, "reads the flash behind", &name);
-    let outcome = app.ports.read(&name, sender).await;
-    app.readings().remove(&name);
-    let read = match outcome? {
+    // whoever asked may leave; the read goes on without them
+    let read = match begun.finish().await {
         Ok(read) => read,
         // Nothing to store is an answer, not a fault.
         Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
@@ -157,7 +145,7 @@ pub async fn read(
 /// 404 if there is none.
 pub async fn reading(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>> {
     let name = decode(&name);
-    let progress = app.readings().get(&name).map(|progress| *progress.borrow());
+    let progress = app.ports.board(&name)?.reading();
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
     Ok(Json(match progress {
         None => json!({ "stage": null, "done": 0, "total": null }),

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
+use crate::bootloader::Progress;
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::ingest::Received;
@@ -87,6 +88,8 @@ pub struct PortStatus {
     pub panics: u64,
     /// Crashes that the store has taken in, kept or counted.
     pub stored: u64,
+    /// Crashes that were lost because the disk was too slow for them.
+    pub dropped: u64,
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
     pub last_crash: Option<LastCrash>,
@@ -99,6 +102,26 @@ pub struct Board {
     tail: Mutex<VecDeque<String>>,
     lines: broadcast::Sender<String>,
     changed: watch::Sender<()>,
+    /// How far the read of its flash is, if there is one.
+    reading: Mutex<Option<Option<Progress>>>,
+}
+
+/// A read of a board's flash, from when it was asked for until the dump is
+/// stored or the read failed. Whichever way that ends, dropping this ends it.
+#[derive(Debug)]
+pub(super) struct Reading(Arc<Board>);
+
+impl Reading {
+    /// Shows how far it is.
+    pub(super) fn show(&self, progress: Progress) {
+        *lock(&self.0.reading) = Some(Some(progress));
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        *lock(&self.0.reading) = None;
+    }
 }
 
 impl Board {
@@ -109,6 +132,7 @@ impl Board {
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
             changed: watch::Sender::new(()),
+            reading: Mutex::default(),
         };
         board.describe(plan, name);
         board
@@ -142,6 +166,22 @@ impl Board {
                 status.model_code = Some(model.to_string());
             }
         });
+    }
+
+    /// Begins a read of the flash, unless there is one.
+    pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
+        let mut reading = lock(&self.reading);
+        if reading.is_some() {
+            return None;
+        }
+        *reading = Some(None);
+        Some(Reading(Arc::clone(self)))
+    }
+
+    /// How far the read of the flash is: `None` if there is none, `Some(None)`
+    /// if it has not begun yet.
+    pub fn reading(&self) -> Option<Option<Progress>> {
+        *lock(&self.reading)
     }
 
     /// A copy for a reader.
@@ -227,3 +267,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const TAIL_LINES: usize = 200;
 /// How far somebody who follows may fall behind.
 const FOLLOWER_LINES: usize = 1024;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::serial::policy::{self, Named};
+    use crate::serial::state::PortsState;
+
+    /// A configured port that is not on USB.
+    pub(in crate::serial) fn board(path: &str) -> (Plan, Arc<Board>) {
+        let text = format!("[[serial.port]]\npath = \"{path}\"\n");
+        let config = crate::config::parse(&text).unwrap().config.serial;
+        let named = [Named {
+            path: path.into(),
+            target: Some(path.into()),
+        }];
+        let state = PortsState::default();
+        let plan = policy::plan(&[], &named, &config, &state, &Moment::now()).remove(0);
+        let board = Arc::new(Board::new(&plan, path.to_owned()));
+        (plan, board)
+    }
+
+    #[test]
+    fn a_read_is_over_whichever_way_it_ends() {
+        let (_, board) = board("/dev/ttyUSB0");
+        assert_eq!(board.reading(), None);
+        let reading = board.begin_reading().unwrap();
+        assert_eq!(board.reading(), Some(None));
+        assert!(board.begin_reading().is_none(), "two at once");
+        drop(reading);
+        assert_eq!(board.reading(), None);
+        assert!(board.begin_reading().is_some());
+    }
+}

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub connections: Gauge,
     pub serial_bytes: Counter,
     pub serial_ports: Gauge,
+    pub serial_crashes_dropped: Counter,
+    pub serial_waiting_bytes: Gauge,
     pub stored_dumps: Gauge,
     pub stored_bytes: Gauge,
     pub disk_free_bytes: Gauge,
@@ -75,6 +77,8 @@ impl Default for Metrics {
             connections: Gauge::default(),
             serial_bytes: Counter::default(),
             serial_ports: Gauge::default(),
+            serial_crashes_dropped: Counter::default(),
+            serial_waiting_bytes: Gauge::default(),
             stored_dumps: Gauge::default(),
             stored_bytes: Gauge::default(),
             disk_free_bytes: Gauge::default(),
@@ -146,6 +150,16 @@ impl Metrics {
             "serial_ports",
             "Serial ports listened to",
             self.serial_ports.clone(),
+        );
+        r.register(
+            "serial_crashes_dropped",
+            "Crashes on serial ports that were lost because storage was too slow",
+            self.serial_crashes_dropped.clone(),
+        );
+        r.register(
+            "serial_waiting_bytes",
+            "Bytes of captured crashes that wait for the disk",
+            self.serial_waiting_bytes.clone(),
         );
         r.register(
             "stored_coredumps",

@@ -55,6 +55,8 @@ pub struct PortStatus {
     pub panics: u64,
     /// Crashes that the store has taken in, kept or counted.
     pub stored: u64,
+    /// Crashes that were lost because the disk was too slow for them.
+    pub dropped: u64,
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
     pub last_crash: Option<LastCrash>,

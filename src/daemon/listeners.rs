@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
 
 use crate::journal::Event;
 use crate::store::publish::{FILE_MODE, replace};
@@ -18,21 +19,110 @@ const BACKLOG: i32 = 1024;
 /// Mode of the control socket: its group may use it.
 const SOCKET_MODE: u32 = 0o660;
 
+/// An HTTPS socket that is in use.
+#[derive(Clone, Debug)]
+pub(super) struct Listening {
+    /// As configured; the port may be 0, for any.
+    wanted: SocketAddr,
+    pub(super) address: SocketAddr,
+    /// Ends its accept loop.
+    pub(super) until: CancellationToken,
+}
+
+impl Listening {
+    /// What its task is called.
+    pub(super) fn name(&self) -> String {
+        format!("https://{}", self.address)
+    }
+}
+
+/// A socket to be taken into use, with the address that was asked for.
+pub(super) type Opened = (SocketAddr, TcpListener);
+
+/// Takes a new socket into use; `stop` ends it with all others.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn fresh(
+    (wanted, socket): Opened,
+    stop: &CancellationToken,
+) -> io::Result<(Listening, Option<TcpListener>)> {
+    let listening = Listening {
+        wanted,
+        address: socket.local_addr()?,
+        until: stop.child_token(),
+    };
+    Ok((listening, Some(socket)))
+}
+
+/// Listens on `wanted`: those of `present` that are among them stay as they
+/// are, the others are opened. Nothing is closed.
+///
+/// # Errors
+/// The address that cannot be had, and why.
+pub(super) fn change(
+    present: &[Listening],
+    wanted: &[SocketAddr],
+    stop: &CancellationToken,
+) -> io::Result<Vec<(Listening, Option<TcpListener>)>> {
+    let mut left = present.to_vec();
+    let kept: Vec<Option<Listening>> = wanted
+        .iter()
+        .map(|address| {
+            let same = |old: &Listening| [old.wanted, old.address].contains(address);
+            let at = left.iter().position(same)?;
+            Some(Listening {
+                wanted: *address,
+                ..left.swap_remove(at)
+            })
+        })
+        .collect();
+    let each = wanted.iter().zip(kept);
+    each.map(|(address, kept)| match kept {
+        Some(kept) => Ok((kept, None)),
+        None => match bind_named(*address) {
+            Ok(socket) => fresh((*address, socket), stop),
+            Err(error) => Err(in_the_way(error, *address, &left)),
+        },
+    })
+    .collect()
+}
+
+/// Two sockets of one port may be in each other's way, and the one that is in
+/// use is not given up before there is the other.
+fn in_the_way(error: io::Error, address: SocketAddr, going: &[Listening]) -> io::Error {
+    let port = going.iter().find(|old| old.wanted.port() == address.port());
+    match port {
+        Some(old) if error.kind() == io::ErrorKind::AddrInUse => io::Error::new(
+            error.kind(),
+            format!(
+                "{error}: {} is still in use; restart the daemon to change it",
+                old.wanted
+            ),
+        ),
+        _ => error,
+    }
+}
+
 /// The HTTPS sockets: systemd's, else those of the configuration.
 ///
 /// # Errors
 /// The address that cannot be had, and why.
-pub(super) fn https(configured: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, bool)> {
+pub(super) fn https(configured: &[SocketAddr]) -> io::Result<(Vec<Opened>, bool)> {
     let passed = systemd::passed_sockets();
     if passed.is_empty() {
-        return Ok((bind_all(configured)?, false));
+        let bound = configured
+            .iter()
+            .map(|address| Ok((*address, bind_named(*address)?)));
+        return Ok((bound.collect::<io::Result<_>>()?, false));
     }
     let mut listeners = Vec::new();
     for socket in passed {
         socket.set_nonblocking(true)?;
-        listeners.push(TcpListener::from_std(socket)?);
+        let socket = TcpListener::from_std(socket)?;
+        listeners.push((socket.local_addr()?, socket));
     }
-    let mut passed: Vec<u16> = ports(listeners.iter().filter_map(|l| l.local_addr().ok()));
+    let mut passed: Vec<u16> = ports(listeners.iter().map(|(address, _)| *address));
     let mut wanted: Vec<u16> = ports(configured.iter().copied());
     passed.sort_unstable();
     wanted.sort_unstable();
@@ -49,19 +139,10 @@ fn ports(addresses: impl Iterator<Item = SocketAddr>) -> Vec<u16> {
     addresses.map(|address| address.port()).collect()
 }
 
-/// Listens on all of `addresses`.
-///
-/// # Errors
-/// The address that cannot be had, and why.
-pub(super) fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
-    addresses
-        .iter()
-        .map(|address| {
-            bind(*address).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-            })
-        })
-        .collect()
+fn bind_named(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

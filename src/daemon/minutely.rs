@@ -22,7 +22,8 @@ pub(super) fn write_notes(app: &App) -> crate::store::Result<()> {
         .and(app.store.registry.devices.flush())
 }
 
-/// Dumps that came before the clock was right get their time by this.
+/// Dumps that came before the clock was right get their time by this. Blocks on
+/// the disk.
 fn note_boot(app: &App) {
     let now = Moment::now();
     let gateway = &app.store.registry.gateway;
@@ -44,9 +45,7 @@ pub(super) async fn every_minute(app: Arc<App>, stop: CancellationToken) {
             .entry()
             .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
     }
-    if synced {
-        note_boot(&app);
-    }
+    write(&app, synced).await;
     let mut minutes = 0u64;
     loop {
         tokio::select! {
@@ -64,18 +63,25 @@ pub(super) async fn every_minute(app: Arc<App>, stop: CancellationToken) {
                 .say("the clock is synchronised now");
         }
         synced = now_synced;
+        write(&app, synced).await;
+    }
+}
+
+async fn write(app: &Arc<App>, synced: bool) {
+    let app = Arc::clone(app);
+    let work = move || {
         if synced {
             note_boot(&app);
         }
-        let noted = Arc::clone(&app);
-        let outcome = tokio::task::spawn_blocking(move || write_notes(&noted)).await;
-        if let Ok(Err(error)) = outcome {
-            let entry = error.event().entry();
-            entry.say(format_args!(
-                "cannot write what was noted: {}",
-                chain(&error)
-            ));
-        }
+        write_notes(&app)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error.event().entry().say(format_args!(
+            "cannot write what was noted: {}",
+            chain(&error)
+        )),
+        Err(error) => log::error!("cannot write what was noted: {error}"),
     }
 }
 

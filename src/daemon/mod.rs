@@ -1,6 +1,7 @@
 //! The daemon: builds everything, runs it, reloads it, stops it.
 
 mod child_decoder;
+mod critical;
 mod figures;
 mod listeners;
 mod minutely;
@@ -20,7 +21,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,23 +33,36 @@ use crate::firmware;
 use crate::http::app::App;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
-use crate::journal::{Event, chain};
+use crate::journal::{self, Event, chain};
 use crate::store::backup::Restored;
 use crate::store::life::{How, Life};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
+use critical::Critical;
 use figures::Figures;
+use listeners::Listening;
 use settings::Chosen;
 use signals::{Signals, Told};
+use watchdog::Watchdog;
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
 /// How long requests may take to end when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long all of the stop may take; the unit's TimeoutStopSec is 60.
+const STOP: Duration = Duration::from_secs(45);
+/// How long the last entries of the journal may take after that.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Runs until told to stop. `greet` is called once requests are answered.
 pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
-    crate::journal::install();
+    journal::install();
+    let status = run_with_journal(options, greet);
+    journal::flush(LAST_WORDS);
+    status
+}
+
+fn run_with_journal(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
     let chosen = match options.choose() {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -99,9 +115,10 @@ struct Daemon<'a> {
     tls: Arc<Tls>,
     config: watch::Sender<Arc<Config>>,
     tasks: TaskTracker,
+    critical: Critical,
     stop: CancellationToken,
-    /// Ends the accept loops of the present HTTPS sockets.
-    accepting: CancellationToken,
+    /// The present HTTPS sockets.
+    listening: Vec<Listening>,
     sockets_passed: bool,
 }
 
@@ -139,11 +156,8 @@ async fn serve(
         control_socket,
     });
     let outcome = daemon.run(&mut signals).await;
-    let run = store.data_dir.run();
-    daemon.end().await;
-    if outcome.is_ok() {
-        end_life(&run);
-    }
+    let run = outcome.is_ok().then(|| store.data_dir.run());
+    daemon.end(run).await;
     outcome
 }
 
@@ -151,71 +165,90 @@ impl Daemon<'_> {
     fn listen_control(&self) -> anyhow::Result<PathBuf> {
         let (control, path) = listeners::control(&self.app.store.data_dir.run())?;
         let (server, stop) = (self.server.clone(), self.stop.clone());
-        self.critical(async move { server.control(control, stop).await });
+        self.critical.spawn("control socket", async move {
+            server.control(control, stop).await;
+        });
         Ok(path)
     }
 
-    /// Accepts HTTPS, in place of the sockets there were.
-    fn accept_on(
-        &mut self,
-        sockets: Vec<tokio::net::TcpListener>,
-    ) -> anyhow::Result<Vec<SocketAddr>> {
-        let addresses: Vec<SocketAddr> = sockets
-            .iter()
-            .map(tokio::net::TcpListener::local_addr)
-            .collect::<Result<_, _>>()?;
-        self.accepting.cancel();
-        self.accepting = self.stop.child_token();
-        for socket in sockets {
-            let (server, tls) = (self.server.clone(), Arc::clone(&self.tls));
-            let accepting = self.accepting.clone();
-            self.tasks
-                .spawn(async move { server.https(socket, tls, accepting).await });
+    /// Accepts HTTPS on these sockets; those that there were before and are not
+    /// among them are closed.
+    fn accept_on(&mut self, listening: Vec<(Listening, Option<TcpListener>)>) -> Vec<SocketAddr> {
+        let (mut kept, mut addresses) = (Vec::new(), Vec::new());
+        for (listening, opened) in listening {
+            if let Some(socket) = opened {
+                let (server, tls) = (self.server.clone(), Arc::clone(&self.tls));
+                let (name, until) = (listening.name(), listening.until.clone());
+                self.critical
+                    .spawn_until(&name, &listening.until, async move {
+                        server.https(socket, tls, until).await;
+                    });
+            }
+            addresses.push(listening.address);
+            kept.push(listening);
+        }
+        for gone in std::mem::replace(&mut self.listening, kept) {
+            let is_kept = |kept: &Listening| kept.address == gone.address;
+            if !self.listening.iter().any(is_kept) {
+                gone.until.cancel();
+            }
         }
         go_on(listeners::note_addresses(
             &self.app.store.data_dir.run(),
             &addresses,
         ));
         self.app.facts().listeners = addresses.iter().map(ToString::to_string).collect();
-        Ok(addresses)
-    }
-
-    /// Runs a task without which the daemon is of no use: if it ends or panics
-    /// before it is told to stop, the daemon ends too, to be restarted.
-    fn critical(&self, task: impl Future<Output = ()> + Send + 'static) {
-        struct EndsTheDaemon(CancellationToken);
-        impl Drop for EndsTheDaemon {
-            fn drop(&mut self) {
-                self.0.cancel();
-            }
-        }
-        let guard = EndsTheDaemon(self.stop.clone());
-        self.tasks.spawn(async move {
-            let _guard = guard;
-            task.await;
-        });
+        addresses
     }
 
     /// Starts what goes on beside the requests.
     fn begin_work(&self, control_socket: &Path) {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
         let decoder = ChildDecoder::default();
-        self.critical(worker::run(app.worker_parts(), decoder, stop.clone()));
+        let critical = &self.critical;
+        critical.spawn(
+            "worker",
+            worker::run(app.worker_parts(), decoder, stop.clone()),
+        );
         let (ports, until) = (app.ports.clone(), stop.clone());
-        self.critical(async move { ports.run(until).await });
-        self.critical(tls::follow(Arc::clone(&self.tls), stop.clone()));
-        self.critical(minutely::every_minute(Arc::clone(&app), stop.clone()));
-        self.critical(registrations::keep_written(Arc::clone(&app), stop.clone()));
+        critical.spawn("serial ports", async move { ports.run(until).await });
+        critical.spawn(
+            "certificate",
+            tls::follow(Arc::clone(&self.tls), stop.clone()),
+        );
+        critical.spawn(
+            "every minute",
+            minutely::every_minute(Arc::clone(&app), stop.clone()),
+        );
+        critical.spawn(
+            "registrations",
+            registrations::keep_written(Arc::clone(&app), stop.clone()),
+        );
         let figures = Figures::new(Arc::clone(&app), self.server.clone());
-        self.critical(figures.keep(stop.clone()));
-        let socket = control_socket.to_owned();
-        self.tasks
-            .spawn(watchdog::feed(socket, Arc::clone(&app), stop));
+        critical.spawn("figures", figures.keep(stop.clone()));
+        let watchdog = Watchdog {
+            socket: control_socket.to_owned(),
+            app: Arc::clone(&app),
+            server: self.server.clone(),
+            critical: critical.clone(),
+        };
+        // what ends or hangs here is noticed by systemd
+        self.tasks.spawn(watchdog.feed(stop));
         // Reading every folder takes a while; intake does not wait for it.
-        tokio::task::spawn_blocking(move || {
-            app.store.complete_rebuilt();
-            firmware::say_missing(&app.store);
-            app.facts().index_ready = true;
+        self.tasks.spawn(async move {
+            let reading = Arc::clone(&app);
+            let read = move || {
+                reading.store.complete_rebuilt();
+                firmware::say_missing(&reading.store);
+            };
+            match tokio::task::spawn_blocking(read).await {
+                Ok(()) => app.facts().index_ready = true,
+                Err(error) => {
+                    let trouble = format!("the stored coredumps could not be read: {error}");
+                    log::error!("{trouble}");
+                    app.facts().degraded.push(trouble);
+                }
+            }
             app.worker.wake();
         });
     }
@@ -241,7 +274,8 @@ impl Daemon<'_> {
         self.app.facts().last_bad_end = life.last_bad_end;
     }
 
-    /// Waits for signals until one says stop.
+    /// Waits for signals until one says stop. A reload may wait for the disk
+    /// here: this is the main thread, which nothing else runs on.
     async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         let stopped = self.stop.clone();
         loop {
@@ -261,19 +295,35 @@ impl Daemon<'_> {
     }
 
     /// Stops in order: no new connections, a bounded wait for those there are,
-    /// then everything else.
-    async fn end(self) {
+    /// then everything else, as far as the time allows: a disk that stalls must
+    /// not keep the daemon until systemd kills it. In `run` it is written down
+    /// for the next daemon that this one was told to stop.
+    async fn end(self, run: Option<PathBuf>) {
+        let until = tokio::time::Instant::now() + STOP;
         systemd::stopping();
+        let feeding = tokio::spawn(watchdog::feed_to_the_end());
         Event::Stopping.entry().say("stopping");
         self.stop.cancel();
         self.server.drain(DRAIN).await;
         self.tasks.close();
-        let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+        let _ = timeout_at(until, self.tasks.wait()).await;
         let app = Arc::clone(&self.app);
-        let flushed = tokio::task::spawn_blocking(move || minutely::write_notes(&app)).await;
-        if let Ok(Err(error)) = flushed {
-            log::warn!("not everything was written at the end: {}", chain(&error));
+        let write = move || {
+            let written = minutely::write_notes(&app);
+            if let Some(run) = run {
+                end_life(&run);
+            }
+            written
+        };
+        match timeout_at(until, tokio::task::spawn_blocking(write)).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
+                log::warn!("not everything was written at the end: {}", chain(&error));
+            }
+            Ok(Err(error)) => log::warn!("not everything was written at the end: {error}"),
+            Err(_) => log::warn!("not everything was written at the end: storage too slow"),
         }
+        feeding.abort();
         Event::Stopped.entry().say("stopped");
     }
 }

@@ -1,6 +1,5 @@
 //! Taking a changed configuration into use while everything runs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use log::Level;
@@ -73,10 +72,9 @@ impl Daemon<'_> {
         // What can fail comes first; after it nothing does.
         self.tls.reload(new.tls.clone())?;
         if old.http.listen != new.http.listen {
-            let kept: Vec<SocketAddr> = new.http.listen.clone();
-            match listeners::bind_all(&kept) {
-                Ok(sockets) => {
-                    self.accept_on(sockets)?;
+            match listeners::change(&self.listening, &new.http.listen, &self.stop) {
+                Ok(listening) => {
+                    self.accept_on(listening);
                 }
                 Err(error) => {
                     self.tls.reload(old.tls.clone())?;

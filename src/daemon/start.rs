@@ -1,6 +1,7 @@
 //! Starts with a configuration, or with the last one that worked if it names
 //! what cannot be used.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::critical::Critical;
 use super::settings::{Chosen, Options};
 use super::{Daemon, listeners, surroundings};
 use crate::config::Config;
@@ -93,19 +95,25 @@ impl<'a> Running<'a> {
         // before anybody can ask
         app.facts().degraded.extend(chosen.degraded.clone());
         let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
+        let tasks = TaskTracker::new();
+        let sockets = sockets
+            .into_iter()
+            .map(|socket| listeners::fresh(socket, &stop))
+            .collect::<io::Result<_>>()?;
         let mut daemon = Daemon {
             options,
             app,
             server,
             tls,
             config: sender,
-            tasks: TaskTracker::new(),
+            critical: Critical::new(tasks.clone(), stop.clone()),
+            tasks,
             stop,
-            accepting: CancellationToken::new(),
+            listening: Vec::new(),
             sockets_passed,
         };
         let control_socket = daemon.listen_control()?;
-        let addresses = daemon.accept_on(sockets)?;
+        let addresses = daemon.accept_on(sockets);
         Ok(Self {
             daemon,
             addresses,

@@ -1,5 +1,5 @@
 //! Feeds systemd's watchdog while a request through the control socket is
-//! answered and the worker moves: a hung daemon is restarted.
+//! answered and no critical task is stuck: a hung daemon is restarted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,29 +10,66 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::critical::Critical;
 use crate::http::app::App;
+use crate::http::server::Server;
 use crate::systemd;
 
 /// A worker that was not heard of for so long hangs; one decoding takes less.
 const WORKER_SILENCE: Duration = Duration::from_secs(300);
 
-/// Feeds until `stop`; returns at once if nobody watches.
-pub(super) async fn feed(socket: PathBuf, app: Arc<App>, stop: CancellationToken) {
+/// What is looked at before the watchdog is fed.
+pub(super) struct Watchdog {
+    /// The control socket.
+    pub(super) socket: PathBuf,
+    pub(super) app: Arc<App>,
+    pub(super) server: Server,
+    pub(super) critical: Critical,
+}
+
+impl Watchdog {
+    /// Feeds until `stop`; returns at once if nobody watches.
+    pub(super) async fn feed(self, stop: CancellationToken) {
+        let Some(interval) = systemd::watchdog_interval() else {
+            return;
+        };
+        let pause = interval / 3;
+        loop {
+            match self.trouble(pause).await {
+                None => systemd::alive(),
+                Some(trouble) => log::warn!("the watchdog is not fed: {trouble}"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn trouble(&self, patience: Duration) -> Option<String> {
+        let stuck = self.critical.stuck();
+        if !stuck.is_empty() {
+            return Some(format!("not heard of: {}", stuck.join(", ")));
+        }
+        if self.app.worker.silent_for() >= WORKER_SILENCE {
+            return Some(String::from("the worker does not go on"));
+        }
+        let answered = timeout(patience, ask(&self.socket)).await;
+        // callers that wait for a slow disk may take all connections
+        let answers = matches!(answered, Ok(Ok(true))) || self.server.control_is_full();
+        (!answers).then(|| String::from("the control socket does not answer"))
+    }
+}
+
+/// Feeds while the daemon stops, which takes a bounded time: what would answer
+/// for it ends one after the other.
+pub(super) async fn feed_to_the_end() {
     let Some(interval) = systemd::watchdog_interval() else {
         return;
     };
-    let pause = interval / 3;
     loop {
-        let answered = timeout(pause, ask(&socket)).await;
-        let worker_moves = app.worker.silent_for() < WORKER_SILENCE;
-        match answered {
-            Ok(Ok(true)) if worker_moves => systemd::alive(),
-            _ => log::warn!("the daemon does not answer itself; the watchdog is not fed"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+        systemd::alive();
+        tokio::time::sleep(interval / 3).await;
     }
 }
 

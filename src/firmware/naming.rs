@@ -42,8 +42,8 @@ pub fn build_named(store: &Store, model: &ModelCode, name: &str) -> Result<Build
     }
 }
 
-/// What screens call a build of a register: its name, or, if it is not stored any more, the
-/// first digits of its id.
+/// What screens call a build of a register: its name, or, if nothing is known of it any more,
+/// the first digits of its id.
 pub fn shown_name(store: &Store, model: &ModelCode, build: &BuildRef) -> String {
     match build {
         BuildRef::Name(name) => name.clone(),
@@ -52,7 +52,7 @@ pub fn shown_name(store: &Store, model: &ModelCode, build: &BuildRef) -> String 
 }
 
 pub(super) fn name_of(store: &Store, model: &ModelCode, id: BuildId) -> String {
-    let build = store.firmware.get(model, id);
+    let build = store.firmware.description(model, id);
     // a folder that cannot be read is told where the build is needed
     let name = build.ok().flatten().map(|build| build.name);
     name.unwrap_or_else(|| id.short())

@@ -1,12 +1,11 @@
 //! What all handlers share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootloader::Progress;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::firmware::Sequences;
@@ -43,7 +42,6 @@ pub struct App {
     pub sequences: Sequences,
     /// Images that are being downloaded.
     pub images: ImagesInMemory,
-    readings: Mutex<BTreeMap<String, watch::Receiver<Option<Progress>>>>,
     facts: Mutex<Facts>,
     missing_configs: Mutex<HashSet<DeviceKey>>,
 }
@@ -86,7 +84,6 @@ impl App {
             uploads: UploadSlots::new(upload_slots::MEMORY),
             sequences: Sequences::default(),
             images: ImagesInMemory::default(),
-            readings: Mutex::default(),
             facts: Mutex::default(),
             missing_configs: Mutex::default(),
         }
@@ -133,11 +130,6 @@ impl App {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         seen.insert(device.clone())
-    }
-
-    /// How far the flash reads under way are, by port.
-    pub fn readings(&self) -> MutexGuard<'_, BTreeMap<String, watch::Receiver<Option<Progress>>>> {
-        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the status shows.

@@ -12,12 +12,11 @@ use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
-use crate::api::ports::{List, Read, Reading, Release, State as PortState};
+use crate::api::ports::{List, Read, Reading, Release};
 use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
@@ -35,18 +34,24 @@ impl From<serial::Error> for Error {
     fn from(error: serial::Error) -> Self {
         match &error {
             serial::Error::Unknown(name) => Self::NotFound(format!("Serial port {name}")),
-            serial::Error::Lent(_) | serial::Error::Stuck(_) => Self::Conflict(error.to_string()),
+            serial::Error::Lent(_) | serial::Error::Stuck(_) | serial::Error::BeingRead(_) => {
+                Self::Conflict(error.to_string())
+            }
             serial::Error::State(_) => Self::internal(&error),
         }
     }
 }
 
 /// `GET /api/ports`
-pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
-    Json(List {
-        ports: app.ports.list(),
+///
+/// # Errors
+/// When the daemon is ending.
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
+    let ports = tokio::task::spawn_blocking(move || app.ports.list()).await?;
+    Ok(Json(List {
+        ports,
         next_cursor: None,
-    })
+    }))
 }
 
 /// `GET /api/ports/{name}/log?follow=1`: the newest lines, then those to come.
@@ -113,26 +118,10 @@ pub async fn read(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Read>> {
     let name = decode(&name);
-    let board = app.ports.board(&name)?;
-    let (sender, receiver) = watch::channel(None);
-    {
-        let mut readings = app.readings();
-        // whoever asked before may have left; the read goes on without them
-        let is_read = board.status().state == PortState::ReadingFlash
-            || readings
-                .get(&name)
-                .is_some_and(|other| other.has_changed().is_ok());
-        if is_read {
-            return Err(Error::Conflict(format!(
-                "the flash behind {name} is being read already"
-            )));
-        }
-        readings.insert(name.clone(), receiver);
-    }
+    let begun = app.ports.begin_read(&name)?;
     say_changed(&app, &caller, "reads the flash behind", &name);
-    let outcome = app.ports.read(&name, sender).await;
-    app.readings().remove(&name);
-    let read = match outcome? {
+    // whoever asked may leave; the read goes on without them
+    let read = match begun.finish().await {
         Ok(read) => read,
         // Nothing to store is an answer, not a fault.
         Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
@@ -159,7 +148,7 @@ pub async fn reading(
     Path(name): Path<String>,
 ) -> Result<Json<Reading>> {
     let name = decode(&name);
-    let progress = app.readings().get(&name).map(|progress| *progress.borrow());
+    let progress = app.ports.board(&name)?.reading();
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
     Ok(Json(progress.map_or_else(Reading::default, |progress| {
         Reading {

@@ -103,6 +103,7 @@ events! {
     PortChanged Info "265aad9d98914efebf2ea35374d7a291",
     BoardBooted Info "ce3bdd3e61ea4d369c6419b18d885add",
     BoardIdentified Info "12c6358f04ca439889d4ac768ef14fbd",
+    CrashDropped Error "67ff66cf44364a2497dc0eb4d3464687",
     PanicSeen Warn "0b2f5280909a479295cb93899543cba6",
     FlashRead Info "a384627468924473b766ca85187904c8",
     FlashReadFailed Warn "f63fcde5157a4268b05f1dfa80c64aa5",
@@ -136,6 +137,7 @@ impl Event {
                 | Self::PortOpened
                 | Self::BoardBooted
                 | Self::PanicSeen
+                | Self::CrashDropped
                 | Self::FlashReadFailed
                 | Self::DiskFull
                 | Self::DiskFailed

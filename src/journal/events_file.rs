@@ -19,6 +19,39 @@ pub const MAX_TOTAL_BYTES: u64 = 16 * 1024 * 1024;
 /// part of a noisy month can go without the newest.
 const MAX_FILE_BYTES: u64 = MAX_TOTAL_BYTES / 8;
 
+/// One event as it is written.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Such as `2026-11`.
+    month: String,
+    bytes: Vec<u8>,
+}
+
+impl Line {
+    /// The line of an event that happens now.
+    pub(super) fn of<'a>(
+        event: Event,
+        level: Level,
+        message: &str,
+        fields: impl Iterator<Item = &'a (String, String)>,
+    ) -> Self {
+        let now = clock::iso8601(OffsetDateTime::now_utc());
+        let mut object = Map::new();
+        object.insert("time".into(), now.as_str().into());
+        object.insert("event".into(), event.name().into());
+        object.insert("message_id".into(), event.message_id().into());
+        object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
+        object.insert("message".into(), message.into());
+        for (name, value) in fields {
+            object.insert(name.to_ascii_lowercase(), value.as_str().into());
+        }
+        let mut bytes = Value::Object(object).to_string().into_bytes();
+        bytes.push(b'\n');
+        let month = now.get(..7).unwrap_or("0000-00").to_owned();
+        Self { month, bytes }
+    }
+}
+
 /// The folder of event files, open at the current month.
 #[derive(Debug)]
 pub struct EventsFile {
@@ -41,30 +74,14 @@ impl EventsFile {
 
     /// Appends one event. A failure is silent: the journal has the event, and
     /// a full disk must not stop what the event is about.
-    pub(super) fn append(
-        &mut self,
-        event: Event,
-        level: Level,
-        message: &str,
-        fields: &[(String, String)],
-    ) {
-        let now = OffsetDateTime::now_utc();
-        let mut object = Map::new();
-        object.insert("time".into(), clock::iso8601(now).into());
-        object.insert("event".into(), event.name().into());
-        object.insert("message_id".into(), event.message_id().into());
-        object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
-        object.insert("message".into(), message.into());
-        for (name, value) in fields {
-            object.insert(name.to_ascii_lowercase(), value.as_str().into());
+    pub(super) fn write(&mut self, line: &Line, dropped: u64) {
+        if dropped > 0 {
+            log::warn!("{dropped} events are not in the events file: the disk is too slow");
         }
-        let mut line = Value::Object(object).to_string();
-        line.push('\n');
-        let _ = self.write(&clock::iso8601(now), line.as_bytes());
+        let _ = self.append(&line.month, &line.bytes);
     }
 
-    fn write(&mut self, now: &str, line: &[u8]) -> io::Result<()> {
-        let month = now.get(..7).unwrap_or("0000-00");
+    fn append(&mut self, month: &str, line: &[u8]) -> io::Result<()> {
         if self.file.is_none() || self.month != month || self.written > MAX_FILE_BYTES {
             self.open(month)?;
         }
@@ -140,12 +157,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventsFile::new(folder.path());
         let fields = [(String::from("DEVICE_KEY"), String::from("k1"))];
-        events.append(
+        let line = Line::of(
             Event::CoredumpStored,
             Level::Info,
             "stored\n\"it\"",
-            &fields,
+            fields.iter(),
         );
+        events.write(&line, 0);
         let path = fs::read_dir(folder.path())
             .unwrap()
             .next()
@@ -167,7 +185,7 @@ mod tests {
         let line = vec![b'x'; 512 * 1024];
         for month in 1..=12 {
             for _ in 0..5 {
-                events.write(&format!("2026-{month:02}"), &line).unwrap();
+                events.append(&format!("2026-{month:02}"), &line).unwrap();
             }
             assert!(total(folder.path()) <= MAX_TOTAL_BYTES + line.len() as u64);
         }

@@ -1,14 +1,18 @@
 //! Where log records go: to journald if it started us, else to standard error;
-//! events also to the events file.
+//! events also to the events file. Both are written by threads of their own: a
+//! card that stalls, and a journal that waits for it, keep nobody waiting.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use log::kv::{Key, VisitSource, VisitValue};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-use super::{Event, EventsFile};
+use super::Event;
+use super::events_file::{EventsFile, Line};
+use super::writer::Writer;
 
 enum Sink {
     Journal(JournalLog),
@@ -17,8 +21,19 @@ enum Sink {
 }
 
 struct Logger {
-    sink: Sink,
-    events: Mutex<Option<EventsFile>>,
+    sink: Writer<Said>,
+    events: Mutex<Option<Writer<Line>>>,
+}
+
+/// A record that outlives its call.
+struct Said {
+    level: Level,
+    target: String,
+    module: Option<&'static str>,
+    file: Option<&'static str>,
+    line: Option<u32>,
+    message: String,
+    pairs: Vec<(String, String)>,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -36,8 +51,8 @@ pub fn install() {
         Sink::Plain
     };
     let logger = LOGGER.get_or_init(|| Logger {
-        sink,
-        events: Mutex::new(None),
+        sink: Writer::begin(move |said: Said, dropped| said.write(&sink, dropped)),
+        events: Mutex::default(),
     });
     if log::set_logger(logger).is_ok() {
         let level = std::env::var("ESPGATE_LOG")
@@ -49,9 +64,26 @@ pub fn install() {
 }
 
 /// From now on events are also appended to `file`.
-pub fn attach_events_file(file: EventsFile) {
+pub fn attach_events_file(mut file: EventsFile) {
     if let Some(logger) = LOGGER.get() {
-        *logger.events.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        let writer = Writer::begin(move |line: Line, dropped| file.write(&line, dropped));
+        *logger.events() = Some(writer);
+    }
+}
+
+/// Waits until all that was said is written, or for as long as `patience`.
+pub fn flush(patience: Duration) {
+    if let Some(logger) = LOGGER.get() {
+        logger.sink.flush(patience / 2);
+        if let Some(events) = logger.events().as_ref() {
+            events.flush(patience / 2);
+        }
+    }
+}
+
+impl Logger {
+    fn events(&self) -> MutexGuard<'_, Option<Writer<Line>>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,69 +97,106 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        match &self.sink {
-            Sink::Journal(journal) => {
-                if journal.journal_send(record).is_err() {
-                    write_line(record, false);
-                }
-            }
-            Sink::Terminal => write_line(record, true),
-            Sink::Plain => write_line(record, false),
+        let said = Said::of(record);
+        if let Some(event) = said.event()
+            && let Some(events) = self.events().as_ref()
+        {
+            let fields = said.pairs.iter().filter(|(name, _)| name != MESSAGE_ID);
+            events.push(Line::of(event, said.level, &said.message, fields));
         }
-        let fields = Fields::of(record);
-        if let Some(event) = fields.event {
-            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(file) = events.as_mut() {
-                file.append(
-                    event,
-                    record.level(),
-                    &record.args().to_string(),
-                    &fields.pairs,
-                );
-            }
-        }
+        self.sink.push(said);
     }
 
     fn flush(&self) {}
 }
 
-fn write_line(record: &Record<'_>, with_time: bool) {
+impl Said {
+    fn of(record: &Record<'_>) -> Self {
+        let mut pairs = Pairs::default();
+        // The visitor below never fails.
+        let _ = record.key_values().visit(&mut pairs);
+        Self {
+            level: record.level(),
+            target: record.target().to_owned(),
+            module: record.module_path_static(),
+            file: record.file_static(),
+            line: record.line(),
+            message: record.args().to_string(),
+            pairs: pairs.0,
+        }
+    }
+
+    fn event(&self) -> Option<Event> {
+        let id = self.pairs.iter().find(|(name, _)| name == MESSAGE_ID);
+        Event::from_message_id(&id?.1)
+    }
+
+    fn write(&self, sink: &Sink, dropped: u64) {
+        if dropped > 0 {
+            let message =
+                format!("{dropped} entries were dropped: the journal takes them too slowly");
+            let note = Self {
+                level: Level::Warn,
+                target: String::from("espgate"),
+                module: None,
+                file: None,
+                line: None,
+                message,
+                pairs: Vec::new(),
+            };
+            note.write(sink, 0);
+        }
+        match sink {
+            Sink::Journal(journal) => {
+                if self.send(journal).is_err() {
+                    write_line(self.level, &self.message, false);
+                }
+            }
+            Sink::Terminal => write_line(self.level, &self.message, true),
+            Sink::Plain => write_line(self.level, &self.message, false),
+        }
+    }
+
+    fn send(&self, journal: &JournalLog) -> io::Result<()> {
+        journal.journal_send(
+            &Record::builder()
+                .level(self.level)
+                .target(&self.target)
+                .module_path_static(self.module)
+                .file_static(self.file)
+                .line(self.line)
+                .key_values(&self.pairs.as_slice())
+                .args(format_args!("{}", self.message))
+                .build(),
+        )
+    }
+}
+
+fn write_line(level: Level, message: &str, with_time: bool) {
     let mut line = String::new();
     if with_time {
         let now = crate::clock::iso8601(time::OffsetDateTime::now_utc());
         line.push_str(now.get(11..19).unwrap_or_default());
         line.push(' ');
     }
-    match record.level() {
+    match level {
         Level::Error => line.push_str("error: "),
         Level::Warn => line.push_str("warning: "),
         Level::Info => {}
         Level::Debug => line.push_str("debug: "),
         Level::Trace => line.push_str("trace: "),
     }
-    line.push_str(&crate::printable::escaped(&record.args().to_string()));
+    line.push_str(&crate::printable::escaped(message));
     line.push('\n');
     // Nothing can be done about a closed standard error.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// The key-values of a record that an events file keeps.
+/// The key-values of a record.
 #[derive(Default)]
-struct Fields {
-    event: Option<Event>,
-    pairs: Vec<(String, String)>,
-}
+struct Pairs(Vec<(String, String)>);
 
-impl Fields {
-    fn of(record: &Record<'_>) -> Self {
-        let mut fields = Self::default();
-        // The visitor below never fails.
-        let _ = record.key_values().visit(&mut fields);
-        fields
-    }
-}
-
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for Pairs {
     fn visit_pair(
         &mut self,
         key: Key<'kvs>,
@@ -142,11 +211,9 @@ impl<'kvs> VisitSource<'kvs> for Fields {
         }
         let mut text = Text(String::new());
         value.visit(&mut text)?;
-        if key.as_str() == "MESSAGE_ID" {
-            self.event = Event::from_message_id(&text.0);
-        } else {
-            self.pairs.push((key.as_str().to_owned(), text.0));
-        }
+        self.0.push((key.as_str().to_owned(), text.0));
         Ok(())
     }
 }
+
+const MESSAGE_ID: &str = "MESSAGE_ID";

@@ -5,10 +5,11 @@ mod event;
 mod events_file;
 mod limit;
 mod logger;
+mod writer;
 
 pub use event::Event;
 pub use events_file::{EventsFile, MAX_TOTAL_BYTES};
-pub use logger::{attach_events_file, install};
+pub use logger::{attach_events_file, flush, install};
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};

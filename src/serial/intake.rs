@@ -193,7 +193,55 @@ impl Intake {
     }
 }
 
+/// What the repeats of one crash have in common.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Likeness {
+    /// The fingerprint, else what the panic said.
+    crash: String,
+    /// A whole dump repeats no damaged one.
+    is_whole: bool,
+}
+
+impl Likeness {
+    /// Of a crash that was stored.
+    pub(super) fn of(received: &Received) -> Option<Self> {
+        Some(Self {
+            crash: received.fingerprint.clone()?,
+            is_whole: received.verdict.is_whole(),
+        })
+    }
+}
+
 impl Crash {
+    /// What it has in common with its repeats, if that can be told.
+    pub(super) fn likeness(&self) -> Option<Likeness> {
+        let found = coredump::examine(self.bytes());
+        let printed = || {
+            let Self::Dump(dump) = self else { return None };
+            coredump::examine(dump.panic.as_ref()?.as_bytes()).panic_reason
+        };
+        let crash = found.fingerprint.or(found.panic_reason).or_else(printed)?;
+        Some(Likeness {
+            crash,
+            is_whole: found.verdict.is_whole(),
+        })
+    }
+
+    /// The memory it takes, roughly.
+    pub(super) fn weight(&self) -> usize {
+        let log = match self {
+            Self::Dump(dump) => Some(&dump.log),
+            Self::Panic(panic) => Some(&panic.log),
+            Self::Flash(flash) => flash.log.as_ref(),
+        };
+        let lines = log
+            .into_iter()
+            .flat_map(|log| log.before.iter().chain(&log.after));
+        // a line and a crash cost something besides their text
+        let lines: usize = lines.map(|line| line.len() + 32).sum();
+        self.bytes().len() + lines + 1024
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Dump(dump) => &dump.bytes,
@@ -257,4 +305,29 @@ fn printed(panic: &str) -> Option<String> {
     let digits = line.trim().chars().take_while(char::is_ascii_hexdigit);
     let hex: String = digits.take(64).collect();
     (hex.len() >= 8).then(|| hex.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A panic that printed this text.
+    pub(in crate::serial) fn panic(text: &str) -> Crash {
+        Crash::Panic(Box::new(Panic {
+            text: text.to_owned(),
+            problems: Vec::new(),
+            boot: Boot::default(),
+            log: Log::default(),
+        }))
+    }
+
+    #[test]
+    fn the_same_panic_again_is_a_repeat_and_another_one_is_not() {
+        let abort = "abort() was called at PC 0x400d66b9 on core 0\r\n";
+        let assert = "assert failed: app_main main.c:7 (x)\r\n";
+        let likeness = |text: &str| panic(text).likeness().unwrap();
+        assert_eq!(likeness(abort), likeness(abort));
+        assert_ne!(likeness(abort), likeness(assert));
+        assert_eq!(panic("hello").likeness(), None);
+    }
 }

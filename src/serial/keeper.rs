@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,17 +20,19 @@ use crate::metrics::Metrics;
 use crate::store;
 use crate::store::registry::StateFile;
 
+use super::backlog::Backlog;
 use super::discover::{self, Roots};
 use super::hotplug::Watcher;
 use super::intake::{Intake, Site};
 use super::marks::Marks;
+use super::notes::Notes;
 use super::policy::{self, Named, Plan};
 use super::port::{Common, Port};
 use super::ports::Error;
 use super::reading::Request;
 use super::state::{PortsState, Release, Remembered};
 use super::status::{Board, PortStatus};
-use super::storing::{self, Storing};
+use super::storing::Storing;
 
 /// All ports and what is remembered of them.
 pub(super) struct Keeper {
@@ -38,8 +41,8 @@ pub(super) struct Keeper {
     roots: Roots,
     settings: Mutex<config::Serial>,
     common: watch::Sender<Common>,
-    state: Arc<StateFile<PortsState>>,
-    marks: Marks,
+    notes: Arc<Notes>,
+    backlog: Backlog,
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Ports whose borrower is still there.
     leases: Mutex<BTreeSet<String>>,
@@ -55,6 +58,8 @@ pub(super) struct Entry {
     pub(super) board: Arc<Board>,
     open: watch::Receiver<bool>,
     pub(super) requests: mpsc::Sender<Request>,
+    /// The port's own, and the one that stores.
+    pub(super) tasks: [JoinHandle<()>; 2],
 }
 
 impl Keeper {
@@ -66,14 +71,17 @@ impl Keeper {
         settings: config::Serial,
         max_dump_bytes: usize,
     ) -> store::Result<Self> {
+        let intake = Arc::new(intake);
+        let file = StateFile::open(state, "ports.json")?;
+        let notes = Notes::new(file, Marks::below(state), Arc::clone(&intake));
         Ok(Self {
-            intake: Arc::new(intake),
+            intake,
+            backlog: Backlog::new(Arc::clone(&metrics)),
             metrics,
             roots,
             common: watch::Sender::new(common(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
-            state: Arc::new(StateFile::open(state, "ports.json")?),
-            marks: Marks::below(state),
+            notes: Arc::new(notes),
             entries: Mutex::default(),
             leases: Mutex::default(),
             look: Notify::new(),
@@ -92,6 +100,8 @@ impl Keeper {
                 None
             }
         };
+        let notes = Arc::clone(&self.notes);
+        self.tasks.spawn(notes.run(self.stop.clone()));
         while !stop.is_cancelled() {
             let wait = self.look_around(watcher.as_mut());
             tokio::select! {
@@ -107,7 +117,13 @@ impl Keeper {
         }
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STORING, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.backlog.give_up();
+        }
+        self.notes.write().await;
     }
 
     pub(super) fn reconfigure(&self, settings: config::Serial, max_dump_bytes: usize) {
@@ -116,11 +132,15 @@ impl Keeper {
         self.look.notify_one();
     }
 
+    /// Blocks: whose a board is, may have to be looked up in the store.
     pub(super) fn list(&self) -> Vec<PortStatus> {
-        let state = self.state.read();
-        let shown = |entry: &Entry| {
-            let mut status = entry.board.status();
-            let site = Site::of(&entry.plan.borrow(), &state);
+        let state = self.notes.state.read();
+        let ports: Vec<(PortStatus, Plan)> = lock(&self.entries)
+            .values()
+            .map(|entry| (entry.board.status(), entry.plan.borrow().clone()))
+            .collect();
+        let shown = |(mut status, plan): (PortStatus, Plan)| {
+            let site = Site::of(&plan, &state);
             status.mac = site.mac.map(|mac| mac.to_string());
             // as it is known now: the board may have been named since its last crash
             let build = status.app_elf_sha256.as_deref();
@@ -130,7 +150,7 @@ impl Keeper {
             }
             status
         };
-        let mut list: Vec<PortStatus> = lock(&self.entries).values().map(shown).collect();
+        let mut list: Vec<PortStatus> = ports.into_iter().map(shown).collect();
         list.sort_by(|a, b| a.path.cmp(&b.path));
         list
     }
@@ -156,7 +176,7 @@ impl Keeper {
             })
             .collect();
         let now = Moment::now();
-        let mut state = PortsState::clone(&self.state.read());
+        let mut state = PortsState::clone(&self.notes.state.read());
         // a lease lasts as long as its borrower, not as its deadline
         for id in lock(&self.leases).iter() {
             state.ensure(id).released = Some(Release::new(None, true, &now));
@@ -166,7 +186,7 @@ impl Keeper {
             .iter()
             .filter_map(|plan| plan.released?.remaining)
             .min();
-        self.marks.follow(&plans);
+        self.notes.follow(&plans);
         self.follow(plans);
         over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
     }
@@ -178,8 +198,8 @@ impl Keeper {
         for plan in plans {
             let name = policy::name_of(&plan.path, &self.roots.dev);
             match entries.get(&plan.id) {
-                Some(entry) => entry.take(plan, name),
-                None => {
+                Some(entry) if !self.has_died(entry) => entry.take(plan, name),
+                _ => {
                     entries.insert(plan.id.clone(), self.begin(plan, name));
                 }
             }
@@ -200,9 +220,21 @@ impl Keeper {
         }
     }
 
+    /// Whether a task of the port panicked; it is begun again then.
+    fn has_died(&self, entry: &Entry) -> bool {
+        let died = entry.tasks.iter().any(JoinHandle::is_finished) && !self.stop.is_cancelled();
+        if died {
+            let path = entry.path();
+            Event::PortTrouble.entry().port(&path).say(format_args!(
+                "{path}: its task ended unexpectedly and is started again"
+            ));
+        }
+        died
+    }
+
     fn begin(self: &Arc<Self>, plan: Plan, name: String) -> Entry {
         let board = Arc::new(Board::new(&plan, name));
-        let (crashes, captured) = mpsc::channel(storing::WAITING);
+        let (crashes, captured) = self.backlog.of(&plan.id, &board);
         let (requests, asked) = mpsc::channel(1);
         let (open, is_open) = watch::channel(false);
         let plan = watch::Sender::new(plan);
@@ -213,8 +245,8 @@ impl Keeper {
             stop: self.stop.clone(),
             common: self.common.subscribe(),
             requests: asked,
-            state: Arc::clone(&self.state),
-            crashes,
+            notes: Arc::clone(&self.notes),
+            crashes: Arc::new(crashes),
             metrics: Arc::clone(&self.metrics),
             intake: Arc::clone(&self.intake),
         };
@@ -223,11 +255,15 @@ impl Keeper {
             board: Arc::clone(&board),
             intake: Arc::clone(&self.intake),
             requests: requests.clone(),
-            state: Arc::clone(&self.state),
+            notes: Arc::clone(&self.notes),
+            stop: self.stop.clone(),
         };
-        self.tasks.spawn(port.run());
-        self.tasks.spawn(storing.run());
+        let tasks = [
+            self.tasks.spawn(port.run()),
+            self.tasks.spawn(storing.run()),
+        ];
         Entry {
+            tasks,
             plan,
             board,
             open: is_open,
@@ -240,7 +276,9 @@ impl Keeper {
         name: &str,
         found: impl Fn(&str, &Entry) -> R,
     ) -> Result<R, Error> {
-        let target = fs::canonicalize(name).ok();
+        // a path of a device, which no disk is asked for
+        let is_path = Path::new(name).is_absolute();
+        let target = is_path.then(|| fs::canonicalize(name).ok()).flatten();
         let entries = lock(&self.entries);
         let fits = |(id, entry): &(&String, &Entry)| {
             let status = entry.board.status();
@@ -268,7 +306,7 @@ impl Keeper {
         let (id, path, mut open) = self.find(name, |id, entry| {
             (id.to_owned(), entry.path(), entry.open.clone())
         })?;
-        let before = self.state.read().of(&id);
+        let before = self.notes.state.read().of(&id);
         let release = Release::new(duration, lent, &Moment::now());
         self.remember(id.clone(), move |port| {
             port.claimed &= lent || duration.is_some();
@@ -295,9 +333,9 @@ impl Keeper {
         id: String,
         change: impl FnOnce(&mut Remembered) + Send + 'static,
     ) -> Result<(), Error> {
-        let file = Arc::clone(&self.state);
+        let notes = Arc::clone(&self.notes);
         let work = move || {
-            file.change(|state| {
+            notes.state.change(|state| {
                 change(state.ensure(&id));
                 state.tidy(&Moment::now());
                 Ok::<_, std::convert::Infallible>(())
@@ -370,6 +408,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long crashes may still be stored when the daemon stops; the unit's
+/// TimeoutStopSec is 60.
+const STORING: Duration = Duration::from_secs(40);
 /// How long a burst of changes may take.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Even if nothing was heard.

@@ -146,14 +146,49 @@ async fn another_peoples_adapter_is_opened_only_once_claimed_and_that_is_remembe
     assert!(!mark.exists(), "udev takes it for claimed");
     bench.ports.claim("ttyUSB0").await.unwrap();
     bench.reaches("ttyUSB0", State::Listening).await;
-    assert!(mark.exists(), "udev does not know that it is claimed");
+    // udev is told beside the listening
+    let told = async {
+        while !mark.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told)
+        .await
+        .unwrap();
     let bench = bench.restart().await;
     let board = bench.reaches("ttyUSB0", State::Listening).await;
     assert_eq!(board.status().why, Some(Why::Claimed.into()));
     bench.ports.release("1-2", None).await.unwrap();
     let bench = bench.restart().await;
     bench.reaches("ttyUSB0", State::Released).await;
+    bench.stop().await;
     assert!(!mark.exists(), "udev takes it for claimed still");
+}
+
+#[tokio::test]
+async fn a_port_whose_task_died_is_listened_to_again() {
+    let bench = Bench::new();
+    let mut wire = bench.plug("1-1", NATIVE, "ttyACM0");
+    let before = bench.reaches("ttyACM0", State::Listening).await;
+    let keeper = &bench.ports.0;
+    keeper
+        .find("ttyACM0", |_, entry| entry.tasks[0].abort())
+        .unwrap();
+    let again = async {
+        loop {
+            keeper.look.notify_one();
+            let board = bench.reaches("ttyACM0", State::Listening).await;
+            if !Arc::ptr_eq(&board, &before) {
+                return board;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(60), again)
+        .await
+        .unwrap();
+    wire.write_all(b"I (1) main: one\n").unwrap();
+    again.until(|status| status.bytes == 16).await;
     bench.stop().await;
 }
 

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::console::{self, Boot, Console, Event as Said};
 use crate::journal::Event;
 use crate::metrics::Metrics;
 
+use super::backlog::Inlet;
 use super::health::{Complaint, Health};
-use super::intake::{Crash, Intake, Site};
+use super::intake::{Crash, Site};
+use super::notes::Notes;
 use super::policy::Plan;
 use super::port::{Port, complain};
 use super::status::{Board, State};
-use super::storing::Captured;
 
 /// Listens to one open port.
 pub(super) struct Listener<'a> {
@@ -25,9 +25,9 @@ pub(super) struct Listener<'a> {
     health: &'a mut Health,
     began: Instant,
     board: Arc<Board>,
-    intake: Arc<Intake>,
+    notes: Arc<Notes>,
     metrics: Arc<Metrics>,
-    crashes: mpsc::Sender<Captured>,
+    crashes: Arc<Inlet>,
     /// When a port that babbles is read again.
     rest_until: Option<Instant>,
     /// When the status gets what changes with every byte.
@@ -50,9 +50,9 @@ impl<'a> Listener<'a> {
             health,
             began,
             board: Arc::clone(&port.board),
-            intake: Arc::clone(&port.intake),
+            notes: Arc::clone(&port.notes),
             metrics: Arc::clone(&port.metrics),
-            crashes: port.crashes.clone(),
+            crashes: Arc::clone(&port.crashes),
             rest_until: None,
             refresh_at: None,
             babbles: false,
@@ -186,7 +186,7 @@ impl<'a> Listener<'a> {
         if boot.is_brown_out() {
             self.browned_out();
         }
-        self.intake.booted(&self.site, boot);
+        self.notes.booted(&self.plan.id, &self.site, boot);
     }
 
     fn panicked(&mut self, line: &str) {
@@ -203,17 +203,7 @@ impl<'a> Listener<'a> {
             Crash::Panic(_) => status.panics += 1,
             Crash::Dump(_) | Crash::Flash(_) => status.dumps += 1,
         });
-        let captured = Captured {
-            crash,
-            site: self.site.clone(),
-        };
-        // waiting here would lose what the board prints next
-        if self.crashes.try_send(captured).is_err() {
-            let path = self.plan.path.display();
-            Event::PortTrouble.entry().port(&path).say(format_args!(
-                "{path}: crashes come faster than they can be stored; one was left out"
-            ));
-        }
+        self.crashes.push(crash, self.site.clone(), None);
     }
 
     fn browned_out(&mut self) {

@@ -2,14 +2,13 @@
 //! for each: the rules must know before a daemon runs, when ModemManager looks
 //! at what is plugged in.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::journal::{Event, chain};
 use crate::store;
 use crate::store::publish::{SECRET_FOLDER_MODE, SECRET_MODE, make_folder, replace};
-
-use super::policy::{Plan, Why};
 
 /// The folder of marks; `udev/60-espgate.rules` names it as well.
 pub(super) struct Marks(PathBuf);
@@ -20,14 +19,13 @@ impl Marks {
         Self(state.join("listened"))
     }
 
-    /// Makes the marks say what the plans say of ports that are plugged in;
-    /// those of places where nothing is stay as they are.
-    pub(super) fn follow(&self, plans: &[Plan]) {
-        for plan in plans.iter().filter(|plan| plan.usb.is_some()) {
-            if let Err(error) = self.set(&plan.id, plan.why != Why::Seen) {
-                Event::PortTrouble.entry().port(&plan.id).say(format_args!(
-                    "cannot tell udev about {}: {}",
-                    plan.id,
+    /// Makes the marks say which of these places are listened to; those of
+    /// other places stay as they are. Blocks on the disk.
+    pub(super) fn follow(&self, listened: &BTreeMap<String, bool>) {
+        for (place, listened) in listened {
+            if let Err(error) = self.set(place, *listened) {
+                Event::PortTrouble.entry().port(place).say(format_args!(
+                    "cannot tell udev about {place}: {}",
                     chain(&error)
                 ));
             }

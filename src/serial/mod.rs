@@ -3,8 +3,12 @@
 //! [`Ports`] finds the ports ([`discover`], [`hotplug`]), decides which to take
 //! ([`policy`], [`state`]) and keeps one task for each (`port`), which owns the
 //! [`link`], feeds the console capture with what arrives (`listener`) and hands
-//! crashes on ([`intake`], `storing`).
+//! crashes on (`backlog`, `storing`, [`intake`]).
+//!
+//! No task of a port waits for the disk: crashes wait in `backlog`, all else in
+//! `notes`, for threads that may.
 
+mod backlog;
 pub mod discover;
 pub mod flash;
 mod health;
@@ -17,6 +21,7 @@ mod lease;
 pub mod link;
 mod listener;
 mod marks;
+mod notes;
 mod on_crash;
 pub mod policy;
 mod port;
@@ -29,5 +34,5 @@ mod storing;
 pub mod whose;
 
 pub use lease::Lease;
-pub use ports::{Error, Ports};
+pub use ports::{Begun, Error, Ports};
 pub use reading::{Read, ReadError};

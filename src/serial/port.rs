@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ReadFlash;
 use crate::console::{self, Console};
 use crate::journal::{Event, chain};
-use crate::store::registry::StateFile;
 
+use super::backlog::Inlet;
 use super::discover::Usb;
 use super::health::{Complaint, Health};
 use super::link::{Link, LinkError, SerialLink};
 use super::listener::Listener;
+use super::notes::Notes;
 use super::policy::Plan;
-use super::reading::Request;
-use super::state::PortsState;
+use super::reading::{ReadError, Request};
 use super::status::{Board, State};
 
 /// What the configuration says for all ports.
@@ -39,8 +41,8 @@ pub(super) struct Port {
     pub(super) common: watch::Receiver<Common>,
     pub(super) requests: mpsc::Receiver<Request>,
     /// Where it is noted which board it is, and whether it is in its bootloader.
-    pub(super) state: Arc<StateFile<PortsState>>,
-    pub(super) crashes: mpsc::Sender<super::storing::Captured>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) crashes: Arc<Inlet>,
     pub(super) metrics: Arc<crate::metrics::Metrics>,
     pub(super) intake: Arc<super::intake::Intake>,
 }
@@ -52,8 +54,16 @@ enum End {
     Failed(LinkError),
     /// There is another plan, or the daemon stops.
     Asked,
-    /// Somebody wants the board's flash.
+    /// Somebody wants the board's flash, and it is written down that the board
+    /// is in its bootloader.
     Read(Request),
+}
+
+/// A read that begins when that is written down; until then the console is
+/// listened to.
+struct Entering {
+    request: Request,
+    written: JoinHandle<()>,
 }
 
 impl Port {
@@ -85,7 +95,7 @@ impl Port {
                 Ok(mut link) => {
                     delay = Delay::default();
                     self.opened(&plan, &mut health, began);
-                    if self.state.read().of(&plan.id).in_bootloader {
+                    if self.notes.state.read().of(&plan.id).in_bootloader {
                         self.bring_back(&mut link, &plan).await;
                     }
                     let (listened, before) = (Instant::now(), self.board.status().bytes);
@@ -270,6 +280,7 @@ impl Port {
             self,
         );
         let mut buffer = vec![0; READ_BYTES];
+        let mut entering = None;
         let end = loop {
             let deadline = listener.deadline();
             tokio::select! {
@@ -290,7 +301,18 @@ impl Port {
                         break End::Asked;
                     }
                 }
-                Some(request) = self.requests.recv() => break End::Read(request),
+                Some(request) = self.requests.recv(), if entering.is_none() => {
+                    if plan.settings.read_flash == ReadFlash::Never {
+                        self.refuse(plan, request, ReadError::Never);
+                    } else {
+                        self.note_bootloader(plan, true);
+                        let written = self.notes.flush();
+                        entering = Some(Entering { request, written });
+                    }
+                }
+                Some(request) = written(&mut entering), if entering.is_some() => {
+                    break End::Read(request);
+                }
                 Ok(()) = self.common.changed() => {
                     let settings = self.common.borrow_and_update().console.clone();
                     listener.reconfigure(settings);
@@ -299,8 +321,18 @@ impl Port {
             }
         };
         *console = Some((usb, listener.end()));
+        if entering.is_some() {
+            // whoever asked is told by the request being dropped
+            self.note_bootloader(plan, false);
+        }
         end
     }
+}
+
+/// The request whose note is on the disk.
+async fn written(entering: &mut Option<Entering>) -> Option<Request> {
+    let _ = (&mut entering.as_mut()?.written).await;
+    entering.take().map(|entering| entering.request)
 }
 
 fn is_serial_jtag(plan: &Plan) -> bool {

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Word;
-use crate::bootloader::Progress;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::store;
@@ -17,7 +16,7 @@ use super::discover::Roots;
 use super::intake::Intake;
 use super::keeper::Keeper;
 use super::reading::{Read, ReadError, Request};
-use super::status::{Board, PortStatus, State};
+use super::status::{Board, PortStatus, Reading, State};
 
 /// Why something cannot be done with a port.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +27,8 @@ pub enum Error {
     Lent(String),
     #[error("{0} is busy; if its flash is being read, try again when that is done")]
     Stuck(String),
+    #[error("the flash behind {0} is being read already")]
+    BeingRead(String),
     #[error("cannot remember it")]
     State(#[source] store::Error),
 }
@@ -71,7 +72,7 @@ impl Ports {
         self.0.reconfigure(settings, max_dump_bytes);
     }
 
-    /// All ports, by path.
+    /// All ports, by path. Blocks: call it from a thread that may.
     pub fn list(&self) -> Vec<PortStatus> {
         self.0.list()
     }
@@ -122,35 +123,52 @@ impl Ports {
         Ok(())
     }
 
-    /// Reads the coredump from the flash of a port's board and stores it. The
-    /// board is reset twice and does not run its application meanwhile.
-    ///
-    /// Dropping the future does not break off the read.
+    /// Begins to read the coredump from the flash of a port's board. The board
+    /// is reset twice and does not run its application meanwhile.
     ///
     /// # Errors
-    /// The outer one is [`Error::Unknown`].
-    pub async fn read(
-        &self,
-        name: &str,
-        progress: watch::Sender<Option<Progress>>,
-    ) -> Result<Result<Read, ReadError>, Error> {
+    /// [`Error::Unknown`], [`Error::BeingRead`]
+    pub fn begin_read(&self, name: &str) -> Result<Begun, Error> {
         let (board, requests) = self.0.find(name, |_, entry| {
             (Arc::clone(&entry.board), entry.requests.clone())
         })?;
-        match board.status().state {
+        let reading = board.begin_reading();
+        Ok(Begun {
+            reading: reading.ok_or_else(|| Error::BeingRead(name.to_owned()))?,
+            board,
+            requests,
+        })
+    }
+}
+
+/// A read of a board's flash that nobody else can begin meanwhile.
+pub struct Begun {
+    board: Arc<Board>,
+    reading: Reading,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Begun {
+    /// Reads, and stores what was read. Dropping the future does not break off
+    /// the read.
+    ///
+    /// # Errors
+    /// Why there is no dump.
+    pub async fn finish(self) -> Result<Read, ReadError> {
+        match self.board.status().state {
             Word::Known(State::Listening | State::ReadingFlash) => {}
-            Word::Known(State::Absent) => return Ok(Err(ReadError::Absent)),
-            _ => return Ok(Err(ReadError::NotOpen)),
+            Word::Known(State::Absent) => return Err(ReadError::Absent),
+            _ => return Err(ReadError::NotOpen),
         }
         let (reply, answer) = oneshot::channel();
         let request = Request {
             crash: None,
-            progress,
-            reply,
+            reading: self.reading,
+            reply: Some(reply),
         };
-        if requests.send(request).await.is_err() {
-            return Ok(Err(ReadError::BrokenOff));
+        if self.requests.send(request).await.is_err() {
+            return Err(ReadError::BrokenOff);
         }
-        Ok(answer.await.unwrap_or(Err(ReadError::BrokenOff)))
+        answer.await.unwrap_or(Err(ReadError::BrokenOff))
     }
 }

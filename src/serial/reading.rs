@@ -1,30 +1,26 @@
 //! Reading a board's coredump from flash, and noting where the board is and
 //! which one it is.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::bootloader::{self, Progress};
-use crate::clock::Moment;
-use crate::config::ReadFlash;
 use crate::console::Boot;
 use crate::coredump::{self, Verdict};
 use crate::device::{DeviceKey, MacAddress};
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
-use crate::store::registry::StateFile;
 
+use super::backlog::{Asked, Captured};
 use super::flash::{self, FlashError, Note, Options};
 use super::intake::{Crash, FlashDump, Site};
 use super::link::SerialLink;
+use super::notes::Notes;
 use super::policy::{Plan, PortSettings};
 use super::port::Port;
 use super::reset::{Kind, Reset};
-use super::state::PortsState;
-use super::status::State;
-use super::storing::Captured;
+use super::status::{Reading, State};
 
 /// What a flash read brought.
 #[derive(Clone, Debug)]
@@ -55,8 +51,9 @@ pub enum ReadError {
 pub(super) struct Request {
     /// The crash for which it is read, if it is for one.
     pub(super) crash: Option<Arc<Captured>>,
-    pub(super) progress: watch::Sender<Option<Progress>>,
-    pub(super) reply: oneshot::Sender<Result<Read, ReadError>>,
+    pub(super) reading: Reading,
+    /// To whoever waits for the dump.
+    pub(super) reply: Option<oneshot::Sender<Result<Read, ReadError>>>,
 }
 
 impl Port {
@@ -69,45 +66,35 @@ impl Port {
         boot: Boot,
         request: Request,
     ) {
-        let Request {
-            crash,
-            progress,
-            reply,
-        } = request;
         // a board that crashed has begun to boot, and said little so far
-        let crash = crash.as_ref().map(|captured| &captured.crash);
-        let mut dump = FlashDump {
-            bytes: Vec::new(),
-            boot: crash.map_or(boot, |crash| crash.boot().clone()),
-            log: crash.and_then(Crash::log),
+        let crash = request.crash.as_ref().map(|captured| &captured.crash);
+        let (boot, log) = match crash {
+            Some(crash) => (crash.boot().clone(), crash.log()),
+            None => (boot, None),
         };
         self.board.enter(State::ReadingFlash, None);
-        let answer = match self.read(link, plan, &progress).await {
-            Ok(bytes) => {
-                dump.bytes = bytes;
-                self.store(plan, dump).await
-            }
-            Err(error) => Err(error),
-        };
+        let outcome = self.read(link, plan, &request.reading).await;
         self.board.enter(State::Listening, None);
-        let path = plan.path.display();
-        match &answer {
-            Ok(read) => Event::FlashRead
-                .entry()
-                .port(&path)
-                .device(&read.device)
-                .coredump(&read.received.id)
-                .say(format_args!(
-                    "read coredump {} from the flash of the board on {path}",
-                    read.received.id
-                )),
-            Err(error) => Event::FlashReadFailed.entry().port(&path).say(format_args!(
-                "no coredump from the flash of the board on {path}: {}",
-                chain(error)
-            )),
+        let bytes = match outcome {
+            Ok(bytes) => bytes,
+            Err(error) => return self.refuse(plan, request, error),
+        };
+        let reading = request.reading;
+        let asked = request.reply.map(|reply| Asked { reading, reply });
+        let dump = FlashDump { bytes, boot, log };
+        let crash = Crash::Flash(Box::new(dump));
+        self.crashes.push(crash, self.site(plan), asked);
+    }
+
+    /// There is no dump for whoever asked.
+    pub(super) fn refuse(&self, plan: &Plan, request: Request, error: ReadError) {
+        let outcome = Err(error);
+        say(plan, &outcome);
+        drop(request.reading);
+        if let Some(reply) = request.reply {
+            // whoever asked may have left
+            let _ = reply.send(outcome);
         }
-        // whoever asked may have left
-        let _ = reply.send(answer);
     }
 
     /// The bytes of the coredump in flash. Nothing in the ROM's protocol
@@ -116,31 +103,30 @@ impl Port {
         &mut self,
         link: &mut SerialLink,
         plan: &Plan,
-        progress: &watch::Sender<Option<Progress>>,
+        reading: &Reading,
     ) -> Result<Vec<u8>, ReadError> {
-        if plan.settings.read_flash == ReadFlash::Never {
-            return Err(ReadError::Never);
-        }
-        let bytes = self.read_once(link, plan, progress).await?;
+        let bytes = self.read_once(link, plan, reading).await?;
         if coredump::examine(&bytes).verdict != Verdict::ChecksumMismatch {
             return Ok(bytes);
         }
-        Ok(self.read_once(link, plan, progress).await.unwrap_or(bytes))
+        self.note_bootloader(plan, true);
+        let _ = self.notes.flush().await;
+        Ok(self.read_once(link, plan, reading).await.unwrap_or(bytes))
     }
 
     async fn read_once(
         &mut self,
         link: &mut SerialLink,
         plan: &Plan,
-        progress: &watch::Sender<Option<Progress>>,
+        reading: &Reading,
     ) -> Result<Vec<u8>, ReadError> {
         let options = self.options(plan);
-        let (state, id) = (Arc::clone(&self.state), plan.id.clone());
-        let mut note = move |note| note_bootloader(&state, &id, note == Note::Entering);
+        let (notes, id) = (Arc::clone(&self.notes), plan.id.clone());
+        let mut note = move |note| note_bootloader(&notes, &id, note == Note::Entering);
         let mut mac = None;
         let mut tell = |now: Progress| {
             mac = now.mac.or(mac);
-            progress.send_replace(Some(now));
+            reading.show(now);
         };
         let found = flash::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await;
         // who it is, is worth knowing whatever was found
@@ -150,21 +136,9 @@ impl Port {
         Ok(found?.bytes)
     }
 
-    async fn store(&self, plan: &Plan, dump: FlashDump) -> Result<Read, ReadError> {
-        let (crash, site) = (Crash::Flash(Box::new(dump)), self.site(plan));
-        let (intake, board) = (Arc::clone(&self.intake), Arc::clone(&self.board));
-        let work = move || intake.take(&crash, &site);
-        let (received, device) = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| ReadError::BrokenOff)?
-            .map_err(ReadError::Store)?;
-        board.stored(&received, &device);
-        Ok(Read { received, device })
-    }
-
     /// What is known of where a crash on this port comes from.
     pub(super) fn site(&self, plan: &Plan) -> Site {
-        Site::of(plan, &self.state.read())
+        Site::of(plan, &self.notes.state.read())
     }
 
     /// Notes which board is behind the port.
@@ -173,15 +147,15 @@ impl Port {
         if before.mac == Some(mac) {
             return;
         }
-        note_board(&self.state, plan, Some(mac));
+        self.note_board(plan, Some(mac));
         self.intake.met(&before, &self.site(plan));
     }
 
     /// The port is gone or somebody else's. Unless its adapter has a serial
     /// number of its own, what is there next may be another board.
     pub(super) fn forget_board(&self, plan: &Plan) {
-        if !plan.is_told_apart() && self.state.read().of(&plan.id).board.is_some() {
-            note_board(&self.state, plan, None);
+        if !plan.is_told_apart() && self.notes.state.read().of(&plan.id).board.is_some() {
+            self.note_board(plan, None);
         }
     }
 
@@ -191,7 +165,7 @@ impl Port {
         let path = plan.path.display();
         match flash::reset_into_app(link, &self.options(plan)).await {
             Ok(was_reset) => {
-                note_bootloader(&self.state, &plan.id, false);
+                self.note_bootloader(plan, false);
                 let what = if was_reset {
                     "it was reset into its application"
                 } else {
@@ -208,36 +182,48 @@ impl Port {
         }
     }
 
+    /// Notes that the board is in its bootloader, or no longer.
+    pub(super) fn note_bootloader(&self, plan: &Plan, inside: bool) {
+        note_bootloader(&self.notes, &plan.id, inside);
+    }
+
+    /// Notes which board is behind the port; `None`: who knows.
+    fn note_board(&self, plan: &Plan, mac: Option<MacAddress>) {
+        let plan = plan.clone();
+        self.notes.note(move |state| state.note_board(&plan, mac));
+    }
+
     fn options(&self, plan: &Plan) -> Options {
         let common = self.common.borrow();
         options(plan, common.table_offset, common.console.max_dump_bytes)
     }
 }
 
-/// Writes down that a board is in its bootloader, or no longer.
-fn note_bootloader(state: &StateFile<PortsState>, id: &str, inside: bool) {
-    note(state, id, |state| state.ensure(id).in_bootloader = inside);
+/// Notes that a board is in its bootloader, or no longer.
+fn note_bootloader(notes: &Notes, id: &str, inside: bool) {
+    if notes.state.read().of(id).in_bootloader != inside {
+        let id = id.to_owned();
+        notes.note(move |state| state.ensure(&id).in_bootloader = inside);
+    }
 }
 
-/// Writes down which board is behind a port; `None`: who knows.
-fn note_board(state: &StateFile<PortsState>, plan: &Plan, mac: Option<MacAddress>) {
-    note(state, &plan.id, |state| {
-        state.note_board(plan, mac);
-    });
-}
-
-/// Writes something down about a port; the port works without it, too.
-pub(super) fn note(state: &StateFile<PortsState>, id: &str, change: impl FnOnce(&mut PortsState)) {
-    let noted = state.change(|state| {
-        change(state);
-        state.tidy(&Moment::now());
-        Ok::<_, Infallible>(())
-    });
-    if let Err(error) = noted {
-        Event::PortTrouble.entry().port(&id).say(format_args!(
-            "cannot note what is known of the board on {id}: {}",
-            chain(&error)
-        ));
+/// Says what came of a read.
+pub(super) fn say(plan: &Plan, outcome: &Result<Read, ReadError>) {
+    let path = plan.path.display();
+    match outcome {
+        Ok(read) => Event::FlashRead
+            .entry()
+            .port(&path)
+            .device(&read.device)
+            .coredump(&read.received.id)
+            .say(format_args!(
+                "read coredump {} from the flash of the board on {path}",
+                read.received.id
+            )),
+        Err(error) => Event::FlashReadFailed.entry().port(&path).say(format_args!(
+            "no coredump from the flash of the board on {path}: {}",
+            chain(error)
+        )),
     }
 }
 

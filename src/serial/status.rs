@@ -2,12 +2,13 @@
 //! reads along.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
 use crate::api::ports::LastCrash;
 pub use crate::api::ports::{PortStatus, State};
+use crate::bootloader::Progress;
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::ingest::Received;
@@ -22,6 +23,26 @@ pub struct Board {
     tail: Mutex<VecDeque<String>>,
     lines: broadcast::Sender<String>,
     changed: watch::Sender<()>,
+    /// How far the read of its flash is, if there is one.
+    reading: Mutex<Option<Option<Progress>>>,
+}
+
+/// A read of a board's flash, from when it was asked for until the dump is
+/// stored or the read failed. Whichever way that ends, dropping this ends it.
+#[derive(Debug)]
+pub(super) struct Reading(Arc<Board>);
+
+impl Reading {
+    /// Shows how far it is.
+    pub(super) fn show(&self, progress: Progress) {
+        *lock(&self.0.reading) = Some(Some(progress));
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        *lock(&self.0.reading) = None;
+    }
 }
 
 impl Board {
@@ -36,6 +57,7 @@ impl Board {
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
             changed: watch::Sender::new(()),
+            reading: Mutex::default(),
         };
         board.describe(plan, name);
         board
@@ -69,6 +91,22 @@ impl Board {
                 status.model_code = Some(model.to_string());
             }
         });
+    }
+
+    /// Begins a read of the flash, unless there is one.
+    pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
+        let mut reading = lock(&self.reading);
+        if reading.is_some() {
+            return None;
+        }
+        *reading = Some(None);
+        Some(Reading(Arc::clone(self)))
+    }
+
+    /// How far the read of the flash is: `None` if there is none, `Some(None)`
+    /// if it has not begun yet.
+    pub fn reading(&self) -> Option<Option<Progress>> {
+        *lock(&self.reading)
     }
 
     /// A copy for a reader.
@@ -156,12 +194,41 @@ const TAIL_LINES: usize = 200;
 const FOLLOWER_LINES: usize = 1024;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::clock::Moment;
+    use crate::serial::policy::{self, Named};
+    use crate::serial::state::PortsState;
+
+    /// A configured port that is not on USB.
+    pub(in crate::serial) fn board(path: &str) -> (Plan, Arc<Board>) {
+        let text = format!("[[serial.port]]\npath = \"{path}\"\n");
+        let config = crate::config::parse(&text).unwrap().config.serial;
+        let named = [Named {
+            path: path.into(),
+            target: Some(path.into()),
+        }];
+        let state = PortsState::default();
+        let plan = policy::plan(&[], &named, &config, &state, &Moment::now()).remove(0);
+        let board = Arc::new(Board::new(&plan, path.to_owned()));
+        (plan, board)
+    }
+
+    #[test]
+    fn a_read_is_over_whichever_way_it_ends() {
+        let (_, board) = board("/dev/ttyUSB0");
+        assert_eq!(board.reading(), None);
+        let reading = board.begin_reading().unwrap();
+        assert_eq!(board.reading(), Some(None));
+        assert!(board.begin_reading().is_none(), "two at once");
+        drop(reading);
+        assert_eq!(board.reading(), None);
+        assert!(board.begin_reading().is_some());
+    }
 
     #[test]
     fn a_port_is_seen_until_its_task_says_more() {
-        let board = Board::new(&Plan::configured("/dev/ttyS0"), String::from("ttyS0"));
+        let (_, board) = board("/dev/ttyS0");
         let said = serde_json::to_value(board.status()).unwrap();
         assert_eq!(said["state"], "seen");
         board.enter(State::ReadingFlash, None);

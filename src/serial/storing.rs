@@ -4,108 +4,135 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Moment;
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
-use crate::store::registry::StateFile;
 
-use super::intake::{Crash, Intake, Site};
+use super::backlog::{Asked, Captured, Outlet, Taken};
+use super::intake::{Crash, Intake, Likeness};
+use super::notes::Notes;
 use super::on_crash;
-use super::reading::{self, Request};
-use super::state::PortsState;
+use super::reading::{self, Read, ReadError, Request};
 use super::status::Board;
-
-/// A crash and where it came from.
-#[derive(Debug)]
-pub(super) struct Captured {
-    pub(super) crash: Crash,
-    pub(super) site: Site,
-}
-
-/// Crashes that may wait for the disk, per port.
-pub(super) const WAITING: usize = 4;
 
 /// What a port captured on its way to the store.
 pub(super) struct Storing {
-    pub(super) crashes: mpsc::Receiver<Captured>,
+    pub(super) crashes: Outlet,
     pub(super) board: Arc<Board>,
     pub(super) intake: Arc<Intake>,
     /// To ask the port's task for the flash, if the console gave too little.
     pub(super) requests: mpsc::Sender<Request>,
     /// Where it is noted for which crashes that was done.
-    pub(super) state: Arc<StateFile<PortsState>>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) stop: CancellationToken,
 }
 
 impl Storing {
     /// Stores one crash after the other until the port's task is gone.
-    pub(super) async fn run(mut self) {
-        while let Some(captured) = self.crashes.recv().await {
-            let captured = Arc::new(captured);
-            if let Some(received) = self.store(&captured).await {
-                self.read_flash(captured, &received);
+    pub(super) async fn run(self) {
+        while let Some(taken) = self.crashes.next().await {
+            let Taken {
+                number,
+                captured,
+                asked,
+            } = taken;
+            let outcome = self.store(&captured, asked.as_ref()).await;
+            let stored = outcome.as_ref().ok().map(|read| &read.received);
+            self.crashes.done(number, stored.and_then(Likeness::of));
+            if let Crash::Flash(_) = captured.crash {
+                reading::say(&captured.site.plan, &outcome);
+            } else if let Some(received) = stored {
+                self.read_flash(captured, received);
+            }
+            if let Some(Asked { reading, reply }) = asked {
+                drop(reading);
+                // whoever asked may have left
+                let _ = reply.send(outcome);
             }
         }
     }
 
     /// Asks for the flash, if this crash is worth it.
     fn read_flash(&self, captured: Arc<Captured>, received: &Received) {
-        let (plan, now) = (captured.site.plan.clone(), Moment::now());
-        let reads = self.state.read().of(&plan.id).unasked_reads;
-        if !on_crash::wants(&plan, received, &reads, &now) {
+        let (plan, now) = (&captured.site.plan, Moment::now());
+        let id = plan.id.clone();
+        let reads = self.notes.state.read().of(&id).unasked_reads;
+        if !on_crash::wants(plan, received, &reads, &now) {
             return;
         }
-        let progress = watch::Sender::new(None);
+        let Some(reading) = self.board.begin_reading() else {
+            return; // it is being read as it is
+        };
         // nobody waits for it: what comes of it is in the journal
-        let (reply, _) = oneshot::channel();
         let request = Request {
             crash: Some(captured),
-            progress,
-            reply,
+            reading,
+            reply: None,
         };
         if self.requests.try_send(request).is_err() {
-            return; // it is being read as it is
+            return;
         }
-        let crash = received.fingerprint.as_deref();
-        reading::note(&self.state, &plan.id, |state| {
-            on_crash::remember(&mut state.ensure(&plan.id).unasked_reads, crash, &now);
+        let crash = received.fingerprint.clone();
+        self.notes.note(move |state| {
+            on_crash::remember(&mut state.ensure(&id).unasked_reads, crash.as_deref(), &now);
         });
     }
 
-    async fn store(&self, captured: &Arc<Captured>) -> Option<Received> {
+    /// Stores a crash, however long the disk takes and however often it has to
+    /// be tried. Whoever waits for it is told the first failure: the dump is
+    /// still in the board's flash.
+    async fn store(
+        &self,
+        captured: &Arc<Captured>,
+        asked: Option<&Asked>,
+    ) -> Result<Read, ReadError> {
         let path = captured.site.plan.path.display();
-        let mut attempts = 0;
+        let mut pause = FIRST_PAUSE;
         loop {
             let work = (Arc::clone(captured), Arc::clone(&self.intake));
             let stored = tokio::task::spawn_blocking(move || {
                 let (captured, intake) = work;
                 intake.take(&captured.crash, &captured.site)
             });
-            attempts += 1;
-            let failure = match stored.await {
+            let error = match stored.await {
                 Ok(Ok((received, device))) => {
                     self.board.stored(&received, &device);
-                    return Some(received);
+                    return Ok(Read { received, device });
                 }
-                Ok(Err(error)) if attempts < ATTEMPTS => {
-                    log::debug!("{path}: storing a crash: {}", chain(&error));
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                Ok(Err(error)) => chain(&error),
+                Ok(Err(error)) => error,
                 // one dump may cost its attempt, not the daemon
-                Err(panic) => panic.to_string(),
+                Err(panic) => {
+                    Event::RequestFailed
+                        .entry()
+                        .port(&path)
+                        .say(format_args!("a crash from {path} is lost: {panic}"));
+                    return Err(ReadError::BrokenOff);
+                }
             };
-            Event::RequestFailed
-                .entry()
-                .port(&path)
-                .say(format_args!("a crash from {path} is lost: {failure}"));
-            return None;
+            if asked.is_some_and(|asked| !asked.reply.is_closed()) {
+                return Err(ReadError::Store(error));
+            }
+            Event::PortTrouble.entry().port(&path).say(format_args!(
+                "{path}: a crash cannot be stored yet, and is tried again: {}",
+                chain(&error)
+            ));
+            let stopping = self.stop.is_cancelled();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled(), if !stopping => {}
+            }
+            pause = if self.stop.is_cancelled() {
+                FIRST_PAUSE
+            } else {
+                (pause * 2).min(LONGEST_PAUSE)
+            };
         }
     }
 }
 
-/// While the disk is full or failing, each crash is tried so often.
-const ATTEMPTS: u32 = 12;
-const PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries while the disk is full or failing.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -108,13 +108,13 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     fs::remove_file(data.join("assets/firmware-lamp.bin")).unwrap();
     told(&[gone]);
     let daemon = Start::on(folder, OPEN).start();
-    daemon.wait_for("firmware 2.0 of lamp, which devices should get, is not there");
+    daemon.wait_for("firmware 2.0 of lamp is active or pinned, and its file is missing");
     told(&[gone]);
     let models = done(&daemon, &["models", "list"]);
     assert!(models.contains("missing"), "{models}");
     let asked = daemon.request("GET /api/iot/firmware?device_key=k1", b"");
     assert_eq!(asked.status, 404);
-    daemon.wait_for("firmware 2.0 of lamp cannot be read: it is not there");
+    daemon.wait_for("cannot read firmware 2.0 of lamp: the stored file is missing");
 }
 
 fn whats(output: &Output) -> Vec<String> {

@@ -180,6 +180,23 @@ impl Daemon {
         }
     }
 
+    /// The events file, once it has `text`.
+    pub fn events_with(&self, text: &str) -> String {
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            let files = fs::read_dir(self.data().join("events")).unwrap();
+            let events: String = files
+                .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+                .collect();
+            if events.contains(text) {
+                return events;
+            }
+            let waited = std::time::Instant::now() > until;
+            assert!(!waited, "no {text:?} in {events}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill")
             .args([format!("-{name}"), self.pid().to_string()])

@@ -122,10 +122,7 @@ fn a_dump_that_cannot_be_kept_is_in_its_boards_story() {
     assert_eq!(answer.status, 500, "{answer:?}");
     assert_eq!(answer.json()["code"], "PROCESSING_ERROR");
     site.daemon.wait_for("a coredump of k1 is lost (");
-    let events = fs::read_dir(site.daemon.data().join("events")).unwrap();
-    let events: String = events
-        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
-        .collect();
+    let events = site.daemon.events_with("is lost (");
     let lost = events.lines().find(|line| line.contains("is lost ("));
     let lost: serde_json::Value = serde_json::from_str(lost.unwrap()).unwrap();
     assert!(lost.to_string().contains("\"k1\""), "DEVICE_KEY: {lost}");

@@ -81,6 +81,61 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn a_reload_keeps_the_listeners_whose_addresses_stay_and_all_of_them_if_one_cannot_be_had() {
+    let daemon = Start::new("").start();
+    let first = daemon.address.to_string();
+    let path = daemon.folder.path().join("espgate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let listening = || -> Vec<String> {
+        let noted = fs::read_to_string(daemon.data().join("run/https-address"));
+        noted.unwrap().lines().map(str::to_owned).collect()
+    };
+    let mut reloads = 0;
+    let mut reload = |addresses: &str, said: &str| {
+        let line = format!("listen = [{addresses}]");
+        write(
+            &path,
+            text.replace("listen = [\"127.0.0.1:0\"]", &line).as_bytes(),
+        );
+        daemon.signal("HUP");
+        reloads += 1;
+        crate::stalled_disk::until("it is reloaded", || {
+            daemon.journal().matches(said).count() == reloads
+        });
+    };
+    let mut kept = daemon.connect();
+    let said = "the configuration was read again";
+    reload(&format!("\"127.0.0.2:0\", \"{first}\""), said);
+    let both = listening();
+    assert_eq!((both.len(), &both[1]), (2, &first));
+    let answer = crate::daemon::exchange(&mut kept, "GET /healthz", b"");
+    assert_eq!(answer.status, 200, "a connection was cut");
+    assert_eq!(daemon.request("GET /healthz", b"").status, 200);
+    let ca = fs::read(daemon.data().join("tls/ca.pem")).unwrap();
+    let answers = |address: &str| {
+        let mut stream = crate::daemon::connect(address.parse().unwrap(), &ca);
+        crate::daemon::exchange(&mut stream, "GET /healthz", b"").status
+    };
+    reload(&format!("\"{}\"", both[0]), said);
+    assert_eq!(listening(), [both[0].clone()]);
+    assert_eq!(answers(&both[0]), 200);
+    crate::stalled_disk::until("the other is closed", || {
+        TcpStream::connect(&first).is_err()
+    });
+
+    let faulty = format!("\"{}\", \"127.0.0.1:0\", \"192.0.2.77:0\"", both[0]);
+    let line = format!("listen = [{faulty}]");
+    write(
+        &path,
+        text.replace("listen = [\"127.0.0.1:0\"]", &line).as_bytes(),
+    );
+    daemon.signal("HUP");
+    daemon.wait_for("the new configuration is not used");
+    assert_eq!(listening(), [both[0].clone()]);
+    assert_eq!(answers(&both[0]), 200);
+}
+
+#[test]
 fn a_second_daemon_on_the_same_data_says_who_holds_it() {
     let site = Site::new();
     let second = Start::on(Arc::clone(&site.daemon.folder), "")
@@ -274,14 +329,7 @@ fn the_gateway_says_how_it_is() {
         metrics.contains("espgate_coredumps_received_total{source=\"https\",result=\"stored\"} 1")
     );
     assert!(!metrics.contains("k1"), "no device keys");
-    let events = site.daemon.data().join("events");
-    let file = fs::read_dir(events)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let text = fs::read_to_string(file).unwrap();
+    let text = site.daemon.events_with("\"CoredumpStored\"");
     let stored = text
         .lines()
         .find(|line| line.contains("\"CoredumpStored\""))

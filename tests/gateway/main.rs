@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "../common/board.rs"]
+mod board;
 #[path = "../common/daemon.rs"]
 mod daemon;
 #[path = "../common/dumps.rs"]
@@ -24,4 +26,5 @@ mod refused;
 mod reload;
 mod roles;
 mod site;
+mod stalled_disk;
 mod upload_script;

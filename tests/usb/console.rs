@@ -136,6 +136,26 @@ async fn a_panic_without_a_dump_is_a_record_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_crash_waits_until_the_disk_takes_it() {
+    let site = Site::listening("device_key = \"bench7\"").await;
+    // a file where the board's folder should be
+    let folder = site.store.coredumps.root().join("bench7");
+    drop(std::fs::File::create(&folder).unwrap());
+    site.board.print(dump(&xtensa(), 0x0102)).await;
+    let failed = "result=\"failed\"} 2";
+    let tried = async {
+        while !site.metrics.text().contains(failed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), tried).await.unwrap();
+    std::fs::remove_file(&folder).unwrap();
+    site.stored(1).await;
+    assert_eq!(site.shown().await.status().dropped, 0);
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_stores_what_is_half_captured() {
     let mut site = Site::listening("").await;
     site.board

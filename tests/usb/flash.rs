@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use espgate::coredump::Verdict;
-use espgate::serial::Read;
-use espgate::serial::ReadError;
 use espgate::serial::status::State;
+use espgate::serial::{Error, Read, ReadError};
 use espgate::store::coredumps::Source;
 
 use super::Site;
@@ -28,8 +27,7 @@ fn plug_in(site: &Site, flash: &[u8], console: Vec<console::Piece>) -> Simulated
 }
 
 async fn read(site: &Site) -> Result<Read, ReadError> {
-    let progress = tokio::sync::watch::Sender::new(None);
-    site.ports.read(&site.name, progress).await.unwrap()
+    site.ports.begin_read(&site.name).unwrap().finish().await
 }
 
 #[tokio::test]
@@ -39,13 +37,9 @@ async fn a_dump_that_was_printed_and_is_read_from_flash_is_one_dump() {
     let printed = console::crash(&spec.image(0x0102, false), Duration::ZERO, Duration::ZERO);
     let _board = plug_in(&site, &spec.image(0x0102, true), printed);
     site.stored(1).await;
-    let (progress, seen) = tokio::sync::watch::channel(None);
-    let read = site.ports.read(&site.name, progress).await;
-    let read = read.unwrap().unwrap();
+    let read = read(&site).await.unwrap();
     assert_eq!(read.device.as_str(), "bench7");
     assert!(!read.received.kept);
-    let seen = seen.borrow().unwrap();
-    assert_eq!(seen.done, seen.total);
     let dumps = site.dumps();
     assert_eq!(
         (dumps.len(), dumps[0].verdict, dumps[0].source.known()),
@@ -54,13 +48,43 @@ async fn a_dump_that_was_printed_and_is_read_from_flash_is_one_dump() {
     let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();
     let sightings = sidecar["sightings"].as_array().unwrap();
     assert!(sightings.iter().any(|seen| seen["source"] == "flash"));
+    let site = site.stop().await;
     let noted = site.folder.path().join("data/state/ports.json");
     assert!(
         !std::fs::read_to_string(noted)
             .unwrap()
             .contains("in_bootloader\": true")
     );
-    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
+    let site = Site::with("");
+    let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
+    site.reaches(State::Listening).await;
+    let begun = site.ports.begin_read(&site.name).unwrap();
+    let reading = tokio::spawn(begun.finish());
+    site.reaches(State::ReadingFlash).await;
+    let second = site.ports.begin_read(&site.name).map(drop);
+    assert!(matches!(second, Err(Error::BeingRead(_))), "{second:?}");
+    assert!(site.shown().await.reading().is_some());
+    reading.abort();
+    site.stored(1).await;
+    let over = async {
+        while site.shown().await.reading().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), over)
+        .await
+        .unwrap();
+    // and so does one that ends with its port
+    let begun = site.ports.begin_read(&site.name).unwrap();
+    let reading = tokio::spawn(begun.finish());
+    site.reaches(State::ReadingFlash).await;
+    let site = site.stop().await;
+    reading.await.unwrap().unwrap_err();
+    assert_eq!(site.shown().await.reading(), None);
 }
 
 #[tokio::test]
@@ -84,6 +108,7 @@ async fn the_flash_is_read_after_a_panic_without_a_dump_if_the_configuration_say
             && dump.model_code.as_deref() == Some("demo")
     }));
     assert_eq!(site.sidecar()["firmware_version"], "1.2.3");
+    let site = site.stop().await;
     let noted = site.folder.path().join("data/state/ports.json");
     let noted = std::fs::read(noted).unwrap();
     let noted: serde_json::Value = serde_json::from_slice(&noted).unwrap();
@@ -92,7 +117,6 @@ async fn the_flash_is_read_after_a_panic_without_a_dump_if_the_configuration_say
     let panic = dumps.iter().find(|dump| dump.verdict == Verdict::PanicOnly);
     let crash = panic.unwrap().fingerprint.as_deref().unwrap();
     assert_eq!(*reads, serde_json::json!([crash]));
-    site.stop().await;
 }
 
 #[tokio::test]
@@ -183,18 +207,14 @@ async fn a_loan_whose_asker_left_while_the_flash_was_read_is_given_back() {
     let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
     site.reaches(State::Listening).await;
     let reading = tokio::spawn({
-        let (ports, name) = (site.ports.clone(), site.name.clone());
-        async move {
-            ports
-                .read(&name, tokio::sync::watch::Sender::new(None))
-                .await
-        }
+        let begun = site.ports.begin_read(&site.name).unwrap();
+        begun.finish()
     });
     site.reaches(State::ReadingFlash).await;
     let lend = site.ports.lend(&site.name);
     let left = tokio::time::timeout(Duration::from_millis(50), lend).await;
     assert!(left.is_err(), "it was not being read any more");
-    reading.await.unwrap().unwrap().unwrap();
+    reading.await.unwrap().unwrap();
     site.reaches(State::Listening).await;
     drop(site.ports.lend(&site.name).await.unwrap());
     site.reaches(State::Listening).await;

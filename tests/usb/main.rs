@@ -40,6 +40,7 @@ struct Site {
     /// The configuration's text.
     config: String,
     store: Arc<Store>,
+    metrics: Arc<Metrics>,
     ports: Ports,
     board: Board,
     stop: CancellationToken,
@@ -84,7 +85,15 @@ impl Site {
         };
         let state = folder.path().join("data/state");
         let limit = config.coredumps.max_upload_bytes;
-        let ports = Ports::new(intake, metrics, roots, &state, config.serial, limit).unwrap();
+        let ports = Ports::new(
+            intake,
+            Arc::clone(&metrics),
+            roots,
+            &state,
+            config.serial,
+            limit,
+        )
+        .unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let (ports, stop) = (ports.clone(), stop.clone());
@@ -94,6 +103,7 @@ impl Site {
             folder,
             config: text.to_owned(),
             store,
+            metrics,
             ports,
             board,
             stop,

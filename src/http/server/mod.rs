@@ -208,6 +208,12 @@ impl Server {
         self.inner.connections.len()
     }
 
+    /// Whether all connections of the control socket are taken: the next has
+    /// to wait.
+    pub fn control_is_full(&self) -> bool {
+        self.inner.control_slots.are_taken()
+    }
+
     /// Accepts no more and ends all connections: idle ones at once, busy ones
     /// after the answer at hand or when `grace` is over. Whether all ended by
     /// themselves.

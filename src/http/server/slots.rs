@@ -65,6 +65,11 @@ impl Slots {
         self.all.take().await
     }
 
+    /// Whether there is no room for one more.
+    pub(super) fn are_taken(&self) -> bool {
+        self.all.try_take().is_none()
+    }
+
     /// A slot for a peer without address.
     pub(super) fn without_address(room: Permit) -> Slot {
         Slot {

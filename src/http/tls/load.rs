@@ -29,6 +29,8 @@ pub(super) struct Loaded {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) facts: Facts,
     pub(super) authority: Option<Facts>,
+    /// That CA's certificate, if it is known here.
+    pub(super) ca_pem: Option<String>,
     /// Whether this call made it.
     pub(super) made: Option<leaf::Reason>,
 }
@@ -46,6 +48,7 @@ pub(super) fn load(folder: &Path, settings: &Settings, now: OffsetDateTime) -> R
                 certified,
                 facts,
                 authority: None,
+                ca_pem: None,
                 made: None,
             });
         }
@@ -61,6 +64,7 @@ pub(super) fn load(folder: &Path, settings: &Settings, now: OffsetDateTime) -> R
             certified,
             facts,
             authority: None,
+            ca_pem: None,
             made: None,
         });
     }
@@ -121,11 +125,12 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
         certified,
         facts,
         authority: Some(authority.facts),
+        ca_pem: Some(authority.pem),
         made: reason,
     })
 }
 
-pub(super) fn authority(folder: &Path, settings: &Settings) -> Result<Authority> {
+fn authority(folder: &Path, settings: &Settings) -> Result<Authority> {
     match (&settings.ca_cert, &settings.ca_key) {
         (Some(cert), Some(key)) => Authority::read(cert, key),
         (None, None) => Authority::of_site(folder),

@@ -11,7 +11,7 @@ mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
@@ -76,11 +76,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Tls {
     folder: PathBuf,
     current: Arc<Current>,
-    state: Mutex<State>,
+    /// Never held while the disk is waited for: every handshake wants it.
+    served: RwLock<Arc<Served>>,
+    /// Held while files are read and written, so that changes follow each other.
+    changing: Mutex<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Served {
     settings: Settings,
     loaded: Loaded,
     configs: Arc<Configs>,
@@ -101,17 +104,18 @@ impl Tls {
         Ok(Self {
             folder: folder.to_owned(),
             current,
-            state: Mutex::new(State {
+            served: RwLock::new(Arc::new(Served {
                 settings,
                 loaded,
                 configs,
-            }),
+            })),
+            changing: Mutex::default(),
         })
     }
 
     /// The configuration for a client, chosen by its hello.
     pub fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-        self.lock().configs.choose(hello)
+        self.served().configs.choose(hello)
     }
 
     /// Changes to other settings; on an error all stays as it was. Blocks on
@@ -120,13 +124,19 @@ impl Tls {
     /// # Errors
     /// What is wrong with which file.
     pub fn reload(&self, settings: Settings) -> Result<()> {
-        let mut state = self.lock();
+        let _changing = self.changing();
+        let before = self.served();
         let loaded = load::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
-        if settings.max_record_bytes != state.settings.max_record_bytes {
-            state.configs = Arc::new(Configs::new(&self.current, settings.max_record_bytes)?);
-        }
-        state.settings = settings;
-        self.swap(&mut state, loaded);
+        let configs = if settings.max_record_bytes == before.settings.max_record_bytes {
+            Arc::clone(&before.configs)
+        } else {
+            Arc::new(Configs::new(&self.current, settings.max_record_bytes)?)
+        };
+        self.serve(Served {
+            settings,
+            loaded,
+            configs,
+        });
         Ok(())
     }
 
@@ -137,11 +147,12 @@ impl Tls {
     /// # Errors
     /// What is wrong with which file.
     pub fn refresh(&self, now: OffsetDateTime) -> Result<bool> {
-        let mut state = self.lock();
-        let loaded = load::load(&self.folder, &state.settings, now)?;
-        let changed = loaded.facts != state.loaded.facts;
+        let _changing = self.changing();
+        let served = self.served();
+        let loaded = load::load(&self.folder, &served.settings, now)?;
+        let changed = loaded.facts != served.loaded.facts;
         if changed {
-            self.swap(&mut state, loaded);
+            self.serve(served.with(loaded));
         }
         Ok(changed)
     }
@@ -149,24 +160,24 @@ impl Tls {
     /// Whether the names of the moment differ from the certificate's, and the
     /// certificate is one that is made here.
     pub fn names_changed(&self) -> Option<Vec<String>> {
-        let state = self.lock();
-        if matches!(state.loaded.source, Source::Installed | Source::Configured) {
+        let served = self.served();
+        if matches!(served.loaded.source, Source::Installed | Source::Configured) {
             return None;
         }
-        let wanted = names::wanted(&state.settings.names);
-        names::differ(&state.loaded.facts.names, &wanted).then_some(wanted)
+        let wanted = names::wanted(&served.settings.names);
+        names::differ(&served.loaded.facts.names, &wanted).then_some(wanted)
     }
 
     /// Whether the certificate that is served has to be replaced for its dates.
     pub fn is_due(&self, now: OffsetDateTime) -> bool {
-        let state = self.lock();
-        let Some(authority) = &state.loaded.authority else {
+        let served = self.served();
+        let Some(authority) = &served.loaded.authority else {
             return false;
         };
         leaf::why_anew(
-            &state.loaded.facts,
+            &served.loaded.facts,
             authority,
-            &state.loaded.facts.names,
+            &served.loaded.facts.names,
             now,
         )
         .is_some()
@@ -179,31 +190,33 @@ impl Tls {
     /// [`Error::Configured`] if the files are somebody else's, else what failed.
     pub fn renew(&self) -> Result<Shown> {
         {
-            let mut state = self.lock();
-            if let Some(path) = &state.settings.cert {
+            let _changing = self.changing();
+            let served = self.served();
+            if let Some(path) = &served.settings.cert {
                 return Err(Error::Configured(path.clone()));
             }
             for name in [INSTALLED_FILE, SERVER_FILE] {
                 load::remove(&self.folder.join(name))?;
             }
-            let loaded = load::load(&self.folder, &state.settings, OffsetDateTime::now_utc())?;
-            self.swap(&mut state, loaded);
+            let loaded = load::load(&self.folder, &served.settings, OffsetDateTime::now_utc())?;
+            self.serve(served.with(loaded));
         }
         Ok(self.show())
     }
 
     /// A certificate request (PKCS#10, PEM) for the server's key and names.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Configured`] if key and certificate are somebody else's.
     pub fn csr(&self) -> Result<String> {
-        let state = self.lock();
-        if let Some(path) = &state.settings.cert {
+        let served = self.served();
+        if let Some(path) = &served.settings.cert {
             return Err(Error::Configured(path.clone()));
         }
         leaf::request(
             &load::server_key(&self.folder)?,
-            &names::wanted(&state.settings.names),
+            &names::wanted(&served.settings.names),
         )
     }
 
@@ -215,8 +228,9 @@ impl Tls {
     /// [`Error::Chain`] or [`Error::Key`] if it cannot be used, [`Error::Configured`].
     pub fn install(&self, pem: &[u8]) -> Result<Vec<String>> {
         let warnings = {
-            let mut state = self.lock();
-            if let Some(path) = &state.settings.cert {
+            let _changing = self.changing();
+            let served = self.served();
+            if let Some(path) = &served.settings.cert {
                 return Err(Error::Configured(path.clone()));
             }
             let now = OffsetDateTime::now_utc();
@@ -240,8 +254,8 @@ impl Tls {
                 ));
             }
             publish::replace(&self.folder, INSTALLED_FILE, pem, publish::SECRET_MODE)?;
-            let loaded = load::load(&self.folder, &state.settings, now)?;
-            self.swap(&mut state, loaded);
+            let loaded = load::load(&self.folder, &served.settings, now)?;
+            self.serve(served.with(loaded));
             warnings
         };
         let shown = self.show();
@@ -257,37 +271,48 @@ impl Tls {
     /// The CA certificate (PEM) to build into firmware; `None` if the chain in
     /// use comes from a CA that is not known here.
     pub fn ca_pem(&self) -> Option<String> {
-        let state = self.lock();
-        state.loaded.authority.as_ref()?;
-        load::authority(&self.folder, &state.settings)
-            .ok()
-            .map(|authority| authority.pem)
+        self.served().loaded.ca_pem.clone()
     }
 
     /// What is served.
     pub fn show(&self) -> Shown {
-        let state = self.lock();
-        let flight_bytes = state.configs.flight().unwrap_or(0);
+        let served = self.served();
+        let flight_bytes = served.configs.flight().unwrap_or(0);
         let now = OffsetDateTime::now_utc();
-        let facts = &state.loaded.facts;
+        let facts = &served.loaded.facts;
         Shown {
-            source: state.loaded.source.into(),
+            source: served.loaded.source.into(),
             server: facts.into(),
-            ca: state.loaded.authority.as_ref().map(Certificate::from),
+            ca: served.loaded.authority.as_ref().map(Certificate::from),
             flight_bytes: Some(flight_bytes),
             fits_4096: Some(fits_small(flight_bytes)),
             valid_now: Some(facts.not_before <= now && now < facts.not_after),
         }
     }
 
-    fn swap(&self, state: &mut State, loaded: Loaded) {
-        self.current.replace(Arc::clone(&loaded.certified));
-        announce(&loaded, state.configs.flight());
-        state.loaded = loaded;
+    fn serve(&self, served: Served) {
+        self.current.replace(Arc::clone(&served.loaded.certified));
+        announce(&served.loaded, served.configs.flight());
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Served {
+    /// The same with another certificate.
+    fn with(&self, loaded: Loaded) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            loaded,
+            configs: Arc::clone(&self.configs),
+        }
     }
 }
 

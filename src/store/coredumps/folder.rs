@@ -84,6 +84,10 @@ pub struct DeviceFolder {
     pub(super) crashes: BTreeMap<String, Crash>,
     /// Crash files that are older than what is in memory.
     pub(super) stale: std::collections::BTreeSet<String>,
+    /// Files that could not be read, and why; they are not in the index.
+    pub(super) unread: Vec<Error>,
+    /// Names of crash files among them: what they hold is not written over.
+    pub(super) unread_crashes: std::collections::BTreeSet<String>,
     pub(super) commits: Arc<Commits>,
     /// It was made here, and no sync of its parent is known to have succeeded.
     pub(super) is_new: bool,
@@ -198,7 +202,9 @@ impl DeviceFolder {
     /// [`Error::Full`] or [`Error::Io`]; what was not written stays due.
     pub fn flush(&mut self) -> Result<()> {
         while let Some(fingerprint) = self.stale.first().cloned() {
-            if let Some(crash) = self.crashes.get_mut(&fingerprint) {
+            let crash = self.crashes.get_mut(&fingerprint);
+            let crash = crash.filter(|crash| !self.unread_crashes.contains(&crash.file_name()));
+            if let Some(crash) = crash {
                 crash.kept = self
                     .entries
                     .iter()

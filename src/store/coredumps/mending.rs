@@ -23,12 +23,12 @@ pub(super) type Mended = String;
 /// Reads `path`, which may not exist; adds to `mended` what had to be put right,
 /// also if the rest cannot be read.
 ///
-/// Only what is read and does not parse is damaged. What cannot be read now may
-/// be whole: it is left as it is, and the folder is read again when it is next
-/// needed.
+/// Only what is read and does not parse is damaged. A file that cannot be read
+/// now may be whole: it is left as it is and out of the index, for the board's
+/// next dump must not be refused for it (see [`DeviceFolder::unread`]).
 ///
 /// # Errors
-/// [`Error::Io`] if something of the folder cannot be read or mended.
+/// [`Error::Io`] if the folder cannot be listed, or something not be mended.
 pub(super) fn load(
     path: &Path,
     next_sequence: &mut dyn FnMut() -> Result<u64>,
@@ -73,7 +73,8 @@ pub(super) fn load(
             Err(error) => {
                 if !is_missing(&error) {
                     let Error::Damaged { .. } = error else {
-                        return Err(error);
+                        folder.unread.push(error);
+                        continue;
                     };
                     let aside = set_aside(&sidecar_path)?;
                     mended.push(format!("set {} aside, it did not parse", aside.display()));
@@ -141,7 +142,14 @@ fn load_crashes(
             continue;
         }
         let path = folder.path.join(name);
-        let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => {
+                folder.unread.push(Error::io("read", &path, source));
+                folder.unread_crashes.insert(name.clone());
+                continue;
+            }
+        };
         match serde_json::from_slice::<Crash>(&bytes) {
             Ok(crash) if crash.file_name() == *name => {
                 folder.crashes.insert(crash.fingerprint.clone(), crash);

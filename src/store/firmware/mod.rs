@@ -102,6 +102,14 @@ impl Firmware {
         self.with(model, |shelf| Ok(shelf.get(id).cloned()))
     }
 
+    /// What is known of the build with this id, though its file may be missing.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn description(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
+        self.with(model, |shelf| Ok(shelf.description(id).cloned()))
+    }
+
     /// The builds that a text of a person stands for: an exact version (its newest upload),
     /// `<version>~<digits>`, or 8 and more digits of the id. Several if the digits fit several.
     ///

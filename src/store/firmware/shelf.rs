@@ -21,6 +21,8 @@ use crate::store::{Error, Result};
 pub(super) struct Shelf {
     folder: PathBuf,
     pub(super) builds: BTreeMap<String, Build>,
+    /// Builds whose files somebody took away: what to call them is still known.
+    lost: Vec<Build>,
 }
 
 impl Shelf {
@@ -34,6 +36,7 @@ impl Shelf {
     ) -> Result<Self> {
         let mut shelf = Self {
             builds: BTreeMap::new(),
+            lost: Vec::new(),
             folder,
         };
         let names = match list(&shelf.folder) {
@@ -64,8 +67,10 @@ impl Shelf {
                 names.contains(&file)
             };
             if !has_file(Kind::Zip) && !has_file(Kind::Bin) {
-                remove_file(&shelf.folder.join(sidecar_name(name)))?;
-                notes.push(format!("firmware {name} of {model} is gone"));
+                shelf
+                    .lost
+                    .extend(read_sidecar(&shelf.folder.join(sidecar_name(name)))?);
+                notes.push(format!("the file of firmware {name} of {model} is missing"));
             }
         }
         Ok(shelf)
@@ -127,6 +132,12 @@ impl Shelf {
     /// The build with this id.
     pub(super) fn get(&self, id: BuildId) -> Option<&Build> {
         self.builds.values().find(|build| build.id() == id)
+    }
+
+    /// What is known of the build with this id, though its file may be missing.
+    pub(super) fn description(&self, id: BuildId) -> Option<&Build> {
+        let lost = || self.lost.iter().find(|build| build.id() == id);
+        self.get(id).or_else(lost)
     }
 
     /// The builds that a text of a person stands for: a version (its newest upload),

@@ -1,0 +1,118 @@
+//! What ports' tasks want written down or looked up: it counts at once in
+//! memory, and the disk is left to a thread that may wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Moment;
+use crate::console::Boot;
+use crate::journal::{Event, chain};
+use crate::store::registry::StateFile;
+
+use super::intake::{Intake, Site};
+use super::marks::Marks;
+use super::policy::{Plan, Why};
+use super::state::PortsState;
+
+/// The notes of all ports.
+pub(super) struct Notes {
+    /// `ports.json`.
+    pub(super) state: StateFile<PortsState>,
+    marks: Marks,
+    intake: Arc<Intake>,
+    /// Which places are listened to, as of the last look around.
+    listened: Mutex<BTreeMap<String, bool>>,
+    /// The newest boot on each port that is not in the register yet.
+    boots: Mutex<BTreeMap<String, (Site, Boot)>>,
+    changed: Notify,
+}
+
+impl Notes {
+    pub(super) fn new(state: StateFile<PortsState>, marks: Marks, intake: Arc<Intake>) -> Self {
+        Self {
+            state,
+            marks,
+            intake,
+            listened: Mutex::default(),
+            boots: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Notes something about a port; it is on the disk soon.
+    pub(super) fn note(&self, change: impl Fn(&mut PortsState) + Send + Sync + 'static) {
+        self.state.note(move |state| {
+            change(state);
+            state.tidy(&Moment::now());
+        });
+        self.changed.notify_one();
+    }
+
+    /// Puts what was noted of the ports on the disk; the answer ends when it
+    /// is there. A port works without it, too.
+    pub(super) fn flush(self: &Arc<Self>) -> JoinHandle<()> {
+        let notes = Arc::clone(self);
+        tokio::task::spawn_blocking(move || notes.flush_here())
+    }
+
+    /// Marks for udev which ports are listened to.
+    pub(super) fn follow(&self, plans: &[Plan]) {
+        let on_usb = plans.iter().filter(|plan| plan.usb.is_some());
+        *lock(&self.listened) = on_usb
+            .map(|plan| (plan.id.clone(), plan.why != Why::Seen))
+            .collect();
+        self.changed.notify_one();
+    }
+
+    /// Notes what a board says that it runs.
+    pub(super) fn booted(&self, port: &str, site: &Site, boot: &Boot) {
+        lock(&self.boots).insert(port.to_owned(), (site.clone(), boot.clone()));
+        self.changed.notify_one();
+    }
+
+    /// Writes what is noted, again and again until `stop`.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            self.write().await;
+        }
+    }
+
+    /// Writes what is noted.
+    pub(super) async fn write(self: &Arc<Self>) {
+        let notes = Arc::clone(self);
+        let work = move || {
+            notes.flush_here();
+            // no lock is held over what follows
+            let boots = std::mem::take(&mut *lock(&notes.boots));
+            let listened = std::mem::take(&mut *lock(&notes.listened));
+            for (site, boot) in boots.into_values() {
+                notes.intake.booted(&site, &boot);
+            }
+            notes.marks.follow(&listened);
+        };
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            log::error!("notes about serial ports were not written: {error}");
+        }
+    }
+
+    fn flush_here(&self) {
+        if let Err(error) = self.state.flush() {
+            Event::PortTrouble.entry().say(format_args!(
+                "cannot note what is known of the serial ports: {}",
+                chain(&error)
+            ));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -8,11 +8,12 @@
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
 //! 3 use      firmware  fleet  ingest  worker
-//! 2 means    config  journal  clock  identity  metrics  store  decode
+//! 2 means    config  journal  clock  identity  metrics  store  decode  api
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
 //! 0 words    build_id  device  digest  printable
 //! ```
 
+pub mod api;
 pub mod bootloader;
 pub mod build_id;
 pub mod bundle;

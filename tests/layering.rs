@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 6] = [
         "console",
     ],
     &[
-        "config", "journal", "clock", "identity", "metrics", "store", "decode",
+        "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",
     ],
     &["firmware", "fleet", "ingest", "worker"],
     &["http", "serial", "systemd"],
@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 20] = [
+const SIBLINGS: [(&str, &str); 21] = [
     ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
@@ -42,6 +42,7 @@ const SIBLINGS: [(&str, &str); 20] = [
     ("identity", "store"),
     ("identity", "clock"),
     ("decode", "clock"),
+    ("api", "store"),
     ("ingest", "fleet"),
     ("worker", "ingest"),
     ("http", "serial"),

@@ -33,10 +33,19 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// What may not be known; empty if it is not.
+pub(super) fn known<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map(T::to_string).unwrap_or_default()
+}
+
 /// A moment for people: UTC, whole seconds.
-pub(super) fn moment(value: &Value, place: &str) -> String {
-    let text = text(value, place);
-    text.get(..19).unwrap_or(&text).replace('T', " ")
+pub(super) fn moment(at: &str) -> String {
+    at.get(..19).unwrap_or(at).replace('T', " ")
+}
+
+/// The day of a moment.
+pub(super) fn day(at: &str) -> &str {
+    at.get(..10).unwrap_or(at)
 }
 
 /// The items of a list.
@@ -143,10 +152,19 @@ mod tests {
 
     #[test]
     fn unknown_values_are_empty() {
-        let value = json!({"a": {"b": [1, "x"]}, "c": null, "t": "2026-02-11T14:30:00.123456Z"});
+        let value = json!({"a": {"b": [1, "x"]}, "c": null});
         assert_eq!(text(&value, "a/b"), "1, x");
         assert_eq!(text(&value, "c"), "");
         assert_eq!(text(&value, "z/z"), "");
-        assert_eq!(moment(&value, "t"), "2026-02-11 14:30:00");
+        assert_eq!(known(&Some(7)), "7");
+        assert_eq!(known::<u8>(&None), "");
+    }
+
+    #[test]
+    fn moments_are_short() {
+        let at = "2026-02-11T14:30:00.123456Z";
+        assert_eq!(moment(at), "2026-02-11 14:30:00");
+        assert_eq!(day(at), "2026-02-11");
+        assert_eq!((moment(""), day("?")), (String::new(), "?"));
     }
 }

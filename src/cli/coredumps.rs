@@ -9,18 +9,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use http::StatusCode;
-use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::answer::{items, moment, print, print_facts, print_json, print_table, say, text};
+use super::answer::{known, moment, print, print_facts, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::progress::Stage;
 use super::style::coloured;
 use super::table::{Table, WIDTH, folded};
+use crate::api::coredumps::{Coredump, List, Queued};
+use crate::api::status::Status;
 use crate::decode::{self, Report};
 use crate::printable::escaped;
+use crate::store::coredumps::{DecodeState, REBUILT};
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
 /// Dumps that are listed unless told otherwise.
@@ -117,8 +119,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     if args.json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let found = items(&value, "coredumps");
+    let list: List = answer.read()?;
     let mut table = Table::new(
         &[
             "ID",
@@ -135,25 +136,26 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let year = io::stdout()
         .is_terminal()
         .then(|| OffsetDateTime::now_utc().year());
-    for dump in found {
+    for dump in &list.coredumps {
+        let sidecar = &dump.sidecar;
         table.row([
-            text(dump, "id"),
+            sidecar.id.clone(),
             uploaded_in_short(dump, year),
-            text(dump, "device_key"),
-            text(dump, "firmware_version"),
-            text(dump, "verdict"),
-            text(dump, "decode"),
-            text(dump, "panic_reason"),
+            sidecar.device_key.clone(),
+            known(&sidecar.firmware_version),
+            sidecar.verdict.clone(),
+            sidecar.decode.to_string(),
+            known(&sidecar.panic_reason),
         ]);
     }
     let nothing = match args.filter().next().is_some() || args.cursor.is_some() {
         true => "no stored coredump matches",
         false => "no coredumps are stored",
     };
-    print_table(&table, found.is_empty(), nothing)?;
-    match text(&value, "next_cursor").as_str() {
-        "" => Ok(()),
-        cursor => say(&format!("older ones: {}", args.command_for(cursor))),
+    print_table(&table, list.coredumps.is_empty(), nothing)?;
+    match list.next_cursor {
+        None => Ok(()),
+        Some(cursor) => say(&format!("older ones: {}", args.command_for(&cursor))),
     }
 }
 
@@ -193,16 +195,17 @@ fn moment_in_time(text: &str) -> Result<String, &'static str> {
 
 /// When a dump came; `~` marks a time by a clock that was not synchronised and
 /// that nothing is known about since.
-fn uploaded(dump: &Value) -> String {
-    match (dump.get("corrected_at"), text(dump, "clock").as_str()) {
-        (Some(_), _) => moment(dump, "corrected_at"),
-        (None, "unsynced") => format!("~{}", moment(dump, "uploaded_at")),
-        (None, _) => moment(dump, "uploaded_at"),
+fn uploaded(dump: &Coredump) -> String {
+    let at = moment(&dump.sidecar.uploaded_at);
+    match (&dump.corrected_at, dump.sidecar.clock.as_deref()) {
+        (Some(corrected), _) => moment(corrected),
+        (None, Some("unsynced")) => format!("~{at}"),
+        (None, _) => at,
     }
 }
 
 /// The same without seconds, for a table, and without the year if it is `year`.
-fn uploaded_in_short(dump: &Value, year: Option<i32>) -> String {
+fn uploaded_in_short(dump: &Coredump, year: Option<i32>) -> String {
     let at = uploaded(dump);
     let (mark, at) = match at.strip_prefix('~') {
         Some(at) => ("~", at),
@@ -222,25 +225,23 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
         if json {
             return print_json(&report);
         }
-        let sidecar = client.get(path).doing(doing).send()?.value()?;
-        print(&format!(
-            "{}\n\n",
-            folded(&escaped(&heading(&sidecar)), WIDTH, 2)
-        ))?;
+        let dump: Coredump = client.get(path).doing(doing).send()?.read()?;
+        let heading = folded(&escaped(&heading(&dump)), WIDTH, 2);
+        print(&format!("{heading}\n\n"))?;
         print(&in_words(&report)?)?;
-        return match failure(&sidecar) {
+        return match failure(&dump) {
             Some(why) => say(&format!("this report is an earlier one: {why}")),
             None => Ok(()),
         };
     }
     // No report yet, or no such dump: the sidecar tells.
-    let sidecar = client.get(path).doing(doing).advice(SEE_LIST).send()?;
+    let answer = client.get(path).doing(doing).advice(SEE_LIST).send()?;
     if json {
-        return print_json(&sidecar);
+        return print_json(&answer);
     }
-    let sidecar = sidecar.value()?;
-    facts(&sidecar)?;
-    match failure(&sidecar) {
+    let dump: Coredump = answer.read()?;
+    facts(&dump)?;
+    match failure(&dump) {
         Some(why) => say(&format!(
             "there is no report: {why}; `espgate coredumps redecode {id}` tries again"
         )),
@@ -249,30 +250,31 @@ fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
 }
 
 /// Why a dump could not be decoded, if it was given up.
-fn failure(dump: &Value) -> Option<String> {
-    (text(dump, "decode") == "failed")
-        .then(|| format!("decoding failed: {}", text(dump, "decode_failure")))
+fn failure(dump: &Coredump) -> Option<String> {
+    let why = known(&dump.sidecar.decoding.failure);
+    (dump.sidecar.decode == DecodeState::Failed).then(|| format!("decoding failed: {why}"))
 }
 
 /// What the report does not tell: whose dump it is, and when it came how.
-fn heading(dump: &Value) -> String {
+fn heading(dump: &Coredump) -> String {
+    let sidecar = &dump.sidecar;
     let mut firmware = format!(
         "{} {}",
-        text(dump, "model_code"),
-        text(dump, "firmware_version")
+        known(&sidecar.model_code),
+        known(&sidecar.firmware_version)
     );
     if firmware.trim().is_empty() {
         firmware = String::from("unknown firmware");
     }
     // A sidecar that was made anew from its dump can only guess the way.
-    let way = match text(dump, "identity").as_str() {
-        "rebuilt" => String::new(),
-        _ => format!(" by {}", text(dump, "source")),
+    let way = match sidecar.identity.as_str() {
+        REBUILT => String::new(),
+        _ => format!(" by {}", sidecar.source),
     };
     format!(
         "Coredump {} of {} ({}), {} UTC{way}",
-        text(dump, "id"),
-        text(dump, "device_key"),
+        sidecar.id,
+        sidecar.device_key,
         firmware.trim(),
         uploaded(dump),
     )
@@ -280,32 +282,32 @@ fn heading(dump: &Value) -> String {
 
 /// The report as text, escaped; in colours on a terminal.
 fn in_words(report: &Answer) -> Result<String, Failure> {
-    let report: Report =
-        serde_json::from_slice(&report.body).context("the stored report cannot be read")?;
+    let report: Report = report.read()?;
     Ok(decode::text::render(&report, coloured()))
 }
 
-fn facts(dump: &Value) -> Result<(), Failure> {
+fn facts(dump: &Coredump) -> Result<(), Failure> {
+    let sidecar = &dump.sidecar;
     print_facts(&[
-        ("id", text(dump, "id")),
-        ("device", text(dump, "device_key")),
-        ("model", text(dump, "model_code")),
-        ("chip", text(dump, "chip")),
-        ("version", text(dump, "firmware_version")),
+        ("id", sidecar.id.clone()),
+        ("device", sidecar.device_key.clone()),
+        ("model", known(&sidecar.model_code)),
+        ("chip", known(&sidecar.chip)),
+        ("version", known(&sidecar.firmware_version)),
         ("uploaded", uploaded(dump)),
-        ("clock", text(dump, "clock")),
-        ("source", text(dump, "source")),
-        ("file", text(dump, "filename")),
-        ("size", text(dump, "size")),
-        ("format", text(dump, "format")),
-        ("verdict", text(dump, "verdict")),
-        ("problems", text(dump, "problems")),
-        ("panic", text(dump, "panic_reason")),
-        ("task", text(dump, "task")),
-        ("app ELF", text(dump, "app_elf_sha256")),
-        ("fingerprint", text(dump, "fingerprint")),
-        ("decode", text(dump, "decode")),
-        ("failure", text(dump, "decode_failure")),
+        ("clock", known(&sidecar.clock)),
+        ("source", sidecar.source.to_string()),
+        ("file", dump.filename.clone()),
+        ("size", sidecar.size.to_string()),
+        ("format", known(&sidecar.format)),
+        ("verdict", sidecar.verdict.clone()),
+        ("problems", sidecar.problems.join(", ")),
+        ("panic", known(&sidecar.panic_reason)),
+        ("task", known(&sidecar.task)),
+        ("app ELF", known(&sidecar.app_elf_sha256)),
+        ("fingerprint", known(&sidecar.fingerprint)),
+        ("decode", sidecar.decode.to_string()),
+        ("failure", known(&sidecar.decoding.failure)),
     ])
 }
 
@@ -351,8 +353,7 @@ fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure
             "coredump {id} is decoded again; `espgate coredumps show {id}` shows it"
         ));
     }
-    let queued = answer.value()?.get("queued").and_then(Value::as_u64);
-    let queued = queued.unwrap_or(0);
+    let Queued { queued } = answer.read()?;
     let are = match watch(client, queued)? {
         true => "were decoded again",
         false => "are being decoded again; `espgate coredumps list` shows how far it is",
@@ -370,13 +371,9 @@ fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
     let mut looks = 0;
     let mut before = None;
     while stage.is_visible() && looks < MAX_LOOKS {
-        let status = client
-            .get("/api/status")
-            .doing("show the status")
-            .send()?
-            .value()?;
-        let left = status.pointer("/counts/not_decoded_yet");
-        let left = left.and_then(Value::as_u64).unwrap_or(0);
+        let call = client.get("/api/status").doing("show the status");
+        let status: Status = call.send()?.read()?;
+        let left = status.counts.not_decoded_yet;
         if left == 0 {
             return Ok(true);
         }
@@ -391,20 +388,21 @@ fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::api::coredumps::sample;
 
     #[test]
     fn a_time_that_may_be_off_is_marked_until_the_right_one_is_known() {
-        let mut dump = json!({"uploaded_at": "1970-01-01T00:01:00.000000Z", "clock": "unsynced"});
+        let mut dump = sample();
+        dump.sidecar.uploaded_at = String::from("1970-01-01T00:01:00.000000Z");
+        dump.sidecar.clock = Some(String::from("unsynced"));
         assert_eq!(uploaded(&dump), "~1970-01-01 00:01:00");
         assert_eq!(uploaded_in_short(&dump, Some(2026)), "~1970-01-01 00:01");
-        dump["corrected_at"] = "2026-02-02T02:41:00.000000Z".into();
+        dump.corrected_at = Some(String::from("2026-02-02T02:41:00.000000Z"));
         assert_eq!(uploaded_in_short(&dump, Some(2026)), "02-02 02:41");
         assert_eq!(uploaded_in_short(&dump, Some(2027)), "2026-02-02 02:41");
         assert_eq!(uploaded_in_short(&dump, None), "2026-02-02 02:41");
-        dump["clock"] = "synced".into();
+        dump.sidecar.clock = Some(String::from("synced"));
         assert_eq!(uploaded(&dump), "2026-02-02 02:41:00");
     }
 }

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
-use serde_json::{Map, Value, json};
 
-use super::answer::{items, moment, print_json, print_table, say, text};
+use super::answer::{known, moment, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Answer, Call, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
+use crate::api::devices::{Change, List, Minted, NewDevice, Pin};
 
 const SEE_LIST: &str = "see `espgate devices list`";
 
@@ -86,21 +86,15 @@ pub(super) struct About {
 }
 
 impl About {
-    fn body(&self, model: Option<&str>) -> Map<String, Value> {
-        let given = [
-            ("model", model),
-            ("name", self.name.as_deref()),
-            ("mac", self.mac.as_deref()),
-            ("usb_serial", self.usb_serial.as_deref()),
-        ];
-        let given = given.into_iter().filter_map(|(name, value)| {
-            let value = match value? {
-                "" => Value::Null,
-                text => text.into(),
-            };
-            Some((name.to_owned(), value))
-        });
-        given.collect()
+    /// What is empty is removed.
+    fn change(self, model: Option<String>) -> Change {
+        let given = |text: Option<String>| text.map(|text| Some(text).filter(|t| !t.is_empty()));
+        Change {
+            model: given(model),
+            name: given(self.name),
+            mac: given(self.mac),
+            usb_serial: given(self.usb_serial),
+        }
     }
 }
 
@@ -116,26 +110,27 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             about,
             no_token,
             json,
-        } => add(&client, &key, &model, &about, no_token, json)?,
+        } => add(&client, &key, about.change(Some(model)), no_token, json)?,
         Command::Set {
             key,
             model,
             about,
             json,
         } => {
-            let body = about.body(model.as_deref());
-            if body.is_empty() {
+            let change = about.change(model);
+            if change == Change::default() {
                 let message = "nothing to set: give --model, --name, --mac or --usb-serial";
                 return Err(Failure::Usage(String::from(message)));
             }
             let call = client.put(path(&key)).header(IF_MATCH, "*");
-            let call = call.json(&Value::Object(body));
+            let call = call.json(&change);
             done(call, "change", &key, json, "is changed")?;
         }
         Command::Pin { key, version, json } => {
             let call = client.put(path(&key) + "/pin");
-            let call = call.json(&json!({ "version": version }));
-            done(call, "pin", &key, json, &format!("is pinned to {version}"))?;
+            let pin = Pin { version };
+            let line = format!("is pinned to {}", pin.version);
+            done(call.json(&pin), "pin", &key, json, &line)?;
         }
         Command::Unpin { key, json } => {
             let call = client.delete(path(&key) + "/pin");
@@ -184,21 +179,20 @@ fn done(call: Call<'_>, verb: &str, key: &str, json: Json, line: &str) -> Result
 fn add(
     client: &Client,
     key: &str,
-    model: &str,
-    about: &About,
+    about: Change,
     no_token: bool,
     json: Json,
 ) -> Result<(), Failure> {
-    let mut body = about.body(Some(model));
     let call = if no_token {
         let path = format!("/api/devices/{}", segment(key));
-        client.put(path).header(IF_NONE_MATCH, "*")
+        client.put(path).header(IF_NONE_MATCH, "*").json(&about)
     } else {
-        body.insert(String::from("device_key"), key.into());
-        client.post("/api/devices")
+        let device_key = key.to_owned();
+        client
+            .post("/api/devices")
+            .json(&NewDevice { device_key, about })
     };
     let answer = call
-        .json(&Value::Object(body))
         .doing(format!("add device {key}"))
         .advice("see `espgate models list` and `espgate devices list`")
         .send()?;
@@ -214,11 +208,8 @@ fn print_token(answer: &Answer, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(answer);
     }
-    let value = answer.value()?;
-    super::tokens::print_once(
-        &text(&value, "token"),
-        &format!("device {}", text(&value, "device_key")),
-    )
+    let made: Minted = answer.read()?;
+    super::tokens::print_once(&made.token, &format!("device {}", made.device_key))
 }
 
 fn list(client: &Client, json: Json) -> Result<(), Failure> {
@@ -226,8 +217,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let devices = items(&value, "devices");
+    let devices = answer.read::<List>()?.devices;
     let mut table = Table::new(
         &[
             "KEY",
@@ -240,18 +230,19 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         ],
         &[0],
     );
-    for device in devices {
-        let tokens = match device.get("registered") {
-            Some(Value::Bool(true)) => items(device, "tokens").len().to_string(),
-            _ => String::from("unregistered"),
+    for device in &devices {
+        let tokens = match device.registered {
+            true => device.tokens.len().to_string(),
+            false => String::from("unregistered"),
         };
-        let seen = moment(device, "last_seen");
+        let runs = device.running.as_ref();
+        let seen = moment(&known(&device.last_seen));
         table.row([
-            text(device, "device_key"),
-            text(device, "model"),
-            text(device, "name"),
-            text(device, "running/version"),
-            text(device, "pin"),
+            device.device_key.clone(),
+            known(&device.model),
+            known(&device.name),
+            known(&runs.and_then(|runs| runs.version.as_ref())),
+            known(&device.pin),
             tokens,
             seen.get(..16).unwrap_or(&seen).to_owned(),
         ]);

@@ -4,15 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::answer::{bytes, items, moment, print, print_json, print_table, say, text};
+use super::answer::{bytes, day, known, print, print_json, print_table, say};
 use super::args::{Global, Json};
-use super::client::{Client, segment};
+use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
 use super::table::{Table, WIDTH, folded};
+use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
+use crate::api::models;
 use crate::printable::escaped;
+use crate::store::firmware::Kind;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -78,9 +82,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             version,
             json,
         } => {
+            let named = Named { version };
+            let version = &named.version;
             let answer = client
                 .put(format!("/api/models/{}/active", segment(&model)))
-                .json(&json!({ "version": version }))
+                .json(&named)
                 .doing(format!("activate {version} of {model}"))
                 .advice(see(&model))
                 .send()?;
@@ -98,7 +104,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             match json.json {
                 true => print_json(&answer)?,
                 false => {
-                    let name = text(&answer.value()?, "name");
+                    let name = answer.read::<Activated>()?.name;
                     say(&format!("{name} of {model} is active again"))?;
                 }
             }
@@ -112,7 +118,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             say(&format!(
                 "{version} of {model} is blocked: no device gets it"
             ))?;
-            if answer.value()?.get("active") == Some(&Value::Bool(true)) {
+            if answer.read::<Blocked>()?.active {
                 say(&format!(
                     "it is the active one: {model} serves nothing now, until another is activated \
                      (`espgate firmware activate {model} VERSION`)"
@@ -144,8 +150,7 @@ fn delete(client: &Client, model: &str, version: Option<&str>) -> Result<(), Fai
             .advice("see `espgate devices list`, and `espgate devices unpin KEY`")
             .patient()
             .send()?;
-        let deleted = items(&answer.value()?, "deleted").len();
-        return say(&match deleted {
+        return say(&match answer.read::<Deleted>()?.deleted.len() {
             0 => format!("{model} has no firmware"),
             1 => format!("1 version of {model} is deleted"),
             count => format!("{count} versions of {model} are deleted"),
@@ -178,22 +183,19 @@ fn add(client: &Client, file: PathBuf, model: &str, json: Json) -> Result<(), Fa
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let state = match value.get("active") {
-        Some(Value::Bool(true)) => "is stored and active",
-        _ => "is stored, not active",
+    let uploaded: Uploaded = answer.read()?;
+    let state = match uploaded.active {
+        true => "is stored and active",
+        false => "is stored, not active",
     };
-    say(&format!(
-        "{} of {model} {state}",
-        text(&value, "firmware_version")
-    ))?;
-    for warning in items(&value, "warnings").iter().filter_map(Value::as_str) {
+    say(&format!("{} of {model} {state}", uploaded.firmware_version))?;
+    for warning in &uploaded.warnings {
         say(&format!("warning: {warning}"))?;
     }
     Ok(())
 }
 
-fn builds(client: &Client, model: &str) -> Result<super::client::Answer, Failure> {
+fn builds(client: &Client, model: &str) -> Result<Answer, Failure> {
     client
         .get(format!("/api/models/{}/firmware", segment(model)))
         .doing(format!("list the firmware of {model}"))
@@ -202,23 +204,23 @@ fn builds(client: &Client, model: &str) -> Result<super::client::Answer, Failure
         .send()
 }
 
+/// The codes of all models.
+fn models(client: &Client) -> Result<Vec<String>, Failure> {
+    let answer = client.get("/api/models").doing("list models").send()?;
+    let models = answer.read::<models::List>()?.models;
+    Ok(models.into_iter().map(|model| model.code).collect())
+}
+
 fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failure> {
-    if let (Some(model), true) = (&model, json.json) {
-        return print_json(&builds(client, model)?);
+    if json.json {
+        return match model {
+            Some(model) => print_json(&builds(client, &model)?),
+            None => print_all(client),
+        };
     }
     let models = match model {
         Some(model) => vec![model],
-        None => {
-            let all = client
-                .get("/api/models")
-                .doing("list models")
-                .send()?
-                .value()?;
-            items(&all, "models")
-                .iter()
-                .map(|model| text(model, "code"))
-                .collect()
-        }
+        None => models(client)?,
     };
     let mut table = Table::new(
         &[
@@ -226,26 +228,20 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
         ],
         &[0, 1],
     );
-    let mut all = Vec::new();
+    let mut count = 0;
     let mut warnings = Vec::new();
     for model in &models {
-        let value = builds(client, model)?.value()?;
-        for build in items(&value, "firmware") {
-            let (row, told) = row(model, build);
-            table.row(row);
-            warnings.extend(told);
-            let mut build = build.as_object().cloned().unwrap_or_default();
-            build.insert(String::from("model"), model.as_str().into());
-            all.push(build);
+        for build in builds(client, model)?.read::<List>()?.firmware {
+            count += 1;
+            table.row(row(model, &build));
+            let name = &build.name;
+            let told = build.warnings.iter();
+            warnings.extend(told.map(|warning| format!("{model} {name}: {warning}")));
         }
-    }
-    if json.json {
-        let list = json!({ "firmware": all, "next_cursor": null });
-        return print(&format!("{list}\n"));
     }
     print_table(
         &table,
-        all.is_empty(),
+        count == 0,
         "no firmware; `espgate firmware add FILE --model CODE` uploads some",
     )?;
     warnings
@@ -253,35 +249,46 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
         .try_for_each(|warning| print(&format!("{}\n", folded(&escaped(warning), WIDTH, 2))))
 }
 
-/// A line of the table, and the warnings below it.
-fn row(model: &str, build: &Value) -> ([String; 7], Vec<String>) {
-    let is = |what: &str| build.get(what) == Some(&Value::Bool(true));
-    let state = match (is("active"), is("blocked")) {
+/// The lists of all models in one, each build as it came with its model's code.
+fn print_all(client: &Client) -> Result<(), Failure> {
+    let mut all = Bodies::default();
+    for model in models(client)? {
+        for mut build in builds(client, &model)?.read::<Bodies>()?.firmware {
+            build.insert(String::from("model"), model.as_str().into());
+            all.firmware.push(build);
+        }
+    }
+    print(&format!("{}\n", serde_json::to_string(&all)?))
+}
+
+/// A list of builds, of which nothing is looked at.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Bodies {
+    firmware: Vec<Map<String, Value>>,
+    next_cursor: Option<String>,
+}
+
+/// A line of the table.
+fn row(model: &str, build: &Build) -> [String; 7] {
+    let state = match (build.active, build.blocked) {
         (true, true) => "active, blocked: nothing is served",
-        (true, _) => "active",
-        (_, true) => "blocked",
-        _ => "",
+        (true, false) => "active",
+        (false, true) => "blocked",
+        (false, false) => "",
     };
-    let name = text(build, "name");
-    let warnings = items(build, "warnings").iter().filter_map(Value::as_str);
-    let warnings: Vec<String> = warnings
-        .map(|warning| format!("{model} {name}: {warning}"))
-        .collect();
-    let uploaded = moment(build, "uploaded_at");
-    let count = match warnings.len() {
+    let warnings = match build.warnings.len() {
         0 => String::new(),
         count => count.to_string(),
     };
-    let row = [
+    [
         model.to_owned(),
-        name,
+        build.name.clone(),
         state.to_owned(),
-        bytes(build.get("size").and_then(Value::as_u64).unwrap_or(0)),
-        text(build, "chip"),
-        uploaded.get(..10).unwrap_or(&uploaded).to_owned(),
-        count,
-    ];
-    (row, warnings)
+        bytes(build.size),
+        known(&build.chip),
+        day(&build.uploaded_at).to_owned(),
+        warnings,
+    ]
 }
 
 fn export(
@@ -290,12 +297,11 @@ fn export(
     version: &str,
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
-    let list = builds(client, model)?.value()?;
-    let build = items(&list, "firmware")
-        .iter()
-        .find(|build| text(build, "name") == version);
-    let ending = match build.map(|build| text(build, "kind")).as_deref() {
-        Some("bin") => "bin",
+    let list: List = builds(client, model)?.read()?;
+    // By its name or its id, as the daemon looks for it.
+    let is_meant = |build: &&Build| build.name == version || build.build_id.starts_with(version);
+    let ending = match list.firmware.iter().find(is_meant) {
+        Some(build) if build.kind == Kind::Bin => "bin",
         _ => "zip",
     };
     let call = client

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
-use serde_json::{Value, json};
 
-use super::answer::{items, print_json, print_table, say, text};
+use super::answer::{known, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
+use crate::api::Word;
+use crate::api::models::{Change, List};
+use crate::store::registry;
 
 const SEE_LIST: &str = "see `espgate models list`";
 
@@ -59,11 +61,24 @@ pub(super) enum Activate {
 }
 
 impl Activate {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::OnUpload => "on-upload",
-            Self::Manual => "manual",
+    /// Nothing else changes.
+    fn change(self) -> Change {
+        let activate = match self {
+            Self::OnUpload => registry::Activate::OnUpload,
+            Self::Manual => registry::Activate::Manual,
+        };
+        Change {
+            activate: Some(activate),
+            held: None,
         }
+    }
+}
+
+/// Nothing else changes.
+fn held(held: bool) -> Change {
+    Change {
+        activate: None,
+        held: Some(held),
     }
 }
 
@@ -80,7 +95,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let answer = client
                 .put(format!("/api/models/{}", segment(&code)))
                 .header(IF_NONE_MATCH, "*")
-                .json(&json!({ "activate": activate.as_str() }))
+                .json(&activate.change())
                 .doing(format!("add model {code}"))
                 .advice("use another code, or `espgate models set`")
                 .send()?;
@@ -91,12 +106,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             activate,
             json,
         } => {
-            let body = json!({ "activate": activate.as_str() });
-            let answer = change(&client, &code, &body)?;
+            let answer = change(&client, &code, activate.change())?;
             done(&answer, json, &format!("model {code} is changed"))?;
         }
         Command::Hold { code, json } => {
-            let answer = change(&client, &code, &json!({ "held": true }))?;
+            let answer = change(&client, &code, held(true))?;
             done(
                 &answer,
                 json,
@@ -104,18 +118,18 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             )?;
         }
         Command::Unhold { code, json } => {
-            let answer = change(&client, &code, &json!({ "held": false }))?;
+            let answer = change(&client, &code, held(false))?;
             done(&answer, json, &format!("model {code} is served again"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn change(client: &Client, code: &str, body: &Value) -> Result<Answer, Failure> {
+fn change(client: &Client, code: &str, change: Change) -> Result<Answer, Failure> {
     client
         .put(format!("/api/models/{}", segment(code)))
         .header(IF_MATCH, "*")
-        .json(body)
+        .json(&change)
         .doing(format!("change model {code}"))
         .advice(SEE_LIST)
         .send()
@@ -133,23 +147,23 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let models = items(&value, "models");
+    let models = answer.read::<List>()?.models;
     let mut table = Table::new(
         &["CODE", "ACTIVE", "STATE", "UPLOADS ACTIVE", "DEVICES"],
         &[0],
     );
-    for model in models {
-        let uploads = match text(model, "activate").as_str() {
-            "manual" => "by hand",
-            _ => "at once",
+    for model in &models {
+        let uploads = match &model.activate {
+            Word::Known(registry::Activate::OnUpload) => String::from("at once"),
+            Word::Known(registry::Activate::Manual) => String::from("by hand"),
+            Word::Unknown(word) => word.clone(),
         };
         table.row([
-            text(model, "code"),
-            text(model, "active"),
-            text(model, "state"),
-            uploads.to_owned(),
-            text(model, "devices"),
+            model.code.clone(),
+            known(&model.active),
+            model.state.clone(),
+            uploads,
+            model.devices.to_string(),
         ]);
     }
     print_table(

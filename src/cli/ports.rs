@@ -4,18 +4,17 @@ mod lend;
 mod read;
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
 
-use super::answer::{bytes, items, moment, print, print_facts, print_json, print_table, say, text};
+use super::answer::{bytes, known, moment, print, print_facts, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::holders;
 use super::table::{Table, cut};
+use crate::api::ports::{LastCrash, List, PortStatus, Release, State};
 
 pub(super) const SEE_LIST: &str = "see `espgate ports list`";
 
@@ -89,9 +88,10 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             time,
             until_claimed,
         } => {
-            let call = client
-                .post(path(&port, "release"))
-                .json(&json!({ "for_seconds": time, "until_claimed": until_claimed }));
+            let call = client.post(path(&port, "release")).json(&Release {
+                for_seconds: time,
+                until_claimed,
+            });
             call.doing(format!("release port {port}"))
                 .advice(SEE_LIST)
                 .send()?;
@@ -148,8 +148,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let ports = items(&value, "ports");
+    let ports = answer.read::<List>()?.ports;
     let mut table = Table::new(
         &[
             "PORT",
@@ -163,28 +162,25 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         ],
         &[0, 1, 7],
     );
-    for port in ports {
-        let last = moment(port, "last_data_at");
+    for port in &ports {
+        let last = moment(&known(&port.last_data_at));
         table.row([
-            text(port, "name"),
-            text(port, "state"),
-            text(port, "device_key"),
-            text(port, "adapter"),
-            text(port, "firmware_version"),
-            port.get("bytes")
-                .and_then(Value::as_u64)
-                .map(bytes)
-                .unwrap_or_default(),
-            text(port, "dumps"),
+            port.name.clone(),
+            port.state.to_string(),
+            known(&port.device_key),
+            known(&port.adapter),
+            known(&port.firmware_version),
+            bytes(port.bytes),
+            port.dumps.to_string(),
             last.get(5..16).unwrap_or(&last).to_owned(),
         ]);
     }
     print_table(&table, ports.is_empty(), "no serial ports; plug a board in")?;
-    for port in ports {
+    for port in &ports {
         let said = details(port);
         if said.iter().any(|(_, value)| !value.is_empty()) {
             print("\n")?;
-            say(&text(port, "name"))?;
+            say(&port.name)?;
             print_facts(&said)?;
         }
     }
@@ -192,37 +188,31 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
 }
 
 /// What a port's line has no room for.
-fn details(port: &Value) -> [(&'static str, String); 7] {
-    let resets = port.get("resets").and_then(Value::as_object);
+fn details(port: &PortStatus) -> [(&'static str, String); 7] {
+    let resets = port.resets.iter();
     let resets: Vec<String> = resets
-        .into_iter()
-        .flatten()
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
-    let crash = match text(port, "last_crash/coredump_id").as_str() {
-        "" => String::new(),
-        id => format!(
-            "{id} ({}) {} UTC",
-            text(port, "last_crash/verdict"),
-            moment(port, "last_crash/at")
-        ),
+    let crash = |crash: &LastCrash| {
+        let at = moment(&crash.at);
+        format!("{} ({}) {at} UTC", crash.coredump_id, crash.verdict)
     };
     [
-        ("  note", text(port, "note")),
+        ("  note", known(&port.note)),
         ("  held by", held_by(port).unwrap_or_default()),
-        ("  mac", text(port, "mac")),
-        ("  chip", text(port, "chip")),
+        ("  mac", known(&port.mac)),
+        ("  chip", known(&port.chip)),
         ("  resets", resets.join(", ")),
-        ("  last crash", crash),
-        ("  last line", cut(&text(port, "last_line"), LINE)),
+        ("  last crash", known(&port.last_crash.as_ref().map(crash))),
+        ("  last line", cut(&known(&port.last_line), LINE)),
     ]
 }
 
 /// Who holds a port that is busy; looked up here, with the caller's rights,
 /// since the daemon may not see other people's processes.
-pub(super) fn held_by(port: &Value) -> Option<String> {
-    let busy = text(port, "state") == "busy";
-    busy.then(|| holders::of(Path::new(&text(port, "path"))))?
+pub(super) fn held_by(port: &PortStatus) -> Option<String> {
+    let busy = port.state == State::Busy;
+    busy.then(|| holders::of(&port.path))?
 }
 
 /// Columns of a board's line that are shown.
@@ -253,11 +243,12 @@ mod tests {
 
     #[test]
     fn a_port_shows_its_resets_its_last_crash_and_its_last_line() {
-        let port = json!({
+        let port = r#"{
             "resets": {"POWERON_RESET": 2, "SW_CPU_RESET": 7},
             "last_crash": {"at": "2026-02-11T14:30:00.1Z", "coredump_id": "0123456789ab", "verdict": "valid"},
-            "last_line": "I (9) main: on", "note": null, "chip": null,
-        });
+            "last_line": "I (9) main: on", "note": null, "chip": null
+        }"#;
+        let port: PortStatus = serde_json::from_str(port).unwrap();
         let shown = details(&port).map(|(_, value)| value);
         assert_eq!(
             shown,
@@ -271,6 +262,17 @@ mod tests {
                 "I (9) main: on",
             ]
         );
+    }
+
+    #[test]
+    fn a_port_of_another_release_is_shown_with_its_words() {
+        let list = r#"{"ports": [{"name": "p", "state": "on-fire", "why": "odd", "heat": 99}]}"#;
+        let list: List = serde_json::from_str(list).unwrap();
+        let [port] = &list.ports[..] else {
+            panic!("{list:?}")
+        };
+        assert_eq!((port.state.to_string(), port.bytes), ("on-fire".into(), 0));
+        assert_eq!(known(&port.why), "odd");
     }
 
     #[test]

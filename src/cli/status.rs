@@ -1,111 +1,95 @@
 //! `espgate status`: one screen.
 
-use serde_json::Value;
-
-use super::answer::{self, bytes, duration, items, moment, print_facts, print_json, text};
+use super::answer::{self, bytes, duration, known, moment, print_facts, print_json};
 use super::args::Global;
 use super::client::Client;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::style::{Style, coloured};
+use crate::api::ports::PortStatus;
+use crate::api::status::{Counts, Disk, Status};
 use crate::printable::escaped;
 
 /// Asks and shows.
 pub(super) fn run(global: &Global, json: bool) -> Outcome {
     let client = Client::connect(global)?;
     let answer = client.get("/api/status").doing("show the status").send()?;
-    if json {
-        print_json(&answer)?;
-    } else {
-        let mut status = answer.value()?;
-        let ports = client.get("/api/ports").doing("list the ports").send()?;
-        if let (Some(status), Some(ports)) = (status.as_object_mut(), ports.value()?.get("ports")) {
-            status.entry("ports").or_insert_with(|| ports.clone());
-        }
-        show(&status)?;
+    match json {
+        true => print_json(&answer)?,
+        false => show(&answer.read()?)?,
     }
     Ok(std::process::ExitCode::SUCCESS)
 }
 
-fn show(status: &Value) -> Result<(), super::failure::Failure> {
-    let uptime = status.get("uptime_s").and_then(Value::as_u64);
+fn show(status: &Status) -> Result<(), Failure> {
     print_facts(&[
-        ("espgate", text(status, "version")),
-        ("gateway", text(status, "gateway_id")),
-        ("up", uptime.map(duration).unwrap_or_default()),
-        ("listening", text(status, "listeners")),
-        ("data", text(status, "data_dir")),
-        ("clock", text(status, "clock")),
-        ("ports", ports(status)),
+        ("espgate", status.version.clone()),
+        ("gateway", status.gateway_id.clone()),
+        ("up", known(&status.uptime_s.map(duration))),
+        ("listening", status.listeners.join(", ")),
+        ("data", status.data_dir.display().to_string()),
+        ("clock", status.clock.clone()),
+        ("ports", ports(&status.ports)),
         ("last intake", last_intake(status)),
-        ("stored", counts(status)),
-        ("disk", disk(status)),
+        ("stored", counts(status.counts)),
+        ("disk", disk(status.disk).unwrap_or_default()),
     ])?;
-    let degraded = items(status, "degraded");
-    if status.get("index_ready") == Some(&Value::Bool(false)) {
+    if !status.index_ready {
         answer::say("the stored dumps are still being read; intake works already")?;
     }
-    for reason in degraded.iter().filter_map(Value::as_str) {
+    for reason in &status.degraded {
         let line = format!("degraded: {}", escaped(reason));
         answer::print(&format!("{}\n", Style::Bad.paint(&line, coloured())))?;
     }
-    if !degraded.is_empty() {
+    if !status.degraded.is_empty() {
         answer::say("`espgate doctor` says what to do")?;
     }
     Ok(())
 }
 
-fn ports(status: &Value) -> String {
-    let ports = items(status, "ports");
-    let names: Vec<String> = ports
-        .iter()
-        .map(|port| match port.as_str() {
-            Some(name) => name.to_owned(),
-            None => format!("{} ({})", text(port, "name"), text(port, "state")),
-        })
-        .collect();
-    match (names.is_empty(), status.get("ports")) {
-        (true, Some(_)) => String::from("none"),
-        _ => names.join(", "),
+fn ports(ports: &[PortStatus]) -> String {
+    if ports.is_empty() {
+        return String::from("none");
     }
+    let shown: Vec<String> = ports
+        .iter()
+        .map(|port| format!("{} ({})", port.name, port.state))
+        .collect();
+    shown.join(", ")
 }
 
-fn last_intake(status: &Value) -> String {
-    match text(status, "last_intake/at").as_str() {
-        "" => String::from("none since the start"),
-        _ => format!(
+fn last_intake(status: &Status) -> String {
+    match &status.last_intake {
+        None => String::from("none since the start"),
+        Some(last) => format!(
             "{} UTC from {} ({} since the start)",
-            moment(status, "last_intake/at"),
-            text(status, "last_intake/device_key"),
-            text(status, "received_since_start"),
+            moment(&last.at),
+            last.device_key,
+            status.received_since_start,
         ),
     }
 }
 
-fn counts(status: &Value) -> String {
-    let count = |what: &str, one: &str| {
-        let figure = text(status, &format!("counts/{what}"));
-        let ending = if figure == "1" { "" } else { "s" };
-        format!("{figure} {one}{ending}")
+fn counts(counts: Counts) -> String {
+    let count = |count: u64, one: &str| {
+        let ending = if count == 1 { "" } else { "s" };
+        format!("{count} {one}{ending}")
     };
     [
-        count("coredumps", "coredump"),
-        count("devices", "device"),
-        count("models", "model"),
-        count("tokens", "token"),
+        count(counts.coredumps, "coredump"),
+        count(counts.devices, "device"),
+        count(counts.models, "model"),
+        count(counts.tokens, "token"),
     ]
     .join(", ")
 }
 
-fn disk(status: &Value) -> String {
-    let figure = |place: &str| status.pointer(place).and_then(Value::as_u64);
-    let Some((free, total)) = figure("/disk/free_bytes").zip(figure("/disk/total_bytes")) else {
-        return String::new();
-    };
+fn disk(disk: Disk) -> Option<String> {
+    let (free, total) = disk.free_bytes.zip(disk.total_bytes)?;
     let percent = free.saturating_mul(100).checked_div(total).unwrap_or(0);
-    format!(
+    Some(format!(
         "{} free of {} ({percent}%); dumps take {}",
         bytes(free),
         bytes(total),
-        bytes(figure("/disk/coredump_bytes").unwrap_or(0)),
-    )
+        bytes(disk.coredump_bytes),
+    ))
 }

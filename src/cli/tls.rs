@@ -8,14 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::Value;
 
-use super::answer::{items, moment, print, print_facts, print_json, say, text};
+use super::answer::{moment, print, print_facts, print_json, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::places;
-pub(super) use stored::shown as stored_certificate;
+use crate::api::tls::{Certificate, Installed, Shown};
+pub(super) use stored::served as stored_certificate;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -39,7 +38,7 @@ pub(super) enum Command {
 pub(super) fn run(global: &Global, command: Command) -> Outcome {
     match command {
         Command::Ca => {
-            let path = ca_path(global);
+            let path = stored::ca_path(global);
             let cannot = || {
                 format!(
                     "cannot read {}: start the daemon once, or run it as root (sudo)",
@@ -64,16 +63,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .send()?;
             match json.json {
                 true => print_json(&answer)?,
-                false => facts(&answer.value()?)?,
+                false => facts(&answer.read()?)?,
             }
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn ca_path(global: &Global) -> PathBuf {
-    let configured = places::configuration(global).tls.ca_cert;
-    configured.unwrap_or_else(|| places::data_dir(global).join("tls/ca.pem"))
 }
 
 fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
@@ -86,8 +80,8 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
         return print_json(&answer);
     }
     say(&format!("{} is served from now on", chain.display()))?;
-    let value = answer.value()?;
-    let mut warnings = items(&value, "warnings").iter().filter_map(Value::as_str);
+    let Installed { warnings } = answer.read()?;
+    let mut warnings = warnings.iter();
     warnings.try_for_each(|warning| say(&format!("warning: {warning}")))
 }
 
@@ -101,56 +95,51 @@ fn show(global: &Global, json: Json) -> Result<(), Failure> {
                 .send()?;
             match json.json {
                 true => print_json(&answer),
-                false => facts(&answer.value()?),
+                false => facts(&answer.read()?),
             }
         }
         Err(_) => {
-            let shown = stored::shown(global)?;
+            let served = stored::served(global)?;
             if json.json {
-                return print(&format!("{shown}\n"));
+                return print(&format!("{}\n", serde_json::to_string(&served)?));
             }
-            facts(&shown)?;
+            facts(&served)?;
             say("read from the files: the daemon does not run")
         }
     }
 }
 
-fn facts(shown: &Value) -> Result<(), Failure> {
-    let fits = match shown.get("fits_4096") {
-        Some(Value::Bool(true)) => "fits one 4096-byte record",
-        Some(Value::Bool(false)) => "TOO LARGE for devices with a 4 KiB buffer",
+fn facts(served: &Shown) -> Result<(), Failure> {
+    let fits = match served.fits_4096 {
+        Some(true) => "fits one 4096-byte record",
+        Some(false) => "TOO LARGE for devices with a 4 KiB buffer",
+        None => "",
+    };
+    let flight = served.flight_bytes;
+    let handshake = flight.map(|bytes| format!("{bytes} bytes, {fits}"));
+    let valid = match served.valid_now {
+        Some(false) => " (NOT VALID NOW: see the clock)",
         _ => "",
     };
-    let flight = text(shown, "flight_bytes");
-    let valid = match shown.get("valid_now") {
-        Some(Value::Bool(false)) => " (NOT VALID NOW: see the clock)",
-        _ => "",
-    };
-    let dates = |place: &str| {
+    let dates = |certificate: &Certificate| {
         format!(
             "{} to {}",
-            moment(shown, &format!("{place}/not_before")),
-            moment(shown, &format!("{place}/not_after"))
+            moment(&certificate.not_before),
+            moment(&certificate.not_after)
         )
     };
-    let ca = shown.get("ca").filter(|ca| !ca.is_null());
+    let (server, ca) = (&served.server, served.ca.as_ref());
+    let of_ca = |what: fn(&Certificate) -> &String| ca.map(what).cloned().unwrap_or_default();
     print_facts(&[
-        ("source", text(shown, "source")),
-        ("subject", text(shown, "server/subject")),
-        ("issuer", text(shown, "server/issuer")),
-        ("names", text(shown, "server/names")),
-        ("valid", dates("server") + valid),
-        ("sha256", text(shown, "server/fingerprint_sha256")),
-        (
-            "handshake",
-            if flight.is_empty() {
-                flight
-            } else {
-                format!("{flight} bytes, {fits}")
-            },
-        ),
-        ("CA", text(shown, "ca/subject")),
-        ("CA valid", ca.map(|_| dates("ca")).unwrap_or_default()),
-        ("CA sha256", text(shown, "ca/fingerprint_sha256")),
+        ("source", served.source.to_string()),
+        ("subject", server.subject.clone()),
+        ("issuer", server.issuer.clone()),
+        ("names", server.names.join(", ")),
+        ("valid", dates(server) + valid),
+        ("sha256", server.fingerprint_sha256.clone()),
+        ("handshake", handshake.unwrap_or_default()),
+        ("CA", of_ca(|ca| &ca.subject)),
+        ("CA valid", ca.map(dates).unwrap_or_default()),
+        ("CA sha256", of_ca(|ca| &ca.fingerprint_sha256)),
     ])
 }

@@ -4,15 +4,16 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::answer::{items, moment, print, print_json, print_table, say, text};
+use super::answer::{day, known, print, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
+use crate::api::tokens::{List, Made, NewToken, Token};
 use crate::clock::parse;
+use crate::store::registry;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -49,13 +50,13 @@ pub(super) enum Role {
     Fleet,
 }
 
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pipeline => "pipeline",
-            Self::Technician => "technician",
-            Self::Viewer => "viewer",
-            Self::Fleet => "fleet",
+impl From<Role> for registry::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Pipeline => Self::Pipeline,
+            Role::Technician => Self::Technician,
+            Role::Viewer => Self::Viewer,
+            Role::Fleet => Self::Fleet,
         }
     }
 }
@@ -71,20 +72,21 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             expires,
             json,
         } => {
+            let wanted = NewToken {
+                name: name.clone(),
+                role: role.into(),
+                model,
+                expires,
+            };
             let answer = client
                 .post("/api/tokens")
-                .json(&json!({
-                    "name": name,
-                    "role": role.as_str(),
-                    "model": model,
-                    "expires": expires,
-                }))
+                .json(&wanted)
                 .doing(format!("make token {name}"))
                 .advice("see `espgate tokens list` and `espgate models list`")
                 .send()?;
             match json.json {
                 true => print_json(&answer)?,
-                false => print_once(&text(&answer.value()?, "token"), &name)?,
+                false => print_once(&answer.read::<Made>()?.token, &name)?,
             }
         }
         Command::List(json) => list(&client, json)?,
@@ -116,24 +118,21 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let tokens = items(&value, "tokens");
+    let tokens = answer.read::<List>()?.tokens;
     let mut table = Table::new(&["NAME", "ROLE", "MODEL", "ID", "MADE", "EXPIRES"], &[0]);
-    for token in tokens {
-        let day = |place: &str| {
-            let at = moment(token, place);
-            at.get(..10).unwrap_or(&at).to_owned()
-        };
+    for token in &tokens {
         table.row([
-            text(token, "name"),
-            text(token, "role"),
-            text(token, "model"),
-            text(token, "id"),
-            day("created_at"),
-            match day("expires_at").as_str() {
-                "" => String::from("never"),
-                day if is_over(token, OffsetDateTime::now_utc()) => format!("{day} (expired)"),
-                day => day.to_owned(),
+            token.name.clone(),
+            token.role.to_string(),
+            known(&token.model),
+            token.id.clone(),
+            day(&token.created_at).to_owned(),
+            match token.expires_at.as_deref().map(day) {
+                None => String::from("never"),
+                Some(day) if is_over(token, OffsetDateTime::now_utc()) => {
+                    format!("{day} (expired)")
+                }
+                Some(day) => day.to_owned(),
             },
         ]);
     }
@@ -145,8 +144,9 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
 }
 
 /// Whether a token has expired.
-fn is_over(token: &Value, now: OffsetDateTime) -> bool {
-    parse(&text(token, "expires_at")).is_some_and(|expires| expires <= now)
+fn is_over(token: &Token, now: OffsetDateTime) -> bool {
+    let expires = token.expires_at.as_deref().and_then(parse);
+    expires.is_some_and(|expires| expires <= now)
 }
 
 #[cfg(test)]
@@ -155,13 +155,13 @@ mod tests {
 
     #[test]
     fn a_token_is_over_from_its_last_moment_on() {
-        let token = json!({ "expires_at": "2026-06-01T00:00:00Z" });
+        let token = Token {
+            expires_at: Some(String::from("2026-06-01T00:00:00Z")),
+            ..Token::default()
+        };
         let over = |now: &str| is_over(&token, parse(now).unwrap());
         assert!(!over("2026-05-31T23:59:59Z"));
         assert!(over("2026-06-01T00:00:00Z"));
-        assert!(!is_over(
-            &json!({ "expires_at": null }),
-            OffsetDateTime::now_utc()
-        ));
+        assert!(!is_over(&Token::default(), OffsetDateTime::now_utc()));
     }
 }

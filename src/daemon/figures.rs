@@ -51,7 +51,7 @@ impl Figures {
         self.refused = refused;
         let open = i64::try_from(self.server.open()).unwrap_or(i64::MAX);
         metrics.connections.set(open);
-        if let Some(end) = self.app.tls.show().not_after {
+        if let Some(end) = crate::clock::parse(&self.app.tls.show().server.not_after) {
             metrics.certificate_expiry.set(end.unix_timestamp());
         }
     }

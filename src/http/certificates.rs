@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
-use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::tls;
+use crate::api::tls::{Installed, Shown};
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
 
@@ -25,14 +25,8 @@ impl From<tls::Error> for Error {
 }
 
 /// `GET /api/tls`
-///
-/// # Errors
-/// None but a fault of ours.
-pub async fn show(State(app): State<Arc<App>>) -> Result<Json<Value>> {
-    let shown = app.tls.show();
-    Ok(Json(
-        serde_json::to_value(shown).map_err(|error| Error::internal(&error))?,
-    ))
+pub async fn show(State(app): State<Arc<App>>) -> Json<Shown> {
+    Json(app.tls.show())
 }
 
 /// `GET /api/tls/csr`: a request for a certificate, to be signed elsewhere.
@@ -52,10 +46,10 @@ pub async fn install(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     chain: Bytes,
-) -> Result<Json<Value>> {
+) -> Result<Json<Installed>> {
     let warnings = tokio::task::spawn_blocking(move || app.tls.install(&chain)).await??;
     say(&caller, "installed a certificate");
-    Ok(Json(json!({ "warnings": warnings })))
+    Ok(Json(Installed { warnings }))
 }
 
 /// `POST /api/tls/renew`
@@ -65,12 +59,10 @@ pub async fn install(
 pub async fn renew(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
-    let shown = tokio::task::spawn_blocking(move || app.tls.renew()).await??;
+) -> Result<Json<Shown>> {
+    let served = tokio::task::spawn_blocking(move || app.tls.renew()).await??;
     say(&caller, "renewed the certificate");
-    Ok(Json(
-        serde_json::to_value(shown).map_err(|error| Error::internal(&error))?,
-    ))
+    Ok(Json(served))
 }
 
 fn say(caller: &Caller, what: &str) {

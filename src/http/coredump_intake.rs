@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 use http_body::Body as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::app::App;
 use super::device_caller::{self, Sender};
@@ -19,6 +19,7 @@ use super::error::{Error, Result};
 use super::query::Query;
 use super::server::{Peer, Unread, read_limited};
 use super::upload_slots::Slot;
+use crate::api::coredumps::Stored;
 use crate::device::DeviceKey;
 use crate::ingest::Origin;
 use crate::journal::Event;
@@ -81,18 +82,11 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
         }
     };
     let received = keep(&app, bytes, origin, slot).await?;
-    let answer = match received.kept {
-        true => json!({
-            "status": "ok",
-            "filename": received.filename,
-            "coredump_id": received.id,
-        }),
-        false => json!({
-            "status": "ok",
-            "filename": received.filename,
-            "coredump_id": received.id,
-            "kept": false,
-        }),
+    let answer = Stored {
+        status: String::from("ok"),
+        filename: received.filename,
+        coredump_id: received.id,
+        kept: (!received.kept).then_some(false),
     };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

@@ -9,11 +9,11 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::Query;
+use crate::api::coredumps::{Coredump, List, NoReport, Queued};
 use crate::clock::{iso8601, parse};
 use crate::decode::{self, Report};
 use crate::device::DeviceKey;
@@ -29,7 +29,7 @@ const MAX_LIMIT: usize = 1000;
 ///
 /// # Errors
 /// 400 for parameters that mean nothing.
-pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Json<List>> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let filter = Filter::of(&query)?;
     tokio::task::spawn_blocking(move || Ok(Json(filter.page(&app)))).await?
@@ -68,7 +68,7 @@ impl Filter {
         })
     }
 
-    fn page(&self, app: &App) -> Value {
+    fn page(&self, app: &App) -> List {
         let gateway = app.store.registry.gateway.read();
         let mut found = app.store.coredumps.collect(|device, entry| {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
@@ -82,37 +82,40 @@ impl Filter {
         found.sort_by_key(|(sequence, ..)| std::cmp::Reverse(*sequence));
         let more = found.len() > self.limit;
         found.truncate(self.limit);
-        let cursor = found.last().filter(|_| more).map(|last| last.0.to_string());
-        let page: Vec<Value> = found
+        let next_cursor = found.last().filter(|_| more).map(|last| last.0.to_string());
+        let coredumps = found
             .iter()
             .filter_map(|(_, device, stem)| {
                 // Removed meanwhile: it is simply not on the page.
                 let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
-                Some(shown(app, &sidecar, stem))
+                Some(shown(app, sidecar, stem))
             })
             .collect();
-        json!({ "coredumps": page, "next_cursor": cursor })
+        List {
+            coredumps,
+            next_cursor,
+        }
     }
 }
 
-/// A coredump as answers show it: its sidecar, the file's name, and, if the
-/// clock was wrong when it came, the right time as soon as that is known.
-fn shown(app: &App, sidecar: &Sidecar, stem: &str) -> Value {
-    let mut value = serde_json::to_value(sidecar).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("filename".into(), format!("{stem}.dmp").into());
-        let gateway = app.store.registry.gateway.read();
-        let corrected = sidecar
-            .boot_id
-            .as_ref()
-            .zip(sidecar.monotonic_us)
-            .filter(|_| sidecar.clock.as_deref() == Some("unsynced"))
-            .and_then(|(boot, since)| gateway.time_of(boot, since));
-        if let Some(at) = corrected {
-            object.insert("corrected_at".into(), iso8601(at).into());
-        }
+/// A coredump as answers show it.
+fn shown(app: &App, mut sidecar: Sidecar, stem: &str) -> Coredump {
+    let gateway = app.store.registry.gateway.read();
+    let corrected = sidecar
+        .boot_id
+        .as_ref()
+        .zip(sidecar.monotonic_us)
+        .filter(|_| sidecar.clock.as_deref() == Some("unsynced"))
+        .and_then(|(boot, since)| gateway.time_of(boot, since));
+    // What another program wrote into the sidecar is not said twice.
+    for name in ["filename", "corrected_at"] {
+        sidecar.extra.remove(name);
     }
-    value
+    Coredump {
+        sidecar,
+        filename: format!("{stem}.dmp"),
+        corrected_at: corrected.map(iso8601),
+    }
 }
 
 /// One dump, found by its id.
@@ -153,13 +156,13 @@ pub async fn with_dump<R: Send + 'static>(
 ///
 /// # Errors
 /// 404.
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>> {
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Coredump>> {
     with_dump(app, id, |app, found| {
         let sidecar = app
             .store
             .coredumps
             .with(&found.device, |folder| folder.sidecar(&found.stem))?;
-        Ok(Json(shown(app, &sidecar, &found.stem)))
+        Ok(Json(shown(app, sidecar, &found.stem)))
     })
     .await
 }
@@ -240,11 +243,11 @@ pub async fn report(
     let report = match with_dump(app, id, stored_report).await? {
         Made::Report(report) => report,
         Made::NotYet(sidecar) => {
-            let body = json!({
-                "error": "The report was not found",
-                "decode": sidecar.decode,
-                "decode_failure": sidecar.decoding.failure,
-            });
+            let body = NoReport {
+                error: String::from("The report was not found"),
+                decode: sidecar.decode,
+                decode_failure: sidecar.decoding.failure,
+            };
             return Ok((StatusCode::NOT_FOUND, Json(body)).into_response());
         }
     };
@@ -317,15 +320,14 @@ pub async fn redecode(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<Queued>)> {
     log::info!("{caller} has coredump {id} decoded again");
-    let count = with_dump(Arc::clone(&app), id, |app, found| {
-        mark_pending(app, &found.device, &found.stem)?;
-        Ok(1)
+    with_dump(Arc::clone(&app), id, |app, found| {
+        mark_pending(app, &found.device, &found.stem)
     })
     .await?;
     app.worker.wake();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+    Ok((StatusCode::ACCEPTED, Json(Queued { queued: 1 })))
 }
 
 /// `POST /api/coredumps/redecode`: all of them.
@@ -335,10 +337,10 @@ pub async fn redecode(
 pub async fn redecode_all(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<Queued>)> {
     log::info!("{caller} has all coredumps decoded again");
     let marking = Arc::clone(&app);
-    let count = tokio::task::spawn_blocking(move || {
+    let queued = tokio::task::spawn_blocking(move || {
         let all = marking
             .store
             .coredumps
@@ -346,11 +348,11 @@ pub async fn redecode_all(
         for (device, stem) in &all {
             mark_pending(&marking, device, stem)?;
         }
-        Ok::<_, Error>(all.len())
+        Ok::<_, Error>(all.len() as u64)
     })
     .await??;
     app.worker.wake();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "queued": count }))))
+    Ok((StatusCode::ACCEPTED, Json(Queued { queued })))
 }
 
 fn mark_pending(app: &App, device: &DeviceKey, stem: &str) -> Result<()> {

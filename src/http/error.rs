@@ -1,12 +1,13 @@
 //! What went wrong, as a status and the body that devices and CI know.
 
+use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::server::Unread;
+use crate::api::errors::Refused as Body;
 use crate::bundle::Refusal;
 use crate::device::DeviceKey;
 use crate::firmware;
@@ -245,18 +246,10 @@ impl IntoResponse for Error {
             _ => log::debug!("refused with {status}: {message}"),
         }
         let body = match &self {
-            Self::Unauthenticated(_) => json!({ "error": message }),
-            _ => json!({
-                "error": message,
-                "details": { "message": generic },
-                "code": code,
-                "correlationId": correlation,
-            }),
+            Self::Unauthenticated(_) => Body::bare(message),
+            _ => Body::new(message, generic, code, correlation),
         };
-        let mut response = (status, body.to_string()).into_response();
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut response = (status, Json(body)).into_response();
         if matches!(self, Self::Unauthenticated(_)) {
             response
                 .headers_mut()

@@ -11,13 +11,12 @@ use axum::{Extension, Json};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
+use crate::api::ports::{List, Read, Reading, Release};
 use crate::bootloader::Failure;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
@@ -47,9 +46,12 @@ impl From<serial::Error> for Error {
 ///
 /// # Errors
 /// When the daemon is ending.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
     let ports = tokio::task::spawn_blocking(move || app.ports.list()).await?;
-    Ok(Json(json!({ "ports": ports, "next_cursor": null })))
+    Ok(Json(List {
+        ports,
+        next_cursor: None,
+    }))
 }
 
 /// `GET /api/ports/{name}/log?follow=1`: the newest lines, then those to come.
@@ -114,7 +116,7 @@ pub async fn read(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Read>> {
     let name = decode(&name);
     let begun = app.ports.begin_read(&name)?;
     say_changed(&app, &caller, "reads the flash behind", &name);
@@ -123,47 +125,38 @@ pub async fn read(
         Ok(read) => read,
         // Nothing to store is an answer, not a fault.
         Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
-            return Ok(Json(json!({
-                "coredump_id": null, "filename": null, "device_key": null,
-            })));
+            return Ok(Json(Read::default()));
         }
         Err(ReadError::Store(error)) => return Err(error.into()),
         Err(other) => return Err(Error::Conflict(chain(&other))),
     };
-    Ok(Json(json!({
-        "coredump_id": read.received.id,
-        "filename": read.received.filename,
-        "device_key": read.device,
-        "verdict": read.received.verdict.as_str(),
-        "kept": read.received.kept,
-    })))
+    Ok(Json(Read {
+        coredump_id: Some(read.received.id),
+        filename: Some(read.received.filename),
+        device_key: Some(read.device.to_string()),
+        verdict: Some(read.received.verdict.to_string()),
+        kept: Some(read.received.kept),
+    }))
 }
 
 /// `GET /api/ports/{name}/reading`: bytes of the read under way.
 ///
 /// # Errors
 /// 404 if there is none.
-pub async fn reading(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>> {
+pub async fn reading(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Reading>> {
     let name = decode(&name);
     let progress = app.ports.board(&name)?.reading();
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
-    Ok(Json(match progress {
-        None => json!({ "stage": null, "done": 0, "total": null }),
-        Some(progress) => json!({
-            "stage": progress.stage.to_string(),
-            "done": progress.done,
-            "total": progress.total,
-        }),
-    }))
-}
-
-/// How long to keep off a port.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Release {
-    for_seconds: Option<u64>,
-    /// Until somebody claims it again.
-    until_claimed: bool,
+    Ok(Json(progress.map_or_else(Reading::default, |progress| {
+        Reading {
+            stage: Some(progress.stage.to_string()),
+            done: progress.done,
+            total: Some(progress.total),
+        }
+    })))
 }
 
 /// `POST /api/ports/{name}/release` with `{"for_seconds":600}`

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde_json::{Value, json};
 
 use super::app::App;
+use crate::api::status::{BadEnd, Counts, Disk, Health, LastIntake, Readiness, Status, Version};
 use crate::clock::{Moment, iso8601};
 use crate::printable::bytes;
 use crate::store::coredumps::{DecodeState, Source};
@@ -18,8 +18,10 @@ use crate::store::housekeeping::free_asked;
 use crate::store::word::Word;
 
 /// `GET /healthz`: alive.
-pub async fn healthz() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+pub async fn healthz() -> Json<Health> {
+    Json(Health {
+        status: String::from("ok"),
+    })
 }
 
 /// `GET /readyz`: whether a dump can be taken now; 503 with the reasons if not.
@@ -29,11 +31,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (
-        status,
-        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
-    )
-        .into_response()
+    let ready = reasons.is_empty();
+    (status, Json(Readiness { ready, reasons })).into_response()
 }
 
 fn unready(app: &App) -> Vec<String> {
@@ -69,17 +68,20 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /api/version`
-pub async fn version() -> Json<Value> {
-    Json(json!({ "name": "espgate", "version": env!("CARGO_PKG_VERSION") }))
+pub async fn version() -> Json<Version> {
+    Json(Version {
+        name: String::from("espgate"),
+        version: String::from(env!("CARGO_PKG_VERSION")),
+    })
 }
 
 /// `GET /api/status`: what `espgate status` shows.
-pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
+pub async fn status(State(app): State<Arc<App>>) -> Json<Status> {
     let shown = tokio::task::spawn_blocking(move || describe(&app)).await;
     Json(shown.unwrap_or_default())
 }
 
-fn describe(app: &App) -> Value {
+fn describe(app: &App) -> Status {
     let now = Moment::now();
     let facts = app.facts().clone();
     let arrivals = app.ingest.arrivals();
@@ -96,35 +98,38 @@ fn describe(app: &App) -> Value {
     {
         degraded.push(String::from("less room is free than min_free asks for"));
     }
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "gateway_id": app.store.gateway_id,
-        "started_at": iso8601(app.started.wall),
-        "uptime_s": now.seconds_since(&app.started),
-        "data_dir": app.store.data_dir.root(),
-        "listeners": facts.listeners,
-        "clock": now.clock_word(),
-        "last_intake": last.or(stored.newest).map(|(at, device, source)| {
-            json!({ "at": at, "device_key": device, "source": source })
+    let last_intake = last.or(stored.newest);
+    Status {
+        version: String::from(env!("CARGO_PKG_VERSION")),
+        gateway_id: app.store.gateway_id.clone(),
+        started_at: iso8601(app.started.wall),
+        uptime_s: now.seconds_since(&app.started),
+        data_dir: app.store.data_dir.root().to_owned(),
+        listeners: facts.listeners,
+        clock: now.clock_word().to_owned(),
+        last_intake: last_intake.map(|(at, device_key, source)| LastIntake {
+            at,
+            device_key,
+            source,
         }),
-        "received_since_start": arrivals.stored,
-        "counts": {
-            "coredumps": stored.count,
-            "not_decoded_yet": stored.pending,
-            "devices": registry.devices.read().devices.len(),
-            "models": registry.models.read().models.len(),
-            "tokens": registry.tokens.read().tokens.len(),
+        received_since_start: arrivals.stored,
+        counts: Counts {
+            coredumps: stored.count,
+            not_decoded_yet: stored.pending,
+            devices: registry.devices.read().devices.len() as u64,
+            models: registry.models.read().models.len() as u64,
+            tokens: registry.tokens.read().tokens.len() as u64,
         },
-        "disk": {
-            "coredump_bytes": stored.bytes,
-            "free_bytes": space.map(|space| space.free),
-            "total_bytes": space.map(|space| space.total),
+        disk: Disk {
+            coredump_bytes: stored.bytes,
+            free_bytes: space.map(|space| space.free),
+            total_bytes: space.map(|space| space.total),
         },
-        "ports": app.ports.list(),
-        "index_ready": facts.index_ready,
-        "degraded": degraded,
-        "last_bad_end": facts.last_bad_end,
-    })
+        ports: app.ports.list(),
+        index_ready: facts.index_ready,
+        degraded,
+        last_bad_end: facts.last_bad_end.map(BadEnd::from),
+    }
 }
 
 /// The stored dumps in figures.

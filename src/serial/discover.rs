@@ -3,21 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
-/// A USB serial adapter, or a chip with USB of its own.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Usb {
-    pub vid: u16,
-    pub pid: u16,
-    /// As the device says; many adapters share one or have none.
-    pub serial: Option<String>,
-    pub product: Option<String>,
-    pub driver: Option<String>,
-    /// Where in the USB tree it is plugged in, such as `1-1.4`; with the
-    /// interface (`1-1.4:1.0`) if the device has several ports.
-    pub place: String,
-}
+pub use crate::api::ports::Usb;
 
 impl Usb {
     /// Whether the chip itself is on the bus: its serial number is its MAC

@@ -157,7 +157,7 @@ async fn another_peoples_adapter_is_opened_only_once_claimed_and_that_is_remembe
         .unwrap();
     let bench = bench.restart().await;
     let board = bench.reaches("ttyUSB0", State::Listening).await;
-    assert_eq!(board.status().why, Some(Why::Claimed));
+    assert_eq!(board.status().why, Some(Why::Claimed.into()));
     bench.ports.release("1-2", None).await.unwrap();
     let bench = bench.restart().await;
     bench.reaches("ttyUSB0", State::Released).await;

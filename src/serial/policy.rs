@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::api::ports::Why;
 use crate::clock::Moment;
 use crate::config::{self, Discover, PortMatch, ReadFlash, Reset};
 use crate::device::{DeviceKey, ModelCode};
@@ -40,20 +41,6 @@ impl PortSettings {
             press_enter: port.press_enter,
         }
     }
-}
-
-/// Why a port is listened to, or not.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Why {
-    /// The configuration names it.
-    Configured,
-    /// A person claimed it.
-    Claimed,
-    /// The discovery rule takes it.
-    Discovered,
-    /// Nobody said it may be opened.
-    Seen,
 }
 
 /// One port and what is to be done with it.

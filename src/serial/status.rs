@@ -1,99 +1,20 @@
 //! What is known of a port while the daemon runs: for lists, and for whoever
 //! reads along.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
+use crate::api::ports::LastCrash;
+pub use crate::api::ports::{PortStatus, State};
 use crate::bootloader::Progress;
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::ingest::Received;
 
 use super::discover::Usb;
-use super::policy::{Plan, Why};
-
-/// What a port is doing.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// Open and read.
-    Listening,
-    /// Its flash is being read.
-    ReadingFlash,
-    /// Not opened: nobody said so.
-    #[default]
-    Seen,
-    /// Left alone by a person, for a while or until it is claimed.
-    Released,
-    /// Lent to a program that was started with `ports run`.
-    Lent,
-    /// Another program holds it.
-    Busy,
-    /// Not plugged in.
-    Absent,
-    /// It cannot be used; `note` says why.
-    Trouble,
-}
-
-/// The newest crash that came in on a port.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct LastCrash {
-    /// RFC 3339, UTC.
-    pub at: String,
-    pub coredump_id: String,
-    pub filename: String,
-    pub verdict: String,
-    /// Whether the bytes were kept; a round of a crash loop is only counted.
-    pub kept: bool,
-}
-
-/// A port, as `GET /api/ports` shows it.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct PortStatus {
-    /// What it is addressed by.
-    pub name: String,
-    pub path: PathBuf,
-    /// Place in the USB tree, or the path of what is not on USB.
-    pub place: String,
-    /// Kind of adapter, such as `CP210x`; `null` if unknown or not on USB.
-    pub adapter: Option<String>,
-    pub usb: Option<Usb>,
-    pub state: State,
-    /// Why it is listened to (`configured`, `claimed`, `discovered`) or not (`seen`).
-    pub why: Option<Why>,
-    /// What is wrong and what to do, in a sentence.
-    pub note: Option<String>,
-    /// Seconds until a released port is taken back; `null`: when it is claimed.
-    pub released_seconds: Option<u64>,
-    pub baud: u32,
-    pub device_key: Option<String>,
-    pub model_code: Option<String>,
-    /// The board's, as twelve hex digits, if its USB or its bootloader told it.
-    pub mac: Option<String>,
-    /// What the board said at its last boot.
-    pub chip: Option<String>,
-    pub project: Option<String>,
-    pub firmware_version: Option<String>,
-    pub app_elf_sha256: Option<String>,
-    /// Bytes received since the daemon started.
-    pub bytes: u64,
-    /// Boots that were seen, by the ROM's name for the reason.
-    pub resets: BTreeMap<String, u64>,
-    pub brown_outs: u64,
-    pub dumps: u64,
-    pub panics: u64,
-    /// Crashes that the store has taken in, kept or counted.
-    pub stored: u64,
-    /// Crashes that were lost because the disk was too slow for them.
-    pub dropped: u64,
-    pub last_line: Option<String>,
-    pub last_data_at: Option<String>,
-    pub last_crash: Option<LastCrash>,
-}
+use super::policy::Plan;
 
 /// A port's status and newest lines, shared between its task and its readers.
 #[derive(Debug)]
@@ -127,8 +48,12 @@ impl Drop for Reading {
 impl Board {
     /// The board of a port that was just found.
     pub(super) fn new(plan: &Plan, name: String) -> Self {
+        let status = PortStatus {
+            state: State::Seen.into(),
+            ..PortStatus::default()
+        };
         let board = Self {
-            status: Mutex::default(),
+            status: Mutex::new(status),
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
             changed: watch::Sender::new(()),
@@ -145,7 +70,7 @@ impl Board {
             let identity = |usb: &Option<Usb>| usb.as_ref().map(Usb::identity);
             if status.usb.is_some() && identity(&status.usb) != identity(&plan.usb) {
                 *status = PortStatus {
-                    state: status.state,
+                    state: status.state.clone(),
                     bytes: status.bytes,
                     ..PortStatus::default()
                 };
@@ -155,7 +80,7 @@ impl Board {
             status.place.clone_from(&plan.id);
             status.adapter = plan.usb.as_ref().and_then(Usb::kind).map(str::to_owned);
             status.usb.clone_from(&plan.usb);
-            status.why = Some(plan.why);
+            status.why = Some(plan.why.into());
             status.baud = plan.settings.baud;
             let released = plan.released.and_then(|released| released.remaining);
             status.released_seconds = released.map(|remaining| remaining.as_secs());
@@ -253,7 +178,7 @@ impl Board {
     /// A new state; `note` says what is wrong, if anything.
     pub(super) fn enter(&self, state: State, note: Option<String>) {
         self.change(|status| {
-            status.state = state;
+            status.state = state.into();
             status.note = note;
         });
     }
@@ -299,5 +224,15 @@ pub(super) mod tests {
         drop(reading);
         assert_eq!(board.reading(), None);
         assert!(board.begin_reading().is_some());
+    }
+
+    #[test]
+    fn a_port_is_seen_until_its_task_says_more() {
+        let board = Board::new(&Plan::configured("/dev/ttyS0"), String::from("ttyS0"));
+        let said = serde_json::to_value(board.status()).unwrap();
+        assert_eq!(said["state"], "seen");
+        board.enter(State::ReadingFlash, None);
+        let said = serde_json::to_value(board.status()).unwrap();
+        assert_eq!(said["state"], "reading-flash");
     }
 }

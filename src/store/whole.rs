@@ -92,9 +92,7 @@ fn settle_gateway(registry: &Registry) -> Result<String> {
             gateway.gateway_id = Uuid::new_v4().to_string();
             gateway.created_at = crate::clock::iso8601(Moment::now().wall);
         } else {
-            gateway
-                .extra
-                .insert("moved_from".into(), gateway.machine_id.clone().into());
+            gateway.moved_from = Some(std::mem::take(&mut gateway.machine_id));
         }
         gateway.machine_id = machine_id.to_owned();
         Ok::<_, std::convert::Infallible>(gateway.gateway_id.clone())

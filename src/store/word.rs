@@ -1,5 +1,8 @@
-//! Words of a known set in the store's JSON files. A newer release may write
-//! others: they are carried along as they are, and are no damage.
+//! Words of a known set in the store's JSON files and in the API's. A newer
+//! release may write others: they are carried along as they are, and are no
+//! damage.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,13 @@ impl<T: Copy> Word<T> {
     }
 }
 
+impl<T> Default for Word<T> {
+    /// What is not said.
+    fn default() -> Self {
+        Self::Unknown(String::new())
+    }
+}
+
 impl<T> From<T> for Word<T> {
     fn from(word: T) -> Self {
         Self::Known(word)
@@ -30,5 +40,34 @@ impl<T> From<T> for Word<T> {
 impl<T: PartialEq> PartialEq<T> for Word<T> {
     fn eq(&self, other: &T) -> bool {
         matches!(self, Self::Known(word) if word == other)
+    }
+}
+
+impl<T: Serialize> fmt::Display for Word<T> {
+    /// The word as it is in the JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum State {
+        ReadingFlash,
+    }
+
+    #[test]
+    fn a_word_of_another_release_is_kept_as_it_came() {
+        for (json, known) in [("\"reading-flash\"", true), ("\"on-fire\"", false)] {
+            let word: Word<State> = serde_json::from_str(json).unwrap();
+            assert_eq!(word == State::ReadingFlash, known, "{json}");
+            assert_eq!(serde_json::to_string(&word).unwrap(), json);
+            assert_eq!(format!("\"{word}\""), json);
+        }
+        assert_eq!(Word::<State>::default().to_string(), "");
     }
 }

@@ -12,6 +12,7 @@ mod dumps;
 #[path = "../common/firmware.rs"]
 mod firmware_files;
 
+mod bodies;
 mod busy;
 mod coredumps;
 mod crash;

@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use espgate::api::tls::Source;
 use espgate::config::Tls as Settings;
 use espgate::http::server::{Limits, Peer, Server};
-use espgate::http::tls::{Source, Tls};
+use espgate::http::tls::Tls;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
 };

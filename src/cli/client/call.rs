@@ -11,10 +11,12 @@ use http::header::{CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::upload::Upload;
 use super::{Client, PATIENCE};
+use crate::api::errors::Refused;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Progress;
 
@@ -83,8 +85,10 @@ impl<'a> Call<'a> {
     }
 
     /// Carries JSON.
-    pub(in crate::cli) fn json(mut self, value: &Value) -> Self {
-        *self.request.body_mut() = Upload::Bytes(value.to_string().into());
+    pub(in crate::cli) fn json(mut self, value: &impl Serialize) -> Self {
+        // None of what is sent can fail to be written into memory.
+        let json = serde_json::to_vec(value).unwrap_or_default();
+        *self.request.body_mut() = Upload::Bytes(json.into());
         self.header(CONTENT_TYPE, "application/json")
     }
 
@@ -237,13 +241,12 @@ async fn next(body: &mut Incoming) -> anyhow::Result<Option<Bytes>> {
 }
 
 fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let why = match said.get("error").and_then(Value::as_str) {
-        Some(why) => why.to_owned(),
-        None => format!("the daemon answered {}", answer.status),
+    let said: Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let why = match said.error.as_str() {
+        "" => format!("the daemon answered {}", answer.status),
+        why => why.to_owned(),
     };
-    let correlation = said.get("correlationId").and_then(Value::as_str);
-    let advice = match (answer.status, correlation) {
+    let advice = match (answer.status, said.correlation_id) {
         (StatusCode::FORBIDDEN, _) => String::from("run it as root (sudo)"),
         (status, Some(id)) if status.is_server_error() => {
             format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
@@ -259,12 +262,12 @@ fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
 }
 
 impl Answer {
-    /// The answer as JSON.
+    /// What the answer says.
     ///
     /// # Errors
-    /// If it is none.
-    pub(in crate::cli) fn value(&self) -> Result<Value, Failure> {
-        Ok(serde_json::from_slice(&self.body).context("the daemon's answer is not JSON")?)
+    /// If it is something else.
+    pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        Ok(serde_json::from_slice(&self.body).context("the daemon's answer cannot be read")?)
     }
 
     /// The answer as text.

@@ -1,10 +1,10 @@
 //! The certificate as an ESP32 would see it.
 
-use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::finding::Finding;
-use crate::cli::answer::{bytes, items, text};
+use crate::api::tls::{Shown, Source};
+use crate::cli::answer::bytes;
 use crate::cli::args::Global;
 use crate::cli::client::Client;
 use crate::cli::tls;
@@ -16,28 +16,28 @@ const CA_DAYS_AHEAD: i64 = 365;
 const DAYS_AHEAD: i64 = 30;
 
 pub(super) fn look(global: &Global, client: Option<&Client>) -> Vec<Finding> {
-    let shown = match client {
+    let served = match client {
         Some(client) => client
             .get("/api/tls")
             .send()
-            .and_then(|answer| answer.value()),
+            .and_then(|answer| answer.read()),
         None => tls::stored_certificate(global),
     };
     // No certificate yet, or not ours to read: the daemon's state tells that.
-    shown
-        .map(|shown| check(&shown, OffsetDateTime::now_utc()))
+    served
+        .map(|served| check(&served, OffsetDateTime::now_utc()))
         .unwrap_or_default()
 }
 
-fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
+fn check(served: &Shown, now: OffsetDateTime) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let own = matches!(text(shown, "source").as_str(), "installed" | "configured");
+    let own = served.source == Source::Installed || served.source == Source::Configured;
     let renew = match own {
         true => "install a new one with `espgate tls install CHAIN`",
         false => "`espgate tls renew` makes a new one",
     };
-    let end = crate::clock::parse(&text(shown, "server/not_after"));
-    if shown.get("valid_now") == Some(&Value::Bool(false)) {
+    let end = crate::clock::parse(&served.server.not_after);
+    if served.valid_now == Some(false) {
         let what = "the server's certificate is not valid now";
         findings.push(Finding::error(
             "tls",
@@ -48,31 +48,23 @@ fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
         let what = format!("the server's certificate ends on {}", end.date());
         findings.push(Finding::warning("tls", what, renew));
     }
-    let ca_end = crate::clock::parse(&text(shown, "ca/not_after"));
+    let ca = served.ca.as_ref();
+    let ca_end = ca.and_then(|ca| crate::clock::parse(&ca.not_after));
     if let Some(end) = ca_end.filter(|end| (*end - now).whole_days() < CA_DAYS_AHEAD) {
         let what = format!("the CA in the boards' firmware ends on {}", end.date());
         let advice = "build firmware with the old CA and a new one, and bring it to every board";
         findings.push(Finding::warning("tls", what, advice));
     }
-    let names = shown.get("server").map(|server| items(server, "names"));
-    if !names
-        .unwrap_or_default()
-        .iter()
-        .any(|name| name == COMMON_NAME)
-    {
+    let mut names = served.server.names.iter();
+    if !names.any(|name| name == COMMON_NAME) {
         let what = format!("the server's certificate does not name {COMMON_NAME}");
         let advice = "firmware that expects that name refuses it: add it to the request";
         findings.push(Finding::warning("tls", what, advice));
     }
-    if shown.get("fits_4096") == Some(&Value::Bool(false)) {
+    if served.fits_4096 == Some(false) {
         let what = format!(
             "the TLS handshake takes {} at once",
-            bytes(
-                shown
-                    .get("flight_bytes")
-                    .and_then(Value::as_u64)
-                    .unwrap_or(0)
-            )
+            bytes(served.flight_bytes.unwrap_or(0) as u64)
         );
         let advice =
             "devices with a 4 KiB receive buffer fail: use an ECDSA chain without the root";
@@ -83,26 +75,33 @@ fn check(shown: &Value, now: OffsetDateTime) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::api::tls::Certificate;
 
     #[test]
     fn a_certificate_that_devices_refuse_is_found() {
         let now = crate::clock::parse("2026-01-01T00:00:00Z").unwrap();
-        let shown = |end: &str, name: &str, fits: bool| {
-            json!({
-                "source": "installed", "valid_now": end > "2026", "fits_4096": fits,
-                "server": {"not_after": end, "names": [name]},
-            })
+        let shown = |end: &str, name: &str, fits: bool| Shown {
+            source: Source::Installed.into(),
+            valid_now: Some(end > "2026"),
+            fits_4096: Some(fits),
+            server: Certificate {
+                not_after: end.to_owned(),
+                names: vec![name.to_owned()],
+                ..Certificate::default()
+            },
+            ..Shown::default()
         };
-        let count = |shown: &Value| check(shown, now).len();
+        let count = |shown: &Shown| check(shown, now).len();
         assert_eq!(count(&shown("2027-01-01T00:00:00Z", COMMON_NAME, true)), 0);
         assert_eq!(count(&shown("2026-01-20T00:00:00Z", COMMON_NAME, true)), 1);
         assert_eq!(count(&shown("2025-01-20T00:00:00Z", COMMON_NAME, true)), 1);
         assert_eq!(count(&shown("2027-01-01T00:00:00Z", "x", false)), 2);
         let mut old_ca = shown("2027-01-01T00:00:00Z", COMMON_NAME, true);
-        old_ca["ca"] = json!({"not_after": "2026-08-01T00:00:00Z"});
+        old_ca.ca = Some(Certificate {
+            not_after: String::from("2026-08-01T00:00:00Z"),
+            ..Certificate::default()
+        });
         assert_eq!(count(&old_ca), 1);
     }
 }

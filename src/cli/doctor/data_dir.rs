@@ -6,13 +6,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::finding::Finding;
-use crate::cli::answer::{bytes, text};
+use crate::cli::answer::bytes;
 use crate::config::Config;
 use crate::store::disk::{self, Space};
 use crate::store::housekeeping::free_asked;
+use crate::store::registry::Gateway;
 
 /// Writing and syncing a small file takes less on any disk that is well.
 const SLOW: Duration = Duration::from_millis(500);
@@ -183,13 +182,13 @@ fn pace(took: Duration) -> Finding {
 
 fn cloned(root: &Path) -> Option<Finding> {
     let gateway = fs::read(root.join("state/gateway.json")).ok()?;
-    let gateway: Value = serde_json::from_slice(&gateway).ok()?;
+    let gateway: Gateway = serde_json::from_slice(&gateway).ok()?;
     let machine = fs::read_to_string("/etc/machine-id").ok()?;
     moved(&gateway, machine.trim())
 }
 
-fn moved(gateway: &Value, machine: &str) -> Option<Finding> {
-    let (last, from) = (text(gateway, "machine_id"), text(gateway, "moved_from"));
+fn moved(gateway: &Gateway, machine: &str) -> Option<Finding> {
+    let last = gateway.machine_id.as_str();
     if last != machine && !last.is_empty() {
         return Some(Finding::warning(
             "identity",
@@ -197,6 +196,7 @@ fn moved(gateway: &Value, machine: &str) -> Option<Finding> {
             "if that one still runs, stop one of them: both have the same gateway id",
         ));
     }
+    let from = gateway.moved_from.as_deref().unwrap_or_default();
     (!from.is_empty()).then(|| {
         Finding::note(
             "identity",
@@ -207,8 +207,6 @@ fn moved(gateway: &Value, machine: &str) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::finding::Severity;
     use super::*;
 
@@ -257,10 +255,13 @@ mod tests {
 
     #[test]
     fn a_cloned_card_is_told_by_its_machine_id() {
-        let gateway = json!({"machine_id": "a"});
+        let mut gateway = Gateway {
+            machine_id: String::from("a"),
+            ..Gateway::default()
+        };
         assert!(moved(&gateway, "b").is_some());
         assert!(moved(&gateway, "a").is_none());
-        let moved_here = json!({"machine_id": "a", "moved_from": "b"});
-        assert_eq!(moved(&moved_here, "a").unwrap().severity, Severity::Note);
+        gateway.moved_from = Some(String::from("b"));
+        assert_eq!(moved(&gateway, "a").unwrap().severity, Severity::Note);
     }
 }

@@ -3,29 +3,31 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
-use super::finding::Finding;
+use super::finding::{Finding, since};
 use super::service::unit_property;
-use super::since;
-use crate::cli::answer::text;
-use crate::store::life::Life;
+use crate::api::status::{BadEnd, Status};
+use crate::store::life::{How, Life};
 
 /// What ended longer ago than this needs nobody any more.
 const RECENT: Duration = Duration::days(1);
 
 /// `status` is the daemon's, if there is one; else the file tells.
-pub(super) fn look(status: Option<&Value>, root: &Path) -> Vec<Finding> {
+pub(super) fn look(status: Option<&Status>, root: &Path) -> Vec<Finding> {
     let now = OffsetDateTime::now_utc();
-    let known = match status {
-        Some(status) => status.clone(),
-        None => serde_json::to_value(Life::read(&root.join("run"))).unwrap_or_default(),
-    };
     let mut findings = Vec::new();
-    // A daemon of now, or a file that there is and that may be read.
-    if !text(&known, "started_at").is_empty() {
-        findings.push(last(&known, now));
+    match status {
+        Some(status) => findings.push(last(status.last_bad_end.as_ref(), now)),
+        None => {
+            let life = Life::read(&root.join("run"));
+            // A file that there is and that may be read.
+            if !life.started_at.is_empty() {
+                let end = life.last_bad_end.map(BadEnd::from);
+                findings.push(last(end.as_ref(), now));
+            }
+        }
     }
     findings.extend(watchdog().and_then(|entry| hung(&entry, now)));
     let unit = unit_property("espgate.service", "NRestarts");
@@ -33,16 +35,16 @@ pub(super) fn look(status: Option<&Value>, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn last(known: &Value, now: OffsetDateTime) -> Finding {
-    let found = text(known, "last_bad_end/found_at");
-    let Some(at) = crate::clock::parse(&found) else {
+fn last(end: Option<&BadEnd>, now: OffsetDateTime) -> Finding {
+    let known = end.and_then(|end| Some((crate::clock::parse(&end.found_at)?, end)));
+    let Some((at, end)) = known else {
         return Finding::note(
             "daemon",
             "no crash, hang or power cut of the daemon is known",
         );
     };
     let ago = since(at, now);
-    if text(known, "last_bad_end/how") == "with-machine" {
+    if end.how == How::WithMachine {
         let what = format!("the machine last went down without stopping the daemon {ago}");
         return Finding::note("daemon", what);
     }
@@ -61,9 +63,16 @@ fn trouble(what: String, at: OffsetDateTime, now: OffsetDateTime) -> Finding {
     }
 }
 
+/// An entry of the journal, as `journalctl --output=json` prints it.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    micros: String,
+}
+
 /// systemd's last word of its own about the watchdog, as far as the journal
 /// reaches and may be read.
-fn watchdog() -> Option<Value> {
+fn watchdog() -> Option<Entry> {
     let output = Command::new("journalctl")
         .args(["--quiet", "--no-pager", "--unit=espgate.service"])
         // No further back: a journal on a card is slow to search.
@@ -74,8 +83,8 @@ fn watchdog() -> Option<Value> {
     serde_json::from_slice(&output.stdout).ok()
 }
 
-fn hung(entry: &Value, now: OffsetDateTime) -> Option<Finding> {
-    let micros: i128 = text(entry, "__REALTIME_TIMESTAMP").parse().ok()?;
+fn hung(entry: &Entry, now: OffsetDateTime) -> Option<Finding> {
+    let micros: i128 = entry.micros.parse().ok()?;
     let at = OffsetDateTime::from_unix_timestamp_nanos(micros.checked_mul(1000)?).ok()?;
     let what = format!(
         "systemd's watchdog last ended the daemon {}",
@@ -97,8 +106,6 @@ fn restarted(properties: &str) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::finding::Severity;
     use super::*;
     use crate::clock::parse;
@@ -107,8 +114,9 @@ mod tests {
     fn a_bad_end_is_a_warning_for_a_day_and_told_for_ever() {
         let now = parse("2026-03-01T12:00:00Z").unwrap();
         let told = |at: &str, how: &str| {
-            let end = json!({"last_bad_end": {"found_at": at, "how": how}});
-            let finding = last(&end, now);
+            let end = format!(r#"{{"found_at": "{at}", "how": "{how}"}}"#);
+            let end: BadEnd = serde_json::from_str(&end).unwrap();
+            let finding = last(Some(&end), now);
             (finding.severity, finding.what)
         };
         let (severity, what) = told("2026-03-01T09:58:00Z", "alone");
@@ -119,14 +127,18 @@ mod tests {
             told("2026-03-01T10:00:00Z", "with-machine").0,
             Severity::Note
         );
+        // another release's word
+        assert_eq!(told("2026-03-01T10:00:00Z", "melted").0, Severity::Warning);
         assert!(told("", "").1.contains("is known"));
+        assert!(last(None, now).what.contains("is known"));
     }
 
     #[test]
     fn the_watchdogs_last_word_is_read_from_the_journal() {
         let now = parse("2026-03-01T12:00:00Z").unwrap();
         let micros = (now.unix_timestamp() - 60) * 1_000_000;
-        let entry = json!({"__REALTIME_TIMESTAMP": micros.to_string()});
+        let entry = format!(r#"{{"__REALTIME_TIMESTAMP": "{micros}", "PRIORITY": "3"}}"#);
+        let entry: Entry = serde_json::from_str(&entry).unwrap();
         let finding = hung(&entry, now).unwrap();
         assert_eq!(finding.severity, Severity::Warning);
         assert!(
@@ -134,7 +146,10 @@ mod tests {
             "{}",
             finding.what
         );
-        assert_eq!(hung(&json!({}), now), None);
+        let odd = Entry {
+            micros: String::from("now"),
+        };
+        assert_eq!(hung(&odd, now), None);
     }
 
     #[test]

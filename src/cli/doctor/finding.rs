@@ -1,7 +1,9 @@
 //! One thing that was found.
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
+use crate::cli::answer::duration;
 use crate::cli::style::Style;
 
 /// How bad it is.
@@ -64,5 +66,14 @@ impl Finding {
 
     pub(super) fn note(about: &'static str, what: impl Into<String>) -> Self {
         Self::new(Severity::Note, about, what.into(), "")
+    }
+}
+
+/// How long ago something was, in words. A clock that was wrong then or is
+/// wrong now makes it the future: then the date has to do.
+pub(super) fn since(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    match u64::try_from((now - at).whole_seconds()) {
+        Ok(seconds) => format!("{} ago", duration(seconds)),
+        Err(_) => format!("on {}", at.date()),
     }
 }

@@ -1,37 +1,33 @@
 //! Firmware that devices do not get, or get and should not.
 
-use serde_json::Value;
-
 use super::finding::Finding;
-use crate::cli::answer::{items, text};
+use crate::api::devices::Device;
+use crate::api::firmware::Build;
+use crate::api::models::Model;
+use crate::cli::answer::known;
 
 /// How many pinned devices are named.
 const MAX_NAMED: usize = 5;
 
 /// The build that devices are served, if it was warned about.
-pub(super) fn warned(model: &str, builds: &Value) -> Vec<Finding> {
-    let active = items(builds, "firmware")
-        .iter()
-        .filter(|build| build.get("active") == Some(&Value::Bool(true)));
-    active
-        .flat_map(|build| {
-            let name = text(build, "name");
-            let warnings = items(build, "warnings").iter().filter_map(Value::as_str);
-            let warnings = warnings.map(move |warning| {
-                let what = format!("firmware {name} of {model}, which is served: {warning}");
-                Finding::warning("firmware", what, "have it built and uploaded again")
-            });
-            warnings.collect::<Vec<Finding>>()
-        })
-        .collect()
+pub(super) fn warned(model: &str, builds: &[Build]) -> Vec<Finding> {
+    let served = builds.iter().filter(|build| build.active);
+    let warnings =
+        served.flat_map(|build| build.warnings.iter().map(move |warning| (build, warning)));
+    let findings = warnings.map(|(build, warning)| {
+        let name = &build.name;
+        let what = format!("firmware {name} of {model}, which is served: {warning}");
+        Finding::warning("firmware", what, "have it built and uploaded again")
+    });
+    findings.collect()
 }
 
 /// Why devices of a model get nothing, though a person chose what they get.
-/// `model` is as the daemon shows it, the devices are all there are.
-pub(super) fn not_served(model: &Value, devices: &[Value]) -> Vec<Finding> {
-    let (code, active) = (text(model, "code"), text(model, "active"));
+/// The devices are all there are.
+pub(super) fn not_served(model: &Model, devices: &[Device]) -> Vec<Finding> {
+    let (code, active) = (&model.code, known(&model.active));
     let mut findings = Vec::new();
-    match text(model, "state").as_str() {
+    match model.state.as_str() {
         "blocked" => {
             let what = format!(
                 "firmware {active} of {code} is active and blocked: its devices get nothing"
@@ -52,20 +48,16 @@ pub(super) fn not_served(model: &Value, devices: &[Value]) -> Vec<Finding> {
         }
         _ => {}
     }
-    for version in items(model, "blocked").iter().filter_map(Value::as_str) {
-        let pinned = devices
+    for version in &model.blocked {
+        let of_model = devices
             .iter()
-            .filter(|device| text(device, "model") == code && text(device, "pin") == version);
-        let keys: Vec<String> = pinned.map(|device| text(device, "device_key")).collect();
+            .filter(|device| device.model.as_ref() == Some(code));
+        let pinned = of_model.filter(|device| device.pin.as_ref() == Some(version));
+        let keys: Vec<&str> = pinned.map(|device| device.device_key.as_str()).collect();
         if keys.is_empty() {
             continue;
         }
-        let mut named = keys
-            .iter()
-            .take(MAX_NAMED)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let mut named = keys.get(..MAX_NAMED).unwrap_or(&keys).join(", ");
         if keys.len() > MAX_NAMED {
             named.push_str(&format!(" and {} more", keys.len() - MAX_NAMED));
         }
@@ -80,16 +72,17 @@ pub(super) fn not_served(model: &Value, devices: &[Value]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn only_the_served_builds_warnings_are_told() {
-        let builds = json!({"firmware": [
-            {"name": "2", "active": true, "warnings": ["no debug info"]},
-            {"name": "1", "active": false, "warnings": ["old"]},
-        ]});
+        let build = |name: &str, active, warning: &str| Build {
+            name: name.to_owned(),
+            active,
+            warnings: vec![warning.to_owned()],
+            ..Build::default()
+        };
+        let builds = [build("2", true, "no debug info"), build("1", false, "old")];
         let findings = warned("m", &builds);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].what.contains("no debug info"));
@@ -97,9 +90,19 @@ mod tests {
 
     #[test]
     fn blocked_and_lost_firmware_that_devices_should_get_is_told() {
-        let model = |state: &str| json!({"code": "m", "active": "2", "state": state, "blocked": ["1", "2"]});
-        let device =
-            |key: &str, pin: &str, of: &str| json!({"device_key": key, "pin": pin, "model": of});
+        let model = |state: &str| Model {
+            code: String::from("m"),
+            active: Some(String::from("2")),
+            state: state.to_owned(),
+            blocked: vec![String::from("1"), String::from("2")],
+            ..Model::default()
+        };
+        let device = |key: &str, pin: &str, of: &str| Device {
+            device_key: key.to_owned(),
+            pin: Some(pin.to_owned()),
+            model: Some(of.to_owned()),
+            ..Device::default()
+        };
         let devices = [
             device("a", "1", "m"),
             device("b", "1", "other"),

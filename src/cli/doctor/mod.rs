@@ -17,15 +17,15 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use serde_json::json;
-use time::OffsetDateTime;
 
-use super::answer::{duration, print, say};
+use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::places;
 use super::style::coloured;
 use super::table::{WIDTH, folded};
+use crate::api::status::Status;
 use crate::printable::escaped;
 use finding::{Finding, Severity};
 
@@ -42,9 +42,9 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
             None
         }
     };
-    let status = client
+    let status: Option<Status> = client
         .as_ref()
-        .and_then(|client| client.get("/api/status").send().ok()?.value().ok());
+        .and_then(|client| client.get("/api/status").send().ok()?.read().ok());
     findings.extend(service::look(status.as_ref(), &config));
     findings.extend(endings::look(status.as_ref(), &root));
     findings.extend(configuration::look(global));
@@ -92,14 +92,5 @@ fn show(findings: &[Finding]) -> Result<(), Failure> {
         0 => say("nothing needs a person"),
         1 => say("1 thing needs a person"),
         count => say(&format!("{count} things need a person")),
-    }
-}
-
-/// How long ago something was, in words. A clock that was wrong then or is
-/// wrong now makes it the future: then the date has to do.
-fn since(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    match u64::try_from((now - at).whole_seconds()) {
-        Ok(seconds) => format!("{} ago", duration(seconds)),
-        Err(_) => format!("on {}", at.date()),
     }
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::finding::Finding;
-use crate::cli::answer::{items, text};
+use crate::api::Word;
+use crate::api::ports::{List, PortStatus, State};
+use crate::cli::answer::known;
 use crate::cli::client::Client;
 use crate::cli::ports::held_by;
 
@@ -25,9 +25,9 @@ const GRABBERS: [(&str, &str); 2] = [
 
 pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let asked = client.and_then(|client| client.get("/api/ports").send().ok()?.value().ok());
-    let ports = asked.unwrap_or_default();
-    findings.extend(items(&ports, "ports").iter().filter_map(trouble));
+    let asked = client.and_then(|client| client.get("/api/ports").send().ok()?.read().ok());
+    let List { ports, .. } = asked.unwrap_or_default();
+    findings.extend(ports.iter().filter_map(trouble));
     let devices = devices();
     if !devices.is_empty() {
         findings.extend(
@@ -49,18 +49,19 @@ pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn trouble(port: &Value) -> Option<Finding> {
-    let (name, note) = (text(port, "name"), text(port, "note"));
-    let advice = match text(port, "state").as_str() {
-        "busy" => "stop the program that holds it, or `espgate ports release` it on purpose",
-        "trouble" => "unplug and plug in the board, try another cable",
+fn trouble(port: &PortStatus) -> Option<Finding> {
+    let advice = match port.state {
+        Word::Known(State::Busy) => {
+            "stop the program that holds it, or `espgate ports release` it on purpose"
+        }
+        Word::Known(State::Trouble) => "unplug and plug in the board, try another cable",
         _ => return None,
     };
     let holder = held_by(port).map(|holder| format!(" (held by {holder})"));
     let holder = holder.unwrap_or_default();
     Some(Finding::warning(
         "ports",
-        format!("port {name}: {note}{holder}"),
+        format!("port {}: {}{holder}", port.name, known(&port.note)),
         advice,
     ))
 }

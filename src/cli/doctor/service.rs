@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::finding::Finding;
-use crate::cli::answer::items;
+use crate::api::status::Status;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 
@@ -20,7 +18,7 @@ pub(super) fn unreachable(failure: &Failure) -> Finding {
 }
 
 /// `status` is the daemon's, if there is one.
-pub(super) fn look(status: Option<&Value>, config: &Config) -> Vec<Finding> {
+pub(super) fn look(status: Option<&Status>, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(status.into_iter().flat_map(degraded));
     if let Some(listen) = unit_property("espgate.socket", "Listen") {
@@ -29,12 +27,12 @@ pub(super) fn look(status: Option<&Value>, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn degraded(status: &Value) -> Vec<Finding> {
-    let reasons = items(status, "degraded").iter().filter_map(Value::as_str);
+fn degraded(status: &Status) -> Vec<Finding> {
     let advice = |reason: &str| match reason.contains("configuration") {
         true => "`espgate config check` shows every fault",
         false => "see `journalctl -u espgate -p warning`",
     };
+    let reasons = status.degraded.iter();
     reasons
         .map(|reason| Finding::error("daemon", reason, advice(reason)))
         .collect()

@@ -2,38 +2,41 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use super::finding::Finding;
+use super::finding::{Finding, since};
 use super::firmware::{not_served, warned};
-use super::since;
-use crate::cli::answer::{items, text};
+use crate::api::coredumps::{Coredump, List};
+use crate::api::{devices, firmware, models};
+use crate::cli::answer::known;
 use crate::cli::client::{Client, segment};
+use crate::store::coredumps::{DecodeState, Sidecar};
 
 /// Pages of a thousand dumps that are looked at.
 const MAX_PAGES: usize = 20;
 
 pub(super) fn look(client: &Client) -> Vec<Finding> {
     let mut findings = about_dumps(&dumps(client));
-    let ask = |path: &str| {
-        let answer = client.get(path).patient().send().ok();
-        answer
-            .and_then(|answer| answer.value().ok())
-            .unwrap_or_default()
-    };
-    let (models, devices) = (ask("/api/models"), ask("/api/devices"));
-    for model in items(&models, "models") {
-        let code = text(model, "code");
-        findings.extend(not_served(model, items(&devices, "devices")));
-        let builds = ask(&format!("/api/models/{}/firmware", segment(&code)));
-        findings.extend(warned(&code, &builds));
+    let models: models::List = ask(client, "/api/models");
+    let devices: devices::List = ask(client, "/api/devices");
+    for model in &models.models {
+        findings.extend(not_served(model, &devices.devices));
+        let path = format!("/api/models/{}/firmware", segment(&model.code));
+        let builds: firmware::List = ask(client, &path);
+        findings.extend(warned(&model.code, &builds.firmware));
     }
     findings
 }
 
+/// An answer; an empty one if there is none.
+fn ask<T: Default + DeserializeOwned>(client: &Client, path: &str) -> T {
+    let answer = client.get(path).patient().send();
+    answer.and_then(|answer| answer.read()).unwrap_or_default()
+}
+
 /// What the dumps themselves tell; newest first.
-pub(super) fn about_dumps(dumps: &[Value]) -> Vec<Finding> {
+pub(super) fn about_dumps(dumps: &[Coredump]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(without_elf(dumps));
     findings.extend(undecodable(dumps));
@@ -41,50 +44,41 @@ pub(super) fn about_dumps(dumps: &[Value]) -> Vec<Finding> {
     findings
 }
 
-fn dumps(client: &Client) -> Vec<Value> {
+fn dumps(client: &Client) -> Vec<Coredump> {
     let mut dumps = Vec::new();
     let mut cursor = String::new();
     for _ in 0..MAX_PAGES {
-        let path = format!("/api/coredumps?limit=1000{cursor}");
-        let Some(page) = client
-            .get(path)
-            .patient()
-            .send()
-            .ok()
-            .and_then(|a| a.value().ok())
-        else {
-            break;
-        };
-        dumps.extend_from_slice(items(&page, "coredumps"));
-        match text(&page, "next_cursor").as_str() {
-            "" => break,
-            next => cursor = format!("&cursor={next}"),
+        let page: List = ask(client, &format!("/api/coredumps?limit=1000{cursor}"));
+        dumps.extend(page.coredumps);
+        match page.next_cursor {
+            None => break,
+            Some(next) => cursor = format!("&cursor={next}"),
         }
     }
     dumps
 }
 
-fn without_elf(dumps: &[Value]) -> Option<Finding> {
-    let missing: Vec<&Value> = dumps
+fn in_state(dumps: &[Coredump], state: DecodeState) -> Vec<&Sidecar> {
+    let sidecars = dumps.iter().map(|dump| &dump.sidecar);
+    sidecars.filter(|dump| dump.decode == state).collect()
+}
+
+fn without_elf(dumps: &[Coredump]) -> Option<Finding> {
+    let missing = in_state(dumps, DecodeState::NoElf);
+    let devices: BTreeSet<&str> = missing
         .iter()
-        .filter(|dump| text(dump, "decode") == "no-elf")
+        .map(|dump| dump.device_key.as_str())
         .collect();
-    let devices: BTreeSet<String> = missing
-        .iter()
-        .map(|dump| text(dump, "device_key"))
-        .collect();
-    let versions: BTreeSet<String> = missing
+    let builds: BTreeSet<String> = missing
         .iter()
         .map(|dump| {
-            let known = |name| Some(text(dump, name)).filter(|text| !text.is_empty());
-            let model = known("model_code");
-            let model = model.unwrap_or_else(|| String::from("unknown model"));
-            let version = known("firmware_version");
-            let build = || format!("build {}", known("app_elf_sha256").unwrap_or_default());
-            format!("{model} {}", version.unwrap_or_else(build).trim_end())
+            let model = dump.model_code.as_deref().unwrap_or("unknown model");
+            let build = || format!("build {}", known(&dump.app_elf_sha256));
+            let version = dump.firmware_version.clone().unwrap_or_else(build);
+            format!("{model} {}", version.trim_end())
         })
         .collect();
-    let named: Vec<&str> = versions.iter().take(5).map(String::as_str).collect();
+    let named: Vec<&str> = builds.iter().take(5).map(String::as_str).collect();
     (!missing.is_empty()).then(|| {
         let what = format!(
             "{} from {} run builds we have no bundle for ({})",
@@ -97,13 +91,9 @@ fn without_elf(dumps: &[Value]) -> Option<Finding> {
     })
 }
 
-fn undecodable(dumps: &[Value]) -> Option<Finding> {
-    let failed: Vec<String> = dumps
-        .iter()
-        .filter(|dump| text(dump, "decode") == "failed")
-        .map(|dump| text(dump, "id"))
-        .collect();
-    let named: Vec<&str> = failed.iter().take(5).map(String::as_str).collect();
+fn undecodable(dumps: &[Coredump]) -> Option<Finding> {
+    let failed = in_state(dumps, DecodeState::Failed);
+    let named: Vec<&str> = failed.iter().take(5).map(|dump| dump.id.as_str()).collect();
     (!failed.is_empty()).then(|| {
         let what = format!(
             "{} could not be decoded ({})",
@@ -117,28 +107,23 @@ fn undecodable(dumps: &[Value]) -> Option<Finding> {
 }
 
 /// When a dump last came by each way, kept or only seen again.
-fn by_source(dumps: &[Value], now: OffsetDateTime) -> Vec<Finding> {
-    let mut last: BTreeMap<String, (String, String)> = BTreeMap::new();
+fn by_source(dumps: &[Coredump], now: OffsetDateTime) -> Vec<Finding> {
+    let mut last: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for dump in dumps {
-        let device = text(dump, "device_key");
-        let corrected = text(dump, "corrected_at");
-        let stored = match corrected.is_empty() {
-            true => text(dump, "uploaded_at"),
-            false => corrected,
-        };
-        let again = items(dump, "sightings")
-            .iter()
-            .map(|seen| (text(seen, "source"), text(seen, "at")));
-        for (source, at) in std::iter::once((text(dump, "source"), stored)).chain(again) {
+        let sidecar = &dump.sidecar;
+        let stored = dump.corrected_at.as_ref().unwrap_or(&sidecar.uploaded_at);
+        let again = sidecar.sightings.iter();
+        let again = again.map(|seen| (seen.source.to_string(), &seen.at));
+        for (source, at) in std::iter::once((sidecar.source.to_string(), stored)).chain(again) {
             let entry = last.entry(source).or_default();
-            *entry = std::mem::take(entry).max((at, device.clone()));
+            *entry = (*entry).max((at, &sidecar.device_key));
         }
     }
     if last.is_empty() {
         return vec![Finding::note("intake", "no dump is stored yet")];
     }
     let told = last.into_iter().map(|(source, (at, device))| {
-        let when = crate::clock::parse(&at).map_or(at, |at| since(at, now));
+        let when = crate::clock::parse(at).map_or(at.to_owned(), |at| since(at, now));
         let what = format!("the last dump by {source} came {when} from {device}");
         Finding::note("intake", what)
     });
@@ -154,26 +139,35 @@ fn counted(count: usize, one: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::api::coredumps::sample;
+    use crate::store::coredumps::{Sighting, Source};
+
+    fn dump(device: &str, decode: DecodeState) -> Coredump {
+        let mut dump = sample();
+        dump.sidecar.device_key = device.to_owned();
+        dump.sidecar.decode = decode.into();
+        dump
+    }
 
     #[test]
     fn dumps_without_their_elf_are_counted_by_device_and_build() {
-        let dump = |device: &str, decode: &str| json!({"device_key": device, "decode": decode, "model_code": "m", "firmware_version": "1.0"});
-        let dumps = [
-            dump("a", "no-elf"),
-            dump("a", "no-elf"),
-            dump("b", "no-elf"),
-            dump("c", "done"),
+        let mut dumps = [
+            dump("a", DecodeState::NoElf),
+            dump("a", DecodeState::NoElf),
+            dump("b", DecodeState::NoElf),
+            dump("c", DecodeState::Done),
         ];
         let finding = without_elf(&dumps).unwrap();
         assert_eq!(
             finding.what,
-            "3 dumps from 2 devices run builds we have no bundle for (m 1.0)"
+            "3 dumps from 2 devices run builds we have no bundle for (lamp 1.2.3)"
         );
-        let unknown = json!({"device_key": "a", "decode": "no-elf", "app_elf_sha256": "1b43c5e74"});
-        let finding = without_elf(&[unknown]).unwrap();
+        let unknown = &mut dumps[0].sidecar;
+        unknown.model_code = None;
+        unknown.firmware_version = None;
+        unknown.app_elf_sha256 = Some(String::from("1b43c5e74"));
+        let finding = without_elf(&dumps[..1]).unwrap();
         assert!(
             finding.what.ends_with("(unknown model build 1b43c5e74)"),
             "{}",
@@ -185,11 +179,13 @@ mod tests {
     #[test]
     fn the_last_intake_of_each_source_is_told_also_of_dumps_seen_again() {
         let now = crate::clock::parse("2026-03-01T12:00:00Z").unwrap();
-        let dumps = [
-            json!({"source": "https", "device_key": "b", "uploaded_at": "2026-03-01T11:00:00Z"}),
-            json!({"source": "https", "device_key": "a", "uploaded_at": "2026-02-01T11:00:00Z",
-                   "sightings": [{"source": "uart", "at": "2026-03-01T11:59:00Z"}]}),
-        ];
+        let mut dumps = [dump("b", DecodeState::Done), dump("a", DecodeState::Done)];
+        dumps[0].sidecar.uploaded_at = String::from("2026-03-01T11:00:00Z");
+        dumps[1].sidecar.uploaded_at = String::from("2026-02-01T11:00:00Z");
+        dumps[1].sidecar.sightings = vec![Sighting {
+            source: Source::Uart.into(),
+            at: String::from("2026-03-01T11:59:00Z"),
+        }];
         let told: Vec<String> = by_source(&dumps, now).into_iter().map(|f| f.what).collect();
         assert_eq!(
             told,

@@ -4,14 +4,18 @@ use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
 
 use super::finding::Finding;
 use super::firmware::{not_served, warned};
 use super::stored::about_dumps;
+use crate::api::coredumps::Coredump;
+use crate::api::devices::Device;
+use crate::api::firmware::Build;
+use crate::api::models::Model;
 use crate::firmware::ModelState;
-use crate::store::firmware::Build;
-use crate::store::registry::Model;
+use crate::store::firmware;
+use crate::store::registry::{BuildRef, Devices, Models};
 
 /// Sidecars that are looked at.
 const MAX_SIDECARS: usize = 20_000;
@@ -22,64 +26,53 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
         return Vec::new();
     }
     let mut findings = about_dumps(&dumps(coredumps));
-    let models = read(&root.join("state/models.json")).unwrap_or_default();
-    let models = models.get("models").and_then(Value::as_object);
-    let devices = devices(root);
-    for (code, model) in models.into_iter().flatten() {
-        let Ok(known) = serde_json::from_value::<Model>(model.clone()) else {
-            continue;
-        };
-        let stored = builds(&assets.join(code));
-        let state = ModelState::of(&known, |id| stored.iter().any(|build| build.id() == id));
-        let active = stored.iter().find(|b| Some(b.id()) == known.active_id());
-        let mut shown = model.clone();
-        if let Some(object) = shown.as_object_mut() {
-            object.insert("code".into(), code.as_str().into());
-            object.insert("state".into(), state.as_str().into());
-            if let Some(build) = active {
-                object.insert("active".into(), build.name.as_str().into());
-            }
-        }
-        findings.extend(not_served(&shown, &devices));
-        if let Some(Ok(Value::Object(mut build))) = active.map(serde_json::to_value) {
-            build.insert(String::from("active"), true.into());
-            findings.extend(warned(code, &json!({ "firmware": [build] })));
-        }
+    let models: Models = read(&root.join("state/models.json")).unwrap_or_default();
+    let devices: Devices = read(&root.join("state/devices.json")).unwrap_or_default();
+    for (code, model) in &models.models {
+        let stored = builds(&assets.join(code.as_str()));
+        let name = |build: &BuildRef| shown_name(&stored, build);
+        let state = ModelState::of(model, |id| stored.iter().any(|build| build.id() == id));
+        let of_model = devices.devices.iter();
+        let of_model = of_model.filter(|(_, device)| device.model.as_ref() == Some(code));
+        let of_model: Vec<Device> = of_model
+            .map(|(key, device)| Device::of(key, device, device.pin.as_ref().map(name)))
+            .collect();
+        let shown = Model::of(code, model, state.as_str(), 0, name);
+        findings.extend(not_served(&shown, &of_model));
+        let builds: Vec<Build> = stored.iter().map(|build| Build::of(build, model)).collect();
+        findings.extend(warned(code.as_str(), &builds));
     }
     findings
 }
 
 /// A model's builds whose files are there.
-fn builds(folder: &Path) -> Vec<Build> {
-    let described = listed(folder).filter_map(|path| serde_json::from_value(read(&path)?).ok());
+fn builds(folder: &Path) -> Vec<firmware::Build> {
+    let described = listed(folder).filter_map(|path| read(&path));
     described
-        .filter(|build: &Build| folder.join(build.file_name()).exists())
+        .filter(|build: &firmware::Build| folder.join(build.file_name()).exists())
         .collect()
 }
 
-/// The devices as the daemon would show them.
-fn devices(root: &Path) -> Vec<Value> {
-    let devices = read(&root.join("state/devices.json")).unwrap_or_default();
-    let devices = devices.get("devices").and_then(Value::as_object);
-    let shown = devices.into_iter().flatten().map(|(key, device)| {
-        let mut device = device.clone();
-        if let Some(object) = device.as_object_mut() {
-            object.insert("device_key".into(), key.as_str().into());
+/// What the daemon would call a build of a register.
+fn shown_name(stored: &[firmware::Build], build: &BuildRef) -> String {
+    match build {
+        BuildRef::Name(name) => name.clone(),
+        BuildRef::Id(id) => {
+            let known = stored.iter().find(|build| build.id() == *id);
+            known.map_or_else(|| id.short(), |build| build.name.clone())
         }
-        device
-    });
-    shown.collect()
+    }
 }
 
-/// The sidecars of all dumps, newest first.
-fn dumps(coredumps: &Path) -> Vec<Value> {
-    let mut dumps: Vec<Value> = listed(coredumps)
+/// All dumps, newest first.
+fn dumps(coredumps: &Path) -> Vec<Coredump> {
+    let mut dumps: Vec<Coredump> = listed(coredumps)
         .flat_map(|device| listed(&device))
         .filter(|path| is_sidecar(path))
         .take(MAX_SIDECARS)
         .filter_map(|path| read(&path))
         .collect();
-    dumps.sort_by_key(|dump| Reverse(dump.get("sequence").and_then(Value::as_u64)));
+    dumps.sort_by_key(|dump| Reverse(dump.sidecar.sequence));
     dumps
 }
 
@@ -94,9 +87,7 @@ fn listed(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.map(|entry| entry.path())
 }
 
-/// JSON in a file, as an object.
-fn read(path: &Path) -> Option<Value> {
-    let bytes = fs::read(path).ok()?;
-    let value: Value = serde_json::from_slice(&bytes).ok()?;
-    value.is_object().then_some(value)
+/// What a file says; nothing if it cannot be read.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

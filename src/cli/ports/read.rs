@@ -4,10 +4,9 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::SEE_LIST;
-use crate::cli::answer::{print_json, say, text};
+use crate::api::ports::{Read, Reading};
+use crate::cli::answer::{known, print_json, say};
 use crate::cli::args::Json;
 use crate::cli::client::{Answer, Client, segment};
 use crate::cli::failure::Failure;
@@ -27,20 +26,19 @@ pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<
     if json.json {
         return print_json(&answer);
     }
-    let value = answer.value()?;
-    let id = text(&value, "coredump_id");
-    if id.is_empty() {
+    let read: Read = answer.read()?;
+    let Some(id) = read.coredump_id else {
         return say(&format!(
             "no coredump in the flash of the board on {port}: the partition is empty"
         ));
-    }
-    let state = match value.get("kept") {
-        Some(Value::Bool(false)) => "was known already",
+    };
+    let state = match read.kept {
+        Some(false) => "was known already",
         _ => "is stored",
     };
     say(&format!(
         "coredump {id} of {} {state}; `espgate coredumps show {id}` shows it",
-        text(&value, "device_key")
+        known(&read.device_key)
     ))
 }
 
@@ -74,45 +72,38 @@ async fn read(client: &Client, port: &str) -> Result<Answer, Failure> {
         }
         let asked = client.get(format!("{path}/reading")).done().await;
         // It has just ended, or not begun: nothing to show.
-        if let Ok(value) = asked.and_then(|answer| answer.value()) {
-            stage.show(in_words(&value));
+        if let Ok(reading) = asked.and_then(|answer| answer.read()) {
+            stage.show(in_words(&reading));
         }
     }
 }
 
-fn in_words(progress: &Value) -> String {
-    let (done, total) = (text(progress, "done"), text(progress, "total"));
-    let stage = text(progress, "stage");
-    match (stage.as_str(), total.as_str()) {
-        ("", _) => String::from("talking to the board"),
-        (stage, "" | "0") => stage.to_owned(),
-        (stage, total) => format!("{stage}: {done} of {total} bytes"),
+fn in_words(reading: &Reading) -> String {
+    match (&reading.stage, reading.total) {
+        (None, _) => String::from("talking to the board"),
+        (Some(stage), None | Some(0)) => stage.clone(),
+        (Some(stage), Some(total)) => format!("{stage}: {} of {total} bytes", reading.done),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn progress_has_numbers_once_the_length_is_known() {
-        for (progress, words) in [
+        for (stage, done, total, words) in [
+            (None, 0, None, "talking to the board"),
+            (Some("connecting"), 0, Some(0), "connecting"),
             (
-                json!({ "stage": null, "done": 0, "total": null }),
-                "talking to the board",
-            ),
-            (
-                json!({ "stage": "connecting", "done": 0, "total": 0 }),
-                "connecting",
-            ),
-            (
-                json!({ "stage": "reading the coredump", "done": 64, "total": 9396 }),
+                Some("reading the coredump"),
+                64,
+                Some(9396),
                 "reading the coredump: 64 of 9396 bytes",
             ),
         ] {
-            assert_eq!(in_words(&progress), words);
+            let stage = stage.map(String::from);
+            assert_eq!(in_words(&Reading { stage, done, total }), words);
         }
     }
 }

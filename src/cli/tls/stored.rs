@@ -1,56 +1,56 @@
 //! The certificates as the files have them, for when no daemon runs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::ca_path;
+use crate::api::tls::{Certificate, Shown, Source};
 use crate::cli::args::Global;
 use crate::cli::failure::Failure;
 use crate::cli::places;
+use crate::clock::parse;
 use crate::digest::Sha256;
 
-/// What would be served, in the shape of `GET /api/tls`; `null` for what only
-/// the daemon knows.
-pub(in crate::cli) fn shown(global: &Global) -> Result<Value, Failure> {
+/// The CA that devices have to trust.
+pub(super) fn ca_path(global: &Global) -> PathBuf {
+    let configured = places::configuration(global).tls.ca_cert;
+    configured.unwrap_or_else(|| places::data_dir(global).join("tls/ca.pem"))
+}
+
+/// What would be served; what only the daemon knows is absent.
+pub(in crate::cli) fn served(global: &Global) -> Result<Shown, Failure> {
     let configured = places::configuration(global).tls.cert;
     let folder = places::data_dir(global).join("tls");
     let (source, path) = match configured {
-        Some(path) => ("configured", path),
+        Some(path) => (Source::Configured, path),
         None if folder.join("installed.pem").exists() => {
-            ("installed", folder.join("installed.pem"))
+            (Source::Installed, folder.join("installed.pem"))
         }
-        None => ("site-ca", folder.join("server.pem")),
+        None => (Source::SiteCa, folder.join("server.pem")),
     };
     let server = certificate(&path)?;
     let ca = certificate(&ca_path(global)).ok();
     let now = OffsetDateTime::now_utc();
-    let moment = |name: &str| {
-        let text = server.get(name).and_then(Value::as_str);
-        text.and_then(crate::clock::parse)
-    };
-    let valid = moment("not_before").zip(moment("not_after"));
-    Ok(json!({
-        "source": source,
-        "server": server,
-        "ca": ca.filter(|_| source == "site-ca"),
-        "flight_bytes": null,
-        "fits_4096": null,
-        "valid_now": valid.map(|(from, to)| from <= now && now < to),
-    }))
+    let valid = parse(&server.not_before).zip(parse(&server.not_after));
+    Ok(Shown {
+        source: source.into(),
+        server,
+        ca: ca.filter(|_| source == Source::SiteCa),
+        valid_now: valid.map(|(from, to)| from <= now && now < to),
+        ..Shown::default()
+    })
 }
 
 /// The first certificate of a PEM file in words.
-fn certificate(path: &Path) -> anyhow::Result<Value> {
+fn certificate(path: &Path) -> anyhow::Result<Certificate> {
     let cannot = || format!("cannot read {}", path.display());
     let pem = fs::read(path).with_context(cannot)?;
     let der = CertificateDer::from_pem_slice(&pem)
@@ -58,7 +58,8 @@ fn certificate(path: &Path) -> anyhow::Result<Value> {
     let (_, parsed) = X509Certificate::from_der(&der).with_context(cannot)?;
     let moment = |seconds| {
         let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
-        moment.and_then(|moment| moment.format(&Rfc3339).ok())
+        let text = moment.and_then(|moment| moment.format(&Rfc3339).ok());
+        text.unwrap_or_default()
     };
     let names: Vec<String> = parsed
         .extensions()
@@ -74,14 +75,14 @@ fn certificate(path: &Path) -> anyhow::Result<Value> {
             _ => None,
         })
         .collect();
-    Ok(json!({
-        "subject": parsed.subject().to_string(),
-        "issuer": parsed.issuer().to_string(),
-        "names": names,
-        "not_before": moment(parsed.validity().not_before.timestamp()),
-        "not_after": moment(parsed.validity().not_after.timestamp()),
-        "fingerprint_sha256": Sha256::of(&der).to_string(),
-    }))
+    Ok(Certificate {
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
+        names,
+        not_before: moment(parsed.validity().not_before.timestamp()),
+        not_after: moment(parsed.validity().not_after.timestamp()),
+        fingerprint_sha256: Sha256::of(&der).to_string(),
+    })
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

@@ -16,8 +16,8 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::{Value, json};
 
+use crate::api::firmware::Offered;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::{self, Question};
@@ -307,7 +307,7 @@ impl Report {
 ///
 /// # Errors
 /// 401, 403.
-pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>> {
+pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Json<Offered>> {
     let (parts, _) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;
@@ -321,10 +321,10 @@ pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Js
         }
     });
     let offered = offered.await??;
-    Ok(Json(json!({
-        "firmware_version": offered.as_ref().map(|build| &build.version),
-        "build_id": offered.as_ref().map(Build::id),
-    })))
+    Ok(Json(Offered {
+        firmware_version: offered.as_ref().map(|build| build.version.to_string()),
+        build_id: offered.map(|build| build.id().to_string()),
+    }))
 }
 
 /// `GET /api/iot/config`: a file for the device, else for its model.

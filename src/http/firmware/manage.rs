@@ -8,35 +8,36 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::device::answer;
+use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Version};
 use crate::device::ModelCode;
-use crate::firmware::manage::Activated;
-use crate::firmware::{self, build_named, known_model};
+use crate::firmware::{self, build_named, known_model, manage};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::http::upload_scripts::Script;
 use crate::identity::Caller;
-use crate::store::firmware::{Build, Kind};
+use crate::store::firmware::Kind;
 use crate::store::registry::Model;
 
 /// `GET /api/pipeline/models/{code}/firmware-version`
 ///
 /// # Errors
 /// 404.
-pub async fn version(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+pub async fn version(
+    State(app): State<Arc<App>>,
+    Path(code): Path<String>,
+) -> Result<Json<Version>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let models = app.store.registry.models.read();
         let active = models.models.get(&model).and_then(Model::active_id);
         let active = active.map(|id| app.store.firmware.get(&model, id));
         let active = active.transpose()?.flatten();
-        Ok(Json(json!({
-            "code": model,
-            "firmware_version": active.map(|build| build.version),
-        })))
+        Ok(Json(Version {
+            code: model.to_string(),
+            firmware_version: active.map(|build| build.version.to_string()),
+        }))
     })
     .await?
 }
@@ -68,33 +69,21 @@ fn script(app: &App, script: Script) -> Result<Response> {
 ///
 /// # Errors
 /// 404.
-pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<List>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let models = app.store.registry.models.read();
         let entry = models.models.get(&model).cloned().unwrap_or_default();
         let builds = app.store.firmware.builds(&model)?;
-        let shown: Vec<Value> = builds.iter().map(|build| shown(build, &entry)).collect();
-        Ok(Json(json!({ "firmware": shown, "next_cursor": null })))
+        Ok(Json(List {
+            firmware: builds
+                .iter()
+                .map(|build| Build::of(build, &entry))
+                .collect(),
+            next_cursor: None,
+        }))
     })
     .await?
-}
-
-fn shown(build: &Build, model: &Model) -> Value {
-    let mut value = serde_json::to_value(build).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        let id = build.id();
-        object.insert("build_id".into(), id.to_string().into());
-        object.insert("active".into(), (model.active_id() == Some(id)).into());
-        object.insert("blocked".into(), model.is_blocked(id).into());
-    }
-    value
-}
-
-/// A build that a person names.
-#[derive(Debug, Deserialize)]
-pub struct Named {
-    version: String,
 }
 
 /// `PUT /api/models/{code}/active`
@@ -106,11 +95,11 @@ pub async fn activate(
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
     Json(named): Json<Named>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Activated>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        let activated = firmware::manage::activate(&app.store, &model, &named.version, &caller)?;
-        Ok(Json(activated_body(&model, &activated)))
+        let activated = manage::activate(&app.store, &model, &named.version, &caller)?;
+        Ok(Json(shown(&model, activated)))
     })
     .await?
 }
@@ -123,24 +112,25 @@ pub async fn rollback(
     State(app): State<Arc<App>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Activated>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        let activated = firmware::manage::roll_back(&app.store, &model, &caller)?;
-        Ok(Json(activated_body(&model, &activated)))
+        let activated = manage::roll_back(&app.store, &model, &caller)?;
+        Ok(Json(shown(&model, activated)))
     })
     .await?
 }
 
-fn activated_body(model: &ModelCode, activated: &Activated) -> Value {
-    json!({
-        "id": activated.model_id,
-        "code": model,
-        "firmware_version": activated.build.version,
-        "name": activated.build.name,
-        "build_id": activated.build.id(),
-        "active": true,
-    })
+fn shown(model: &ModelCode, activated: manage::Activated) -> Activated {
+    let build = activated.build;
+    Activated {
+        id: activated.model_id,
+        code: model.to_string(),
+        firmware_version: build.version.to_string(),
+        build_id: build.id().to_string(),
+        name: build.name,
+        active: true,
+    }
 }
 
 /// `PUT /api/models/{code}/blocked/{version}`: never serve it again. The answer
@@ -152,17 +142,17 @@ pub async fn block(
     State(app): State<Arc<App>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Blocked>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        let (build, is_active) = firmware::manage::block(&app.store, &model, &name, &caller)?;
-        Ok(Json(json!({
-            "code": model,
-            "name": build.name,
-            "build_id": build.id(),
-            "blocked": true,
-            "active": is_active,
-        })))
+        let (build, is_active) = manage::block(&app.store, &model, &name, &caller)?;
+        Ok(Json(Blocked {
+            code: model.to_string(),
+            build_id: build.id().to_string(),
+            name: build.name,
+            blocked: true,
+            active: is_active,
+        }))
     })
     .await?
 }
@@ -178,7 +168,7 @@ pub async fn unblock(
 ) -> Result<StatusCode> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        firmware::manage::unblock(&app.store, &model, &name, &caller)?;
+        manage::unblock(&app.store, &model, &name, &caller)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await?
@@ -209,11 +199,11 @@ pub async fn delete_all(
     State(app): State<Arc<App>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Deleted>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let deleted = firmware::remove::all(&app.store, &model, &caller)?;
-        Ok(Json(json!({ "deleted": deleted })))
+        Ok(Json(Deleted { deleted }))
     })
     .await?
 }

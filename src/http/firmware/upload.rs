@@ -10,9 +10,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::api::firmware::Uploaded;
 use crate::bundle::Refusal;
 use crate::clock::Moment;
 use crate::device::ModelCode;
@@ -39,7 +39,7 @@ pub async fn receive(
     Path(code): Path<String>,
     caller: Option<Extension<Caller>>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Uploaded>> {
     let actor = caller.map_or(Caller::Anonymous, |Extension(caller)| caller);
     let model = firmware::known_model(&app.store, &code)?;
     let (parts, body) = request.into_parts();
@@ -67,7 +67,7 @@ async fn receive_into_store(
     body: Body,
     limit: u64,
     actor: &Caller,
-) -> Result<Value> {
+) -> Result<Uploaded> {
     let too_large = || {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Error::TooLarge(format!(
@@ -182,7 +182,7 @@ fn keep_free(app: &App) -> Result<u64> {
     Ok(firmware::keep_free(&app.store, &app.config().coredumps)?)
 }
 
-fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> Result<Value> {
+fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> Result<Uploaded> {
     let config = app.config();
     let taken = firmware::take_in(&app.store, &config.coredumps, model, upload, actor)?;
     let keep = config.firmware.keep_versions;
@@ -190,11 +190,11 @@ fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> R
         log::warn!("cannot remove old firmware: {}", chain(&error));
     }
     app.worker.wake();
-    Ok(json!({
-        "id": taken.model_id,
-        "code": model,
-        "firmware_version": taken.version,
-        "active": taken.active,
-        "warnings": taken.warnings,
-    }))
+    Ok(Uploaded {
+        id: taken.model_id,
+        code: model.to_string(),
+        firmware_version: taken.version.to_string(),
+        active: taken.active,
+        warnings: taken.warnings,
+    })
 }

@@ -6,9 +6,9 @@ use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{condition, json_body, name};
+use crate::api::devices::{Device as Shown, List};
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::firmware;
@@ -17,21 +17,21 @@ use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
 use crate::store::Store;
-use crate::store::registry::{BuildRef, Device, Devices};
+use crate::store::registry::{Device, Devices};
 
 /// `GET /api/devices`
 ///
 /// # Errors
 /// None of its own.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
     tokio::task::spawn_blocking(move || {
         let devices = app.store.registry.devices.read();
-        let shown: Vec<Value> = devices
-            .devices
-            .iter()
-            .map(|(key, device)| shown(&app.store, key, device))
-            .collect();
-        Ok(Json(json!({ "devices": shown, "next_cursor": null })))
+        let devices = devices.devices.iter();
+        let devices = devices.map(|(key, device)| shown(&app.store, key, device));
+        Ok(Json(List {
+            devices: devices.collect(),
+            next_cursor: None,
+        }))
     })
     .await?
 }
@@ -40,7 +40,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
 ///
 /// # Errors
 /// 404.
-pub async fn show(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result<Json<Value>> {
+pub async fn show(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
     tokio::task::spawn_blocking(move || {
         let devices = app.store.registry.devices.read();
@@ -52,36 +52,10 @@ pub async fn show(State(app): State<Arc<App>>, Path(key): Path<String>) -> Resul
 
 /// A device as answers show it: of its tokens the ids alone. Reads the folder of its
 /// model if it is pinned and nobody did yet.
-fn shown(store: &Store, key: &DeviceKey, device: &Device) -> Value {
-    let pin = device.pin.as_ref();
-    let pin_name = pin.zip(device.model.as_ref());
-    let pin_name = pin_name.map(|(pin, model)| firmware::shown_name(store, model, pin));
-    let tokens: Vec<Value> = device
-        .tokens
-        .iter()
-        .map(|token| {
-            json!({
-                "id": token.id,
-                "created_at": token.created_at,
-                "first_used_at": token.first_used_at,
-            })
-        })
-        .collect();
-    json!({
-        "device_key": key,
-        "model": device.model,
-        "name": device.name,
-        "mac": device.mac,
-        "usb_serial": device.usb_serial,
-        "pin": pin_name,
-        "pin_build_id": pin.and_then(BuildRef::id),
-        "registered": device.registered,
-        "fleet_token": device.fleet_token,
-        "tokens": tokens,
-        "created_at": device.created_at,
-        "last_seen": device.last_seen,
-        "running": device.running,
-    })
+fn shown(store: &Store, key: &DeviceKey, device: &Device) -> Shown {
+    let pin = device.pin.as_ref().zip(device.model.as_ref());
+    let pin = pin.map(|(pin, model)| firmware::shown_name(store, model, pin));
+    Shown::of(key, device, pin)
 }
 
 fn no_device(key: &DeviceKey) -> Error {
@@ -99,7 +73,7 @@ pub async fn put(
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
     let (parts, body) = request.into_parts();
     let condition = condition(&parts.headers);
@@ -128,7 +102,7 @@ pub async fn pin(
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
     let pin: Pin = json_body(request.into_body()).await?;
     let store = Arc::clone(&app.store);
@@ -147,7 +121,7 @@ pub async fn pin(
 }
 
 /// A device as it is now, off the async threads.
-async fn answer(store: Arc<Store>, key: DeviceKey, device: Device) -> Result<Json<Value>> {
+async fn answer(store: Arc<Store>, key: DeviceKey, device: Device) -> Result<Json<Shown>> {
     let shown = tokio::task::spawn_blocking(move || shown(&store, &key, &device));
     Ok(Json(shown.await?))
 }
@@ -160,7 +134,7 @@ pub async fn unpin(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
     let store = Arc::clone(&app.store);
     let (device, ()) = alter(app, &key, |_, devices, key, _| {
@@ -216,26 +190,4 @@ async fn alter<R: Send + 'static>(
         })?
     })
     .await?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::registry::tokens::generate;
-
-    #[test]
-    fn what_is_shown_of_a_token_opens_nothing() {
-        let (text, credential) = generate("t").unwrap();
-        let device = Device {
-            tokens: vec![credential.clone()],
-            ..Device::default()
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let limits = crate::bundle::Limits::for_bundles_of(1);
-        let store = Store::open(folder.path(), None, None, limits).unwrap();
-        let shown = shown(&store, &"k1".parse().unwrap(), &device).to_string();
-        assert!(shown.contains(&credential.id));
-        assert!(!shown.contains(&credential.sha256));
-        assert!(!shown.contains(text.rsplit('_').next().unwrap()));
-    }
 }

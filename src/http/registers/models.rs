@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
-use serde_json::{Value, json};
 
 use super::{condition, json_body, name, no_model};
+use crate::api::models::{List, Model as Shown};
 use crate::device::ModelCode;
 use crate::firmware;
 use crate::fleet::models::{self as fleet, Change};
@@ -14,20 +14,21 @@ use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;
 use crate::store::Store;
-use crate::store::registry::{BuildRef, Model};
+use crate::store::registry::Model;
 
 /// `GET /api/models`
 ///
 /// # Errors
 /// None of its own.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
     tokio::task::spawn_blocking(move || {
         let models = app.store.registry.models.read().models.clone();
-        let shown: Vec<Value> = models
-            .iter()
-            .map(|(code, model)| shown(&app.store, code, model))
-            .collect();
-        Ok(Json(json!({ "models": shown, "next_cursor": null })))
+        let models = models.iter();
+        let models = models.map(|(code, model)| shown(&app.store, code, model));
+        Ok(Json(List {
+            models: models.collect(),
+            next_cursor: None,
+        }))
     })
     .await?
 }
@@ -36,7 +37,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>> {
 ///
 /// # Errors
 /// 404.
-pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Value>> {
+pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<Shown>> {
     let code: ModelCode = name(&code, "model code")?;
     tokio::task::spawn_blocking(move || {
         let model = app.store.registry.models.read().models.get(&code).cloned();
@@ -47,26 +48,14 @@ pub async fn show(State(app): State<Arc<App>>, Path(code): Path<String>) -> Resu
 }
 
 /// Reads the model's folder if nobody did yet.
-fn shown(store: &Store, code: &ModelCode, model: &Model) -> Value {
-    let name = |build: &BuildRef| firmware::shown_name(store, code, build);
+fn shown(store: &Store, code: &ModelCode, model: &Model) -> Shown {
     let devices = store.registry.devices.read();
-    let count = devices
-        .devices
-        .values()
-        .filter(|device| device.model.as_ref() == Some(code))
-        .count();
-    json!({
-        "code": code,
-        "id": model.id,
-        "activate": model.activate,
-        "held": model.held,
-        "active": model.active.as_ref().map(name),
-        "active_build_id": model.active_id(),
-        "state": firmware::state_of(store, code, model).as_str(),
-        "previous": model.previous.iter().map(name).collect::<Vec<_>>(),
-        "blocked": model.blocked.iter().map(|block| name(&block.build)).collect::<Vec<_>>(),
-        "created_at": model.created_at,
-        "devices": count,
+    let of_model = devices.devices.values();
+    let of_model = of_model.filter(|device| device.model.as_ref() == Some(code));
+    let count = of_model.count() as u64;
+    let state = firmware::state_of(store, code, model);
+    Shown::of(code, model, state.as_str(), count, |build| {
+        firmware::shown_name(store, code, build)
     })
 }
 
@@ -81,7 +70,7 @@ pub async fn put(
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Shown>> {
     let code: ModelCode = name(&code, "model code")?;
     let (parts, body) = request.into_parts();
     let condition = condition(&parts.headers);

@@ -6,9 +6,11 @@ use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{json_body, name};
+use crate::api::devices::{Minted, Revoked};
+use crate::api::tokens::{List, Made, Token};
 use crate::device::DeviceKey;
 use crate::fleet::device_tokens;
 use crate::fleet::devices::Change;
@@ -34,7 +36,7 @@ pub async fn register(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Minted>> {
     let asked: Registration = json_body(request.into_body()).await?;
     let key: DeviceKey = name(&asked.device_key, "device key")?;
     let change: Change = serde_json::from_value(Value::Object(asked.rest))
@@ -42,7 +44,7 @@ pub async fn register(
     tokio::task::spawn_blocking(move || {
         let change = change.checked()?;
         let (device, text) = device_tokens::register(&app.store.registry, &key, &change, &caller)?;
-        Ok(Json(minted(&key, &device, &text)))
+        Ok(Json(minted(&key, &device, text)))
     })
     .await?
 }
@@ -56,17 +58,21 @@ pub async fn mint_for_device(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Minted>> {
     let key: DeviceKey = name(&key, "device key")?;
     tokio::task::spawn_blocking(move || {
         let (device, text) = device_tokens::add(&app.store.registry, &key, &caller)?;
-        Ok(Json(minted(&key, &device, &text)))
+        Ok(Json(minted(&key, &device, text)))
     })
     .await?
 }
 
-fn minted(key: &DeviceKey, device: &Device, text: &str) -> Value {
-    json!({ "device_key": key, "model": device.model, "token": text })
+fn minted(key: &DeviceKey, device: &Device, token: String) -> Minted {
+    Minted {
+        device_key: key.to_string(),
+        model: device.model.as_ref().map(ToString::to_string),
+        token,
+    }
 }
 
 /// `DELETE /api/devices/{key}/tokens`: the device's tokens open nothing any more.
@@ -77,33 +83,27 @@ pub async fn revoke_device(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Revoked>> {
     let key: DeviceKey = name(&key, "device key")?;
     tokio::task::spawn_blocking(move || {
         let ids = device_tokens::revoke(&app.store.registry, &key, &caller)?;
-        Ok(Json(json!({ "device_key": key, "revoked": ids })))
+        Ok(Json(Revoked {
+            device_key: key.to_string(),
+            revoked: ids,
+        }))
     })
     .await?
 }
 
 /// `GET /api/tokens`: names, roles and ids; never a secret nor its digest.
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
     let tokens = app.store.registry.tokens.read();
-    let shown: Vec<Value> = tokens
-        .tokens
-        .iter()
-        .map(|(name, token)| {
-            json!({
-                "name": name,
-                "id": token.credential.id,
-                "role": token.role,
-                "model": token.model,
-                "created_at": token.credential.created_at,
-                "expires_at": token.expires_at,
-            })
-        })
-        .collect();
-    Json(json!({ "tokens": shown, "next_cursor": null }))
+    let tokens = tokens.tokens.iter();
+    let tokens = tokens.map(|(name, token)| Token::of(name, token));
+    Json(List {
+        tokens: tokens.collect(),
+        next_cursor: None,
+    })
 }
 
 /// `POST /api/tokens` with `{"name","role","model","expires"}`.
@@ -114,17 +114,17 @@ pub async fn mint(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>> {
+) -> Result<Json<Made>> {
     let wanted: Wanted = json_body(request.into_body()).await?;
     tokio::task::spawn_blocking(move || {
         let (token, text) = named_tokens::mint(&app.store.registry, &wanted, &caller)?;
-        Ok(Json(json!({
-            "name": wanted.name,
-            "role": token.role,
-            "model": token.model,
-            "expires_at": token.expires_at,
-            "token": text,
-        })))
+        Ok(Json(Made {
+            name: wanted.name,
+            role: token.role.into(),
+            model: token.model.as_ref().map(ToString::to_string),
+            expires_at: token.expires_at,
+            token: text,
+        }))
     })
     .await?
 }

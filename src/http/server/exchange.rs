@@ -26,6 +26,7 @@ use super::body::Unread;
 use super::head::Fault;
 use super::progress::Progress;
 use super::{Limits, Peer};
+use crate::api::errors::Refused;
 
 /// The service that one connection's requests go to.
 #[derive(Clone)]
@@ -227,13 +228,14 @@ fn refusal(fault: Fault) -> Response<Body> {
         ),
         Fault::TooSlow => (StatusCode::REQUEST_TIMEOUT, "it did not come in time"),
     };
-    let body = serde_json::json!({
-        "error": format!("Malformed request: {why}"),
-        "details": { "message": "The request could not be understood" },
-        "code": "VALIDATION_FAILED",
-        "correlationId": Uuid::new_v4().to_string(),
-    });
-    let mut response = Response::new(Body::from(body.to_string()));
+    let body = Refused::new(
+        format!("Malformed request: {why}"),
+        "The request could not be understood",
+        "VALIDATION_FAILED",
+        Uuid::new_v4().to_string(),
+    );
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::authority::{self, Authority};
 use super::chain::{self, Facts};
 use super::{Error, Result, leaf, names};
+use crate::api::tls::Source;
 use crate::config::Tls as Settings;
 use crate::journal::Event;
 use crate::store::publish;
@@ -21,20 +21,6 @@ pub(super) const SERVER_FILE: &str = "server.pem";
 const SERVER_KEY_FILE: &str = "server.key";
 /// A chain from a CA of one's own, for the server's key.
 pub(super) const INSTALLED_FILE: &str = "installed.pem";
-
-/// Where the certificate that is served comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// Made here, signed by the site's own CA.
-    SiteCa,
-    /// Made here, signed by the CA in the configuration.
-    ConfiguredCa,
-    /// Signed elsewhere and installed.
-    Installed,
-    /// From the files in the configuration.
-    Configured,
-}
 
 /// A certificate that can be served.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
-use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::api::tls::{Certificate, Shown, Source};
 use crate::clock;
 use crate::journal::Event;
 use crate::store::publish;
@@ -28,7 +28,6 @@ use load::{INSTALLED_FILE, Loaded, SERVER_FILE};
 pub use crate::config::Tls as Settings;
 pub use follow::follow;
 pub use handshake::SMALL_RECORD;
-pub use load::Source;
 pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
 
 /// What can be wrong with certificates and keys.
@@ -71,37 +70,6 @@ impl Error {
 
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// A certificate in words.
-#[derive(Clone, Debug, Serialize)]
-pub struct Certificate {
-    pub subject: String,
-    pub issuer: String,
-    pub names: Vec<String>,
-    /// RFC 3339.
-    pub not_before: String,
-    /// RFC 3339.
-    pub not_after: String,
-    /// SHA-256 of the certificate, lower-case hex.
-    pub fingerprint_sha256: String,
-}
-
-/// What is served, for `tls show` and the status.
-#[derive(Clone, Debug, Serialize)]
-pub struct Shown {
-    pub source: Source,
-    pub server: Certificate,
-    /// The CA devices have to trust; absent if a foreign chain is served.
-    pub ca: Option<Certificate>,
-    /// Bytes the server sends first in a TLS 1.2 handshake.
-    pub flight_bytes: usize,
-    /// Whether that fits one record of a device with a 4 KiB receive buffer.
-    pub fits_4096: bool,
-    /// Whether the certificate's dates cover the present moment.
-    pub valid_now: bool,
-    #[serde(skip)]
-    pub not_after: Option<OffsetDateTime>,
-}
 
 /// The server's identity; shared by the listeners and by who changes it.
 #[derive(Debug)]
@@ -291,10 +259,10 @@ impl Tls {
             warnings
         };
         let shown = self.show();
-        let large = (!shown.fits_4096).then(|| {
+        let large = (shown.fits_4096 == Some(false)).then(|| {
             format!(
                 "the handshake needs {} bytes: devices with a 4 KiB receive buffer cannot take it",
-                shown.flight_bytes
+                shown.flight_bytes.unwrap_or(0)
             )
         });
         Ok(warnings.into_iter().chain(large).collect())
@@ -313,13 +281,12 @@ impl Tls {
         let now = OffsetDateTime::now_utc();
         let facts = &served.loaded.facts;
         Shown {
-            source: served.loaded.source,
+            source: served.loaded.source.into(),
             server: facts.into(),
             ca: served.loaded.authority.as_ref().map(Certificate::from),
-            flight_bytes,
-            fits_4096: fits_small(flight_bytes),
-            valid_now: facts.not_before <= now && now < facts.not_after,
-            not_after: Some(facts.not_after),
+            flight_bytes: Some(flight_bytes),
+            fits_4096: Some(fits_small(flight_bytes)),
+            valid_now: Some(facts.not_before <= now && now < facts.not_after),
         }
     }
 

@@ -12,7 +12,7 @@ pub use decoding::{Decoding, MAX_ATTEMPTS};
 pub use folder::{DeviceFolder, Entry, NewDump};
 #[cfg(test)]
 pub(super) use sidecar::tests::sample as sample_sidecar;
-pub use sidecar::{DecodeState, REBUILT, Sidecar, Source};
+pub use sidecar::{DecodeState, REBUILT, Sidecar, Sighting, Source};
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

@@ -19,6 +19,9 @@ pub struct Gateway {
     /// is a cloned card or a restored backup.
     pub machine_id: String,
     pub created_at: String,
+    /// The machine that this data was on before it came to `machine_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<String>,
     /// What the wall clock showed at the beginning of a boot, microseconds
     /// since 1970, by boot id; noted once the clock was synchronised.
     pub boots: BTreeMap<String, i64>,

@@ -1,0 +1,462 @@
+//! An example of every body.
+
+use espgate::api::{coredumps, devices, firmware, models, ports, status, tls, tokens};
+use espgate::store::coredumps::Source;
+use espgate::store::firmware::Kind;
+use espgate::store::life::How;
+use espgate::store::registry::{Activate, Role};
+
+const AT: &str = "2026-02-11T14:30:00.123456Z";
+const ID: &str = "7b262063f782";
+const FILE: &str = "coredump_20260211T143000_123456Z.dmp";
+const HASH: &str = "fdfecbe9e45bbf4a1d4194dd8667d1885ada4c2c8f4c9893ffecd67c0e39b896";
+const BUILD: &str = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
+const OLDER_BUILD: &str = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3";
+const TOKEN: &str = "eg1_7k2m9qxa_................................";
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+pub(crate) fn stored() -> coredumps::Stored {
+    coredumps::Stored {
+        status: text("ok"),
+        filename: text(FILE),
+        coredump_id: text(ID),
+        kept: None,
+    }
+}
+
+/// A sidecar is read from JSON: that is what it is.
+pub(crate) fn coredump() -> Option<coredumps::Coredump> {
+    let sidecar = format!(
+        r#"{{
+            "schema": 1, "id": "{ID}", "chip": "esp32s3", "firmware_version": "1.2.3",
+            "device_key": "kitchen3", "model_code": "thermostat", "uploaded_at": "{AT}",
+            "size": 9396, "sha256": "{HASH}", "source": "https", "serial_port": null,
+            "identity": "token", "format": "raw/elf", "header_version": "1.2",
+            "verdict": "valid", "problems": [], "app_elf_sha256": "fdfecbe9e",
+            "panic_reason": "abort() was called at PC 0x400d66b9 on core 0", "task": "main",
+            "decode": "done", "fingerprint": "3d77115de28b98bc", "fingerprint_algorithm": 2,
+            "sightings": [{{"at": "{AT}", "source": "uart"}}],
+            "gateway_id": "0d2f7c1e-8a54-4f0b-9c0e-2f1f5d7a6b3c",
+            "boot_id": "1c6f3f0e8f3b4f8a9d9c2b5e7a1d4c60", "monotonic_us": 81234567,
+            "sequence": 118, "clock": "synced", "filename": "{FILE}"
+        }}"#
+    );
+    serde_json::from_str(&sidecar).ok()
+}
+
+pub(crate) fn coredumps() -> coredumps::List {
+    coredumps::List {
+        coredumps: coredump().into_iter().collect(),
+        next_cursor: some("118"),
+    }
+}
+
+pub(crate) fn queued(queued: u64) -> coredumps::Queued {
+    coredumps::Queued { queued }
+}
+
+pub(crate) fn offered() -> firmware::Offered {
+    firmware::Offered {
+        firmware_version: some("1.2.3"),
+        build_id: some(BUILD),
+    }
+}
+
+pub(crate) fn version_of_model() -> firmware::Version {
+    firmware::Version {
+        code: text("thermostat"),
+        firmware_version: some("1.2.3"),
+    }
+}
+
+pub(crate) fn uploaded() -> firmware::Uploaded {
+    firmware::Uploaded {
+        id: 1,
+        code: text("thermostat"),
+        firmware_version: text("1.2.3"),
+        active: true,
+        warnings: vec![text(
+            "the .elf is not the one that this .bin was built from",
+        )],
+    }
+}
+
+pub(crate) fn firmware() -> firmware::List {
+    let build = firmware::Build {
+        schema: 1,
+        name: text("1.2.3"),
+        version: text("1.2.3"),
+        kind: Kind::Zip.into(),
+        size: 2_101_337,
+        sha256: text(HASH),
+        bin_size: 1_310_720,
+        bin_sha256: text(BUILD),
+        app_elf_sha256: some(HASH),
+        elf_sha256: some(HASH),
+        chip: some("esp32s3"),
+        project: some("thermostat"),
+        idf_version: some("v5.5.1"),
+        git_commit: some("c0ffee"),
+        built_at: some("Feb 11 2026 14:12:55"),
+        uploaded_at: text(AT),
+        sequence: 7,
+        build_id: text(BUILD),
+        active: true,
+        ..firmware::Build::default()
+    };
+    firmware::List {
+        firmware: vec![build],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn named() -> firmware::Named {
+    firmware::Named {
+        version: text("1.2.3"),
+    }
+}
+
+pub(crate) fn activated() -> firmware::Activated {
+    firmware::Activated {
+        id: 1,
+        code: text("thermostat"),
+        firmware_version: text("1.2.3"),
+        name: text("1.2.3"),
+        build_id: text(BUILD),
+        active: true,
+    }
+}
+
+pub(crate) fn rolled_back() -> firmware::Activated {
+    firmware::Activated {
+        firmware_version: text("1.2.2"),
+        name: text("1.2.2"),
+        build_id: text(OLDER_BUILD),
+        ..activated()
+    }
+}
+
+pub(crate) fn blocked() -> firmware::Blocked {
+    firmware::Blocked {
+        code: text("thermostat"),
+        name: text("1.2.2"),
+        build_id: text(OLDER_BUILD),
+        blocked: true,
+        active: false,
+    }
+}
+
+pub(crate) fn deleted() -> firmware::Deleted {
+    firmware::Deleted {
+        deleted: vec![text("1.2.3"), text("1.2.2")],
+    }
+}
+
+pub(crate) fn model() -> models::Model {
+    models::Model {
+        code: text("thermostat"),
+        id: 1,
+        activate: Activate::OnUpload.into(),
+        held: false,
+        active: some("1.2.3"),
+        active_build_id: some(BUILD),
+        state: text("served"),
+        previous: vec![text("1.2.2")],
+        blocked: vec![text("1.2.1")],
+        created_at: text(AT),
+        devices: 12,
+    }
+}
+
+pub(crate) fn models() -> models::List {
+    models::List {
+        models: vec![model()],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn model_change() -> models::Change {
+    models::Change {
+        activate: Some(Activate::Manual),
+        held: Some(false),
+    }
+}
+
+pub(crate) fn device() -> devices::Device {
+    devices::Device {
+        device_key: text("kitchen3"),
+        model: some("thermostat"),
+        name: some("Kitchen, left"),
+        mac: some("aabbcc001122"),
+        usb_serial: some("A6008isP"),
+        pin: some("1.2.2"),
+        pin_build_id: some(OLDER_BUILD),
+        registered: true,
+        fleet_token: None,
+        tokens: vec![devices::Token {
+            id: text("7k2m9qxa"),
+            created_at: text(AT),
+            first_used_at: some(AT),
+        }],
+        created_at: text(AT),
+        last_seen: some(AT),
+        running: Some(devices::Running {
+            build_id: None,
+            version: some("1.2.3"),
+            app_elf_sha256: some("fdfecbe9e"),
+            at: text(AT),
+            from: text("dump"),
+        }),
+    }
+}
+
+pub(crate) fn devices() -> devices::List {
+    devices::List {
+        devices: vec![device()],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn device_change() -> devices::Change {
+    devices::Change {
+        name: Some(some("Kitchen, right")),
+        usb_serial: Some(None),
+        ..devices::Change::default()
+    }
+}
+
+pub(crate) fn new_device() -> devices::NewDevice {
+    devices::NewDevice {
+        device_key: text("kitchen3"),
+        about: devices::Change {
+            model: Some(some("thermostat")),
+            name: Some(some("Kitchen, left")),
+            mac: Some(some("AA:BB:CC:00:11:22")),
+            usb_serial: None,
+        },
+    }
+}
+
+pub(crate) fn pin() -> devices::Pin {
+    devices::Pin {
+        version: text("1.2.2"),
+    }
+}
+
+pub(crate) fn minted() -> devices::Minted {
+    devices::Minted {
+        device_key: text("kitchen3"),
+        model: some("thermostat"),
+        token: text(TOKEN),
+    }
+}
+
+pub(crate) fn revoked() -> devices::Revoked {
+    devices::Revoked {
+        device_key: text("kitchen3"),
+        revoked: vec![text("7k2m9qxa")],
+    }
+}
+
+pub(crate) fn tokens() -> tokens::List {
+    let token = tokens::Token {
+        name: text("ci"),
+        id: text("p4w8znat"),
+        role: Role::Pipeline.into(),
+        model: some("thermostat"),
+        created_at: text(AT),
+        expires_at: None,
+    };
+    tokens::List {
+        tokens: vec![token],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn new_token() -> tokens::NewToken {
+    tokens::NewToken {
+        name: text("ci"),
+        role: Role::Pipeline,
+        model: some("thermostat"),
+        expires: some("365d"),
+    }
+}
+
+pub(crate) fn made() -> tokens::Made {
+    tokens::Made {
+        name: text("ci"),
+        role: Role::Pipeline.into(),
+        model: some("thermostat"),
+        expires_at: some("2027-02-11T14:30:00.123456Z"),
+        token: text(TOKEN),
+    }
+}
+
+fn port() -> ports::PortStatus {
+    let resets = [(text("POWERON_RESET"), 2), (text("SW_CPU_RESET"), 1)];
+    ports::PortStatus {
+        name: text("ttyUSB0"),
+        path: "/dev/ttyUSB0".into(),
+        place: text("1-1.4"),
+        adapter: some("CP210x"),
+        usb: Some(ports::Usb {
+            vid: 0x10c4,
+            pid: 0xea60,
+            serial: some("A6008isP"),
+            product: some("CP2102N USB to UART Bridge Controller"),
+            driver: some("cp210x"),
+            place: text("1-1.4"),
+        }),
+        state: ports::State::Listening.into(),
+        why: Some(ports::Why::Claimed.into()),
+        baud: 115_200,
+        device_key: some("kitchen3"),
+        model_code: some("thermostat"),
+        mac: some("aabbcc001122"),
+        chip: some("esp32s3"),
+        project: some("thermostat"),
+        firmware_version: some("1.2.3"),
+        app_elf_sha256: some("fdfecbe9e"),
+        bytes: 183_402,
+        resets: resets.into_iter().collect(),
+        dumps: 1,
+        panics: 1,
+        stored: 1,
+        last_line: some("I (1234) main: on"),
+        last_data_at: some(AT),
+        last_crash: Some(ports::LastCrash {
+            at: text(AT),
+            coredump_id: text(ID),
+            filename: text(FILE),
+            verdict: text("valid"),
+            kept: true,
+        }),
+        ..ports::PortStatus::default()
+    }
+}
+
+pub(crate) fn ports() -> ports::List {
+    ports::List {
+        ports: vec![port()],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn read() -> ports::Read {
+    ports::Read {
+        coredump_id: some(ID),
+        filename: some(FILE),
+        device_key: some("kitchen3"),
+        verdict: some("valid"),
+        kept: Some(true),
+    }
+}
+
+pub(crate) fn reading() -> ports::Reading {
+    ports::Reading {
+        stage: some("reading the coredump"),
+        done: 4096,
+        total: Some(9396),
+    }
+}
+
+pub(crate) fn release() -> ports::Release {
+    ports::Release {
+        for_seconds: Some(600),
+        until_claimed: false,
+    }
+}
+
+pub(crate) fn tls() -> tls::Shown {
+    let ca = tls::Certificate {
+        subject: text("CN=espgate site CA 4da9412d"),
+        issuer: text("CN=espgate site CA 4da9412d"),
+        names: Vec::new(),
+        not_before: text("2026-02-11T00:00:00.000000Z"),
+        not_after: text("2051-02-11T00:00:00.000000Z"),
+        fingerprint_sha256: text(HASH),
+    };
+    tls::Shown {
+        source: tls::Source::SiteCa.into(),
+        server: tls::Certificate {
+            subject: text("CN=espgate.internal"),
+            names: vec![text("espgate.internal"), text("192.168.1.20")],
+            ..ca.clone()
+        },
+        ca: Some(ca),
+        flight_bytes: Some(1180),
+        fits_4096: Some(true),
+        valid_now: Some(true),
+    }
+}
+
+pub(crate) fn installed() -> tls::Installed {
+    tls::Installed {
+        warnings: vec![text(
+            "it does not name espgate.internal: firmware that expects that name will refuse it",
+        )],
+    }
+}
+
+pub(crate) fn status() -> status::Status {
+    status::Status {
+        version: text("0.1.0"),
+        gateway_id: text("0d2f7c1e-8a54-4f0b-9c0e-2f1f5d7a6b3c"),
+        started_at: text(AT),
+        uptime_s: Some(93_784),
+        data_dir: "/var/lib/espgate".into(),
+        listeners: vec![text("[::]:8443")],
+        clock: text("synced"),
+        last_intake: Some(status::LastIntake {
+            at: text(AT),
+            device_key: text("kitchen3"),
+            source: Source::Https.into(),
+        }),
+        received_since_start: 3,
+        counts: status::Counts {
+            coredumps: 118,
+            not_decoded_yet: 0,
+            devices: 12,
+            models: 2,
+            tokens: 3,
+        },
+        disk: status::Disk {
+            coredump_bytes: 1_108_728,
+            free_bytes: Some(21_474_836_480),
+            total_bytes: Some(31_138_512_896),
+        },
+        ports: Vec::new(),
+        index_ready: true,
+        degraded: Vec::new(),
+        last_bad_end: Some(status::BadEnd {
+            found_at: text(AT),
+            started_at: text("2026-01-30T08:00:00.000000Z"),
+            how: How::WithMachine.into(),
+        }),
+    }
+}
+
+pub(crate) fn version() -> status::Version {
+    status::Version {
+        name: text("espgate"),
+        version: text("0.1.0"),
+    }
+}
+
+pub(crate) fn health() -> status::Health {
+    status::Health { status: text("ok") }
+}
+
+pub(crate) fn ready() -> status::Readiness {
+    status::Readiness {
+        ready: true,
+        reasons: Vec::new(),
+    }
+}

@@ -1,0 +1,531 @@
+//! What is said of every route, by topic.
+
+use super::bodies;
+use super::entry::Entry;
+
+/// Routes about one thing, and the types that they carry.
+pub(crate) struct Topic {
+    pub(crate) title: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) entries: fn() -> Vec<Entry>,
+    /// The file of the topic's types.
+    pub(crate) source: &'static str,
+    /// Files with some more of them, by name.
+    pub(crate) others: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// The page's order.
+pub(crate) const TOPICS: &[Topic] = &[
+    Topic {
+        title: "Coredumps",
+        about: "Devices hand them in; people list them and read their reports. The fields of a \
+                report are in [report.md](report.md).",
+        entries: coredumps,
+        source: include_str!("../../src/api/coredumps.rs"),
+        others: &[
+            (
+                include_str!("../../src/store/coredumps/sidecar.rs"),
+                &["Sidecar", "Sighting", "Source", "DecodeState"],
+            ),
+            (
+                include_str!("../../src/store/coredumps/decoding.rs"),
+                &["Decoding"],
+            ),
+        ],
+    },
+    Topic {
+        title: "Firmware",
+        about: "The build machine hands it in, people choose what is active, devices fetch it. A \
+                build is addressed by its version (the newest upload of it), its name, or 8 and \
+                more digits of its id.",
+        entries: firmware,
+        source: include_str!("../../src/api/firmware.rs"),
+        others: &[(include_str!("../../src/store/firmware/build.rs"), &["Kind"])],
+    },
+    Topic {
+        title: "Models",
+        about: "A model is a product line.",
+        entries: models,
+        source: include_str!("../../src/api/models.rs"),
+        others: &[(
+            include_str!("../../src/store/registry/models.rs"),
+            &["Activate"],
+        )],
+    },
+    Topic {
+        title: "Devices",
+        about: "A device is one board.",
+        entries: devices,
+        source: include_str!("../../src/api/devices.rs"),
+        others: &[],
+    },
+    Topic {
+        title: "Tokens",
+        about: "Of CI, people and whole fleets. A token is shown once, when it is made.",
+        entries: tokens,
+        source: include_str!("../../src/api/tokens.rs"),
+        others: &[(
+            include_str!("../../src/store/registry/tokens.rs"),
+            &["Role"],
+        )],
+    },
+    Topic {
+        title: "Serial ports",
+        about: "`{name}` is the port's `name`, its place or its path, with `/` as `%2F`.",
+        entries: ports,
+        source: include_str!("../../src/api/ports.rs"),
+        others: &[],
+    },
+    Topic {
+        title: "The server's certificate",
+        about: "What devices and people see when they connect over HTTPS.",
+        entries: tls,
+        source: include_str!("../../src/api/tls.rs"),
+        others: &[],
+    },
+    Topic {
+        title: "The gateway",
+        about: "How it is, and everything on it in one file.",
+        entries: gateway,
+        source: include_str!("../../src/api/status.rs"),
+        others: &[(include_str!("../../src/store/life.rs"), &["How"])],
+    },
+];
+
+const NO_COREDUMP: &[(u16, &str)] = &[(404, "for an id that is not there")];
+const NO_MODEL: &[(u16, &str)] = &[(404, "for a model that is not registered")];
+const NO_BUILD: &[(u16, &str)] = &[
+    (400, "for digits that fit several builds"),
+    (404, "for a model or a build that is not there"),
+];
+const NO_DEVICE: &[(u16, &str)] = &[(404, "for a device that is not there")];
+const NO_PORT: &[(u16, &str)] = &[(404, "for a port that is not there")];
+const KEY: (&str, &str) = (
+    "device_key",
+    "the board; needed with a fleet token, and with `[auth] devices = \"open\"`",
+);
+
+fn coredumps() -> Vec<Entry> {
+    vec![
+        Entry::new(
+            "POST /api/iot/coredump",
+            "A device hands in a coredump. The answer comes when it is on the disk. It is stored \
+             whatever it is, since devices erase their copy after one attempt.",
+        )
+        .query(&[
+            ("chip", "needed, such as `esp32s3`"),
+            ("firmware_version", "needed"),
+            KEY,
+            (
+                "app_elf_sha256, reset_reason, uptime_s, boot_count, mac",
+                "kept in the sidecar",
+            ),
+        ])
+        .takes_words(
+            "the dump as it is, `application/octet-stream`: from the flash partition, a core ELF, \
+             or base64 text",
+        )
+        .status(201)
+        .answers("Stored", bodies::stored())
+        .errors(&[
+            (400, "for a missing parameter, an empty body, or one that is too large (what fits is kept)"),
+            (404, "for a board that is not registered, without tokens"),
+            (507, "if there is no room"),
+        ]),
+        Entry::new("GET /api/coredumps", "Lists stored coredumps, newest first.")
+            .query(&[
+                ("device", "of this device key only"),
+                ("model", "of this model only"),
+                ("since", "since this moment (RFC 3339)"),
+                ("limit", "1 to 1000 at once; 100 if it is not said"),
+                ("cursor", "`next_cursor` of the page before"),
+            ])
+            .answers("List", bodies::coredumps())
+            .errors(&[(400, "for a parameter that means nothing")]),
+        Entry::new("GET /api/coredumps/{id}", "Shows one coredump.")
+            .answers("Coredump", bodies::coredump())
+            .errors(NO_COREDUMP),
+        Entry::new(
+            "GET /api/coredumps/{id}/report",
+            "The decoded report, as JSON or, with `Accept: text/plain`, as text.",
+        )
+        .answers_words("the report ([report.md](report.md))")
+        .errors(&[(404, "for an id that is not there; and, with a `NoReport`, while there is no report")]),
+        Entry::new("GET /api/coredumps/{id}/dump", "The bytes as the device sent them.")
+            .answers_words("`application/octet-stream`")
+            .errors(NO_COREDUMP),
+        Entry::new(
+            "GET /api/coredumps/{id}/log",
+            "The console's lines around the crash, of a dump that came over USB.",
+        )
+        .answers_words("`text/plain`")
+        .errors(&[(404, "for an id that is not there, or a dump without lines")]),
+        Entry::new(
+            "GET /api/coredumps/{id}/export",
+            "One archive with everything a developer needs.",
+        )
+        .answers_words("`application/zip`")
+        .errors(NO_COREDUMP),
+        Entry::new(
+            "DELETE /api/coredumps/{id}",
+            "Removes a coredump and what was made from it.",
+        )
+        .status(204)
+        .errors(NO_COREDUMP),
+        Entry::new("POST /api/coredumps/{id}/redecode", "Decodes a coredump again.")
+            .status(202)
+            .answers("Queued", bodies::queued(1))
+            .errors(NO_COREDUMP),
+        Entry::new("POST /api/coredumps/redecode", "Decodes all coredumps again.")
+            .status(202)
+            .answers("Queued", bodies::queued(42)),
+    ]
+}
+
+fn firmware() -> Vec<Entry> {
+    const VERSION: (&str, &str) = ("version", "another build than the device's");
+    const NOT_SERVED: &[(u16, &str)] = &[
+        (304, "if `If-None-Match` names the build"),
+        (404, "if the device gets nothing"),
+        (416, "for a range outside the file"),
+    ];
+    vec![
+        Entry::new(
+            "GET /api/iot/firmware",
+            "A device fetches its image: its pinned build, else its model's active one. `HEAD` \
+             works too. One `Range` gives 206; a device in the middle of a sequence of ranges \
+             keeps the build it began with.",
+        )
+        .query(&[KEY, VERSION])
+        .answers_words("the .bin, `application/octet-stream`, with `ETag` and `Content-Length`")
+        .errors(NOT_SERVED),
+        Entry::new(
+            "GET /api/iot/firmware.zip",
+            "The same for the bundle as it was uploaded.",
+        )
+        .query(&[KEY, VERSION])
+        .answers_words("`application/zip`")
+        .errors(NOT_SERVED),
+        Entry::new(
+            "GET /api/iot/firmware-version",
+            "What the device would get.",
+        )
+        .query(&[KEY])
+        .answers("Offered", bodies::offered()),
+        Entry::new(
+            "POST /api/pipeline/models/{code}/firmware",
+            "Takes in a build. It becomes active, unless the model says `manual`. \
+             `Expect: 100-continue` works.",
+        )
+        .takes_words(
+            "a bundle (ZIP) or a .bin, as the body or as the field `file` of \
+             `multipart/form-data`",
+        )
+        .answers("Uploaded", bodies::uploaded())
+        .errors(&[
+            (400, "with what is wrong with the bundle"),
+            (404, "for a model that is not registered"),
+            (413, "if it is too large"),
+            (507, "if there is no room"),
+        ]),
+        Entry::new(
+            "GET /api/pipeline/models/{code}/firmware-version",
+            "The version that is active.",
+        )
+        .answers("Version", bodies::version_of_model())
+        .errors(NO_MODEL),
+        Entry::new(
+            "GET /api/pipeline/upload.sh",
+            "A script that packs an ESP-IDF build folder and uploads it; this gateway's address \
+             and CA are in it.",
+        )
+        .answers_words("`text/x-shellscript`"),
+        Entry::new("GET /api/pipeline/upload.ps1", "The same for PowerShell.")
+            .answers_words("`text/plain`"),
+        Entry::new(
+            "GET /api/models/{code}/firmware",
+            "Lists a model's builds, newest first.",
+        )
+        .answers("List", bodies::firmware())
+        .errors(NO_MODEL),
+        Entry::new(
+            "PUT /api/models/{code}/active",
+            "Serves this build from now on.",
+        )
+        .takes("Named", bodies::named())
+        .answers("Activated", bodies::activated())
+        .errors(&[
+            (404, "for a model or a build that is not there"),
+            (409, "for a blocked build"),
+        ]),
+        Entry::new(
+            "POST /api/models/{code}/rollback",
+            "Serves the build that was active before.",
+        )
+        .answers("Activated", bodies::rolled_back())
+        .errors(&[
+            (404, "for a model that is not registered"),
+            (409, "if there is none to go back to"),
+        ]),
+        Entry::new(
+            "PUT /api/models/{code}/blocked/{version}",
+            "No device gets this build from now on.",
+        )
+        .answers("Blocked", bodies::blocked())
+        .errors(NO_BUILD),
+        Entry::new(
+            "DELETE /api/models/{code}/blocked/{version}",
+            "Devices may get this build again.",
+        )
+        .status(204)
+        .errors(NO_BUILD),
+        Entry::new(
+            "GET /api/models/{code}/firmware/{version}",
+            "The build's file: `{version}` is what it is addressed by, with `.zip` (the bundle as it was \
+             uploaded) or `.bin` behind it.",
+        )
+        .answers_words("the file")
+        .errors(NO_BUILD),
+        Entry::new(
+            "DELETE /api/models/{code}/firmware/{version}",
+            "Removes a build.",
+        )
+        .status(204)
+        .errors(&[
+            (400, "for digits that fit several builds"),
+            (404, "for a model or a build that is not there"),
+            (409, "for a build that is active or pinned"),
+        ]),
+        Entry::new(
+            "DELETE /api/models/{code}/firmware",
+            "Removes all builds of a model, the active one too.",
+        )
+        .answers("Deleted", bodies::deleted())
+        .errors(&[
+            (404, "for a model that is not registered"),
+            (409, "while a device is pinned to one"),
+        ]),
+    ]
+}
+
+fn models() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/models", "Lists all models.").answers("List", bodies::models()),
+        Entry::new("GET /api/models/{code}", "Shows one model.")
+            .answers("Model", bodies::model())
+            .errors(NO_MODEL),
+        Entry::new(
+            "PUT /api/models/{code}",
+            "Registers or changes a model; with `If-None-Match: *` it only registers, with \
+             `If-Match: *` it only changes.",
+        )
+        .takes("Change", bodies::model_change())
+        .answers("Model", bodies::model())
+        .errors(&[
+            (400, "for a value that nothing can be"),
+            (404, "if it may only change what is not there"),
+            (409, "if it may only register what is there"),
+        ]),
+    ]
+}
+
+fn devices() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/devices", "Lists all devices.").answers("List", bodies::devices()),
+        Entry::new("GET /api/devices/{key}", "Shows one device.")
+            .answers("Device", bodies::device())
+            .errors(NO_DEVICE),
+        Entry::new(
+            "POST /api/devices",
+            "Registers a device and makes its first token.",
+        )
+        .takes("NewDevice", bodies::new_device())
+        .answers("Minted", bodies::minted())
+        .errors(&[
+            (400, "for a value that nothing can be"),
+            (404, "for a model that is not registered"),
+            (409, "if it is registered, or another one has its MAC address or USB serial number"),
+        ]),
+        Entry::new(
+            "PUT /api/devices/{key}",
+            "Registers or changes a device; with `If-None-Match: *` it only registers, with \
+             `If-Match: *` it only changes.",
+        )
+        .takes("Change", bodies::device_change())
+        .answers("Device", bodies::device())
+        .errors(&[
+            (400, "for a value that nothing can be"),
+            (404, "for a model that is not registered, or if it may only change what is not there"),
+            (409, "if it may only register what is there, or another one has its MAC address or USB serial number"),
+        ]),
+        Entry::new(
+            "DELETE /api/devices/{key}",
+            "Forgets a device and its tokens; its coredumps stay.",
+        )
+        .status(204)
+        .errors(NO_DEVICE),
+        Entry::new(
+            "PUT /api/devices/{key}/pin",
+            "The device gets this build from now on, whatever its model's active one is.",
+        )
+        .takes("Pin", bodies::pin())
+        .answers("Device", bodies::device())
+        .errors(&[
+            (400, "for digits that fit several builds"),
+            (404, "for a device or a build that is not there"),
+            (409, "for a device without a model"),
+        ]),
+        Entry::new(
+            "DELETE /api/devices/{key}/pin",
+            "The device gets what its model gets again.",
+        )
+        .answers("Device", bodies::device())
+        .errors(NO_DEVICE),
+        Entry::new(
+            "POST /api/devices/{key}/token",
+            "Makes one more token for a device. The older one ends when this one is first used.",
+        )
+        .answers("Minted", bodies::minted())
+        .errors(NO_DEVICE),
+        Entry::new(
+            "DELETE /api/devices/{key}/tokens",
+            "The device's tokens open nothing any more.",
+        )
+        .answers("Revoked", bodies::revoked())
+        .errors(NO_DEVICE),
+        Entry::new(
+            "GET /api/iot/config",
+            "A device fetches its configuration: a file that a person put below `config` in the \
+             data directory, for the device, else for its model.",
+        )
+        .query(&[KEY])
+        .answers_words("the file, `application/json`")
+        .errors(&[(404, "if there is none")]),
+    ]
+}
+
+fn tokens() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/tokens", "Lists all tokens but those of devices.")
+            .answers("List", bodies::tokens()),
+        Entry::new("POST /api/tokens", "Makes a token.")
+            .takes("NewToken", bodies::new_token())
+            .answers("Made", bodies::made())
+            .errors(&[
+                (400, "for a value that nothing can be"),
+                (404, "for a model that is not registered"),
+                (409, "for a name that is taken"),
+            ]),
+        Entry::new(
+            "DELETE /api/tokens/{name}",
+            "The token opens nothing any more.",
+        )
+        .status(204)
+        .errors(&[(404, "for a name that is not there")]),
+    ]
+}
+
+fn ports() -> Vec<Entry> {
+    const BUSY: &[(u16, &str)] = &[
+        (404, "for a port that is not there"),
+        (409, "while it is lent or does not answer"),
+    ];
+    vec![
+        Entry::new("GET /api/ports", "Lists the serial ports and what they do.")
+            .answers("List", bodies::ports()),
+        Entry::new(
+            "POST /api/ports/{name}/read",
+            "Fetches the coredump from the flash of the board, which is reset for that. The \
+             answer comes when it is stored.",
+        )
+        .answers("Read", bodies::read())
+        .errors(&[
+            (404, "for a port that is not there"),
+            (409, "with why there is no coredump"),
+            (507, "if there is no room"),
+        ]),
+        Entry::new(
+            "GET /api/ports/{name}/reading",
+            "How far the read is that is under way.",
+        )
+        .answers("Reading", bodies::reading())
+        .errors(&[(404, "if there is none")]),
+        Entry::new(
+            "GET /api/ports/{name}/log",
+            "The newest lines of the board's console.",
+        )
+        .query(&[(
+            "follow",
+            "anything: those to come too, until the client leaves",
+        )])
+        .answers_words("`text/plain`")
+        .errors(NO_PORT),
+        Entry::new(
+            "POST /api/ports/{name}/claim",
+            "Listens to a port that is only seen, or takes a released one back.",
+        )
+        .status(204)
+        .errors(BUSY),
+        Entry::new(
+            "POST /api/ports/{name}/release",
+            "Leaves a port alone for a while.",
+        )
+        .takes("Release", bodies::release())
+        .status(204)
+        .errors(BUSY),
+        Entry::new(
+            "POST /api/ports/{name}/lease",
+            "Lends the port to the client, for as long as it reads the answer.",
+        )
+        .answers_words(
+            "`text/plain`: the path of the port, then empty lines until the client leaves",
+        )
+        .errors(BUSY),
+    ]
+}
+
+fn tls() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/tls", "Shows what is served.").answers("Shown", bodies::tls()),
+        Entry::new(
+            "GET /api/tls/csr",
+            "A request for a certificate, to be signed elsewhere.",
+        )
+        .answers_words("`application/pkcs10`, PEM")
+        .errors(&[(400, "if the configuration names the certificate's files")]),
+        Entry::new(
+            "POST /api/tls/install",
+            "Serves a chain that was signed elsewhere.",
+        )
+        .takes_words("the chain as PEM, the server's certificate first")
+        .answers("Installed", bodies::installed())
+        .errors(&[(400, "with what is wrong with the chain")]),
+        Entry::new(
+            "POST /api/tls/renew",
+            "Makes the certificate anew, with the same key.",
+        )
+        .answers("Shown", bodies::tls())
+        .errors(&[(400, "if the configuration names the certificate's files")]),
+    ]
+}
+
+fn gateway() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/status", "The gateway on one screen.")
+            .answers("Status", bodies::status()),
+        Entry::new("GET /api/version", "What program answers.")
+            .answers("Version", bodies::version()),
+        Entry::new("GET /healthz", "Whether the daemon is alive.")
+            .answers("Health", bodies::health()),
+        Entry::new("GET /readyz", "Whether it can take a coredump now.")
+            .answers("Readiness", bodies::ready())
+            .errors(&[(503, "with the same body and the reasons, if it cannot")]),
+        Entry::new("GET /metrics", "Counters for monitoring.").answers_words("OpenMetrics text"),
+        Entry::new(
+            "GET /api/backup",
+            "Everything that another machine needs to take this one's place; keys are in it.",
+        )
+        .query(&[("with_dumps", "anything: the coredumps too")])
+        .answers_words("`application/zip`"),
+    ]
+}

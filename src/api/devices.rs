@@ -1,0 +1,178 @@
+//! Devices: boards, their tokens and pins.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::device::DeviceKey;
+use crate::store::registry::{BuildRef, devices};
+
+/// All devices, those that were only seen on USB among them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct List {
+    pub devices: Vec<Device>,
+    /// Always `null`: all are listed.
+    pub next_cursor: Option<String>,
+}
+
+/// A board.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Device {
+    pub device_key: String,
+    pub model: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// Twelve hex digits.
+    pub mac: Option<String>,
+    /// Serial number of its USB adapter.
+    pub usb_serial: Option<String>,
+    /// The name of the build that it gets, whatever its model's active one is.
+    pub pin: Option<String>,
+    /// The same build by its id; `null` also if it is not stored.
+    pub pin_build_id: Option<String>,
+    /// `false`: it was only seen.
+    pub registered: bool,
+    /// The id of the fleet token that it is known by alone.
+    pub fleet_token: Option<String>,
+    pub tokens: Vec<Token>,
+    pub created_at: String,
+    pub last_seen: Option<String>,
+    /// What it was last known to run.
+    pub running: Option<Running>,
+}
+
+/// A device's token, without its secret.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Token {
+    /// The eight characters that the journal calls it by.
+    pub id: String,
+    pub created_at: String,
+    pub first_used_at: Option<String>,
+}
+
+/// What a device runs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Running {
+    /// The build itself, where that is known and not only what it says of itself.
+    pub build_id: Option<String>,
+    pub version: Option<String>,
+    pub app_elf_sha256: Option<String>,
+    pub at: String,
+    /// What told it: `dump`, `banner` or `download`.
+    pub from: String,
+}
+
+impl Device {
+    /// A device of the register as answers show it: of its tokens the ids alone.
+    /// `pin` is the name of the build that it is pinned to.
+    pub fn of(key: &DeviceKey, device: &devices::Device, pin: Option<String>) -> Self {
+        let pin_build_id = device.pin.as_ref().and_then(BuildRef::id);
+        let tokens = device.tokens.iter().map(|token| Token {
+            id: token.id.clone(),
+            created_at: token.created_at.clone(),
+            first_used_at: token.first_used_at.clone(),
+        });
+        Self {
+            device_key: key.to_string(),
+            model: device.model.as_ref().map(ToString::to_string),
+            name: device.name.clone(),
+            mac: device.mac.clone(),
+            usb_serial: device.usb_serial.clone(),
+            pin,
+            pin_build_id: pin_build_id.map(|id| id.to_string()),
+            registered: device.registered,
+            fleet_token: device.fleet_token.clone(),
+            tokens: tokens.collect(),
+            created_at: device.created_at.clone(),
+            last_seen: device.last_seen.clone(),
+            running: device.running.as_ref().map(|running| Running {
+                build_id: running.build_id.map(|id| id.to_string()),
+                version: running.version.clone(),
+                app_elf_sha256: running.app_elf_sha256.clone(),
+                at: running.at.clone(),
+                from: running.from.clone(),
+            }),
+        }
+    }
+}
+
+/// What is to be known of a device from now on; what is absent stays as it is,
+/// `null` removes it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Change {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub model: Option<Option<String>>,
+    /// 1 to 128 characters.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<String>>,
+    /// Twelve hex digits, with or without `:` or `-`.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Option<String>>,
+    /// 1 to 128 characters.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub usb_serial: Option<Option<String>>,
+}
+
+/// A field of a change: absent leaves the value as it is, `null` removes it.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A device to be registered, with what a [`Change`] may say of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewDevice {
+    /// 1 to 64 letters and digits.
+    pub device_key: String,
+    #[serde(flatten)]
+    pub about: Change,
+}
+
+/// The build that a device gets from now on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// As for `PUT /api/models/{code}/active`.
+    pub version: String,
+}
+
+/// A device's new token.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Minted {
+    pub device_key: String,
+    pub model: Option<String>,
+    /// Shown this once.
+    pub token: String,
+}
+
+/// Tokens of a device that open nothing any more.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Revoked {
+    pub device_key: String,
+    /// Their ids.
+    pub revoked: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::registry::tokens::generate;
+
+    #[test]
+    fn what_is_shown_of_a_token_opens_nothing() {
+        let (text, credential) = generate("t").unwrap();
+        let device = devices::Device {
+            tokens: vec![credential.clone()],
+            ..devices::Device::default()
+        };
+        let shown = Device::of(&"k1".parse().unwrap(), &device, None);
+        let shown = serde_json::to_string(&shown).unwrap();
+        assert!(shown.contains(&credential.id));
+        assert!(!shown.contains(&credential.sha256));
+        assert!(!shown.contains(text.rsplit('_').next().unwrap()));
+    }
+}

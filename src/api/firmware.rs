@@ -1,0 +1,168 @@
+//! Firmware: builds in, out, active, blocked, away.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Word;
+use crate::store::firmware::{self, Kind};
+use crate::store::registry::Model;
+
+/// The builds of a model.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct List {
+    /// Newest first.
+    pub firmware: Vec<Build>,
+    /// Always `null`: all are listed.
+    pub next_cursor: Option<String>,
+}
+
+/// A stored build.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Build {
+    pub schema: u32,
+    /// What it is called: the version; `<version>~<8 hex digits>` if a newer
+    /// build has the same version.
+    pub name: String,
+    /// From the .bin.
+    pub version: String,
+    /// What was uploaded.
+    pub kind: Word<Kind>,
+    /// Bytes of what was uploaded.
+    pub size: u64,
+    /// Of what was uploaded.
+    pub sha256: String,
+    pub bin_size: u64,
+    pub bin_sha256: String,
+    /// Of the .elf that the .bin was built from, as the .bin says.
+    pub app_elf_sha256: Option<String>,
+    /// Of the .elf in the bundle.
+    pub elf_sha256: Option<String>,
+    pub chip: Option<String>,
+    pub project: Option<String>,
+    pub idf_version: Option<String>,
+    pub git_commit: Option<String>,
+    /// As the .bin says.
+    pub built_at: Option<String>,
+    pub secure_version: u32,
+    /// What is not as it should be, a sentence each.
+    pub warnings: Vec<String>,
+    pub uploaded_at: String,
+    /// Grows from upload to upload.
+    pub sequence: u64,
+    /// What another release knows of it.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+    /// SHA-256 of the .bin: the build's name for life.
+    pub build_id: String,
+    /// Whether it is its model's active build.
+    pub active: bool,
+    /// Whether no device gets it.
+    pub blocked: bool,
+}
+
+impl Build {
+    /// A stored build as answers show it.
+    pub fn of(build: &firmware::Build, model: &Model) -> Self {
+        Self {
+            schema: build.schema,
+            name: build.name.clone(),
+            version: build.version.to_string(),
+            kind: build.kind.into(),
+            size: build.size,
+            sha256: build.sha256.to_string(),
+            bin_size: build.bin_size,
+            bin_sha256: build.bin_sha256.to_string(),
+            app_elf_sha256: build.app_elf_sha256.map(|digest| digest.to_string()),
+            elf_sha256: build.elf_sha256.map(|digest| digest.to_string()),
+            chip: build.chip.clone(),
+            project: build.project.clone(),
+            idf_version: build.idf_version.clone(),
+            git_commit: build.git_commit.clone(),
+            built_at: build.built_at.clone(),
+            secure_version: build.secure_version,
+            warnings: build.warnings.clone(),
+            uploaded_at: build.uploaded_at.clone(),
+            sequence: build.sequence,
+            extra: build.extra.clone(),
+            build_id: build.id().to_string(),
+            active: model.active_id() == Some(build.id()),
+            blocked: model.is_blocked(build.id()),
+        }
+    }
+}
+
+/// A build that was handed in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Uploaded {
+    /// The model's number, for life.
+    pub id: u64,
+    pub code: String,
+    pub firmware_version: String,
+    /// Whether devices get it now.
+    pub active: bool,
+    /// What is not as it should be, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A build that a person names.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Named {
+    /// Its version (the newest upload of it), its name, or 8 and more digits of
+    /// its id.
+    pub version: String,
+}
+
+/// A build that devices get from now on.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Activated {
+    /// The model's number, for life.
+    pub id: u64,
+    pub code: String,
+    pub firmware_version: String,
+    /// As in the firmware list.
+    pub name: String,
+    pub build_id: String,
+    pub active: bool,
+}
+
+/// A build that no device gets any more.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Blocked {
+    pub code: String,
+    pub name: String,
+    pub build_id: String,
+    pub blocked: bool,
+    /// Whether it is the active one: then the model's devices get nothing.
+    pub active: bool,
+}
+
+/// Builds that are gone.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Deleted {
+    /// Their names.
+    pub deleted: Vec<String>,
+}
+
+/// The version that a model's devices get.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Version {
+    pub code: String,
+    /// `null`: none.
+    pub firmware_version: Option<String>,
+}
+
+/// The build that a device would get.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Offered {
+    /// `null`: none.
+    pub firmware_version: Option<String>,
+    pub build_id: Option<String>,
+}

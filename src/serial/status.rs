@@ -228,7 +228,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_port_is_seen_until_its_task_says_more() {
-        let (_, board) = board("/dev/ttyS0");
+        let board = Board::new(&Plan::configured("/dev/ttyS0"), String::from("ttyS0"));
         let said = serde_json::to_value(board.status()).unwrap();
         assert_eq!(said["state"], "seen");
         board.enter(State::ReadingFlash, None);

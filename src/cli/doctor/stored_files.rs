@@ -29,9 +29,15 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
     let models: Models = read(&root.join("state/models.json")).unwrap_or_default();
     let devices: Devices = read(&root.join("state/devices.json")).unwrap_or_default();
     for (code, model) in &models.models {
-        let stored = builds(&assets.join(code.as_str()));
+        let folder = assets.join(code.as_str());
+        let stored = described(&folder);
         let name = |build: &BuildRef| shown_name(&stored, build);
-        let state = ModelState::of(model, |id| stored.iter().any(|build| build.id() == id));
+        let is_there = |build: &firmware::Build| folder.join(build.file_name()).exists();
+        let state = ModelState::of(model, |id| {
+            stored
+                .iter()
+                .any(|build| build.id() == id && is_there(build))
+        });
         let of_model = devices.devices.iter();
         let of_model = of_model.filter(|(_, device)| device.model.as_ref() == Some(code));
         let of_model: Vec<Device> = of_model
@@ -39,18 +45,17 @@ pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding>
             .collect();
         let shown = Model::of(code, model, state.as_str(), 0, name);
         findings.extend(not_served(&shown, &of_model));
-        let builds: Vec<Build> = stored.iter().map(|build| Build::of(build, model)).collect();
+        let there = stored.iter().filter(|build| is_there(build));
+        let builds: Vec<Build> = there.map(|build| Build::of(build, model)).collect();
         findings.extend(warned(code.as_str(), &builds));
     }
     findings
 }
 
-/// A model's builds whose files are there.
-fn builds(folder: &Path) -> Vec<firmware::Build> {
-    let described = listed(folder).filter_map(|path| read(&path));
-    described
-        .filter(|build: &firmware::Build| folder.join(build.file_name()).exists())
-        .collect()
+/// A model's builds, also those whose files are gone.
+fn described(folder: &Path) -> Vec<firmware::Build> {
+    let sidecars = listed(folder).filter(|path| path.extension().is_some_and(|e| e == "json"));
+    sidecars.filter_map(|path| read(&path)).collect()
 }
 
 /// What the daemon would call a build of a register.

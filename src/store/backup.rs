@@ -41,7 +41,7 @@ pub fn belongs(place: &Path) -> bool {
     let top = parts.next().map(|part| part.as_os_str());
     let is_ours = |name: &&str| top == Some(name.as_ref());
     let about = [MANIFEST, LEFT_OUT];
-    top.is_some() && names && !MADE_AGAIN.iter().chain(&about).any(|name| is_ours(name))
+    top.is_some() && names && !MADE_AGAIN.iter().chain(&about).any(is_ours)
 }
 
 /// Temporary and hidden files, and what is not ours.

@@ -37,7 +37,7 @@ impl Space {
 /// # Errors
 /// [`Error::Full`] or [`Error::Io`].
 pub fn try_write(folder: &Path, bytes: usize) -> Result<()> {
-    const PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
+    static PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut file = Temporary::new(folder, FILE_MODE)?;
     for _ in 0..bytes.div_ceil(PIECE.len()) {
         file.write(&PIECE)?;

@@ -150,6 +150,7 @@ pub(crate) fn blocked() -> firmware::Blocked {
         build_id: text(OLDER_BUILD),
         blocked: true,
         active: false,
+        still_active: None,
     }
 }
 

@@ -92,23 +92,28 @@ fn activated(model: &ModelCode, model_id: u64, build: Build, caller: &Caller) ->
     Activated { model_id, build }
 }
 
-/// Never serves a build again. The answer tells whether it is the active one, so that the
-/// model serves nothing now.
+/// A build that is never served again.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    pub build: Build,
+    /// It is the active one, so the model serves nothing now.
+    pub is_active: bool,
+    /// The name of another build of its version that is active, and is served.
+    pub still_active: Option<String>,
+}
+
+/// Never serves a build again.
 ///
 /// # Errors
 /// As [`build_named`].
-pub fn block(
-    store: &Store,
-    model: &ModelCode,
-    name: &str,
-    caller: &Caller,
-) -> Result<(Build, bool)> {
+pub fn block(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<Blocked> {
     let build = build_named(store, model, name)?;
     let name = &build.name;
-    let is_active = change(store, model, |entry| {
+    let active = change(store, model, |entry| {
         entry.set_blocked(build.id(), build.version.as_str(), true);
-        Ok(entry.active_id() == Some(build.id()))
+        Ok(entry.active_id())
     })?;
+    let is_active = active == Some(build.id());
     let entry = Event::ModelChanged
         .entry()
         .model(model)
@@ -121,7 +126,15 @@ pub fn block(
         )),
         false => entry.say(format_args!("{caller} blocked firmware {name} of {model}")),
     }
-    Ok((build, is_active))
+    let active = active.filter(|_| !is_active);
+    let active = active.map(|id| store.firmware.get(model, id)).transpose()?;
+    let same_version = |active: &Build| active.version == build.version;
+    let still_active = active.flatten().filter(same_version);
+    Ok(Blocked {
+        still_active: still_active.map(|active| active.name),
+        build,
+        is_active,
+    })
 }
 
 /// Allows a blocked build again, or, by a version, all its builds; also a block that stands for

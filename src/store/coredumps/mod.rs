@@ -8,11 +8,11 @@ mod mending;
 pub mod sidecar;
 
 pub use crash::Crash;
-pub use decoding::{Decoding, MAX_ATTEMPTS};
+pub use decoding::MAX_ATTEMPTS;
 pub use folder::{DeviceFolder, Entry, NewDump};
 #[cfg(test)]
 pub(super) use sidecar::tests::sample as sample_sidecar;
-pub use sidecar::{DecodeState, REBUILT, Sidecar, Sighting, Source};
+pub use sidecar::{DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

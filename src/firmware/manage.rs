@@ -12,7 +12,7 @@ use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::Store;
 use crate::store::firmware::Build;
-use crate::store::registry::{BuildRef, Model};
+use crate::store::registry::{Block, BuildRef, Model};
 
 /// A build that a model's devices get from now on.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ pub fn activate(
     name: &str,
     caller: &Caller,
 ) -> Result<Activated> {
+    let _decision = store.firmware.decision();
     let build = build_named(store, model, name)?;
     let model_id = change(store, model, |entry| {
         if entry.is_blocked(build.id()) {
@@ -51,6 +52,7 @@ pub fn activate(
 /// # Errors
 /// [`Error::NothingBefore`], [`Error::Store`].
 pub fn roll_back(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Activated> {
+    let _decision = store.firmware.decision();
     let builds = store.firmware.builds(model)?;
     let there: BTreeSet<BuildId> = builds.iter().map(Build::id).collect();
     let (model_id, id) = change(store, model, |entry| {
@@ -122,8 +124,8 @@ pub fn block(
     Ok((build, is_active))
 }
 
-/// Allows a blocked build again; also a block that stands for no stored build, by the version
-/// or the id it names.
+/// Allows a blocked build again, or, by a version, all its builds; also a block that stands for
+/// no stored build, by the version or the id it names.
 ///
 /// # Errors
 /// As [`build_named`].
@@ -135,13 +137,18 @@ pub fn unblock(store: &Store, model: &ModelCode, name: &str, caller: &Caller) ->
     };
     change(store, model, |entry| {
         let before = entry.blocked.len();
-        match &found {
-            Some(build) => entry.set_blocked(build.id(), build.version.as_str(), false),
-            None => entry.blocked.retain(|block| match &block.build {
-                BuildRef::Id(id) => !(name.len() >= 8 && id.has_prefix(name)),
-                BuildRef::Name(blocked) => blocked != name,
-            }),
-        }
+        let is_meant = |block: &Block| match &block.build {
+            BuildRef::Id(id) => {
+                let found = found.as_ref().map(Build::id);
+                found == Some(*id) || (found.is_none() && name.len() >= 8 && id.has_prefix(name))
+            }
+            BuildRef::Name(blocked) => blocked == name,
+        };
+        // a version means all of its builds: which of them was blocked is easily forgotten
+        let of_version = |block: &Block| block.version == name;
+        entry
+            .blocked
+            .retain(|block| !is_meant(block) && !of_version(block));
         if found.is_none() && entry.blocked.len() == before {
             return Err(Error::NoBuild {
                 model: model.clone(),

@@ -317,12 +317,15 @@ fn a_sweep_keeps_the_newest_and_what_is_in_use() {
     };
     now.synced = false;
     assert_eq!(
-        site.firmware.sweep(2, &now, in_use).unwrap().len(),
+        site.firmware
+            .sweep(2, &now, in_use, |_, _| false)
+            .unwrap()
+            .len(),
         0,
         "no clock, no age"
     );
     now.synced = true;
-    let removed = site.firmware.sweep(2, &now, in_use).unwrap();
+    let removed = site.firmware.sweep(2, &now, in_use, |_, _| false).unwrap();
     let removed: Vec<String> = removed.into_iter().map(|r| r.build.name).collect();
     assert_eq!(removed, ["2"]);
     assert_eq!(site.names(), ["4", "3", "1"]);

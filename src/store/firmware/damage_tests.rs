@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use super::tests::{Site, contents, hash8, id, lamp, other, version};
+use super::site::{Site, contents, hash8, id, lamp, other, version};
 use crate::digest::Sha256;
 
 #[test]

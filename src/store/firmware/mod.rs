@@ -12,6 +12,8 @@ mod publish;
 pub mod retention;
 mod serve;
 mod shelf;
+#[cfg(test)]
+mod site;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! [`Ports`] finds the ports ([`discover`], [`hotplug`]), decides which to take
 //! ([`policy`], [`state`]) and keeps one task for each (`port`), which owns the
 //! [`link`], feeds the console capture with what arrives (`listener`) and hands
-//! crashes on (`backlog`, `storing`, [`intake`]).
+//! crashes on (`backlog`, `waiting`, `storing`, [`intake`]).
 //!
 //! No task of a port waits for the disk: crashes wait in `backlog`, all else in
 //! `notes`, for threads that may.
@@ -31,6 +31,7 @@ pub mod reset;
 pub mod state;
 pub mod status;
 mod storing;
+mod waiting;
 pub mod whose;
 
 pub use lease::Lease;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::app::App;
-use crate::journal::{Event, chain};
+use crate::journal::chain;
 
 /// So long others may join. Each write is of the whole register.
 const GATHER: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(super) async fn keep_written(app: Arc<App>, stop: CancellationToken) {
             tokio::task::spawn_blocking(move || writing.store.registry.devices.flush()).await;
         if let Ok(Err(error)) = written {
             // still noted: written with the other notes within a minute
-            Event::DiskFull.entry().say(format_args!(
+            error.event().entry().say(format_args!(
                 "cannot write which boards were registered: {}",
                 chain(&error)
             ));

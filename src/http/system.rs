@@ -48,7 +48,9 @@ fn unready(app: &App) -> Vec<String> {
         Err(error) => reasons.push(error.to_string()),
     }
     if app.uploads.are_taken() {
-        reasons.push(String::from("all upload slots are taken"));
+        reasons.push(String::from(
+            "the memory for uploads is used up: uploads wait for one another",
+        ));
     }
     reasons
 }

@@ -1,7 +1,10 @@
 //! Crashes that wait for the disk, of all ports together. They wait for as long
 //! as the disk needs; what is too much for the memory is dropped, repeats first.
+//! Whatever is lost is an event and a metric.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -14,12 +17,20 @@ use crate::printable;
 use super::intake::{Captured, Crash, Likeness, Site};
 use super::request::Asked;
 use super::status::Board;
+use super::waiting::{Examined, Waiting};
 
 /// All crashes that wait; clones are the same.
 #[derive(Clone)]
 pub(super) struct Backlog {
-    waiting: Arc<Mutex<Waiting>>,
+    waiting: Arc<Mutex<Waiting<Entry>>>,
     metrics: Arc<Metrics>,
+}
+
+/// A crash that waits, and whose it is.
+struct Entry {
+    captured: Arc<Captured>,
+    board: Arc<Board>,
+    asked: Option<Asked>,
 }
 
 /// A port's way in. Dropped, it ends [`Outlet::next`] once all is taken out.
@@ -49,7 +60,7 @@ pub(super) struct Taken {
 impl Backlog {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            waiting: Arc::default(),
+            waiting: Arc::new(Mutex::new(Waiting::new())),
             metrics,
         }
     }
@@ -73,22 +84,50 @@ impl Backlog {
         (inlet, outlet)
     }
 
-    /// Says what is lost because the daemon ends before it is stored.
+    /// The daemon ends: says what is lost because it was not stored. What is
+    /// being stored right now may succeed yet, and is lost if it does not.
     pub(super) fn give_up(&self) {
-        let lost = std::mem::take(&mut self.lock().entries);
-        self.say_dropped(lost, "the daemon stopped before the storage took it");
+        self.change(Waiting::close);
+        for entry in self.lock().contents() {
+            let path = entry.path().display();
+            Event::PortTrouble.entry().port(&path).say(format_args!(
+                "the daemon stops while a crash from {path} is being stored: it may be lost"
+            ));
+        }
     }
 
-    fn say_dropped(&self, dropped: impl IntoIterator<Item = Entry>, why: &str) {
-        let mut ports: BTreeMap<String, (u64, Entry)> = BTreeMap::new();
-        for entry in dropped {
-            let of_port = ports.entry(entry.port.clone());
-            of_port.or_insert((0, entry)).0 += 1;
+    /// Changes what waits, and drops what is too much then.
+    fn change<R>(&self, change: impl FnOnce(&mut Waiting<Entry>) -> R) -> R {
+        let mut waiting = self.lock();
+        let answer = change(&mut waiting);
+        let before = waiting.bytes();
+        let dropped = waiting.drop_excess();
+        let bytes = i64::try_from(waiting.bytes()).unwrap_or(i64::MAX);
+        self.metrics.serial_waiting_bytes.set(bytes);
+        let closed = waiting.is_closed();
+        drop(waiting);
+        if dropped.is_empty() {
+            return answer;
         }
-        for (count, entry) in ports.into_values() {
+        let why = if closed {
+            String::from("the daemon stopped before the storage took it")
+        } else {
+            let bytes = printable::bytes(before as u64);
+            format!("storage too slow ({bytes} of captured crashes wait for the disk)")
+        };
+        self.say_dropped(&dropped, &why);
+        answer
+    }
+
+    fn say_dropped(&self, dropped: &[Entry], why: &str) {
+        let mut ports: BTreeMap<&Path, (u64, &Entry)> = BTreeMap::new();
+        for entry in dropped {
+            ports.entry(entry.path()).or_insert((0, entry)).0 += 1;
+        }
+        for (path, (count, entry)) in ports {
             self.metrics.serial_crashes_dropped.inc_by(count);
             entry.board.change(|status| status.dropped += count);
-            let path = entry.captured.site.plan.path.display();
+            let path = path.display();
             let crashes = match count {
                 1 => String::from("1 crash"),
                 _ => format!("{count} crashes"),
@@ -100,13 +139,14 @@ impl Backlog {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<Entry>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn show_bytes(&self, waiting: &Waiting) {
-        let bytes = i64::try_from(waiting.bytes()).unwrap_or(i64::MAX);
-        self.metrics.serial_waiting_bytes.set(bytes);
+impl Entry {
+    fn path(&self) -> &Path {
+        &self.captured.site.plan.path
     }
 }
 
@@ -114,24 +154,43 @@ impl Inlet {
     /// Lets a crash wait for the disk. Does not wait itself: the port would
     /// lose what the board prints next.
     pub(super) fn push(&self, crash: Crash, site: Site, asked: Option<Asked>) {
-        let mut waiting = self.backlog.lock();
-        let dropped = waiting.push(Entry {
-            number: 0,
-            port: self.port.clone(),
-            bytes: crash.weight(),
-            likeness: None,
-            captured: Arc::new(Captured { crash, site }),
+        let bytes = crash.weight();
+        let captured = Arc::new(Captured { crash, site });
+        let examined = match bytes {
+            ..=MOST_EXAMINED_HERE => Examined::As(likeness(&captured)),
+            _ => Examined::NotYet,
+        };
+        let is_examined = examined != Examined::NotYet;
+        // once it is stored or dropped, nobody needs to know
+        let weak = Arc::downgrade(&captured);
+        let entry = Entry {
+            captured,
             board: Arc::clone(&self.board),
-            may_go: asked.is_none(),
             asked,
-        });
-        self.backlog.show_bytes(&waiting);
-        let bytes = printable::bytes(waiting.bytes() as u64);
-        drop(waiting);
-        let why = format!("storage too slow ({bytes} of captured crashes wait for the disk)");
-        self.backlog.say_dropped(dropped, &why);
+        };
+        let may_drop = entry.asked.is_none();
+        let port = &self.port;
+        let number = self
+            .backlog
+            .change(|waiting| waiting.push(port, bytes, examined, may_drop, entry));
         self.arrived.notify_one();
+        if is_examined {
+            return;
+        }
+        let (backlog, port) = (self.backlog.clone(), self.port.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Some(captured) = weak.upgrade() {
+                let likeness = likeness(&captured);
+                backlog.change(|waiting| waiting.examined(&port, number, likeness));
+            }
+        });
     }
+}
+
+/// What a crash has in common with its repeats. A fault in reading it must not
+/// end the port's task; storing meets the same fault, and says it.
+fn likeness(captured: &Captured) -> Option<Likeness> {
+    catch_unwind(AssertUnwindSafe(|| captured.crash.likeness())).unwrap_or_default()
 }
 
 impl Outlet {
@@ -140,7 +199,7 @@ impl Outlet {
         loop {
             // in this order: what was pushed last was pushed before the end
             let closed = self.closed.is_cancelled();
-            if let Some(taken) = self.backlog.lock().take(&self.port) {
+            if let Some(taken) = self.take() {
                 return Some(taken);
             }
             if closed {
@@ -153,216 +212,131 @@ impl Outlet {
         }
     }
 
-    /// The crash waits no longer: it is stored, or lost.
-    pub(super) fn done(&self, number: u64, stored: Option<Likeness>) {
+    fn take(&self) -> Option<Taken> {
         let mut waiting = self.backlog.lock();
-        waiting.done(number, stored.map(|likeness| (self.port.clone(), likeness)));
-        self.backlog.show_bytes(&waiting);
-    }
-}
-
-/// What waits, oldest first.
-#[derive(Default)]
-struct Waiting {
-    entries: VecDeque<Entry>,
-    numbers: u64,
-    /// Crashes of ports that were stored lately: another one like them is a repeat.
-    stored: VecDeque<(String, Likeness)>,
-}
-
-struct Entry {
-    number: u64,
-    port: String,
-    bytes: usize,
-    /// Found out when there is no room.
-    likeness: Option<Option<Likeness>>,
-    captured: Arc<Captured>,
-    board: Arc<Board>,
-    /// Not if it is being stored, or if a person waits for it.
-    may_go: bool,
-    asked: Option<Asked>,
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.bytes).sum()
-    }
-
-    /// Adds a crash; answers with those that are dropped for it.
-    fn push(&mut self, mut entry: Entry) -> Vec<Entry> {
-        self.numbers += 1;
-        entry.number = self.numbers;
-        self.entries.push_back(entry);
-        let mut dropped = Vec::new();
-        while self.bytes() > MOST_BYTES && self.entries.len() > 1 {
-            let Some(at) = to_drop(&self.weigh()) else {
-                break;
-            };
-            dropped.extend(self.entries.remove(at));
-        }
-        dropped
-    }
-
-    fn take(&mut self, port: &str) -> Option<Taken> {
-        // a crash that a person waits for may not go either, and is taken once
-        let is_next =
-            |entry: &&mut Entry| entry.port == port && (entry.may_go || entry.asked.is_some());
-        let entry = self.entries.iter_mut().find(is_next)?;
-        entry.may_go = false;
+        let (number, entry) = waiting.take(&self.port)?;
         Some(Taken {
-            number: entry.number,
+            number,
             captured: Arc::clone(&entry.captured),
             asked: entry.asked.take(),
         })
     }
 
-    fn done(&mut self, number: u64, stored: Option<(String, Likeness)>) {
-        self.entries.retain(|entry| entry.number != number);
-        self.stored.extend(stored);
-        let too_many = self.stored.len().saturating_sub(MOST_STORED);
-        self.stored.drain(..too_many);
+    /// Storing the crash failed; it waits to be tried again.
+    pub(super) fn failed(&self, number: u64) {
+        let port = &self.port;
+        self.backlog.change(|waiting| waiting.failed(port, number));
     }
 
-    fn weigh(&mut self) -> Vec<Weighed<'_>> {
-        let mut known: HashSet<(&str, &Likeness)> = self
-            .stored
-            .iter()
-            .map(|(port, likeness)| (port.as_str(), likeness))
-            .collect();
-        for entry in &mut self.entries {
-            let crash = &entry.captured.crash;
-            entry.likeness.get_or_insert_with(|| crash.likeness());
-        }
-        let weighed = self.entries.iter().map(|entry| {
-            let likeness = entry.likeness.as_ref().and_then(Option::as_ref);
-            let is_first = likeness.is_none_or(|likeness| known.insert((&entry.port, likeness)));
-            Weighed {
-                port: &entry.port,
-                bytes: entry.bytes,
-                is_first,
-                may_go: entry.may_go,
+    /// The crash is tried again; answers whether it still waits.
+    pub(super) fn try_again(&self, number: u64) -> bool {
+        self.backlog.lock().try_again(&self.port, number)
+    }
+
+    /// The crash waits no longer: it is stored, or whoever waits for it is told
+    /// that it is not.
+    pub(super) fn done(&self, number: u64, stored: Option<Likeness>) {
+        let port = &self.port;
+        let _ended = self.backlog.change(|waiting| {
+            if let Some(likeness) = stored {
+                waiting.stored(port, number, likeness);
             }
+            waiting.remove(port, number)
         });
-        weighed.collect()
+    }
+
+    /// The crash is lost.
+    pub(super) fn lost(&self, number: u64, why: &str) {
+        let port = &self.port;
+        let lost = self.backlog.change(|waiting| waiting.remove(port, number));
+        self.backlog.say_dropped(lost.as_slice(), why);
     }
 }
 
-/// A waiting crash, as far as it matters for what is dropped.
-#[derive(Clone, Copy)]
-struct Weighed<'a> {
-    port: &'a str,
-    bytes: usize,
-    is_first: bool,
-    may_go: bool,
-}
-
-/// Which one goes: a repeat if there is one, of the port that has the most
-/// bytes waiting, the newest.
-fn to_drop(waiting: &[Weighed<'_>]) -> Option<usize> {
-    let of_port = |port: &str| -> usize {
-        let of_port = waiting.iter().filter(|crash| crash.port == port);
-        of_port.map(|crash| crash.bytes).sum()
-    };
-    let may_go = waiting.iter().enumerate().filter(|(_, crash)| crash.may_go);
-    may_go
-        .max_by_key(|(at, crash)| (!crash.is_first, of_port(crash.port), *at))
-        .map(|(at, _)| at)
-}
-
-/// What may wait, over all ports.
-const MOST_BYTES: usize = 8 << 20;
-/// Stored crashes that are remembered to know repeats by.
-const MOST_STORED: usize = 256;
+/// A crash of so many bytes is examined by the port's own task, which takes
+/// less time than handing it to another.
+const MOST_EXAMINED_HERE: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use super::super::waiting::MOST_BYTES;
     use super::*;
 
-    fn crash(port: &'static str, bytes: usize, is_first: bool) -> Weighed<'static> {
-        Weighed {
-            port,
-            bytes,
-            is_first,
-            may_go: true,
-        }
+    fn bench() -> (Backlog, Inlet, Outlet, Arc<Board>, impl Fn() -> Site) {
+        let backlog = Backlog::new(Arc::new(Metrics::default()));
+        let (plan, board) = super::super::status::tests::board("/dev/ttyUSB0");
+        let (inlet, outlet) = backlog.of("port", &board);
+        let site = move || Site {
+            plan: plan.clone(),
+            mac: None,
+        };
+        (backlog, inlet, outlet, board, site)
     }
 
-    #[test]
-    fn a_repeat_goes_before_a_first_dump_and_the_newest_of_the_greediest_port_first() {
-        let cases: &[(&[Weighed<'_>], Option<usize>)] = &[
-            (&[], None),
-            (
-                &[
-                    crash("a", 9, true),
-                    crash("b", 1, false),
-                    crash("a", 9, true),
-                ],
-                Some(1),
-            ),
-            (
-                &[
-                    crash("a", 2, false),
-                    crash("b", 1, false),
-                    crash("a", 2, false),
-                    crash("b", 1, false),
-                ],
-                Some(2),
-            ),
-            (
-                &[
-                    crash("a", 5, true),
-                    crash("a", 5, true),
-                    crash("b", 1, true),
-                ],
-                Some(1),
-            ),
-            (
-                &[Weighed {
-                    may_go: false,
-                    ..crash("a", 5, false)
-                }],
-                None,
-            ),
-        ];
-        for (at, (waiting, expected)) in cases.iter().enumerate() {
-            assert_eq!(to_drop(waiting), *expected, "case {at}");
+    /// A panic with a log of so many bytes, alike for the same `kind`.
+    fn panic(kind: u8, bytes: usize) -> Crash {
+        let text = format!("abort() was called at PC 0x4000{kind:02x}00 on core 0\r\n");
+        let mut crash = super::super::intake::tests::panic(&text);
+        if let Crash::Panic(panic) = &mut crash {
+            panic.log.before.push("x".repeat(bytes));
         }
+        crash
     }
 
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes_and_the_first_of_each_crash_stays() {
-        let metrics = Arc::new(Metrics::default());
-        let backlog = Backlog::new(Arc::clone(&metrics));
-        let (plan, board) = super::super::status::tests::board("/dev/ttyUSB0");
-        let (inlet, outlet) = backlog.of("port", &board);
-        let site = || Site {
-            plan: plan.clone(),
-            mac: None,
+        let (backlog, inlet, outlet, board, site) = bench();
+        // small ones are examined at once, large ones by a thread
+        for bytes in [10 << 10, 1 << 20] {
+            let before = board.status().dropped;
+            let count = 12 * (1 << 20) / bytes as u64;
+            for n in 0..count {
+                // three that are alone, then the same again and again
+                inlet.push(panic(n.min(3) as u8, bytes), site(), None);
+                while !backlog.lock().are_examined() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(backlog.lock().bytes() <= MOST_BYTES);
+            let dropped = board.status().dropped - before;
+            assert_eq!(
+                backlog.metrics.serial_crashes_dropped.get(),
+                before + dropped
+            );
+            let mut stored = Vec::new();
+            while let Some(taken) = outlet.take() {
+                stored.push(taken.captured.crash.likeness().unwrap());
+                outlet.done(taken.number, None);
+            }
+            let kinds: HashSet<_> = stored.iter().collect();
+            assert_eq!((kinds.len(), stored.len() as u64), (4, count - dropped));
+            assert_eq!(backlog.metrics.serial_waiting_bytes.get(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_being_stored_when_the_daemon_ends_is_lost_only_if_that_fails() {
+        let (backlog, inlet, outlet, board, site) = bench();
+        for kind in 0..4 {
+            inlet.push(panic(kind, 1), site(), None);
+        }
+        let [ends_well, fails, has_failed] = [(); 3].map(|()| outlet.take().unwrap().number);
+        outlet.failed(has_failed);
+        backlog.give_up();
+        let dropped = || {
+            (
+                board.status().dropped,
+                backlog.metrics.serial_crashes_dropped.get(),
+            )
         };
-        // no two alike, then eleven times the same
-        let large = |first: u8| {
-            let text = format!("abort() was called at PC 0x4000{first:02x}00 on core 0\r\n");
-            let filler = "x".repeat(1 << 20);
-            super::super::intake::tests::panic(&format!("{text}{filler}"))
-        };
-        for n in 0..3 {
-            inlet.push(large(n), site(), None);
-        }
-        for _ in 0..11 {
-            inlet.push(large(9), site(), None);
-        }
-        assert!(backlog.lock().bytes() <= MOST_BYTES);
-        let dropped = board.status().dropped;
-        assert_eq!(metrics.serial_crashes_dropped.get(), dropped);
-        assert_eq!(dropped, 14 - backlog.lock().entries.len() as u64);
-        drop(inlet);
-        let mut stored = Vec::new();
-        while let Some(taken) = outlet.next().await {
-            stored.push(taken.captured.crash.likeness().unwrap());
-            outlet.done(taken.number, None);
-        }
-        let kinds: HashSet<_> = stored.iter().collect();
-        assert_eq!((kinds.len(), stored.len() as u64), (4, 14 - dropped));
-        assert_eq!(metrics.serial_waiting_bytes.get(), 0);
+        assert_eq!(dropped(), (2, 2));
+        assert!(!outlet.try_again(has_failed));
+        outlet.done(ends_well, None);
+        assert_eq!(dropped(), (2, 2));
+        outlet.failed(fails);
+        assert_eq!(dropped(), (3, 3));
+        assert_eq!(backlog.metrics.serial_waiting_bytes.get(), 0);
     }
 }

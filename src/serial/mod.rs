@@ -3,7 +3,7 @@
 //! [`Ports`] finds the ports ([`discover`], [`hotplug`]), decides which to take
 //! ([`policy`], [`state`]) and keeps one task for each (`task`), which owns the
 //! [`link`], feeds the console capture with what arrives (`listener`) and hands
-//! crashes on (`backlog`, `storing`, [`intake`]).
+//! crashes on (`backlog`, `waiting`, `storing`, [`intake`]).
 //!
 //! No task of a port waits for the disk: crashes wait in `backlog`, all else in
 //! `notes`, for threads that may.
@@ -36,6 +36,7 @@ pub mod state;
 pub mod status;
 mod storing;
 mod task;
+mod waiting;
 pub mod whose;
 
 pub use error::Error;

@@ -40,7 +40,7 @@ impl Storing {
                 captured,
                 asked,
             } = taken;
-            let outcome = self.store(&captured, asked.as_ref()).await;
+            let outcome = self.store(number, &captured, asked.as_ref()).await;
             let stored = outcome.as_ref().ok().map(|read| &read.received);
             self.crashes.done(number, stored.and_then(Likeness::of));
             if let Crash::Flash(_) = captured.crash {
@@ -87,6 +87,7 @@ impl Storing {
     /// still in the board's flash.
     async fn store(
         &self,
+        number: u64,
         captured: &Arc<Captured>,
         asked: Option<&Asked>,
     ) -> Result<Read, ReadError> {
@@ -106,10 +107,8 @@ impl Storing {
                 Ok(Err(error)) => error,
                 // one dump may cost its attempt, not the daemon
                 Err(panic) => {
-                    Event::RequestFailed
-                        .entry()
-                        .port(&path)
-                        .say(format_args!("a crash from {path} is lost: {panic}"));
+                    let why = format!("storing it failed inside espgate: {panic}");
+                    self.crashes.lost(number, &why);
                     return Err(ReadError::BrokenOff);
                 }
             };
@@ -120,10 +119,15 @@ impl Storing {
                 "{path}: a crash cannot be stored yet, and is tried again: {}",
                 chain(&error)
             ));
+            self.crashes.failed(number);
             let stopping = self.stop.is_cancelled();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled(), if !stopping => {}
+            }
+            if !self.crashes.try_again(number) {
+                // the daemon ends, and has said that the crash is lost
+                return Err(ReadError::BrokenOff);
             }
             pause = if self.stop.is_cancelled() {
                 FIRST_PAUSE
@@ -137,3 +141,65 @@ impl Storing {
 /// Between two tries while the disk is full or failing.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::super::backlog::Backlog;
+    use super::super::intake::{self, Site};
+    use super::super::marks::Marks;
+    use super::super::status;
+    use super::*;
+    use crate::bundle;
+    use crate::ingest::Ingest;
+    use crate::metrics::Metrics;
+    use crate::store::Store;
+    use crate::store::registry::StateFile;
+
+    #[tokio::test]
+    async fn a_crash_that_makes_storing_panic_is_counted_as_dropped_and_the_next_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        let store = Arc::new(Store::open(&folder.path().join("data"), None, None, limits).unwrap());
+        let metrics = Arc::new(Metrics::default());
+        let config = crate::config::parse("").unwrap().config.coredumps;
+        let ingest = Arc::new(Ingest::new(
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            config,
+        ));
+        // asked only for a crash that says its build
+        let maker = Box::new(|_: &str| panic!("a fault"));
+        let intake = Arc::new(Intake::new(ingest, Arc::clone(&store), maker));
+        let state = store.data_dir.state();
+        let file = StateFile::open(&state, "ports.json").unwrap();
+        let notes = Notes::new(file, Marks::below(&state), Arc::clone(&intake));
+
+        let (plan, board) = status::tests::board("/dev/ttyUSB0");
+        let (inlet, crashes) = Backlog::new(Arc::clone(&metrics)).of(&plan.id, &board);
+        let abort = "abort() was called at PC 0x400d66b9 on core 0\r\n";
+        for text in [
+            &format!("{abort}ELF file SHA256: 0123456789abcdef\r\n"),
+            abort,
+        ] {
+            let site = Site {
+                plan: plan.clone(),
+                mac: None,
+            };
+            inlet.push(intake::tests::panic(text), site, None);
+        }
+        drop(inlet);
+        let storing = Storing {
+            crashes,
+            board: Arc::clone(&board),
+            intake,
+            requests: mpsc::channel(1).0,
+            notes: Arc::new(notes),
+            stop: CancellationToken::new(),
+        };
+        storing.run().await;
+        let status = board.status();
+        assert_eq!((status.dropped, status.stored), (1, 1));
+        assert_eq!(metrics.serial_crashes_dropped.get(), 1);
+        assert_eq!(metrics.serial_waiting_bytes.get(), 0);
+    }
+}

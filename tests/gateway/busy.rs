@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::daemon::{connect, exchange};
 use crate::dumps::xtensa;
 use crate::site::Site;
+use crate::stalled_disk::until;
 
 const MIB: usize = 1024 * 1024;
 
@@ -81,6 +82,27 @@ fn uploads_that_a_device_never_ends_do_not_keep_others_waiting() {
     let ready = site.daemon.request("GET /readyz", b"");
     assert_eq!(ready.status, 200, "{ready:?}");
     drop((stalled, silent));
+}
+
+#[test]
+fn a_gateway_whose_memory_for_uploads_is_used_up_is_not_ready_until_some_is_free() {
+    // as much as there is
+    let site = Site::with("[coredumps]\nmax_upload_bytes = 67108864\n");
+    let ready = || site.daemon.request("GET /readyz", b"");
+    let head = format!(
+        "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {}\r\nContent-Length: 67108864\r\n\r\nsome",
+        site.device
+    );
+    let mut stream = site.daemon.connect();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    until("not ready", || ready().status == 503);
+    let said = ready().json();
+    assert_eq!(said["ready"], false);
+    assert_eq!(said["reasons"].as_array().map(Vec::len), Some(1), "{said}");
+    drop(stream);
+    until("ready again", || ready().status == 200);
 }
 
 #[test]

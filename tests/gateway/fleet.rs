@@ -57,6 +57,20 @@ fn boards_that_a_fleet_token_registers_are_on_the_disk_soon() {
 }
 
 #[test]
+fn registrations_that_cannot_be_written_are_told_by_what_the_disk_did() {
+    let site = Site::new();
+    let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
+    // no file can take the place of a folder that is not empty
+    let register = site.daemon.data().join("state/devices.json");
+    std::fs::remove_file(&register).unwrap();
+    std::fs::create_dir(&register).unwrap();
+    write(&register.join("something"), b"");
+    assert_eq!(version(&site.daemon, &fleet, "b1").status, 200);
+    let events = site.daemon.events_with("\"DiskFailed\"");
+    assert!(!events.contains("\"DiskFull\""), "{events}");
+}
+
+#[test]
 fn a_board_beyond_the_limit_of_its_fleet_token_gets_nothing_but_its_dump_is_kept() {
     let site = Site::new();
     let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));

@@ -1,0 +1,487 @@
+//! What waits for the disk, port by port, and which of it is dropped when it is
+//! too much. Its sums are kept, since thousands of small crashes may wait.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::intake::Likeness;
+
+/// What waits; `T` is all of a crash that does not matter here.
+pub(super) struct Waiting<T> {
+    ports: BTreeMap<String, Queue<T>>,
+    bytes: usize,
+    /// How many crashes are not examined yet.
+    unexamined: usize,
+    numbers: u64,
+    /// Crashes of ports that were stored lately: another one like them is a repeat.
+    stored: VecDeque<(String, Likeness)>,
+    closed: bool,
+}
+
+/// What waits of one port, oldest first.
+struct Queue<T> {
+    items: VecDeque<Item<T>>,
+    bytes: usize,
+    /// How many are alike.
+    alike: HashMap<Likeness, usize>,
+}
+
+struct Item<T> {
+    number: u64,
+    bytes: usize,
+    examined: Examined,
+    /// Another one like it is known.
+    is_repeat: bool,
+    may_drop: bool,
+    stage: Stage,
+    content: T,
+}
+
+/// Whether it is known what a crash has in common with its repeats.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Examined {
+    NotYet,
+    As(Option<Likeness>),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Waiting,
+    BeingStored,
+    /// Storing failed and is tried again.
+    Failed,
+}
+
+impl<T> Waiting<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            ports: BTreeMap::new(),
+            bytes: 0,
+            unexamined: 0,
+            numbers: 0,
+            stored: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn are_examined(&self) -> bool {
+        self.unexamined == 0
+    }
+
+    /// Nothing waits any longer, except for the end of an attempt to store it.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Adds a crash; answers with its number.
+    pub(super) fn push(
+        &mut self,
+        port: &str,
+        bytes: usize,
+        examined: Examined,
+        may_drop: bool,
+        content: T,
+    ) -> u64 {
+        self.numbers += 1;
+        self.bytes += bytes;
+        self.unexamined += 1;
+        let queue = self.ports.entry(port.to_owned()).or_default();
+        queue.bytes += bytes;
+        queue.items.push_back(Item {
+            number: self.numbers,
+            bytes,
+            examined: Examined::NotYet,
+            is_repeat: false,
+            may_drop,
+            stage: Stage::Waiting,
+            content,
+        });
+        if let Examined::As(likeness) = examined {
+            self.examined(port, self.numbers, likeness);
+        }
+        self.numbers
+    }
+
+    /// A crash was examined, if it still waits.
+    pub(super) fn examined(&mut self, port: &str, number: u64, likeness: Option<Likeness>) {
+        let Some(queue) = self.ports.get_mut(port) else {
+            return;
+        };
+        let alike = likeness
+            .as_ref()
+            .map_or(0, |likeness| queue.count(likeness));
+        let Some(item) = queue.item(number) else {
+            return;
+        };
+        item.is_repeat = alike > 0 || is_in(&self.stored, port, likeness.as_ref());
+        item.examined = Examined::As(likeness.clone());
+        if let Some(likeness) = likeness {
+            queue.alike.insert(likeness, alike + 1);
+        }
+        self.unexamined -= 1;
+    }
+
+    /// Takes out what is too much. While crashes are being examined a little
+    /// more may wait: the newest may turn out to be repeats.
+    pub(super) fn drop_excess(&mut self) -> Vec<T> {
+        let mut dropped = Vec::new();
+        while let Some((port, at)) = self.next_to_drop() {
+            dropped.extend(self.remove_at(&port, at));
+        }
+        dropped
+    }
+
+    fn next_to_drop(&self) -> Option<(String, usize)> {
+        if self.closed {
+            return self.newest(|item| item.stage != Stage::BeingStored);
+        }
+        let more = if self.unexamined > 0 { MOST_MORE } else { 0 };
+        let is_only_one = self.ports.len() == 1 && self.ports.values().all(Queue::has_one);
+        if self.bytes <= MOST_BYTES + more || is_only_one {
+            return None;
+        }
+        let may_go = |item: &Item<T>| item.may_drop && item.stage == Stage::Waiting;
+        self.newest(|item| item.is_repeat && may_go(item))
+            .or_else(|| self.newest(may_go))
+    }
+
+    /// The newest of these, of the port that has the most bytes waiting.
+    fn newest(&self, is_one: impl Fn(&Item<T>) -> bool) -> Option<(String, usize)> {
+        let of_ports = self.ports.iter().filter_map(|(port, queue)| {
+            let at = queue.items.iter().rposition(&is_one)?;
+            Some((queue.bytes, port, at))
+        });
+        let (_, port, at) = of_ports.max_by_key(|(bytes, ..)| *bytes)?;
+        Some((port.clone(), at))
+    }
+
+    /// The port's oldest crash that was not taken yet.
+    pub(super) fn take(&mut self, port: &str) -> Option<(u64, &mut T)> {
+        let queue = self.ports.get_mut(port)?;
+        let mut items = queue.items.iter_mut();
+        let item = items.find(|item| item.stage == Stage::Waiting)?;
+        item.stage = Stage::BeingStored;
+        Some((item.number, &mut item.content))
+    }
+
+    /// Storing a crash failed and is tried again.
+    pub(super) fn failed(&mut self, port: &str, number: u64) {
+        self.enter(port, number, Stage::Failed);
+    }
+
+    /// A crash is tried again; answers whether it is still there.
+    pub(super) fn try_again(&mut self, port: &str, number: u64) -> bool {
+        self.enter(port, number, Stage::BeingStored)
+    }
+
+    fn enter(&mut self, port: &str, number: u64, stage: Stage) -> bool {
+        let queue = self.ports.get_mut(port);
+        let item = queue.and_then(|queue| queue.item(number));
+        item.map(|item| item.stage = stage).is_some()
+    }
+
+    /// A crash was stored: others like it are repeats from now on.
+    pub(super) fn stored(&mut self, port: &str, number: u64, likeness: Likeness) {
+        if let Some(queue) = self.ports.get_mut(port) {
+            queue.are_repeats(&likeness, number);
+        }
+        self.stored.push_back((port.to_owned(), likeness));
+        if self.stored.len() > MOST_STORED {
+            self.stored.pop_front();
+        }
+    }
+
+    /// A crash waits no longer.
+    pub(super) fn remove(&mut self, port: &str, number: u64) -> Option<T> {
+        let at = self.ports.get(port)?.at(number)?;
+        self.remove_at(port, at)
+    }
+
+    fn remove_at(&mut self, port: &str, at: usize) -> Option<T> {
+        let queue = self.ports.get_mut(port)?;
+        let item = queue.items.remove(at)?;
+        queue.bytes -= item.bytes;
+        self.bytes -= item.bytes;
+        match item.examined {
+            Examined::NotYet => self.unexamined -= 1,
+            Examined::As(None) => {}
+            Examined::As(Some(likeness)) => {
+                let stays_known = item.is_repeat || is_in(&self.stored, port, Some(&likeness));
+                queue.one_less(likeness, stays_known);
+            }
+        }
+        if queue.items.is_empty() {
+            self.ports.remove(port);
+        }
+        Some(item.content)
+    }
+
+    /// What waits.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &T> {
+        let items = self.ports.values().flat_map(|queue| &queue.items);
+        items.map(|item| &item.content)
+    }
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+            alike: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    fn has_one(&self) -> bool {
+        self.items.len() == 1
+    }
+
+    /// Where it is: numbers only rise.
+    fn at(&self, number: u64) -> Option<usize> {
+        self.items
+            .binary_search_by_key(&number, |item| item.number)
+            .ok()
+    }
+
+    fn item(&mut self, number: u64) -> Option<&mut Item<T>> {
+        let at = self.at(number)?;
+        self.items.get_mut(at)
+    }
+
+    fn count(&self, likeness: &Likeness) -> usize {
+        self.alike.get(likeness).copied().unwrap_or_default()
+    }
+
+    /// Marks those as repeats that are like the one with this `number`. If it
+    /// was known to be like them, they are marked already.
+    fn are_repeats(&mut self, likeness: &Likeness, number: u64) {
+        let was_known = self.item(number).is_some_and(|item| item.is_like(likeness));
+        if was_known || self.count(likeness) == 0 {
+            return;
+        }
+        for item in &mut self.items {
+            item.is_repeat |= item.is_like(likeness);
+        }
+    }
+
+    /// One with this likeness is gone. Unless the others are repeats all the
+    /// same, the oldest of them is the first now.
+    fn one_less(&mut self, likeness: Likeness, are_repeats: bool) {
+        let left = self.count(&likeness).saturating_sub(1);
+        if left == 0 {
+            self.alike.remove(&likeness);
+            return;
+        }
+        if !are_repeats {
+            let mut items = self.items.iter_mut();
+            if let Some(item) = items.find(|item| item.is_like(&likeness)) {
+                item.is_repeat = false;
+            }
+        }
+        self.alike.insert(likeness, left);
+    }
+}
+
+impl<T> Item<T> {
+    fn is_like(&self, likeness: &Likeness) -> bool {
+        matches!(&self.examined, Examined::As(Some(own)) if own == likeness)
+    }
+}
+
+fn is_in(stored: &VecDeque<(String, Likeness)>, port: &str, likeness: Option<&Likeness>) -> bool {
+    let mut stored = stored.iter();
+    likeness.is_some_and(|likeness| stored.any(|(of, known)| of == port && known == likeness))
+}
+
+/// What may wait, over all ports.
+pub(super) const MOST_BYTES: usize = 8 << 20;
+/// What may wait besides while crashes are being examined.
+const MOST_MORE: usize = 2 << 20;
+/// Stored crashes that are remembered to know repeats by.
+const MOST_STORED: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::intake;
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn like(kind: u64) -> Option<Likeness> {
+        intake::tests::panic(&format!("assert failed: f main.c:{kind} (x)\r\n")).likeness()
+    }
+
+    /// Adds a crash whose content is its number.
+    fn push(waiting: &mut Waiting<u64>, port: &str, bytes: usize, kind: u64) -> u64 {
+        let number = waiting.numbers + 1;
+        waiting.push(port, bytes, Examined::As(like(kind)), true, number)
+    }
+
+    #[test]
+    fn a_repeat_goes_before_a_first_and_the_newest_of_the_port_with_the_most_bytes_first() {
+        // (port, MiB, kind) of what waits, the last one too much, and what goes
+        type Case = (&'static [(&'static str, usize, u64)], &'static [u64]);
+        let cases: &[Case] = &[
+            (&[("a", 9, 1)], &[]),
+            (&[("a", 5, 1), ("b", 1, 1), ("b", 1, 1), ("a", 2, 2)], &[3]),
+            (
+                &[
+                    ("a", 2, 1),
+                    ("b", 2, 1),
+                    ("a", 2, 1),
+                    ("b", 1, 1),
+                    ("a", 2, 1),
+                ],
+                &[5],
+            ),
+            (&[("a", 4, 1), ("a", 3, 2), ("b", 2, 3)], &[2]),
+            (
+                &[("a", 4, 1), ("a", 4, 2), ("a", 4, 2), ("a", 4, 3)],
+                &[3, 4],
+            ),
+            // the same crash on another port is another board's
+            (&[("a", 5, 1), ("b", 4, 1)], &[1]),
+        ];
+        for (at, (crashes, expected)) in cases.iter().enumerate() {
+            let mut waiting = Waiting::new();
+            for (port, mib, kind) in *crashes {
+                push(&mut waiting, port, mib * MIB, *kind);
+            }
+            assert_eq!(waiting.drop_excess(), *expected, "case {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_being_stored_or_was_asked_for_stays() {
+        let mut waiting = Waiting::new();
+        push(&mut waiting, "a", 5 * MIB, 1);
+        assert_eq!(waiting.take("a").map(|(number, _)| number), Some(1));
+        waiting.push("a", 5 * MIB, Examined::As(like(1)), false, 2);
+        assert!(waiting.drop_excess().is_empty());
+        push(&mut waiting, "a", MIB, 2);
+        assert_eq!(waiting.drop_excess(), [3]);
+        waiting.failed("a", 1);
+        assert!(waiting.drop_excess().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_being_examined_is_not_dropped_before_it_may_be_a_repeat() {
+        let mut waiting = Waiting::new();
+        push(&mut waiting, "a", 4 * MIB, 1);
+        push(&mut waiting, "a", 4 * MIB, 2);
+        let late = waiting.push("b", MIB, Examined::NotYet, true, 3);
+        push(&mut waiting, "b", MIB, 1);
+        assert!(waiting.drop_excess().is_empty());
+        waiting.examined("b", late, like(1));
+        assert_eq!(waiting.drop_excess(), [3, 2]);
+    }
+
+    #[test]
+    fn the_next_one_is_the_first_if_the_first_is_lost_and_a_repeat_if_it_is_stored() {
+        let repeats = |waiting: &Waiting<u64>| -> Vec<bool> {
+            let items = waiting.ports.values().flat_map(|queue| &queue.items);
+            items.map(|item| item.is_repeat).collect()
+        };
+        let mut waiting = Waiting::new();
+        for _ in 0..3 {
+            push(&mut waiting, "a", 1, 1);
+        }
+        assert_eq!(repeats(&waiting), [false, true, true]);
+        waiting.remove("a", 1);
+        assert_eq!(repeats(&waiting), [false, true]);
+        waiting.stored("a", 2, like(1).unwrap());
+        waiting.remove("a", 2);
+        push(&mut waiting, "a", 1, 1);
+        assert_eq!(repeats(&waiting), [true, true]);
+        // stored before it was examined
+        let late = waiting.push("a", 1, Examined::NotYet, true, 5);
+        push(&mut waiting, "a", 1, 2);
+        waiting.stored("a", late, like(2).unwrap());
+        waiting.remove("a", late);
+        assert_eq!(repeats(&waiting), [true, true, true]);
+    }
+
+    #[test]
+    fn once_closed_only_attempts_that_were_begun_are_left() {
+        let mut waiting = Waiting::new();
+        for port in ["a", "b"] {
+            push(&mut waiting, port, 1, 1);
+            push(&mut waiting, port, 1, 1);
+            waiting.take(port);
+        }
+        waiting.failed("b", 3);
+        waiting.close();
+        let mut lost = waiting.drop_excess();
+        lost.sort_unstable();
+        assert_eq!(lost, [2, 3, 4]);
+        assert!(!waiting.try_again("b", 3));
+        assert_eq!(waiting.contents().collect::<Vec<_>>(), [&1]);
+        // neither a failed attempt nor a late crash waits
+        waiting.failed("a", 1);
+        push(&mut waiting, "a", 1, 2);
+        assert_eq!(waiting.drop_excess(), [5, 1]);
+        assert_eq!(waiting.bytes(), 0);
+    }
+
+    #[test]
+    fn the_sums_stay_right_and_bounded_whatever_happens() {
+        let mut waiting = Waiting::new();
+        let mut state = 7_u64;
+        let mut next = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        for _ in 0..3000 {
+            let port = match next(3) {
+                0 => "a",
+                1 => "b",
+                _ => "c",
+            };
+            let (kind, number) = (next(9), 1 + next(waiting.numbers + 1));
+            match next(8) {
+                0 => {
+                    waiting.take(port);
+                }
+                1 => waiting.failed(port, number),
+                2 => {
+                    waiting.remove(port, number);
+                }
+                3 => waiting.stored(port, number, like(kind).unwrap()),
+                4 => {
+                    let number = waiting.numbers + 1;
+                    waiting.push(port, 9000, Examined::NotYet, true, number);
+                }
+                _ => {
+                    push(&mut waiting, port, 50_000, kind);
+                }
+            }
+            waiting.drop_excess();
+            let all = || waiting.ports.values().flat_map(|queue| &queue.items);
+            let sum: usize = all().map(|item| item.bytes).sum();
+            assert_eq!(waiting.bytes, sum);
+            let unexamined = all().filter(|item| item.examined == Examined::NotYet);
+            assert_eq!(waiting.unexamined, unexamined.count());
+            for queue in waiting.ports.values() {
+                let sum: usize = queue.items.iter().map(|item| item.bytes).sum();
+                assert_eq!(queue.bytes, sum);
+                for (likeness, count) in &queue.alike {
+                    let alike = queue.items.iter().filter(|item| item.is_like(likeness));
+                    assert_eq!(alike.count(), *count);
+                }
+            }
+            assert!(sum <= MOST_BYTES + MOST_MORE);
+        }
+    }
+}

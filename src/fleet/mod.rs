@@ -2,6 +2,7 @@
 //! has its rules as plain functions over the registers, and below them the few
 //! lines that make a change durable and say who made it. These block.
 
+mod allowance;
 pub mod contact;
 pub mod device_tokens;
 pub mod devices;

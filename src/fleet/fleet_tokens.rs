@@ -1,6 +1,6 @@
 //! What a fleet's token does for a board: the first sight of it registers it,
-//! up to a number. Beyond, and for a board that has a token of its own, the
-//! board's dump is kept and nothing else is done for it.
+//! up to a number. Beyond, and for a board that has a token of its own or is of
+//! another model, the board's dump is kept and nothing else is done for it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::allowance::{Allowance, BURST};
-use super::unregistered::shared_key;
+use super::unregistered::fleet_key;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::Event;
@@ -34,8 +34,6 @@ pub enum Admission {
     Registered,
     /// Its dump is kept under this key; nothing else is done for it.
     DumpOnly { key: DeviceKey, why: String },
-    /// The board is registered with another model.
-    OtherModel,
 }
 
 /// The fleet tokens, as far as they registered boards since the start.
@@ -98,15 +96,20 @@ impl FleetTokens {
 /// What `token` does for a board that is known. Does not block.
 pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Option<Admission> {
     let board = devices.devices.get(key)?;
+    // its own dumps stay apart: somebody else may have the fleet's token
+    let dump_only = |why| Admission::DumpOnly {
+        key: fleet_key(devices, key),
+        why,
+    };
     if has_own_token(board) {
-        return Some(Admission::DumpOnly {
-            key: shared_key(),
-            why: format!("Device {key} has a token of its own"),
-        });
+        let why = format!("Device {key} has a token of its own");
+        return Some(dump_only(why));
     }
     let is_other = |model| token.model != Some(model);
     board.registered.then(|| match &board.model {
-        Some(model) if is_other(model) => Admission::OtherModel,
+        Some(model) if is_other(model) => {
+            dump_only(format!("Device {key} is not of this fleet's model"))
+        }
         _ => Admission::Registered,
     })
 }
@@ -216,9 +219,9 @@ mod tests {
             change(devices.ensure(&key("k1"), "t"));
             devices
         };
-        let dump_only = Admission::DumpOnly {
-            key: shared_key(),
-            why: String::from("Device k1 has a token of its own"),
+        let dump_only = |why: &str| Admission::DumpOnly {
+            key: fleet_key(&Devices::default(), &key("k1")),
+            why: String::from(why),
         };
         for (devices, expected) in [
             (Devices::default(), None),
@@ -237,14 +240,14 @@ mod tests {
                     d.registered = true;
                     d.model = Some("pump".parse().unwrap());
                 }),
-                Some(Admission::OtherModel),
+                Some(dump_only("Device k1 is not of this fleet's model")),
             ),
             (
                 board(|d| {
                     d.registered = true;
                     d.own_token_since = Some(String::from("t"));
                 }),
-                Some(dump_only),
+                Some(dump_only("Device k1 has a token of its own")),
             ),
         ] {
             let mut full = Allowance::full(now);
@@ -310,6 +313,6 @@ mod tests {
         });
         let model = lamp();
         let admission = FleetTokens::default().admit(&registry, &key("k1"), fleet(&model));
-        assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k == shared_key()));
+        assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k != key("k1")));
     }
 }

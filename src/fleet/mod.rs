@@ -9,6 +9,7 @@ pub mod devices;
 pub mod fleet_tokens;
 pub mod models;
 pub mod named_tokens;
+pub mod pins;
 pub mod unregistered;
 
 use crate::device::{DeviceKey, ModelCode};

@@ -150,6 +150,7 @@ pub(crate) fn blocked() -> firmware::Blocked {
         build_id: text(OLDER_BUILD),
         blocked: true,
         active: false,
+        still_active: None,
     }
 }
 
@@ -236,7 +237,7 @@ pub(crate) fn new_device() -> devices::NewDevice {
     devices::NewDevice {
         device_key: text("kitchen3"),
         about: devices::Change {
-            model: Some(some("thermostat")),
+            model: Some("thermostat".parse().ok()),
             name: Some(some("Kitchen, left")),
             mac: Some(some("AA:BB:CC:00:11:22")),
             usb_serial: None,
@@ -284,7 +285,7 @@ pub(crate) fn new_token() -> tokens::NewToken {
     tokens::NewToken {
         name: text("ci"),
         role: Role::Pipeline,
-        model: some("thermostat"),
+        model: "thermostat".parse().ok(),
         expires: some("365d"),
     }
 }

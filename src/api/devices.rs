@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::device::DeviceKey;
+use crate::device::{DeviceKey, ModelCode};
 use crate::store::registry::{BuildRef, devices};
 
 /// All devices, those that were only seen on USB among them.
@@ -104,7 +104,7 @@ impl Device {
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub model: Option<Option<String>>,
+    pub model: Option<Option<ModelCode>>,
     /// 1 to 128 characters.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<Option<String>>,
@@ -117,7 +117,11 @@ pub struct Change {
 }
 
 /// A field of a change: absent leaves the value as it is, `null` removes it.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+fn given<'de, D, T>(from: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     Option::deserialize(from).map(Some)
 }
 

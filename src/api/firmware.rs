@@ -139,6 +139,9 @@ pub struct Blocked {
     pub blocked: bool,
     /// Whether it is the active one: then the model's devices get nothing.
     pub active: bool,
+    /// Another build of the same version that is active, and is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_active: Option<String>,
 }
 
 /// Builds that are gone.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Word;
+use crate::device::ModelCode;
 use crate::store::registry::Role;
 use crate::store::registry::tokens::NamedToken;
 
@@ -53,7 +54,7 @@ pub struct NewToken {
     pub role: Role,
     /// The only model it is for; a fleet token needs one.
     #[serde(default)]
-    pub model: Option<String>,
+    pub model: Option<ModelCode>,
     /// Such as `365d`, `12h`, or a moment in RFC 3339; `null` or absent: never.
     #[serde(default)]
     pub expires: Option<String>,

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::failure::Failure;
 use crate::config::DEFAULT_PATH;
 use crate::daemon;
+use crate::device::ModelCode;
 
 /// Flags of all commands. For each: flag, then environment, then file, then default.
 #[derive(Args, Clone, Debug)]
@@ -72,6 +74,12 @@ impl Global {
 /// The library's own parser of paths refuses empty ones.
 fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// A model's code as it was typed.
+pub(super) fn model_code(text: &str) -> Result<ModelCode, Failure> {
+    text.parse()
+        .map_err(|error| Failure::of(format_args!("{text:?} is no model: {error}")))
 }
 
 /// How data is printed.

@@ -1,5 +1,7 @@
 //! `espgate coredumps`: list, show, export, delete, read again.
 
+mod show;
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -8,21 +10,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use http::StatusCode;
 use time::OffsetDateTime;
 
-use super::answer::{known, moment, print, print_facts, print_json, print_table, say};
+use super::answer::{known, print_json, print_table, say};
 use super::args::{Global, Json};
-use super::client::{Answer, Client, segment};
+use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::progress::Stage;
-use super::style::coloured;
-use super::table::{Table, WIDTH, folded};
-use crate::api::coredumps::{Coredump, List, Queued};
+use super::table::Table;
+use crate::api::coredumps::{List, Queued};
 use crate::api::status::Status;
-use crate::decode::{self, Report};
-use crate::printable::escaped;
-use crate::store::coredumps::{DecodeState, REBUILT};
 
 const SEE_LIST: &str = "see `espgate coredumps list`";
 /// Dumps that are listed unless told otherwise.
@@ -92,7 +89,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     match command {
         Command::List(args) => list(&client, &args)?,
-        Command::Show { id, json } => show(&client, &id, json.json)?,
+        Command::Show { id, json } => show::run(&client, &id, json.json)?,
         Command::Export { id, output } => export(&client, &id, output)?,
         Command::Delete { id } => {
             client
@@ -140,7 +137,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
         let sidecar = &dump.sidecar;
         table.row([
             sidecar.id.clone(),
-            uploaded_in_short(dump, year),
+            show::uploaded_in_short(dump, year),
             sidecar.device_key.clone(),
             known(&sidecar.firmware_version),
             sidecar.verdict.clone(),
@@ -191,124 +188,6 @@ fn moment_in_time(text: &str) -> Result<String, &'static str> {
         Some(_) => Ok(text.to_owned()),
         None => Err("it is not a moment such as 2026-02-11T14:30:00Z (RFC 3339)"),
     }
-}
-
-/// When a dump came; `~` marks a time by a clock that was not synchronised and
-/// that nothing is known about since.
-fn uploaded(dump: &Coredump) -> String {
-    let at = moment(&dump.sidecar.uploaded_at);
-    match (&dump.corrected_at, dump.sidecar.clock.as_deref()) {
-        (Some(corrected), _) => moment(corrected),
-        (None, Some("unsynced")) => format!("~{at}"),
-        (None, _) => at,
-    }
-}
-
-/// The same without seconds, for a table, and without the year if it is `year`.
-fn uploaded_in_short(dump: &Coredump, year: Option<i32>) -> String {
-    let at = uploaded(dump);
-    let (mark, at) = match at.strip_prefix('~') {
-        Some(at) => ("~", at),
-        None => ("", at.as_str()),
-    };
-    let at = at.get(..16).unwrap_or(at);
-    let this_year = year.map(|year| format!("{year:04}-"));
-    let short = this_year.and_then(|year| at.strip_prefix(year.as_str()));
-    format!("{mark}{}", short.unwrap_or(at))
-}
-
-fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
-    let path = format!("/api/coredumps/{}", segment(id));
-    let doing = format!("show coredump {id}");
-    let report = client.get(format!("{path}/report")).doing(&doing).ask()?;
-    if report.status == StatusCode::OK {
-        if json {
-            return print_json(&report);
-        }
-        let dump: Coredump = client.get(path).doing(doing).send()?.read()?;
-        let heading = folded(&escaped(&heading(&dump)), WIDTH, 2);
-        print(&format!("{heading}\n\n"))?;
-        print(&in_words(&report)?)?;
-        return match failure(&dump) {
-            Some(why) => say(&format!("this report is an earlier one: {why}")),
-            None => Ok(()),
-        };
-    }
-    // No report yet, or no such dump: the sidecar tells.
-    let answer = client.get(path).doing(doing).advice(SEE_LIST).send()?;
-    if json {
-        return print_json(&answer);
-    }
-    let dump: Coredump = answer.read()?;
-    facts(&dump)?;
-    match failure(&dump) {
-        Some(why) => say(&format!(
-            "there is no report: {why}; `espgate coredumps redecode {id}` tries again"
-        )),
-        None => say("there is no report yet; the dump is being decoded"),
-    }
-}
-
-/// Why a dump could not be decoded, if it was given up.
-fn failure(dump: &Coredump) -> Option<String> {
-    let why = known(&dump.sidecar.decoding.failure);
-    (dump.sidecar.decode == DecodeState::Failed).then(|| format!("decoding failed: {why}"))
-}
-
-/// What the report does not tell: whose dump it is, and when it came how.
-fn heading(dump: &Coredump) -> String {
-    let sidecar = &dump.sidecar;
-    let mut firmware = format!(
-        "{} {}",
-        known(&sidecar.model_code),
-        known(&sidecar.firmware_version)
-    );
-    if firmware.trim().is_empty() {
-        firmware = String::from("unknown firmware");
-    }
-    // A sidecar that was made anew from its dump can only guess the way.
-    let way = match sidecar.identity.as_str() {
-        REBUILT => String::new(),
-        _ => format!(" by {}", sidecar.source),
-    };
-    format!(
-        "Coredump {} of {} ({}), {} UTC{way}",
-        sidecar.id,
-        sidecar.device_key,
-        firmware.trim(),
-        uploaded(dump),
-    )
-}
-
-/// The report as text, escaped; in colours on a terminal.
-fn in_words(report: &Answer) -> Result<String, Failure> {
-    let report: Report = report.read()?;
-    Ok(decode::text::render(&report, coloured()))
-}
-
-fn facts(dump: &Coredump) -> Result<(), Failure> {
-    let sidecar = &dump.sidecar;
-    print_facts(&[
-        ("id", sidecar.id.clone()),
-        ("device", sidecar.device_key.clone()),
-        ("model", known(&sidecar.model_code)),
-        ("chip", known(&sidecar.chip)),
-        ("version", known(&sidecar.firmware_version)),
-        ("uploaded", uploaded(dump)),
-        ("clock", known(&sidecar.clock)),
-        ("source", sidecar.source.to_string()),
-        ("file", dump.filename.clone()),
-        ("size", sidecar.size.to_string()),
-        ("format", known(&sidecar.format)),
-        ("verdict", sidecar.verdict.clone()),
-        ("problems", sidecar.problems.join(", ")),
-        ("panic", known(&sidecar.panic_reason)),
-        ("task", known(&sidecar.task)),
-        ("app ELF", known(&sidecar.app_elf_sha256)),
-        ("fingerprint", known(&sidecar.fingerprint)),
-        ("decode", sidecar.decode.to_string()),
-        ("failure", known(&sidecar.decoding.failure)),
-    ])
 }
 
 fn export(client: &Client, id: &str, output: Option<PathBuf>) -> Result<(), Failure> {
@@ -384,25 +263,4 @@ fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
         std::thread::sleep(PULSE);
     }
     Ok(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::coredumps::sample;
-
-    #[test]
-    fn a_time_that_may_be_off_is_marked_until_the_right_one_is_known() {
-        let mut dump = sample();
-        dump.sidecar.uploaded_at = String::from("1970-01-01T00:01:00.000000Z");
-        dump.sidecar.clock = Some(String::from("unsynced"));
-        assert_eq!(uploaded(&dump), "~1970-01-01 00:01:00");
-        assert_eq!(uploaded_in_short(&dump, Some(2026)), "~1970-01-01 00:01");
-        dump.corrected_at = Some(String::from("2026-02-02T02:41:00.000000Z"));
-        assert_eq!(uploaded_in_short(&dump, Some(2026)), "02-02 02:41");
-        assert_eq!(uploaded_in_short(&dump, Some(2027)), "2026-02-02 02:41");
-        assert_eq!(uploaded_in_short(&dump, None), "2026-02-02 02:41");
-        dump.sidecar.clock = Some(String::from("synced"));
-        assert_eq!(uploaded(&dump), "2026-02-02 02:41:00");
-    }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::answer::{known, moment, print_json, print_table, say};
-use super::args::{Global, Json};
+use super::args::{Global, Json, model_code};
 use super::client::{Answer, Call, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
@@ -87,14 +87,15 @@ pub(super) struct About {
 
 impl About {
     /// What is empty is removed.
-    fn change(self, model: Option<String>) -> Change {
+    fn change(self, model: Option<String>) -> Result<Change, Failure> {
         let given = |text: Option<String>| text.map(|text| Some(text).filter(|t| !t.is_empty()));
-        Change {
-            model: given(model),
+        let model = given(model).map(|model| model.as_deref().map(model_code).transpose());
+        Ok(Change {
+            model: model.transpose()?,
             name: given(self.name),
             mac: given(self.mac),
             usb_serial: given(self.usb_serial),
-        }
+        })
     }
 }
 
@@ -110,14 +111,14 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             about,
             no_token,
             json,
-        } => add(&client, &key, about.change(Some(model)), no_token, json)?,
+        } => add(&client, &key, about.change(Some(model))?, no_token, json)?,
         Command::Set {
             key,
             model,
             about,
             json,
         } => {
-            let change = about.change(model);
+            let change = about.change(model)?;
             if change == Change::default() {
                 let message = "nothing to set: give --model, --name, --mac or --usb-serial";
                 return Err(Failure::Usage(String::from(message)));

@@ -115,10 +115,17 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .doing(format!("block {version} of {model}"))
                 .advice(see(&model))
                 .send()?;
+            let blocked: Blocked = answer.read()?;
             say(&format!(
-                "{version} of {model} is blocked: no device gets it"
+                "{} of {model} is blocked: no device gets it",
+                blocked.name
             ))?;
-            if answer.read::<Blocked>()?.active {
+            if let Some(active) = blocked.still_active {
+                say(&format!(
+                    "the active build is another one of this version, {active}, and is served"
+                ))?;
+            }
+            if blocked.active {
                 say(&format!(
                     "it is the active one: {model} serves nothing now, until another is activated \
                      (`espgate firmware activate {model} VERSION`)"

@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use time::OffsetDateTime;
 
 use super::answer::{day, known, print, print_json, print_table, say};
-use super::args::{Global, Json};
+use super::args::{Global, Json, model_code};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
@@ -75,7 +75,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let wanted = NewToken {
                 name: name.clone(),
                 role: role.into(),
-                model,
+                model: model.as_deref().map(model_code).transpose()?,
                 expires,
             };
             let answer = client

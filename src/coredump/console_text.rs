@@ -6,7 +6,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::base64_text::{self, Decoded};
-use super::examine::binary;
+use super::binary::binary;
 use super::found::Found;
 use super::{Container, Dump, Examination, Verdict, panic_text};
 

@@ -5,7 +5,7 @@
 //! [`Dump`] for all chips and payloads.
 //!
 //! ```text
-//! bytes ── examine ─┬─ image          header, length, checksum
+//! bytes ── examine ─┬─ binary         an image (header, length, checksum) or an ELF
 //!                   ├─ console_text   logs and base64 (base64_text)
 //!                   ├─ panic_text     a panic without a dump (panic_lines)
 //!                   └─ headerless     a binary payload without its header
@@ -16,6 +16,7 @@
 //! ```
 
 mod base64_text;
+mod binary;
 mod binary_payload;
 mod console_text;
 mod dump;

@@ -115,9 +115,9 @@ pub(super) fn warn_if_open(config: &Config) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Limits;
     use crate::device::DeviceKey;
     use crate::fleet::contact::{self, Runs, Way};
-    use crate::bundle::Limits;
 
     #[test]
     fn when_devices_were_seen_alone_is_written_every_ten_minutes() {

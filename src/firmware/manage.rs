@@ -12,7 +12,7 @@ use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::Store;
 use crate::store::firmware::Build;
-use crate::store::registry::{BuildRef, Model};
+use crate::store::registry::{Block, BuildRef, Model};
 
 /// A build that a model's devices get from now on.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ pub fn activate(
     name: &str,
     caller: &Caller,
 ) -> Result<Activated> {
+    let _decision = store.firmware.decision();
     let build = build_named(store, model, name)?;
     let model_id = change(store, model, |entry| {
         if entry.is_blocked(build.id()) {
@@ -51,6 +52,7 @@ pub fn activate(
 /// # Errors
 /// [`Error::NothingBefore`], [`Error::Store`].
 pub fn roll_back(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Activated> {
+    let _decision = store.firmware.decision();
     let builds = store.firmware.builds(model)?;
     let there: BTreeSet<BuildId> = builds.iter().map(Build::id).collect();
     let (model_id, id) = change(store, model, |entry| {
@@ -90,23 +92,28 @@ fn activated(model: &ModelCode, model_id: u64, build: Build, caller: &Caller) ->
     Activated { model_id, build }
 }
 
-/// Never serves a build again. The answer tells whether it is the active one, so that the
-/// model serves nothing now.
+/// A build that is never served again.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    pub build: Build,
+    /// It is the active one, so the model serves nothing now.
+    pub is_active: bool,
+    /// The name of another build of its version that is active, and is served.
+    pub still_active: Option<String>,
+}
+
+/// Never serves a build again.
 ///
 /// # Errors
 /// As [`build_named`].
-pub fn block(
-    store: &Store,
-    model: &ModelCode,
-    name: &str,
-    caller: &Caller,
-) -> Result<(Build, bool)> {
+pub fn block(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<Blocked> {
     let build = build_named(store, model, name)?;
     let name = &build.name;
-    let is_active = change(store, model, |entry| {
+    let active = change(store, model, |entry| {
         entry.set_blocked(build.id(), build.version.as_str(), true);
-        Ok(entry.active_id() == Some(build.id()))
+        Ok(entry.active_id())
     })?;
+    let is_active = active == Some(build.id());
     let entry = Event::ModelChanged
         .entry()
         .model(model)
@@ -119,11 +126,19 @@ pub fn block(
         )),
         false => entry.say(format_args!("{caller} blocked firmware {name} of {model}")),
     }
-    Ok((build, is_active))
+    let active = active.filter(|_| !is_active);
+    let active = active.map(|id| store.firmware.get(model, id)).transpose()?;
+    let same_version = |active: &Build| active.version == build.version;
+    let still_active = active.flatten().filter(same_version);
+    Ok(Blocked {
+        still_active: still_active.map(|active| active.name),
+        build,
+        is_active,
+    })
 }
 
-/// Allows a blocked build again; also a block that stands for no stored build, by the version
-/// or the id it names.
+/// Allows a blocked build again, or, by a version, all its builds; also a block that stands for
+/// no stored build, by the version or the id it names.
 ///
 /// # Errors
 /// As [`build_named`].
@@ -135,13 +150,18 @@ pub fn unblock(store: &Store, model: &ModelCode, name: &str, caller: &Caller) ->
     };
     change(store, model, |entry| {
         let before = entry.blocked.len();
-        match &found {
-            Some(build) => entry.set_blocked(build.id(), build.version.as_str(), false),
-            None => entry.blocked.retain(|block| match &block.build {
-                BuildRef::Id(id) => !(name.len() >= 8 && id.has_prefix(name)),
-                BuildRef::Name(blocked) => blocked != name,
-            }),
-        }
+        let is_meant = |block: &Block| match &block.build {
+            BuildRef::Id(id) => {
+                let found = found.as_ref().map(Build::id);
+                found == Some(*id) || (found.is_none() && name.len() >= 8 && id.has_prefix(name))
+            }
+            BuildRef::Name(blocked) => blocked == name,
+        };
+        // a version means all of its builds: which of them was blocked is easily forgotten
+        let of_version = |block: &Block| block.version == name;
+        entry
+            .blocked
+            .retain(|block| !is_meant(block) && !of_version(block));
         if found.is_none() && entry.blocked.len() == before {
             return Err(Error::NoBuild {
                 model: model.clone(),

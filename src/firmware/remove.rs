@@ -20,14 +20,9 @@ use crate::store::{self, Store};
 /// # Errors
 /// As [`build_named`], and [`Error::InUse`] for one that is active or pinned.
 pub fn one(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<()> {
+    let _decision = store.firmware.decision();
     let build = build_named(store, model, name)?;
-    let registry = &store.registry;
-    if is_served(
-        &registry.models.read(),
-        &registry.devices.read(),
-        model,
-        build.id(),
-    ) {
+    if is_served_now(store, model, build.id()) {
         return Err(Error::InUse {
             model: model.clone(),
             name: name.to_owned(),
@@ -45,6 +40,7 @@ pub fn one(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Res
 /// [`Error::Pinned`] while a device is pinned to a build, which it would ask for in vain;
 /// [`Error::Store`].
 pub fn all(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Vec<String>> {
+    let _decision = store.firmware.decision();
     if let Some((device, pin)) = pinned(&store.registry.devices.read(), model) {
         return Err(Error::Pinned {
             device,
@@ -79,6 +75,16 @@ fn pinned(devices: &Devices, model: &ModelCode) -> Option<(DeviceKey, BuildRef)>
     of_model.find_map(|(key, device)| Some((key.clone(), device.pin.clone()?)))
 }
 
+fn is_served_now(store: &Store, model: &ModelCode, build: BuildId) -> bool {
+    let registry = &store.registry;
+    is_served(
+        &registry.models.read(),
+        &registry.devices.read(),
+        model,
+        build,
+    )
+}
+
 /// Whether it is active or pinned.
 fn is_served(models: &Models, devices: &Devices, model: &ModelCode, build: BuildId) -> bool {
     let active = models.models.get(model);
@@ -104,7 +110,7 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
             entry.app_elf_sha256.clone(),
         ))
     });
-    store.firmware.sweep(keep, now, |model, build| {
+    let in_use = |model: &ModelCode, build: &Build| {
         let last_run = devices
             .of_model(model)
             .filter_map(|(_, device)| device.running.as_ref())
@@ -119,6 +125,10 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
                 same && fits(build, version.as_deref(), app_elf.as_deref())
             }),
         }
+    };
+    // looking at all dumps takes a while: what became active or pinned meanwhile stays
+    store.firmware.sweep(keep, now, in_use, |model, build| {
+        is_served_now(store, model, build.id())
     })?;
     Ok(())
 }

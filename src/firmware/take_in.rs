@@ -61,9 +61,12 @@ pub fn take_in(
         PublishError::Store(error) => Error::Store(error),
     })?;
     let build = &published.build;
+    // somebody may have removed it already
+    let _decision = store.firmware.decision();
+    let is_there = store.firmware.get(model, build.id())?.is_some();
     let outcome = registry.models.change(|models| {
         let entry = models.ensure(model, &iso8601(now.wall));
-        let activation = Activation::of(entry, build, published.activatable);
+        let activation = Activation::of(entry, build, published.activatable && is_there);
         if activation == Activation::Active {
             entry.set_active(build.id());
         }

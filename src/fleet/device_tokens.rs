@@ -1,8 +1,9 @@
 //! A device's own tokens: two at most, and the older one ends when the newer is
 //! first used.
 
-use super::devices::{Change, alter, by_a_person, known, say_changed};
+use super::devices::{alter, apply, by_a_person, checked, known, say_changed};
 use super::{Error, Result, must_exist};
+use crate::api::devices::Change;
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::identity::Caller;
@@ -18,20 +19,24 @@ const MOST: usize = 2;
 /// and the token, which is on the disk then.
 ///
 /// # Errors
-/// [`Error::Missing`] for the model, [`Error::Conflict`] if it is registered
-/// already, [`Error::Store`].
+/// [`Error::Invalid`], [`Error::Missing`] for the model, [`Error::Conflict`] if
+/// it is registered already, [`Error::Store`].
 pub fn register(
     registry: &Registry,
     key: &DeviceKey,
-    change: &Change,
+    change: Change,
     actor: &Caller,
 ) -> Result<(Device, String)> {
+    let change = checked(change)?;
     let (device, text) = alter(registry, key, |devices, now| {
-        must_exist(&registry.models.read(), change.model())?;
+        must_exist(
+            &registry.models.read(),
+            change.model.clone().flatten().as_ref(),
+        )?;
         if devices.devices.get(key).is_some_and(|d| d.registered) {
             return Err(Error::Conflict(format!("Device {key} exists already")));
         }
-        change.apply(devices, key, now)?;
+        apply(&change, devices, key, now)?;
         add_to(known(devices, key)?, now)
     })?;
     say_changed(key, &device, actor, "registered");
@@ -195,7 +200,7 @@ mod tests {
         let key: DeviceKey = "k1".parse().unwrap();
         let by = Caller::Anonymous;
         let on_disk = || Registry::open(folder.path()).unwrap().devices.read();
-        let (device, _) = register(&registry, &key, &Change::default(), &by).unwrap();
+        let (device, _) = register(&registry, &key, Change::default(), &by).unwrap();
         assert_eq!(on_disk().devices[&key], device);
         first_used(&registry, &key, &device.tokens[0].id).unwrap();
         assert_eq!(on_disk().devices[&key], device);

@@ -1,11 +1,9 @@
 //! What people do with devices: register, change, remove.
 
-use serde::Deserialize;
-use serde::de::Deserializer;
-
 use super::{Condition, Error, Result, must_exist, no_device};
+use crate::api::devices::Change;
 use crate::clock::{Moment, iso8601};
-use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::device::{DeviceKey, MacAddress};
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::registry::{Device, Devices, Registry};
@@ -13,98 +11,74 @@ use crate::store::registry::{Device, Devices, Registry};
 /// Longest name or USB serial number, in characters.
 const MAX_TEXT: usize = 128;
 
-/// What a change may say; what is absent stays, `null` removes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Change {
-    #[serde(deserialize_with = "given")]
-    model: Option<Option<ModelCode>>,
-    #[serde(deserialize_with = "given")]
-    name: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
-    mac: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
-    usb_serial: Option<Option<String>>,
+/// Checks the values and gives the MAC address the form it is kept in.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn checked(mut change: Change) -> Result<Change> {
+    for (what, text) in [("name", &change.name), ("usb_serial", &change.usb_serial)] {
+        let length = text.iter().flatten().map(|text| text.chars().count()).max();
+        if length.is_some_and(|length| length == 0 || length > MAX_TEXT) {
+            return Err(Error::Invalid(format!(
+                "Invalid {what}: 1 to {MAX_TEXT} characters"
+            )));
+        }
+    }
+    if let Some(Some(mac)) = &mut change.mac {
+        let parsed: MacAddress = mac
+            .parse()
+            .map_err(|error| Error::Invalid(format!("Invalid mac: {error}")))?;
+        *mac = parsed.to_string();
+    }
+    Ok(change)
 }
 
-/// A field of a change: absent leaves the value as it is, `null` removes it.
-fn given<'de, D, T>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
-}
-
-impl Change {
-    /// Checks the values and gives the MAC address the form it is kept in.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`].
-    pub fn checked(mut self) -> Result<Self> {
-        for (what, text) in [("name", &self.name), ("usb_serial", &self.usb_serial)] {
-            let length = text.iter().flatten().map(|text| text.chars().count()).max();
-            if length.is_some_and(|length| length == 0 || length > MAX_TEXT) {
-                return Err(Error::Invalid(format!(
-                    "Invalid {what}: 1 to {MAX_TEXT} characters"
-                )));
-            }
+/// Applies the change, once its values are checked and its model is registered;
+/// the device is registered then, and by a person.
+///
+/// # Errors
+/// [`Error::Conflict`] if another device has the MAC address or the USB
+/// serial number.
+pub(super) fn apply(
+    change: &Change,
+    devices: &mut Devices,
+    key: &DeviceKey,
+    now: &str,
+) -> Result<()> {
+    let is_taken = |what: &str, value: &str, of: fn(&Device) -> Option<&String>| {
+        let other = devices
+            .devices
+            .iter()
+            .find(|(other, device)| *other != key && of(device).is_some_and(|v| v == value));
+        match other {
+            Some((other, _)) => Err(Error::Conflict(format!(
+                "{what} {value} is device {other}'s already"
+            ))),
+            None => Ok(()),
         }
-        if let Some(Some(mac)) = &mut self.mac {
-            let parsed: MacAddress = mac
-                .parse()
-                .map_err(|error| Error::Invalid(format!("Invalid mac: {error}")))?;
-            *mac = parsed.to_string();
-        }
-        Ok(self)
+    };
+    if let Some(Some(mac)) = &change.mac {
+        is_taken("MAC address", mac, |device| device.mac.as_ref())?;
     }
-
-    /// The model it names, if any.
-    pub(super) fn model(&self) -> Option<&ModelCode> {
-        self.model.as_ref().and_then(Option::as_ref)
+    if let Some(Some(serial)) = &change.usb_serial {
+        is_taken("USB serial number", serial, |d| d.usb_serial.as_ref())?;
     }
-
-    /// Applies the change; the device is registered then, and by a person.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if another device has the MAC address or the USB
-    /// serial number.
-    pub(super) fn apply(&self, devices: &mut Devices, key: &DeviceKey, now: &str) -> Result<()> {
-        let is_taken = |what: &str, value: &str, of: fn(&Device) -> Option<&String>| {
-            let other = devices
-                .devices
-                .iter()
-                .find(|(other, device)| *other != key && of(device).is_some_and(|v| v == value));
-            match other {
-                Some((other, _)) => Err(Error::Conflict(format!(
-                    "{what} {value} is device {other}'s already"
-                ))),
-                None => Ok(()),
-            }
-        };
-        if let Some(Some(mac)) = &self.mac {
-            is_taken("MAC address", mac, |device| device.mac.as_ref())?;
+    let device = devices.ensure(key, now);
+    by_a_person(device);
+    let text = [
+        (&change.name, &mut device.name),
+        (&change.mac, &mut device.mac),
+        (&change.usb_serial, &mut device.usb_serial),
+    ];
+    for (given, kept) in text {
+        if let Some(value) = given {
+            kept.clone_from(value);
         }
-        if let Some(Some(serial)) = &self.usb_serial {
-            is_taken("USB serial number", serial, |d| d.usb_serial.as_ref())?;
-        }
-        let device = devices.ensure(key, now);
-        by_a_person(device);
-        let text = [
-            (&self.name, &mut device.name),
-            (&self.mac, &mut device.mac),
-            (&self.usb_serial, &mut device.usb_serial),
-        ];
-        for (given, kept) in text {
-            if let Some(value) = given {
-                kept.clone_from(value);
-            }
-        }
-        if let Some(model) = &self.model {
-            device.model.clone_from(model);
-        }
-        Ok(())
     }
+    if let Some(model) = &change.model {
+        device.model.clone_from(model);
+    }
+    Ok(())
 }
 
 /// Whoever came with a fleet token is known by a person from now on.
@@ -125,22 +99,26 @@ pub(super) fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a
 /// A device that was only seen may be both created and changed.
 ///
 /// # Errors
-/// [`Error::Missing`] for the model or the device, [`Error::Conflict`],
-/// [`Error::Store`].
+/// [`Error::Invalid`], [`Error::Missing`] for the model or the device,
+/// [`Error::Conflict`], [`Error::Store`].
 pub fn put(
     registry: &Registry,
     key: &DeviceKey,
-    change: &Change,
+    change: Change,
     condition: Condition,
     actor: &Caller,
 ) -> Result<Device> {
+    let change = checked(change)?;
     let (device, was_known) = alter(registry, key, |devices, now| {
-        must_exist(&registry.models.read(), change.model())?;
+        must_exist(
+            &registry.models.read(),
+            change.model.clone().flatten().as_ref(),
+        )?;
         let known = devices.devices.get(key);
         let is_known =
             known.is_some_and(|device| device.registered || condition == Condition::Change);
         condition.check(is_known, || format!("Device {key}"))?;
-        change.apply(devices, key, now)?;
+        apply(&change, devices, key, now)?;
         Ok(is_known)
     })?;
     let done = if was_known { "changed" } else { "registered" };
@@ -191,9 +169,10 @@ pub(super) fn say_changed(key: &DeviceKey, device: &Device, actor: &Caller, done
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::ModelCode;
 
     fn change(text: &str) -> Result<Change> {
-        serde_json::from_str::<Change>(text).unwrap().checked()
+        checked(serde_json::from_str(text).unwrap())
     }
 
     #[test]
@@ -201,15 +180,9 @@ mod tests {
         let mut devices = Devices::default();
         let key: DeviceKey = "k1".parse().unwrap();
         let first = r#"{"name":"Kitchen","mac":"AA:BB:CC:00:11:22","model":"m"}"#;
-        change(first)
-            .unwrap()
-            .apply(&mut devices, &key, "t")
-            .unwrap();
+        apply(&change(first).unwrap(), &mut devices, &key, "t").unwrap();
         let second = r#"{"name":null,"usb_serial":"S1"}"#;
-        change(second)
-            .unwrap()
-            .apply(&mut devices, &key, "t")
-            .unwrap();
+        apply(&change(second).unwrap(), &mut devices, &key, "t").unwrap();
         let device = &devices.devices[&key];
         assert_eq!(device.name, None);
         assert_eq!(device.mac.as_deref(), Some("aabbcc001122"));
@@ -224,7 +197,7 @@ mod tests {
         let key: DeviceKey = "k1".parse().unwrap();
         devices.ensure(&key, "t").fleet_token = Some(String::from("id"));
         let name = change(r#"{"name":"Kitchen"}"#).unwrap();
-        name.apply(&mut devices, &key, "t").unwrap();
+        apply(&name, &mut devices, &key, "t").unwrap();
         assert_eq!(devices.devices[&key].fleet_token, None);
     }
 
@@ -233,10 +206,10 @@ mod tests {
         let mut devices = Devices::default();
         let (a, b): (DeviceKey, DeviceKey) = ("a".parse().unwrap(), "b".parse().unwrap());
         let same = r#"{"mac":"aa-bb-cc-00-11-22","usb_serial":"S"}"#;
-        change(same).unwrap().apply(&mut devices, &a, "t").unwrap();
-        change(same).unwrap().apply(&mut devices, &a, "t").unwrap();
+        apply(&change(same).unwrap(), &mut devices, &a, "t").unwrap();
+        apply(&change(same).unwrap(), &mut devices, &a, "t").unwrap();
         for taken in [r#"{"mac":"AABBCC001122"}"#, r#"{"usb_serial":"S"}"#] {
-            let error = change(taken).unwrap().apply(&mut devices, &b, "t");
+            let error = apply(&change(taken).unwrap(), &mut devices, &b, "t");
             assert!(matches!(error, Err(Error::Conflict(_))), "{taken}");
         }
         assert!(!devices.devices.contains_key(&b));
@@ -257,7 +230,7 @@ mod tests {
         let registry = Registry::open(folder.path()).unwrap();
         let key: DeviceKey = "k1".parse().unwrap();
         let by = Caller::Anonymous;
-        let put = |condition| put(&registry, &key, &Change::default(), condition, &by);
+        let put = |condition| put(&registry, &key, Change::default(), condition, &by);
         assert!(matches!(put(Condition::Change), Err(Error::Missing(_))));
         let seen = key.clone();
         registry.devices.note(move |devices| {

@@ -1,21 +1,12 @@
 //! Models: added, set, held.
 
-use serde::Deserialize;
-
 use super::{Condition, Result};
+use crate::api::models::Change;
 use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::registry::{Activate, Model, Models, Registry};
-
-/// What a change may say; what is absent stays.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Change {
-    activate: Option<Activate>,
-    held: Option<bool>,
-}
 
 /// Adds or changes a model; it as it is then.
 ///

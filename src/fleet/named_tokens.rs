@@ -1,12 +1,11 @@
 //! Tokens of CI, people and fleets: made, shown once, revoked.
 
-use serde::Deserialize;
 use serde_json::Map;
 use time::{Duration, OffsetDateTime};
 
 use super::{Error, Result, must_exist};
+use crate::api::tokens::NewToken;
 use crate::clock::{Moment, iso8601, parse};
-use crate::device::ModelCode;
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::registry::tokens::{NamedToken, generate};
@@ -15,36 +14,21 @@ use crate::store::registry::{Registry, Role};
 /// Longest time a token may be asked to last.
 const MAX_DAYS: i64 = 36500;
 
-/// The token that is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wanted {
-    pub name: String,
-    role: Role,
-    #[serde(default)]
-    model: Option<ModelCode>,
-    /// Such as `365d`, or a moment in RFC 3339.
-    #[serde(default)]
-    expires: Option<String>,
-}
-
-impl Wanted {
-    /// When it ends, if it does.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for what no token can be.
-    fn checked(&self, now: OffsetDateTime) -> Result<Option<String>> {
-        check_name(&self.name)?;
-        if self.role == Role::Fleet && self.model.is_none() {
-            return Err(Error::Invalid(String::from(
-                "Invalid model: a fleet token needs the model of its devices",
-            )));
-        }
-        let expires = self.expires.as_deref();
-        expires
-            .map(|text| expiry(text, now).map(iso8601))
-            .transpose()
+/// When the token that is asked for ends, if it does.
+///
+/// # Errors
+/// [`Error::Invalid`] for what no token can be.
+fn checked(wanted: &NewToken, now: OffsetDateTime) -> Result<Option<String>> {
+    check_name(&wanted.name)?;
+    if wanted.role == Role::Fleet && wanted.model.is_none() {
+        return Err(Error::Invalid(String::from(
+            "Invalid model: a fleet token needs the model of its devices",
+        )));
     }
+    let expires = wanted.expires.as_deref();
+    expires
+        .map(|text| expiry(text, now).map(iso8601))
+        .transpose()
 }
 
 /// Makes a token, which is on the disk then: what is kept of it, and its text.
@@ -52,9 +36,13 @@ impl Wanted {
 /// # Errors
 /// [`Error::Invalid`], [`Error::Missing`] for the model, [`Error::Conflict`]
 /// for a name that is taken, [`Error::Store`].
-pub fn mint(registry: &Registry, wanted: &Wanted, actor: &Caller) -> Result<(NamedToken, String)> {
+pub fn mint(
+    registry: &Registry,
+    wanted: &NewToken,
+    actor: &Caller,
+) -> Result<(NamedToken, String)> {
     let now = Moment::now().wall;
-    let expires_at = wanted.checked(now)?;
+    let expires_at = checked(wanted, now)?;
     must_exist(&registry.models.read(), wanted.model.as_ref())?;
     let (text, credential) = generate(&iso8601(now)).map_err(Error::Random)?;
     let name = &wanted.name;
@@ -174,8 +162,8 @@ mod tests {
     fn what_no_token_can_be_is_refused() {
         let now = parse("2026-01-01T00:00:00Z").unwrap();
         let check = |text: &str| {
-            let wanted: Wanted = serde_json::from_str(text).unwrap();
-            wanted.checked(now)
+            let wanted: NewToken = serde_json::from_str(text).unwrap();
+            checked(&wanted, now)
         };
         for text in [
             r#"{"name":"","role":"viewer"}"#,

@@ -4,30 +4,16 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::journal::Event;
 use crate::metrics::Metrics;
 use crate::printable;
 
-use super::intake::{Crash, Likeness, Site};
-use super::reading::{Read, ReadError};
-use super::status::{Board, Reading};
-
-/// A crash and where it came from.
-#[derive(Debug)]
-pub(super) struct Captured {
-    pub(super) crash: Crash,
-    pub(super) site: Site,
-}
-
-/// Who waits for a dump that was read from flash.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) reading: Reading,
-    pub(super) reply: oneshot::Sender<Result<Read, ReadError>>,
-}
+use super::intake::{Captured, Crash, Likeness, Site};
+use super::request::Asked;
+use super::status::Board;
 
 /// All crashes that wait; clones are the same.
 #[derive(Clone)]

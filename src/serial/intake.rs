@@ -13,7 +13,7 @@ use crate::journal::Event;
 use crate::store::coredumps::Source;
 use crate::store::{self, Store};
 
-use super::policy::Plan;
+use super::plan::Plan;
 use super::state::PortsState;
 use super::whose::{Clues, Whose, bounded, whose};
 
@@ -53,6 +53,13 @@ pub struct Site {
     pub plan: Plan,
     /// Of the board, if its USB descriptor or its bootloader told.
     pub mac: Option<MacAddress>,
+}
+
+/// A crash and where it came from.
+#[derive(Debug)]
+pub(super) struct Captured {
+    pub(super) crash: Crash,
+    pub(super) site: Site,
 }
 
 impl Site {

@@ -14,23 +14,23 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Moment;
 use crate::config;
-use crate::console::{self, Masks};
-use crate::journal::{Event, chain};
+use crate::journal::Event;
 use crate::metrics::Metrics;
 use crate::store;
 use crate::store::registry::StateFile;
 
 use super::backlog::Backlog;
 use super::discover::{self, Roots};
+use super::error::Error;
 use super::hotplug::Watcher;
 use super::intake::{Intake, Site};
 use super::marks::Marks;
 use super::notes::Notes;
-use super::policy::{self, Named, Plan};
+use super::plan::Plan;
+use super::policy::{self, Named};
 use super::port::{Common, Port};
-use super::ports::Error;
-use super::reading::Request;
-use super::state::{PortsState, Release, Remembered};
+use super::request::Request;
+use super::state::{PortsState, Release};
 use super::status::{Board, PortStatus};
 use super::storing::Storing;
 
@@ -41,11 +41,11 @@ pub(super) struct Keeper {
     roots: Roots,
     settings: Mutex<config::Serial>,
     common: watch::Sender<Common>,
-    notes: Arc<Notes>,
+    pub(super) notes: Arc<Notes>,
     backlog: Backlog,
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Ports whose borrower is still there.
-    leases: Mutex<BTreeSet<String>>,
+    pub(super) leases: Mutex<BTreeSet<String>>,
     /// Something changed that is not to be seen in the folders.
     pub(super) look: Notify,
     tasks: TaskTracker,
@@ -56,7 +56,7 @@ pub(super) struct Keeper {
 pub(super) struct Entry {
     plan: watch::Sender<Plan>,
     pub(super) board: Arc<Board>,
-    open: watch::Receiver<bool>,
+    pub(super) open: watch::Receiver<bool>,
     pub(super) requests: mpsc::Sender<Request>,
     /// The port's own, and the one that stores.
     pub(super) tasks: [JoinHandle<()>; 2],
@@ -79,7 +79,7 @@ impl Keeper {
             backlog: Backlog::new(Arc::clone(&metrics)),
             metrics,
             roots,
-            common: watch::Sender::new(common(&settings, max_dump_bytes)),
+            common: watch::Sender::new(Common::of(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
             notes: Arc::new(notes),
             entries: Mutex::default(),
@@ -127,7 +127,8 @@ impl Keeper {
     }
 
     pub(super) fn reconfigure(&self, settings: config::Serial, max_dump_bytes: usize) {
-        self.common.send_replace(common(&settings, max_dump_bytes));
+        self.common
+            .send_replace(Common::of(&settings, max_dump_bytes));
         *lock(&self.settings) = settings;
         self.look.notify_one();
     }
@@ -294,74 +295,6 @@ impl Keeper {
             .map(|(id, entry)| found(id, entry));
         entry.ok_or_else(|| Error::Unknown(name.to_owned()))
     }
-
-    /// Releases a port and waits until it is closed; answers with its path. A
-    /// port that is not closed in time is not released.
-    pub(super) async fn let_go(
-        &self,
-        name: &str,
-        duration: Option<Duration>,
-        lent: bool,
-    ) -> Result<String, Error> {
-        let (id, path, mut open) = self.find(name, |id, entry| {
-            (id.to_owned(), entry.path(), entry.open.clone())
-        })?;
-        let before = self.notes.state.read().of(&id);
-        let release = Release::new(duration, lent, &Moment::now());
-        self.remember(id.clone(), move |port| {
-            port.claimed &= lent || duration.is_some();
-            port.released = Some(release);
-        })
-        .await?;
-        self.look.notify_one();
-        let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open));
-        if closed.await.is_ok() {
-            return Ok(path);
-        }
-        self.remember(id, move |port| {
-            port.claimed = before.claimed;
-            port.released = before.released;
-        })
-        .await?;
-        self.look.notify_one();
-        Err(Error::Stuck(path))
-    }
-
-    /// Changes what is remembered of a port, on disk before it counts.
-    pub(super) async fn remember(
-        &self,
-        id: String,
-        change: impl FnOnce(&mut Remembered) + Send + 'static,
-    ) -> Result<(), Error> {
-        let notes = Arc::clone(&self.notes);
-        let work = move || {
-            notes.state.change(|state| {
-                change(state.ensure(&id));
-                state.tidy(&Moment::now());
-                Ok::<_, std::convert::Infallible>(())
-            })
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Err(error)) => Err(Error::State(error)),
-            Err(_) => Err(Error::Stuck(String::from("the state of the ports"))),
-        }
-    }
-
-    /// Whether the port's borrower is still there.
-    pub(super) fn is_lent(&self, id: &str) -> bool {
-        lock(&self.leases).contains(id)
-    }
-
-    /// Notes that a borrower came or went; `false` if that was so already.
-    pub(super) fn lent(&self, id: &str, lent: bool) -> bool {
-        let mut leases = lock(&self.leases);
-        if lent {
-            leases.insert(id.to_owned())
-        } else {
-            leases.remove(id)
-        }
-    }
 }
 
 impl Entry {
@@ -383,28 +316,7 @@ async fn hear(watcher: Option<&mut Watcher>) -> std::io::Result<()> {
     }
 }
 
-fn common(settings: &config::Serial, max_dump_bytes: usize) -> Common {
-    let rules = settings.mask.iter().filter_map(|rule| match rule.parse() {
-        Ok(rule) => Some(rule),
-        Err(error) => {
-            Event::ConfigurationFaulty
-                .entry()
-                .say(format_args!("serial.mask: {rule:?}: {}", chain(&error)));
-            None
-        }
-    });
-    let masks = Masks::with(rules);
-    Common {
-        console: console::Settings {
-            max_dump_bytes,
-            masks,
-            ..console::Settings::default()
-        },
-        table_offset: settings.partition_table_offset,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -415,7 +327,5 @@ const STORING: Duration = Duration::from_secs(40);
 const SETTLE: Duration = Duration::from_millis(100);
 /// Even if nothing was heard.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
-/// A port that is closed at once may still have to finish a read of its flash.
-const LET_GO: Duration = Duration::from_secs(10);
 /// Unplugged ports that are still listed.
 const MOST_ABSENT: usize = 64;

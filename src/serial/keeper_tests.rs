@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::discover::tests::FakeTree;
 use super::intake::Intake;
-use super::policy::Why;
 use super::ports::Ports;
 use super::status::{Board, State};
+use crate::api::ports::Why;
 use crate::bundle;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -234,7 +234,7 @@ async fn what_a_person_releases_after_a_loan_that_a_restart_cut_stays_released()
     bench.reaches("ttyACM0", State::Lent).await;
     let again = bench.ports.lend("ttyACM0").await.unwrap();
     let refused = bench.ports.release("ttyACM0", None).await;
-    assert!(matches!(refused, Err(super::ports::Error::Lent(_))));
+    assert!(matches!(refused, Err(super::error::Error::Lent(_))));
     drop(again);
     bench.reaches("ttyACM0", State::Listening).await;
     bench.ports.release("ttyACM0", None).await.unwrap();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Error;
 use super::keeper::Keeper;
-use super::ports::{Error, Ports};
+use super::ports::Ports;
 use super::state::{Release, Remembered};
 use crate::journal::Event;
 

@@ -13,7 +13,7 @@ use super::backlog::Inlet;
 use super::health::{Complaint, Health};
 use super::intake::{Crash, Site};
 use super::notes::Notes;
-use super::policy::Plan;
+use super::plan::Plan;
 use super::port::{Port, complain};
 use super::status::{Board, State};
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ports::Why;
 use crate::clock::Moment;
 use crate::console::Boot;
 use crate::journal::{Event, chain};
@@ -15,7 +16,7 @@ use crate::store::registry::StateFile;
 
 use super::intake::{Intake, Site};
 use super::marks::Marks;
-use super::policy::{Plan, Why};
+use super::plan::Plan;
 use super::state::PortsState;
 
 /// The notes of all ports.

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::config::ReadFlash;
 use crate::ingest::Received;
 
-use super::policy::Plan;
+use super::plan::Plan;
 use super::reading::kind;
 use super::reset::Kind;
 use super::state::{Stamp, UnaskedReads};

@@ -4,100 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use crate::api::ports::Why;
+use crate::api::ports::Why;
 use crate::clock::Moment;
-use crate::config::{self, Discover, PortMatch, ReadFlash, Reset};
-use crate::device::{DeviceKey, ModelCode};
+use crate::config::{self, Discover, PortMatch};
 
 use super::discover::{Found, Usb};
-use super::link::Lines;
+use super::plan::{Plan, PortSettings, Released};
 use super::state::PortsState;
-
-/// How one port is used.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PortSettings {
-    pub baud: u32,
-    pub device_key: Option<DeviceKey>,
-    pub model: Option<ModelCode>,
-    pub lines: Lines,
-    pub reset: Reset,
-    pub read_flash: ReadFlash,
-    pub press_enter: bool,
-}
-
-impl PortSettings {
-    /// As the configuration says of one port.
-    pub fn of(port: &config::SerialPort) -> Self {
-        Self {
-            baud: port.baud,
-            device_key: port.device_key.clone(),
-            model: port.model.clone(),
-            lines: match port.lines {
-                config::Lines::On => Lines::ON,
-                config::Lines::Off => Lines::OFF,
-            },
-            reset: port.reset,
-            read_flash: port.read_flash,
-            press_enter: port.press_enter,
-        }
-    }
-}
-
-/// One port and what is to be done with it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The place in the USB tree, or the path of what is not on USB.
-    pub id: String,
-    pub path: PathBuf,
-    pub usb: Option<Usb>,
-    pub why: Why,
-    pub settings: PortSettings,
-    /// Left alone by a person; the time that is left, or for ever.
-    pub released: Option<Released>,
-    /// Whether its device node exists.
-    pub present: bool,
-    /// No other port that is plugged in has its USB serial number.
-    pub serial_is_unique: bool,
-}
-
-/// A port that is left alone for now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Released {
-    pub remaining: Option<Duration>,
-    pub lent: bool,
-}
-
-impl Plan {
-    /// A port that is not on USB, as the configuration's defaults say.
-    pub(super) fn configured(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            path: PathBuf::from(id),
-            usb: None,
-            why: Why::Configured,
-            settings: PortSettings::of(&config::SerialPort::default()),
-            released: None,
-            present: true,
-            serial_is_unique: true,
-        }
-    }
-
-    /// Whether a board that is plugged in there with another adapter would be
-    /// noticed.
-    pub fn is_told_apart(&self) -> bool {
-        self.serial_is_unique && self.usb.as_ref().is_some_and(Usb::has_own_serial)
-    }
-
-    /// Whether a program has borrowed it.
-    pub fn is_lent(&self) -> bool {
-        self.released.is_some_and(|released| released.lent)
-    }
-
-    /// Whether the port is to be open.
-    pub fn listens(&self) -> bool {
-        self.why != Why::Seen && self.released.is_none()
-    }
-}
 
 /// A path that the configuration names, and what it leads to.
 #[derive(Clone, Debug)]

@@ -1,26 +1,23 @@
-//! One port's life: opened, listened to, lost, opened again. One task owns it.
+//! One port, and what is noted and said about it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ReadFlash;
-use crate::console::{self, Console};
+use crate::config;
+use crate::console::{self, Masks};
+use crate::device::MacAddress;
 use crate::journal::{Event, chain};
+use crate::metrics::Metrics;
 
 use super::backlog::Inlet;
-use super::discover::Usb;
-use super::health::{Complaint, Health};
-use super::link::{Link, LinkError, SerialLink};
-use super::listener::Listener;
+use super::health::Complaint;
+use super::intake::{Intake, Site};
 use super::notes::Notes;
-use super::policy::Plan;
-use super::reading::{ReadError, Request};
-use super::status::{Board, State};
+use super::plan::Plan;
+use super::request::Request;
+use super::status::Board;
 
 /// What the configuration says for all ports.
 #[derive(Clone, Debug)]
@@ -28,6 +25,30 @@ pub(super) struct Common {
     pub(super) console: console::Settings,
     /// Where boards keep their partition table.
     pub(super) table_offset: u32,
+}
+
+impl Common {
+    /// A mask that does not parse is said and left out.
+    pub(super) fn of(settings: &config::Serial, max_dump_bytes: usize) -> Self {
+        let rules = settings.mask.iter().filter_map(|rule| match rule.parse() {
+            Ok(rule) => Some(rule),
+            Err(error) => {
+                Event::ConfigurationFaulty
+                    .entry()
+                    .say(format_args!("serial.mask: {rule:?}: {}", chain(&error)));
+                None
+            }
+        });
+        let masks = Masks::with(rules);
+        Self {
+            console: console::Settings {
+                max_dump_bytes,
+                masks,
+                ..console::Settings::default()
+            },
+            table_offset: settings.partition_table_offset,
+        }
+    }
 }
 
 /// What a port's task is made of.
@@ -43,324 +64,48 @@ pub(super) struct Port {
     /// Where it is noted which board it is, and whether it is in its bootloader.
     pub(super) notes: Arc<Notes>,
     pub(super) crashes: Arc<Inlet>,
-    pub(super) metrics: Arc<crate::metrics::Metrics>,
-    pub(super) intake: Arc<super::intake::Intake>,
-}
-
-/// Why a port is no longer listened to.
-enum End {
-    /// Unplugged, or its other side closed.
-    Gone,
-    Failed(LinkError),
-    /// There is another plan, or the daemon stops.
-    Asked,
-    /// Somebody wants the board's flash, and it is written down that the board
-    /// is in its bootloader.
-    Read(Request),
-}
-
-/// A read that begins when that is written down; until then the console is
-/// listened to.
-struct Entering {
-    request: Request,
-    written: JoinHandle<()>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) intake: Arc<Intake>,
 }
 
 impl Port {
-    /// Does what the plan says until there is none any more.
-    pub(super) async fn run(mut self) {
-        let mut health = Health::default();
-        let began = Instant::now();
-        let mut delay = Delay::default();
-        let mut console = None;
-        loop {
-            if self.stop.is_cancelled() || self.plan.has_changed().is_err() {
-                return;
-            }
-            let plan = self.plan.borrow_and_update().clone();
-            if !plan.listens() || !plan.present {
-                self.board.enter(resting(&plan), None);
-                // a borrower may flash another build, whoever has the port
-                // released may plug in another board
-                if plan.released.is_some() {
-                    console = None;
-                }
-                if !plan.is_lent() {
-                    self.forget_board(&plan);
-                }
-                self.pause(None).await;
-                continue;
-            }
-            let wait = match SerialLink::open(&plan.path, plan.settings.baud, plan.settings.lines) {
-                Ok(mut link) => {
-                    delay = Delay::default();
-                    self.opened(&plan, &mut health, began);
-                    if self.notes.state.read().of(&plan.id).in_bootloader {
-                        self.bring_back(&mut link, &plan).await;
-                    }
-                    let (listened, before) = (Instant::now(), self.board.status().bytes);
-                    let end = loop {
-                        match self
-                            .listen(&mut link, &plan, &mut health, &mut console, began)
-                            .await
-                        {
-                            End::Read(request) => {
-                                let boot = console.as_ref().map(|(_, console)| console.boot());
-                                let boot = boot.cloned().unwrap_or_default();
-                                self.read_flash(&mut link, &plan, boot, request).await;
-                            }
-                            end => break end,
-                        }
-                    };
-                    drop(link);
-                    self.open.send_replace(false);
-                    self.metrics.serial_ports.dec();
-                    // each restart of a chip with USB of its own ends here
-                    let restarts = is_serial_jtag(&plan) && self.board.status().bytes > before;
-                    match end {
-                        End::Asked => continue,
-                        End::Gone if restarts => RESTART,
-                        end => self.lost(&plan, &end, &mut health, began, listened.elapsed()),
-                    }
-                }
-                Err(error) => {
-                    self.refused(&plan, &error);
-                    delay.next()
-                }
-            };
-            if health.is_flapping(began.elapsed()) {
-                self.calm_down(wait).await;
-            } else {
-                self.pause(Some(wait)).await;
-            }
-        }
+    /// What is known of where a crash on this port comes from.
+    pub(super) fn site(&self, plan: &Plan) -> Site {
+        Site::of(plan, &self.notes.state.read())
     }
 
-    fn opened(&self, plan: &Plan, health: &mut Health, began: Instant) {
-        self.open.send_replace(true);
-        self.metrics.serial_ports.inc();
-        let note = health
-            .complaint()
-            .map(|complaint| complaint.text(plan.settings.baud));
-        self.board.enter(State::Listening, note);
-        // that it comes and goes was said once
-        if health.is_flapping(began.elapsed()) {
+    /// Notes which board is behind the port.
+    pub(super) fn met(&self, plan: &Plan, mac: MacAddress) {
+        let before = self.site(plan);
+        if before.mac == Some(mac) {
             return;
         }
-        let path = plan.path.display();
-        Event::PortOpened.entry().port(&path).say(format_args!(
-            "listening to {path} at {} baud",
-            plan.settings.baud
-        ));
+        self.note_board(plan, Some(mac));
+        self.intake.met(&before, &self.site(plan));
     }
 
-    /// Notes the loss; answers with how long to wait before the next try.
-    fn lost(
-        &mut self,
-        plan: &Plan,
-        end: &End,
-        health: &mut Health,
-        began: Instant,
-        lasted: Duration,
-    ) -> Duration {
-        let path = plan.path.display();
-        self.forget_board(plan);
-        let now = began.elapsed();
-        if let Some(complaint) = health.lost(now) {
-            complain(plan, complaint);
-        }
-        let flapping = health.is_flapping(now);
-        let note = health
-            .complaint()
-            .map(|complaint| complaint.text(plan.settings.baud));
-        match end {
-            End::Failed(error) => {
-                self.board.enter(State::Trouble, Some(chain(error)));
-                Event::PortTrouble
-                    .entry()
-                    .port(&path)
-                    .say(format_args!("{path}: {}", chain(error)));
-            }
-            End::Gone | End::Asked | End::Read(_) => {
-                self.board.enter(State::Absent, note);
-                if !flapping {
-                    Event::PortGone
-                        .entry()
-                        .port(&path)
-                        .say(format_args!("{path} is gone"));
-                }
-            }
-        }
-        if flapping {
-            return CALM_DOWN;
-        }
-        // a port that fails at once must not be tried at full speed
-        if lasted < Duration::from_secs(1) {
-            Duration::from_secs(1)
-        } else {
-            RESTART
+    /// The port is gone or somebody else's. Unless its adapter has a serial
+    /// number of its own, what is there next may be another board.
+    pub(super) fn forget_board(&self, plan: &Plan) {
+        if !plan.is_told_apart() && self.notes.state.read().of(&plan.id).board.is_some() {
+            self.note_board(plan, None);
         }
     }
 
-    /// Tells why the port could not be opened, when that is news.
-    fn refused(&self, plan: &Plan, error: &LinkError) {
-        let path = plan.path.display();
-        let (state, event, note) = match error {
-            LinkError::Busy => (
-                State::Busy,
-                Event::PortBusy,
-                "another program holds it; it is tried again until it is free".to_owned(),
-            ),
-            LinkError::Gone => return self.board.enter(State::Absent, None),
-            LinkError::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                (
-                    State::Trouble,
-                    Event::PortTrouble,
-                    "may not be opened: give the daemon's user the port's group (dialout)"
-                        .to_owned(),
-                )
-            }
-            error => (State::Trouble, Event::PortTrouble, chain(error)),
-        };
-        let news = self
-            .board
-            .change(|status| status.state != state || status.note.as_ref() != Some(&note));
-        if news {
-            event
-                .entry()
-                .port(&path)
-                .say(format_args!("{path}: {note}"));
-        }
-        self.board.enter(state, Some(note));
-    }
-
-    /// Waits for another plan, the stop, or until `wait` is over.
-    async fn pause(&mut self, wait: Option<Duration>) {
-        tokio::select! {
-            _ = self.plan.changed() => {}
-            () = self.stop.cancelled() => {}
-            // dropped, which tells whoever asked
-            Some(_) = self.requests.recv() => {}
-            () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+    /// Notes that the board is in its bootloader, or no longer.
+    pub(super) fn note_bootloader(&self, plan: &Plan, inside: bool) {
+        if self.notes.state.read().of(&plan.id).in_bootloader != inside {
+            let id = plan.id.clone();
+            self.notes
+                .note(move |state| state.ensure(&id).in_bootloader = inside);
         }
     }
 
-    /// Waits although the port may be back: it will be gone again soon.
-    async fn calm_down(&mut self, wait: Duration) {
-        let until = Instant::now() + wait;
-        while Instant::now() < until && !self.stop.is_cancelled() {
-            self.pause(Some(until - Instant::now())).await;
-            if self.plan.has_changed().is_err() || !self.plan.borrow_and_update().listens() {
-                return;
-            }
-        }
+    /// Notes which board is behind the port; `None`: who knows.
+    fn note_board(&self, plan: &Plan, mac: Option<MacAddress>) {
+        let plan = plan.clone();
+        self.notes.note(move |state| state.note_board(&plan, mac));
     }
-
-    async fn listen(
-        &mut self,
-        link: &mut SerialLink,
-        plan: &Plan,
-        health: &mut Health,
-        console: &mut Option<(Option<String>, Console)>,
-        began: Instant,
-    ) -> End {
-        // a chip with USB of its own leaves the bus when it restarts: what it
-        // said before is still true of it
-        let fresh = || Console::new(self.common.borrow().console.clone());
-        let usb = plan.usb.as_ref().map(Usb::identity);
-        let same = |(of, _): &(Option<String>, _)| is_serial_jtag(plan) && *of == usb;
-        let kept = console.take().filter(same).map(|(_, console)| console);
-        let mut listener = Listener::new(
-            plan.clone(),
-            kept.unwrap_or_else(fresh),
-            health,
-            began,
-            self,
-        );
-        let mut buffer = vec![0; READ_BYTES];
-        let mut entering = None;
-        let end = loop {
-            let deadline = listener.deadline();
-            tokio::select! {
-                read = link.read(&mut buffer), if !listener.is_resting() => match read {
-                    Ok(count) => {
-                        let bytes = buffer.get(..count).unwrap_or_default();
-                        if listener.received(bytes) {
-                            press_enter(link).await;
-                        }
-                    }
-                    Err(LinkError::Gone) => break End::Gone,
-                    Err(error) => break End::Failed(error),
-                },
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => listener.tick(),
-                changed = self.plan.changed() => {
-                    let next = self.plan.borrow_and_update().clone();
-                    if changed.is_err() || !goes_on(plan, &next) {
-                        break End::Asked;
-                    }
-                }
-                Some(request) = self.requests.recv(), if entering.is_none() => {
-                    if plan.settings.read_flash == ReadFlash::Never {
-                        self.refuse(plan, request, ReadError::Never);
-                    } else {
-                        self.note_bootloader(plan, true);
-                        let written = self.notes.flush();
-                        entering = Some(Entering { request, written });
-                    }
-                }
-                Some(request) = written(&mut entering), if entering.is_some() => {
-                    break End::Read(request);
-                }
-                Ok(()) = self.common.changed() => {
-                    let settings = self.common.borrow_and_update().console.clone();
-                    listener.reconfigure(settings);
-                }
-                () = self.stop.cancelled() => break End::Asked,
-            }
-        };
-        *console = Some((usb, listener.end()));
-        if entering.is_some() {
-            // whoever asked is told by the request being dropped
-            self.note_bootloader(plan, false);
-        }
-        end
-    }
-}
-
-/// The request whose note is on the disk.
-async fn written(entering: &mut Option<Entering>) -> Option<Request> {
-    let _ = (&mut entering.as_mut()?.written).await;
-    entering.take().map(|entering| entering.request)
-}
-
-fn is_serial_jtag(plan: &Plan) -> bool {
-    plan.usb.as_ref().is_some_and(Usb::is_serial_jtag)
-}
-
-/// Whether a port that is listened to by `plan` stays so by `next`.
-fn goes_on(plan: &Plan, next: &Plan) -> bool {
-    next.listens()
-        && next.present
-        && next.path == plan.path
-        && next.settings == plan.settings
-        && next.usb == plan.usb
-}
-
-/// The state of a port that is not to be open.
-fn resting(plan: &Plan) -> State {
-    match plan.released {
-        Some(_) if plan.is_lent() => State::Lent,
-        Some(_) => State::Released,
-        None if !plan.present => State::Absent,
-        None => State::Seen,
-    }
-}
-
-/// Answers the prompt; a board that does not take the byte will time out.
-async fn press_enter(link: &mut SerialLink) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), link.write(b"\n")).await;
 }
 
 pub(super) fn complain(plan: &Plan, complaint: Complaint) {
@@ -370,21 +115,3 @@ pub(super) fn complain(plan: &Plan, complaint: Complaint) {
         complaint.text(plan.settings.baud)
     ));
 }
-
-/// Grows with every failed try, up to half a minute.
-#[derive(Default)]
-struct Delay(u32);
-
-impl Delay {
-    fn next(&mut self) -> Duration {
-        self.0 = (self.0 + 1).min(6);
-        Duration::from_millis(500 << self.0)
-    }
-}
-
-/// What one read takes at most. A pseudo terminal gives 4 KiB at once.
-const READ_BYTES: usize = 8192;
-/// Before a chip is back on the bus.
-const RESTART: Duration = Duration::from_millis(50);
-/// Between two tries on a port that comes and goes.
-const CALM_DOWN: Duration = Duration::from_secs(15);

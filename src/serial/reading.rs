@@ -1,60 +1,18 @@
-//! Reading a board's coredump from flash, and noting where the board is and
-//! which one it is.
-
-use std::sync::Arc;
-
-use tokio::sync::oneshot;
+//! Reading a board's coredump from flash.
 
 use crate::bootloader::{self, Progress};
 use crate::console::Boot;
 use crate::coredump::{self, Verdict};
-use crate::device::{DeviceKey, MacAddress};
-use crate::ingest::Received;
 use crate::journal::{Event, chain};
 
-use super::backlog::{Asked, Captured};
-use super::flash::{self, FlashError, Note, Options};
-use super::intake::{Crash, FlashDump, Site};
+use super::flash::{self, Note, Options};
+use super::intake::{Crash, FlashDump};
 use super::link::SerialLink;
-use super::notes::Notes;
-use super::policy::{Plan, PortSettings};
+use super::plan::{Plan, PortSettings};
 use super::port::Port;
+use super::request::{Asked, Read, ReadError, Request};
 use super::reset::{Kind, Reset};
 use super::status::{Reading, State};
-
-/// What a flash read brought.
-#[derive(Clone, Debug)]
-pub struct Read {
-    pub received: Received,
-    pub device: DeviceKey,
-}
-
-/// Why a flash read brought nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("the configuration says read_flash = \"never\" for this port")]
-    Never,
-    #[error("the port is not listened to; `espgate ports claim` takes it")]
-    NotOpen,
-    #[error("nothing is plugged in there")]
-    Absent,
-    #[error(transparent)]
-    Flash(#[from] FlashError),
-    #[error("cannot store the coredump")]
-    Store(#[source] crate::store::Error),
-    #[error("the read was broken off")]
-    BrokenOff,
-}
-
-/// Asks a port's task to read.
-#[derive(Debug)]
-pub(super) struct Request {
-    /// The crash for which it is read, if it is for one.
-    pub(super) crash: Option<Arc<Captured>>,
-    pub(super) reading: Reading,
-    /// To whoever waits for the dump.
-    pub(super) reply: Option<oneshot::Sender<Result<Read, ReadError>>>,
-}
 
 impl Port {
     /// Reads the board's flash over the open port; the board is in its
@@ -121,8 +79,7 @@ impl Port {
         reading: &Reading,
     ) -> Result<Vec<u8>, ReadError> {
         let options = self.options(plan);
-        let (notes, id) = (Arc::clone(&self.notes), plan.id.clone());
-        let mut note = move |note| note_bootloader(&notes, &id, note == Note::Entering);
+        let mut note = |note| self.note_bootloader(plan, note == Note::Entering);
         let mut mac = None;
         let mut tell = |now: Progress| {
             mac = now.mac.or(mac);
@@ -134,29 +91,6 @@ impl Port {
             self.met(plan, mac);
         }
         Ok(found?.bytes)
-    }
-
-    /// What is known of where a crash on this port comes from.
-    pub(super) fn site(&self, plan: &Plan) -> Site {
-        Site::of(plan, &self.notes.state.read())
-    }
-
-    /// Notes which board is behind the port.
-    fn met(&self, plan: &Plan, mac: MacAddress) {
-        let before = self.site(plan);
-        if before.mac == Some(mac) {
-            return;
-        }
-        self.note_board(plan, Some(mac));
-        self.intake.met(&before, &self.site(plan));
-    }
-
-    /// The port is gone or somebody else's. Unless its adapter has a serial
-    /// number of its own, what is there next may be another board.
-    pub(super) fn forget_board(&self, plan: &Plan) {
-        if !plan.is_told_apart() && self.notes.state.read().of(&plan.id).board.is_some() {
-            self.note_board(plan, None);
-        }
     }
 
     /// Resets a board into its application that was left in its bootloader by
@@ -182,28 +116,9 @@ impl Port {
         }
     }
 
-    /// Notes that the board is in its bootloader, or no longer.
-    pub(super) fn note_bootloader(&self, plan: &Plan, inside: bool) {
-        note_bootloader(&self.notes, &plan.id, inside);
-    }
-
-    /// Notes which board is behind the port; `None`: who knows.
-    fn note_board(&self, plan: &Plan, mac: Option<MacAddress>) {
-        let plan = plan.clone();
-        self.notes.note(move |state| state.note_board(&plan, mac));
-    }
-
     fn options(&self, plan: &Plan) -> Options {
         let common = self.common.borrow();
         options(plan, common.table_offset, common.console.max_dump_bytes)
-    }
-}
-
-/// Notes that a board is in its bootloader, or no longer.
-fn note_bootloader(notes: &Notes, id: &str, inside: bool) {
-    if notes.state.read().of(id).in_bootloader != inside {
-        let id = id.to_owned();
-        notes.note(move |state| state.ensure(&id).in_bootloader = inside);
     }
 }
 

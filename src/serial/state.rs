@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::discover::Usb;
-use super::policy::Plan;
+use super::plan::Plan;
 use crate::clock::{self, Moment};
 use crate::device::MacAddress;
 

@@ -14,7 +14,7 @@ use crate::device::DeviceKey;
 use crate::ingest::Received;
 
 use super::discover::Usb;
-use super::policy::Plan;
+use super::plan::Plan;
 
 /// A port's status and newest lines, shared between its task and its readers.
 #[derive(Debug)]

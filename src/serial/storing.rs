@@ -11,11 +11,12 @@ use crate::clock::Moment;
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
 
-use super::backlog::{Asked, Captured, Outlet, Taken};
-use super::intake::{Crash, Intake, Likeness};
+use super::backlog::{Outlet, Taken};
+use super::intake::{Captured, Crash, Intake, Likeness};
 use super::notes::Notes;
 use super::on_crash;
-use super::reading::{self, Read, ReadError, Request};
+use super::reading;
+use super::request::{Asked, Read, ReadError, Request};
 use super::status::Board;
 
 /// What a port captured on its way to the store.

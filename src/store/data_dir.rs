@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::journal::Event;
+use crate::device::ModelCode;
+use crate::journal::{Event, chain};
 
 use super::publish::{
     FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder,
@@ -77,15 +78,15 @@ impl DataDir {
     }
 
     /// Removes the unfinished files that a crash left in the folders that are
-    /// not looked through otherwise; each is a journal entry.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn remove_unfinished(&self) -> Result<()> {
-        let assets = fs::read_dir(&self.assets)
-            .map_err(|source| Error::io("list", &self.assets, source))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_dir());
+    /// not looked through otherwise; each is a journal entry, and so is what cannot be
+    /// removed: that costs room, and not the daemon.
+    pub fn remove_unfinished(&self) {
+        let is_model = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.parse::<ModelCode>().is_ok()) && path.is_dir()
+        };
+        let listed = fs::read_dir(&self.assets).into_iter().flatten().flatten();
+        let assets = listed.map(|entry| entry.path()).filter(is_model);
         let folders = [
             self.root.clone(),
             self.coredumps.clone(),
@@ -96,20 +97,13 @@ impl DataDir {
             self.assets.clone(),
         ];
         for folder in folders.into_iter().chain(assets) {
-            let listing =
-                fs::read_dir(&folder).map_err(|source| Error::io("list", &folder, source))?;
-            for entry in listing.flatten() {
-                if entry.file_name().to_string_lossy().starts_with(".tmp-") {
-                    let path = entry.path();
-                    fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
-                    Event::StoreRepaired.entry().say(format_args!(
-                        "removed {}, an unfinished file",
-                        path.display()
-                    ));
-                }
+            if let Err(error) = remove_unfinished_in(&folder) {
+                error.event().entry().say(format_args!(
+                    "cannot remove unfinished files: {}",
+                    chain(&error)
+                ));
             }
         }
-        Ok(())
     }
 
     /// The format of an older release, if that wrote the directory and it was not migrated yet.
@@ -164,6 +158,22 @@ impl DataDir {
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
     }
+}
+
+fn remove_unfinished_in(folder: &Path) -> Result<()> {
+    let listing = fs::read_dir(folder).map_err(|source| Error::io("list", folder, source))?;
+    for entry in listing.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(".tmp-");
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
+            Event::StoreRepaired.entry().say(format_args!(
+                "removed {}, an unfinished file",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn lock(root: &Path) -> Result<Flock<File>> {
@@ -232,16 +242,15 @@ fn check_format(root: &Path) -> Result<Option<u32>> {
     let path = root.join("FORMAT");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // a directory that lost it may be as old as they get
-            if root.join("state/models.json").exists() {
-                return Ok(Some(1));
-            }
-            return write_format(root).map(|()| None);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(source) => return Err(Error::io("read", &path, source)),
     };
     match text.trim().parse::<u32>() {
+        // a directory that lost it in a power cut may be as old as they get
+        Err(_) if text.trim().is_empty() => match root.join("state/models.json").exists() {
+            true => Ok(Some(1)),
+            false => write_format(root).map(|()| None),
+        },
         Ok(found) if found > FORMAT => Err(Error::NewerFormat {
             path: root.to_owned(),
             found,
@@ -281,6 +290,38 @@ mod tests {
             let error = DataDir::open(folder.path(), None, None).unwrap_err();
             assert_eq!(matches!(error, Error::NewerFormat { .. }), newer, "{text}");
         }
+    }
+
+    #[test]
+    fn a_lost_format_is_taken_for_the_oldest() {
+        for text in [None, Some(""), Some("\n")] {
+            let folder = tempfile::tempdir().unwrap();
+            let older = |folder: &Path| DataDir::open(folder, None, None).unwrap().older_format();
+            assert_eq!(older(folder.path()), None, "a new one");
+            replace(&folder.path().join("state"), "models.json", b"{}", 0o600).unwrap();
+            match text {
+                Some(text) => replace(folder.path(), "FORMAT", text.as_bytes(), 0o640).unwrap(),
+                None => fs::remove_file(folder.path().join("FORMAT")).unwrap(),
+            }
+            assert_eq!(older(folder.path()), Some(1), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_does_not_keep_the_directory_from_being_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(folder.path(), None, None).unwrap();
+        for name in [".tmp-1", "assets/.tmp-folder", "assets/lost+found/.tmp-1"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let model = folder.path().join("assets/lamp");
+        fs::create_dir(&model).unwrap();
+        replace(&model, ".tmp-9-9", b"half", 0o640).unwrap();
+        // listing it fails with ELOOP, also for root
+        std::os::unix::fs::symlink("loop", directory.assets().join("loop")).unwrap();
+        directory.remove_unfinished();
+        assert!(!model.join(".tmp-9-9").exists());
+        assert!(folder.path().join("assets/lost+found/.tmp-1").exists());
     }
 
     #[test]

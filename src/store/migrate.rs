@@ -1,15 +1,20 @@
 //! What release 0.1 wrote (FORMAT 1): its registers name builds by version, a
 //! name that an upload could give another meaning.
 
+use std::convert::Infallible;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::data_dir::DataDir;
 use super::firmware::Firmware;
-use super::registry::{BuildRef, Devices, Models, Registry};
+use super::registry::{BuildRef, Devices, Models, Registry, StateFile};
 use super::{Error, Result};
 use crate::device::ModelCode;
 use crate::journal::{Event, chain};
 
-/// Puts build ids in the place of names, once. A name that fits no stored build, or more
-/// than one, stays and serves nothing.
+/// Puts build ids in the place of names, once. A name that fits no stored build stays and
+/// serves nothing.
 ///
 /// A failure is said and costs nothing but the next start's doing it again: devices are
 /// served by what is in memory.
@@ -53,15 +58,32 @@ fn try_migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmware) -> 
             names.resolve(code, pin);
         }
     }
-    registry.models.note(move |now| now.clone_from(&models));
-    registry.devices.note(move |now| now.clone_from(&devices));
-    registry.models.flush()?;
-    registry.devices.flush()?;
+    let models = put(&registry.models, models);
+    let devices = put(&registry.devices, devices);
+    models.and(devices)?;
     if let Some(error) = names.failed {
         return Err(error);
     }
     data_dir.set_format()?;
     Ok(names.unknown)
+}
+
+/// Keeps a register with its copy; in memory also where the disk takes it not.
+fn put<T>(register: &StateFile<T>, migrated: T) -> Result<()>
+where
+    T: Clone + Default + DeserializeOwned + Send + Serialize + Sync + 'static,
+{
+    let outcome = register.change(|now| {
+        now.clone_from(&migrated);
+        Ok::<_, Infallible>(())
+    });
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            register.note(move |now| now.clone_from(&migrated));
+            Err(error)
+        }
+    }
 }
 
 struct Names<'a> {
@@ -75,10 +97,12 @@ impl Names<'_> {
         let BuildRef::Name(name) = &*build else {
             return;
         };
-        match self.firmware.named(code, name) {
-            Ok(found) => match &found[..] {
-                [one] => *build = one.id().into(),
-                _ => self.unknown += 1,
+        match self.firmware.called(code, name) {
+            Ok(Some(id)) => *build = id.into(),
+            // what it stands for may be there and cannot be read now
+            Ok(None) => match self.firmware.check_read(code) {
+                Ok(()) => self.unknown += 1,
+                Err(error) => self.failed = Some(error),
             },
             Err(error) => self.failed = Some(error),
         }
@@ -194,5 +218,46 @@ mod tests {
         assert_eq!(model.active, Some(newer));
         let devices = store.registry.devices.read();
         assert_eq!(devices.devices[&"k1".parse().unwrap()].pin, Some(older));
+    }
+
+    #[test]
+    fn a_name_that_may_stand_for_what_cannot_be_read_now_is_kept_for_the_next_start() {
+        let root = tempfile::tempdir().unwrap();
+        let (_, newer) = of_release_0_1(root.path());
+        let bundle = root.path().join("assets/lamp/firmware-1.2.3.zip");
+        let whole = fs::read(&bundle).unwrap();
+        fs::remove_file(&bundle).unwrap();
+        std::os::unix::fs::symlink("firmware-1.2.3.zip", &bundle).unwrap();
+        let active = |store: &Store| {
+            let models = store.registry.models.read();
+            models.models[&"lamp".parse().unwrap()].active.clone()
+        };
+        let store = open(root.path());
+        assert!(active(&store).unwrap().id() != newer.id());
+        assert_eq!(
+            fs::read_to_string(root.path().join("FORMAT")).unwrap(),
+            "1\n"
+        );
+        drop(store);
+        fs::remove_file(&bundle).unwrap();
+        replace(
+            bundle.parent().unwrap(),
+            "firmware-1.2.3.zip",
+            &whole,
+            FILE_MODE,
+        )
+        .unwrap();
+        assert_eq!(active(&open(root.path())), Some(newer));
+        assert_eq!(
+            fs::read_to_string(root.path().join("FORMAT")).unwrap(),
+            "2\n"
+        );
+        let state = root.path().join("state");
+        let copy = fs::read(state.join("models.json.copy")).unwrap();
+        assert_eq!(
+            copy,
+            fs::read(state.join("models.json")).unwrap(),
+            "the copy too"
+        );
     }
 }

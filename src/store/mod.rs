@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod commit;
+mod completed;
 pub mod coredumps;
 pub mod data_dir;
 pub mod disk;

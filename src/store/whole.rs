@@ -41,7 +41,7 @@ impl Store {
     ) -> Result<Self> {
         let data_dir = DataDir::open(root, coredumps, assets)?;
         attach_events_file(EventsFile::new(&data_dir.events()));
-        data_dir.remove_unfinished()?;
+        data_dir.remove_unfinished();
         let registry = Registry::open(&data_dir.state())?;
         let sequence = Sequence::open(&data_dir.state())?;
         let is_new = sequence.is_new();

@@ -112,7 +112,11 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     told(&[gone]);
     let models = done(&daemon, &["models", "list"]);
     assert!(models.contains("missing"), "{models}");
-    let ask = || daemon.request("GET /api/iot/firmware?device_key=k1", b"").status;
+    let ask = || {
+        daemon
+            .request("GET /api/iot/firmware?device_key=k1", b"")
+            .status
+    };
     assert_eq!(ask(), 200, "by the copy that was made of its image");
     fs::remove_dir_all(data.join("cache/images")).unwrap();
     assert_eq!(ask(), 404);

@@ -441,3 +441,25 @@ fn all_firmware_of_a_model_goes_at_once_the_active_one_too() {
         .control("DELETE /api/models/other/firmware", b"");
     assert_eq!(unknown.status, 404);
 }
+
+#[test]
+fn a_blocked_version_is_allowed_again_by_its_name_whichever_of_its_builds_it_was() {
+    let site = Site::new();
+    let build = |seed| Build {
+        seed,
+        ..version("1.0")
+    };
+    site.upload(&build(1).zip());
+    site.daemon
+        .manage("PUT /api/models/lamp/blocked/1.0", &json!({}));
+    assert_eq!(site.upload(&build(2).zip()).json()["active"], false);
+    let allowed = site
+        .daemon
+        .control("DELETE /api/models/lamp/blocked/1.0", b"");
+    assert_eq!(allowed.status, 204);
+    assert_eq!(site.upload(&build(3).zip()).json()["active"], true);
+    let unknown = site
+        .daemon
+        .control("DELETE /api/models/lamp/blocked/9.9", b"");
+    assert_eq!(unknown.status, 404);
+}

@@ -15,6 +15,7 @@ use crate::device::ModelCode;
 use crate::firmware::{self, build_named, known_model, manage};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
+use crate::http::registers::json_body;
 use crate::http::upload_scripts::Script;
 use crate::identity::Caller;
 use crate::store::firmware::Kind;
@@ -94,8 +95,9 @@ pub async fn activate(
     State(app): State<Arc<App>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
-    Json(named): Json<Named>,
+    request: Request,
 ) -> Result<Json<Activated>> {
+    let named: Named = json_body(request.into_body()).await?;
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let activated = manage::activate(&app.store, &model, &named.version, &caller)?;
@@ -145,13 +147,14 @@ pub async fn block(
 ) -> Result<Json<Blocked>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        let (build, is_active) = manage::block(&app.store, &model, &name, &caller)?;
+        let blocked = manage::block(&app.store, &model, &name, &caller)?;
         Ok(Json(Blocked {
             code: model.to_string(),
-            build_id: build.id().to_string(),
-            name: build.name,
+            build_id: blocked.build.id().to_string(),
+            name: blocked.build.name,
             blocked: true,
-            active: is_active,
+            active: blocked.is_active,
+            still_active: blocked.still_active,
         }))
     })
     .await?

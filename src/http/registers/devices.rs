@@ -5,14 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::{condition, json_body, name};
-use crate::api::devices::{Device as Shown, List};
+use crate::api::devices::{Change, Device as Shown, List, Pin};
 use crate::device::DeviceKey;
 use crate::firmware;
-use crate::fleet::devices::{self as fleet, Change};
-use crate::fleet::pins;
+use crate::fleet::{devices as fleet, pins};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
@@ -79,17 +77,10 @@ pub async fn put(
     let condition = condition(&parts.headers);
     let change: Change = json_body(body).await?;
     tokio::task::spawn_blocking(move || {
-        let change = change.checked()?;
-        let device = fleet::put(&app.store.registry, &key, &change, condition, &caller)?;
+        let device = fleet::put(&app.store.registry, &key, change, condition, &caller)?;
         Ok(Json(shown(&app.store, &key, &device)))
     })
     .await?
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pin {
-    version: String,
 }
 
 /// `PUT /api/devices/{key}/pin` with `{"version":..}`: the device gets this

@@ -6,10 +6,10 @@ use axum::extract::{Path, Request, State};
 use axum::{Extension, Json};
 
 use super::{condition, json_body, name, no_model};
-use crate::api::models::{List, Model as Shown};
+use crate::api::models::{Change, List, Model as Shown};
 use crate::device::ModelCode;
 use crate::firmware;
-use crate::fleet::models::{self as fleet, Change};
+use crate::fleet::models as fleet;
 use crate::http::app::App;
 use crate::http::error::Result;
 use crate::identity::Caller;

@@ -9,12 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{json_body, name};
-use crate::api::devices::{Minted, Revoked};
-use crate::api::tokens::{List, Made, Token};
+use crate::api::devices::{Change, Minted, Revoked};
+use crate::api::tokens::{List, Made, NewToken, Token};
 use crate::device::DeviceKey;
-use crate::fleet::device_tokens;
-use crate::fleet::devices::Change;
-use crate::fleet::named_tokens::{self, Wanted};
+use crate::fleet::{device_tokens, named_tokens};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
@@ -42,8 +40,7 @@ pub async fn register(
     let change: Change = serde_json::from_value(Value::Object(asked.rest))
         .map_err(|error| Error::Invalid(format!("Invalid request body: {error}")))?;
     tokio::task::spawn_blocking(move || {
-        let change = change.checked()?;
-        let (device, text) = device_tokens::register(&app.store.registry, &key, &change, &caller)?;
+        let (device, text) = device_tokens::register(&app.store.registry, &key, change, &caller)?;
         Ok(Json(minted(&key, &device, text)))
     })
     .await?
@@ -115,7 +112,7 @@ pub async fn mint(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Made>> {
-    let wanted: Wanted = json_body(request.into_body()).await?;
+    let wanted: NewToken = json_body(request.into_body()).await?;
     tokio::task::spawn_blocking(move || {
         let (token, text) = named_tokens::mint(&app.store.registry, &wanted, &caller)?;
         Ok(Json(Made {

@@ -1,41 +1,13 @@
-//! How decoding a dump went so far, and what an attempt changes of that: kept
-//! in the sidecar, so that a restart goes on where the daemon ended.
+//! What an attempt to decode a dump changes of its sidecar, so that a restart
+//! goes on where the daemon ended.
 
-use serde::{Deserialize, Serialize};
-
-use super::sidecar::{DecodeState, Sidecar};
+use super::sidecar::{DecodeState, Decoding, Sidecar};
 use crate::digest::Sha256;
 
 /// After so many failed attempts a dump is given up.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// Longest reason that is kept, in bytes.
 const MAX_REASON: usize = 256;
-
-/// What the sidecar says beside `decode`. Old sidecars have none of it, or only
-/// the attempts.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Decoding {
-    /// Attempts that began and gave no report. While one is under way it is
-    /// counted already: a dump that takes the daemon down is given up too.
-    #[serde(rename = "decode_attempts")]
-    pub attempts: u32,
-    /// Why the last attempt failed.
-    #[serde(rename = "decode_failure")]
-    pub failure: Option<String>,
-    /// SHA-256 of the ELF that was tried last and does not fit.
-    #[serde(rename = "decode_misfit")]
-    pub misfit: Option<String>,
-}
-
-impl Decoding {
-    /// Whether this ELF was tried, and did not fit.
-    pub fn is_misfit(&self, elf: Sha256) -> bool {
-        self.misfit
-            .as_ref()
-            .is_some_and(|misfit| *misfit == elf.to_string())
-    }
-}
 
 impl Sidecar {
     /// Has the dump decoded again, as if that had never been tried.

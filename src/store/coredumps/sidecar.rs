@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::decoding::Decoding;
+use crate::digest::Sha256;
 use crate::store::word::Word;
 
 /// The schema this program writes.
@@ -53,6 +53,32 @@ impl DecodeState {
             Self::NoElf => "no-elf",
             Self::Failed => "failed",
         }
+    }
+}
+
+/// How decoding a dump went so far: what the sidecar says beside `decode`. Old sidecars have none of it, or only
+/// the attempts.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Decoding {
+    /// Attempts that began and gave no report. While one is under way it is
+    /// counted already: a dump that takes the daemon down is given up too.
+    #[serde(rename = "decode_attempts")]
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    #[serde(rename = "decode_failure")]
+    pub failure: Option<String>,
+    /// SHA-256 of the ELF that was tried last and does not fit.
+    #[serde(rename = "decode_misfit")]
+    pub misfit: Option<String>,
+}
+
+impl Decoding {
+    /// Whether this ELF was tried, and did not fit.
+    pub fn is_misfit(&self, elf: Sha256) -> bool {
+        self.misfit
+            .as_ref()
+            .is_some_and(|misfit| *misfit == elf.to_string())
     }
 }
 

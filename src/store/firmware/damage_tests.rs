@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use super::tests::{Site, contents, hash8, id, lamp, other, version};
+use super::site::{Site, contents, hash8, id, lamp, other, version};
 use crate::digest::Sha256;
 
 #[test]
@@ -109,6 +109,53 @@ fn another_build_of_the_same_version_stands_in_for_nothing() {
     site.reopen();
     assert!(site.image(&one).is_none());
     assert_eq!(site.image(&two).unwrap(), (two.bin(), None));
+}
+
+#[test]
+fn what_cannot_be_read_now_costs_no_other_build_and_is_read_again() {
+    let mut site = Site::new();
+    let (one, two, three) = (version("1"), version("2"), version("3"));
+    let whole = site.upload(&one.zip()).build;
+    for build in [&two, &three] {
+        site.upload(&build.zip());
+    }
+    // reading them fails with ELOOP, also for root
+    let make_unreadable = |name: &str| {
+        let path = site.path(name);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(path.file_name().unwrap(), &path).unwrap();
+    };
+    make_unreadable("lamp/firmware-1.json");
+    make_unreadable("lamp/firmware-2.zip");
+    fs::remove_file(site.path("lamp/firmware-3.zip")).unwrap();
+    make_unreadable("lamp/firmware-3.json");
+    site.reopen();
+    site.firmware.between_reads = std::time::Duration::ZERO;
+    assert_eq!(
+        site.names(),
+        ["1"],
+        "by its file, and the others not at all"
+    );
+    assert_eq!(site.image(&one).unwrap(), (one.bin(), None));
+    assert!(site.firmware.check_read(&lamp()).is_err());
+    assert!(
+        site.path("lamp/firmware-1.json").is_symlink(),
+        "not written over"
+    );
+    for name in [
+        "lamp/firmware-1.json",
+        "lamp/firmware-2.zip",
+        "lamp/firmware-3.json",
+    ] {
+        fs::remove_file(site.path(name)).unwrap();
+    }
+    site.damage("lamp/firmware-2.zip", &two.zip());
+    let mut names = site.names();
+    names.sort();
+    assert_eq!(names, ["1", "2"]);
+    assert!(site.firmware.check_read(&lamp()).is_ok());
+    let again = site.firmware.get(&lamp(), id(&one)).unwrap().unwrap();
+    assert_eq!(again.sha256, whole.sha256);
 }
 
 fn lose_copies(site: &Site) {

@@ -12,6 +12,8 @@ mod publish;
 pub mod retention;
 mod serve;
 mod shelf;
+#[cfg(test)]
+mod site;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -25,13 +27,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Error, Result};
 use crate::build_id::BuildId;
 use crate::bundle::Limits;
 use crate::config;
 use crate::device::ModelCode;
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 
 use cache::Cache;
 use checked_files::CheckedFiles;
@@ -47,6 +50,8 @@ pub struct Firmware {
     elfs: Cache,
     files: CheckedFiles,
     shelves: Mutex<BTreeMap<ModelCode, Arc<Mutex<Option<Shelf>>>>>,
+    between_reads: Duration,
+    decision: Mutex<()>,
 }
 
 impl Firmware {
@@ -59,6 +64,8 @@ impl Firmware {
             elfs: Cache::new(cache, "elfs", "elf", MAX_CACHED_ELFS),
             files: CheckedFiles::default(),
             shelves: Mutex::default(),
+            between_reads: BETWEEN_READS,
+            decision: Mutex::default(),
         }
     }
 
@@ -80,6 +87,31 @@ impl Firmware {
             .collect();
         models.sort();
         Ok(models)
+    }
+
+    /// Held by whoever decides what becomes of a build: activates or pins one that is there,
+    /// or removes one that is neither. Blocks.
+    pub fn decision(&self) -> MutexGuard<'_, ()> {
+        lock(&self.decision)
+    }
+
+    /// The build that release 0.1 called so.
+    ///
+    /// # Errors
+    /// What reading the folder says.
+    pub fn called(&self, model: &ModelCode, name: &str) -> Result<Option<BuildId>> {
+        self.with(model, |shelf| Ok(shelf.called(name).map(Build::id)))
+    }
+
+    /// Why a part of a model's folder could not be read, if so.
+    ///
+    /// # Errors
+    /// That reason, or what reading the folder says.
+    pub fn check_read(&self, model: &ModelCode) -> Result<()> {
+        self.with(model, |shelf| {
+            // the folder is read again after an error
+            shelf.take_unread().map_or(Ok(()), Err)
+        })
     }
 
     /// A model's builds, newest first.
@@ -197,6 +229,12 @@ impl Firmware {
     ) -> std::result::Result<R, E> {
         let slot = Arc::clone(lock(&self.shelves).entry(model.clone()).or_default());
         let mut slot = lock(&slot);
+        if slot
+            .as_ref()
+            .is_some_and(|shelf| shelf.is_due(self.between_reads))
+        {
+            *slot = None;
+        }
         let shelf = match &mut *slot {
             Some(shelf) => shelf,
             empty => {
@@ -205,6 +243,12 @@ impl Firmware {
                 let shelf = Shelf::load(folder, model, &STORED, &mut notes)?;
                 for note in notes {
                     Event::StoreRepaired.entry().model(model).say(note);
+                }
+                for error in shelf.unread() {
+                    error.event().entry().model(model).say(format_args!(
+                        "a file of the firmware of {model} is left out: {}",
+                        chain(error)
+                    ));
                 }
                 empty.insert(shelf)
             }
@@ -233,6 +277,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// For bundles that were taken in: a limit that was lowered since is not theirs.
 const STORED: Limits = Limits::for_bundles_of(config::MAX_BUNDLE_BYTES);
+/// Time between two readings of a folder with files that cannot be read.
+const BETWEEN_READS: Duration = Duration::from_secs(60);
 /// A hundred images, or more.
 const MAX_CACHED_IMAGES: u64 = 256 << 20;
 /// A dozen .elf files with their debug info.

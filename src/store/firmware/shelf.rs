@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::build::{Build, FileFacts, Kind, parse_file_name, sidecar_name};
 use super::checked_files::digest;
-use super::newest_first;
+use super::{PublishError, newest_first};
 use crate::build_id::BuildId;
 use crate::bundle::{self, Limits};
 use crate::clock::iso8601;
@@ -23,6 +24,9 @@ pub(super) struct Shelf {
     pub(super) builds: BTreeMap<String, Build>,
     /// Builds whose files somebody took away: what to call them is still known.
     lost: Vec<Build>,
+    /// What could not be read; it may be whole, so it is read again later.
+    unread: Vec<Error>,
+    read_at: Instant,
 }
 
 impl Shelf {
@@ -37,6 +41,8 @@ impl Shelf {
         let mut shelf = Self {
             builds: BTreeMap::new(),
             lost: Vec::new(),
+            unread: Vec::new(),
+            read_at: Instant::now(),
             folder,
         };
         let names = match list(&shelf.folder) {
@@ -54,7 +60,8 @@ impl Shelf {
                     Ok(build) => {
                         shelf.builds.insert(name.to_owned(), build);
                     }
-                    Err(why) => notes.push(format!(
+                    Err(PublishError::Store(error)) => shelf.unread.push(error),
+                    Err(PublishError::Refused(why)) => notes.push(format!(
                         "firmware {name} of {model} cannot be used: {}",
                         chain(&why)
                     )),
@@ -67,9 +74,10 @@ impl Shelf {
                 names.contains(&file)
             };
             if !has_file(Kind::Zip) && !has_file(Kind::Bin) {
-                shelf
-                    .lost
-                    .extend(read_sidecar(&shelf.folder.join(sidecar_name(name)))?);
+                match read_sidecar(&shelf.folder.join(sidecar_name(name))) {
+                    Ok(build) => shelf.lost.extend(build),
+                    Err(error) => shelf.unread.push(error),
+                }
                 notes.push(format!("the file of firmware {name} of {model} is missing"));
             }
         }
@@ -77,13 +85,13 @@ impl Shelf {
     }
 
     fn read_build(
-        &self,
+        &mut self,
         name: &str,
         kind: Kind,
         model: &ModelCode,
         limits: &Limits,
         notes: &mut Vec<String>,
-    ) -> std::result::Result<Build, super::PublishError> {
+    ) -> std::result::Result<Build, PublishError> {
         let path = self
             .folder
             .join(format!("firmware-{name}.{}", kind.extension()));
@@ -91,7 +99,13 @@ impl Shelf {
             .metadata()
             .map_err(|source| Error::io("look at", &path, source))?;
         let sidecar = self.folder.join(sidecar_name(name));
-        let known = read_sidecar(&sidecar)?;
+        let (known, is_read) = match read_sidecar(&sidecar) {
+            Ok(known) => (known, true),
+            Err(error) => {
+                self.unread.push(error);
+                (None, false)
+            }
+        };
         if let Some(mut build) = known {
             let version = name.split('~').next();
             if build.kind == kind
@@ -112,6 +126,10 @@ impl Shelf {
             return Err(bundle::Refusal::Zip(text).into());
         }
         name.clone_into(&mut build.name);
+        if !is_read {
+            // it may be whole, and knows more
+            return Ok(build);
+        }
         replace(
             &self.folder,
             &build.sidecar_name(),
@@ -122,6 +140,21 @@ impl Shelf {
             "the sidecar of firmware {name} of {model} was made again"
         ));
         Ok(build)
+    }
+
+    /// What could not be read.
+    pub(super) fn unread(&self) -> &[Error] {
+        &self.unread
+    }
+
+    /// One of them.
+    pub(super) fn take_unread(&mut self) -> Option<Error> {
+        self.unread.pop()
+    }
+
+    /// Whether something could not be read, and that is so long ago.
+    pub(super) fn is_due(&self, after: Duration) -> bool {
+        !self.unread.is_empty() && self.read_at.elapsed() >= after
     }
 
     /// Where a build's file is.
@@ -140,6 +173,14 @@ impl Shelf {
         self.get(id).or_else(lost)
     }
 
+    /// The build that release 0.1 called so: by its file, or by the name that it had while
+    /// another build was its version's newest.
+    pub(super) fn called(&self, name: &str) -> Option<&Build> {
+        let had_it = |build: &&Build| build.aside_names().iter().any(|aside| aside == name);
+        let by_file = self.builds.get(name);
+        by_file.or_else(|| self.builds.values().find(had_it))
+    }
+
     /// The builds that a text of a person stands for: a version (its newest upload),
     /// `<version>~<digits>`, or digits of the id. More than one if the digits fit several.
     pub(super) fn named(&self, text: &str) -> Vec<&Build> {
@@ -151,7 +192,9 @@ impl Shelf {
             let builds = self.builds.values();
             builds.filter(move |build| build.version.as_str() == version)
         };
-        if let Some(newest) = of_version(text).min_by(|a, b| newest_first(a, b)) {
+        let newest = of_version(text).min_by(|a, b| newest_first(a, b));
+        // what cannot be read now may be newer
+        if let Some(newest) = newest.filter(|_| self.unread.is_empty()) {
             return vec![newest];
         }
         let is_hash = |digits: &str| {
@@ -254,7 +297,7 @@ pub(super) fn examine(
     limits: &Limits,
     uploaded_at: String,
     sequence: u64,
-) -> std::result::Result<(Build, bundle::Bundle), super::PublishError> {
+) -> std::result::Result<(Build, bundle::Bundle), PublishError> {
     let io = |source| Error::io("read", path, source);
     file.rewind().map_err(io)?;
     let mut head = Vec::new();

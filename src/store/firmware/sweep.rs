@@ -28,7 +28,8 @@ pub struct Removed {
 }
 
 impl Firmware {
-    /// Removes what is beyond `keep` builds a model and not in use.
+    /// Removes what is beyond `keep` builds a model and not in use; `is_served_now` is asked
+    /// again right before.
     ///
     /// # Errors
     /// [`crate::store::Error::Io`]; what was removed until then stays removed.
@@ -37,6 +38,7 @@ impl Firmware {
         keep: usize,
         now: &Moment,
         in_use: impl Fn(&ModelCode, &Build) -> Use,
+        is_served_now: impl Fn(&ModelCode, &Build) -> bool,
     ) -> Result<Vec<Removed>> {
         let mut listed = Vec::new();
         let mut held = Vec::new();
@@ -63,9 +65,11 @@ impl Firmware {
             let Some((model, build)) = listed.get(at) else {
                 continue;
             };
-            if self.delete(model, build.id())?.is_none() {
+            let decision = self.decision();
+            if is_served_now(model, build) || self.delete(model, build.id())?.is_none() {
                 continue;
             }
+            drop(decision);
             let name = &build.name;
             Event::BundleRemoved
                 .entry()

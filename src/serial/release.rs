@@ -1,0 +1,83 @@
+//! Leaving a port alone, and what is remembered of that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+use super::error::Error;
+use super::keeper::{Keeper, lock};
+use super::state::{Release, Remembered};
+
+impl Keeper {
+    /// Releases a port and waits until it is closed; answers with its path. A
+    /// port that is not closed in time is not released.
+    pub(super) async fn let_go(
+        &self,
+        name: &str,
+        duration: Option<Duration>,
+        lent: bool,
+    ) -> Result<String, Error> {
+        let (id, path, mut open) = self.find(name, |id, entry| {
+            (id.to_owned(), entry.path(), entry.open.clone())
+        })?;
+        let before = self.notes.state.read().of(&id);
+        let release = Release::new(duration, lent, &Moment::now());
+        self.remember(id.clone(), move |port| {
+            port.claimed &= lent || duration.is_some();
+            port.released = Some(release);
+        })
+        .await?;
+        self.look.notify_one();
+        let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open));
+        if closed.await.is_ok() {
+            return Ok(path);
+        }
+        self.remember(id, move |port| {
+            port.claimed = before.claimed;
+            port.released = before.released;
+        })
+        .await?;
+        self.look.notify_one();
+        Err(Error::Stuck(path))
+    }
+
+    /// Changes what is remembered of a port, on disk before it counts.
+    pub(super) async fn remember(
+        &self,
+        id: String,
+        change: impl FnOnce(&mut Remembered) + Send + 'static,
+    ) -> Result<(), Error> {
+        let notes = Arc::clone(&self.notes);
+        let work = move || {
+            notes.state.change(|state| {
+                change(state.ensure(&id));
+                state.tidy(&Moment::now());
+                Ok::<_, std::convert::Infallible>(())
+            })
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Err(error)) => Err(Error::State(error)),
+            Err(_) => Err(Error::Stuck(String::from("the state of the ports"))),
+        }
+    }
+
+    /// Whether the port's borrower is still there.
+    pub(super) fn is_lent(&self, id: &str) -> bool {
+        lock(&self.leases).contains(id)
+    }
+
+    /// Notes that a borrower came or went; `false` if that was so already.
+    pub(super) fn lent(&self, id: &str, lent: bool) -> bool {
+        let mut leases = lock(&self.leases);
+        if lent {
+            leases.insert(id.to_owned())
+        } else {
+            leases.remove(id)
+        }
+    }
+}
+
+/// A port that is closed at once may still have to finish a read of its flash.
+const LET_GO: Duration = Duration::from_secs(10);

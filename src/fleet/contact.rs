@@ -51,7 +51,7 @@ impl Way {
 /// A request of the device came.
 pub fn heard(registry: &Registry, key: &DeviceKey) {
     let (key, now) = (key.clone(), iso8601(Moment::now().wall));
-    registry.devices.note(move |devices| {
+    registry.devices.note_passing(move |devices| {
         if let Some(device) = devices.devices.get_mut(&key) {
             device.last_seen = Some(now.clone());
         }

@@ -91,7 +91,7 @@ pub(super) fn by_a_person(device: &mut Device) {
 ///
 /// # Errors
 /// [`Error::Missing`].
-pub fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a mut Device> {
+pub(super) fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a mut Device> {
     devices.devices.get_mut(key).ok_or_else(|| no_device(key))
 }
 
@@ -143,7 +143,7 @@ pub fn remove(registry: &Registry, key: &DeviceKey, actor: &Caller) -> Result<()
 ///
 /// # Errors
 /// What `change` says; nothing is changed then. [`Error::Store`].
-pub fn alter<R>(
+pub(super) fn alter<R>(
     registry: &Registry,
     key: &DeviceKey,
     change: impl FnOnce(&mut Devices, &str) -> Result<R>,
@@ -157,7 +157,7 @@ pub fn alter<R>(
 }
 
 /// Writes down who did what to a device.
-pub fn say_changed(key: &DeviceKey, device: &Device, actor: &Caller, done: &str) {
+pub(super) fn say_changed(key: &DeviceKey, device: &Device, actor: &Caller, done: &str) {
     Event::DeviceChanged
         .entry()
         .device(key)

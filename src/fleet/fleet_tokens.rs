@@ -1,14 +1,15 @@
 //! What a fleet's token does for a board: the first sight of it registers it,
-//! up to a number. Beyond, and for a board that has a token of its own, the
-//! board's dump is kept and nothing else is done for it.
+//! up to a number. Beyond, and for a board that has a token of its own or is of
+//! another model, the board's dump is kept and nothing else is done for it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::unregistered::shared_key;
+use super::allowance::{Allowance, BURST};
+use super::unregistered::fleet_key;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::Event;
@@ -17,12 +18,6 @@ use crate::store::registry::{Credential, Device, Devices, Registry};
 /// Boards that one token registers. Those that a person registered since do not
 /// count.
 const MOST_BOARDS: usize = 1000;
-/// Boards that a token registers at once, after a while without any.
-const BURST: u32 = 500;
-/// Beyond the burst it registers one in this time.
-const INTERVAL: Duration = Duration::from_secs(60);
-/// A token at its limit is told of once in this time.
-const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// A fleet token, as the request of a board shows it.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +34,6 @@ pub enum Admission {
     Registered,
     /// Its dump is kept under this key; nothing else is done for it.
     DumpOnly { key: DeviceKey, why: String },
-    /// The board is registered with another model.
-    OtherModel,
 }
 
 /// The fleet tokens, as far as they registered boards since the start.
@@ -103,60 +96,22 @@ impl FleetTokens {
 /// What `token` does for a board that is known. Does not block.
 pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Option<Admission> {
     let board = devices.devices.get(key)?;
+    // its own dumps stay apart: somebody else may have the fleet's token
+    let dump_only = |why| Admission::DumpOnly {
+        key: fleet_key(devices, key),
+        why,
+    };
     if has_own_token(board) {
-        return Some(Admission::DumpOnly {
-            key: shared_key(),
-            why: format!("Device {key} has a token of its own"),
-        });
+        let why = format!("Device {key} has a token of its own");
+        return Some(dump_only(why));
     }
     let is_other = |model| token.model != Some(model);
     board.registered.then(|| match &board.model {
-        Some(model) if is_other(model) => Admission::OtherModel,
+        Some(model) if is_other(model) => {
+            dump_only(format!("Device {key} is not of this fleet's model"))
+        }
         _ => Admission::Registered,
     })
-}
-
-/// How many boards a token may register now.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    left: u32,
-    /// Up to when `left` has grown.
-    grown: Instant,
-    told: Option<Instant>,
-}
-
-impl Allowance {
-    fn full(now: Instant) -> Self {
-        Self {
-            left: BURST,
-            grown: now,
-            told: None,
-        }
-    }
-
-    /// Takes one, if there is one.
-    fn take(&mut self, now: Instant) -> bool {
-        while self.left < BURST && now.duration_since(self.grown) >= INTERVAL {
-            self.left += 1;
-            self.grown += INTERVAL;
-        }
-        if self.left == BURST {
-            self.grown = now;
-        }
-        let is_left = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_left
-    }
-
-    /// Whether a person is told now that the limit is reached.
-    fn tell(&mut self, now: Instant) -> bool {
-        let is_due = |told: Instant| now.duration_since(told) >= TELL_EVERY;
-        let is_due = self.told.is_none_or(is_due);
-        if is_due {
-            self.told = Some(now);
-        }
-        is_due
-    }
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -264,9 +219,9 @@ mod tests {
             change(devices.ensure(&key("k1"), "t"));
             devices
         };
-        let dump_only = Admission::DumpOnly {
-            key: shared_key(),
-            why: String::from("Device k1 has a token of its own"),
+        let dump_only = |why: &str| Admission::DumpOnly {
+            key: fleet_key(&Devices::default(), &key("k1")),
+            why: String::from(why),
         };
         for (devices, expected) in [
             (Devices::default(), None),
@@ -285,14 +240,14 @@ mod tests {
                     d.registered = true;
                     d.model = Some("pump".parse().unwrap());
                 }),
-                Some(Admission::OtherModel),
+                Some(dump_only("Device k1 is not of this fleet's model")),
             ),
             (
                 board(|d| {
                     d.registered = true;
                     d.own_token_since = Some(String::from("t"));
                 }),
-                Some(dump_only),
+                Some(dump_only("Device k1 has a token of its own")),
             ),
         ] {
             let mut full = Allowance::full(now);
@@ -300,19 +255,6 @@ mod tests {
             let expected = expected.map_or(Decision::Register, Decision::Known);
             assert_eq!(decision, expected, "{devices:?}");
         }
-    }
-
-    #[test]
-    fn a_fleet_token_registers_a_burst_and_then_one_a_minute() {
-        let start = Instant::now();
-        let mut allowance = Allowance::full(start);
-        let mut taken = |at: Instant| (0..1000).take_while(|_| allowance.take(at)).count();
-        assert_eq!(taken(start), 500);
-        assert_eq!(taken(start + INTERVAL / 2), 0);
-        assert_eq!(taken(start + INTERVAL), 1);
-        assert_eq!(taken(start + INTERVAL * 61), 60);
-        assert_eq!(taken(start + INTERVAL * 10_000), 500);
-        assert_eq!(taken(start + INTERVAL * 10_001 - Duration::from_secs(1)), 0);
     }
 
     #[test]
@@ -334,16 +276,6 @@ mod tests {
         assert_eq!(new(&devices), Decision::Register);
         devices.ensure(&key("b7"), "t").fleet_token = Some(String::from("other"));
         assert_eq!(new(&devices), Decision::Register);
-    }
-
-    #[test]
-    fn a_limit_is_told_once_a_day() {
-        let start = Instant::now();
-        let mut allowance = Allowance::full(start);
-        assert!(allowance.tell(start));
-        assert!(!allowance.tell(start + TELL_EVERY / 2));
-        assert!(allowance.tell(start + TELL_EVERY));
-        assert!(!allowance.tell(start + TELL_EVERY));
     }
 
     #[test]
@@ -381,6 +313,6 @@ mod tests {
         });
         let model = lamp();
         let admission = FleetTokens::default().admit(&registry, &key("k1"), fleet(&model));
-        assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k == shared_key()));
+        assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k != key("k1")));
     }
 }

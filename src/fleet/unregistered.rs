@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, MacAddress, ModelCode};
+use crate::digest::Sha256;
 use crate::journal::Event;
 use crate::store::registry::{Devices, Registry};
 
@@ -19,10 +20,24 @@ pub fn has_place(devices: &Devices, key: &DeviceKey) -> bool {
     devices.devices.contains_key(key) || unregistered() < MOST
 }
 
-/// The key of all that have no place of their own.
+/// The key of all on USB that have no place of their own.
 pub fn shared_key() -> DeviceKey {
     // the one key that no MAC address and no hash has
     MacAddress::from_bytes([0; 6]).device_key()
+}
+
+/// The key of what comes with a fleet token in the name of `claimed`, a registered
+/// board that the token does not speak for. One for each such board: they do not
+/// wait for each other, nor count as one. Nothing is registered under it; retention
+/// bounds how many there are.
+pub fn fleet_key(devices: &Devices, claimed: &DeviceKey) -> DeviceKey {
+    // whoever has a fleet's token can register any key, so also one of these
+    let keys = (0..=u8::MAX).filter_map(|n| {
+        let digest = Sha256::of_parts(&[claimed.as_str().as_bytes(), &[0, n]]);
+        format!("fleet{}", digest.short(16)).parse().ok()
+    });
+    let mut free = keys.filter(|key| !devices.devices.contains_key(key));
+    free.next().unwrap_or_else(shared_key)
 }
 
 /// A board that nobody registered came for the first time, on a serial port:
@@ -68,6 +83,19 @@ mod tests {
         }
         assert!(!has_place(&devices, &key(MOST)));
         assert!(has_place(&devices, &key(3)));
+    }
+
+    #[test]
+    fn boards_that_a_fleet_token_does_not_speak_for_have_keys_that_nobody_has() {
+        let mut devices = Devices::default();
+        let (a, b): (DeviceKey, DeviceKey) = ("k1".parse().unwrap(), "k2".parse().unwrap());
+        let first = fleet_key(&devices, &a);
+        assert_eq!(first, fleet_key(&devices, &a));
+        assert_ne!(first, fleet_key(&devices, &b));
+        devices.ensure(&first, "t").registered = true;
+        let second = fleet_key(&devices, &a);
+        assert!(!devices.devices.contains_key(&second));
+        assert_eq!(second, fleet_key(&devices, &a));
     }
 
     #[test]

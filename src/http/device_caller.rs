@@ -160,15 +160,12 @@ async fn fleet_board(
         model,
         identity: FLEET_TOKEN,
     };
-    match admission {
-        Admission::Registered => Ok(Sender::Device(device(claimed))),
-        Admission::DumpOnly { key, why } => Ok(Sender::DumpOnly {
+    Ok(match admission {
+        Admission::Registered => Sender::Device(device(claimed)),
+        Admission::DumpOnly { key, why } => Sender::DumpOnly {
             device: device(key),
             claimed,
             why,
-        }),
-        Admission::OtherModel => Err(Error::Forbidden(format!(
-            "Device {claimed} is not of this fleet's model"
-        ))),
-    }
+        },
+    })
 }

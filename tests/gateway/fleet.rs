@@ -28,6 +28,14 @@ fn dumps_of(daemon: &Daemon, key: &str) -> Vec<Value> {
     list["coredumps"].as_array().unwrap().clone()
 }
 
+/// The dumps that came in the name of a board and are not put with its own.
+fn dumps_claimed_for(daemon: &Daemon, key: &str) -> Vec<Value> {
+    let list = daemon.control("GET /api/coredumps", b"").json();
+    let all = list["coredumps"].as_array().unwrap().iter();
+    let claimed = all.filter(|dump| dump["claimed_device_key"] == key);
+    claimed.cloned().collect()
+}
+
 /// The devices in the register's file; `None` while it has not got `key`.
 fn written(daemon: &Daemon, key: &str) -> Option<Value> {
     let bytes = std::fs::read(daemon.data().join("state/devices.json")).unwrap();
@@ -123,11 +131,36 @@ fn a_fleet_token_does_nothing_for_a_board_that_uses_a_token_of_its_own() {
     assert_eq!(version(daemon, &fleet, "k1").status, 403);
     assert_eq!(post(daemon, &fleet, "k1", 1).status, 201);
     assert_eq!(dumps_of(daemon, "k1"), Vec::<Value>::new());
-    let dumps = dumps_of(daemon, "000000000000");
-    assert_eq!(dumps[0]["claimed_device_key"], "k1");
+    assert_eq!(dumps_claimed_for(daemon, "k1").len(), 1);
     // also when that token is revoked
     daemon.control("DELETE /api/devices/k1/tokens", b"");
     assert_eq!(version(daemon, &fleet, "k1").status, 403);
+}
+
+#[test]
+fn equal_dumps_of_two_boards_that_a_fleet_token_does_not_speak_for_are_two() {
+    let site = Site::new();
+    let daemon = &site.daemon;
+    let fleet = token(daemon, "field", "fleet", Some("lamp"));
+    daemon.manage("PUT /api/models/pump", &json!({}));
+    daemon.manage("PUT /api/devices/k2", &json!({ "model": "pump" }));
+    let own = site.device("GET /api/iot/firmware-version", b"");
+    assert_eq!(own.status, 200);
+    for key in ["k1", "k2"] {
+        assert_eq!(version(daemon, &fleet, key).status, 403, "{key}");
+        assert_eq!(post(daemon, &fleet, key, 1).status, 201, "{key}");
+        assert_eq!(dumps_of(daemon, key), Vec::<Value>::new());
+    }
+    let [first, second] = ["k1", "k2"].map(|key| dumps_claimed_for(daemon, key));
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first[0]["device_key"], second[0]["device_key"]);
+    assert_ne!(first[0]["id"], second[0]["id"]);
+    // kept, and nobody is registered for it
+    let head = format!(
+        "GET /api/devices/{}",
+        first[0]["device_key"].as_str().unwrap()
+    );
+    assert_eq!(daemon.control(&head, b"").status, 404);
 }
 
 #[test]

@@ -8,15 +8,14 @@ use http::StatusCode;
 
 use super::{condition, json_body, name};
 use crate::api::devices::{Change, Device as Shown, List, Pin};
-use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::firmware;
-use crate::fleet::devices::{self as fleet, say_changed};
+use crate::fleet::{devices as fleet, pins};
 use crate::http::app::App;
 use crate::http::error::{Error, Result};
 use crate::identity::Caller;
 use crate::store::Store;
-use crate::store::registry::{Device, Devices};
+use crate::store::registry::Device;
 
 /// `GET /api/devices`
 ///
@@ -97,25 +96,14 @@ pub async fn pin(
 ) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
     let pin: Pin = json_body(request.into_body()).await?;
-    let store = Arc::clone(&app.store);
-    let (device, pinned) = alter(app, &key, move |app, devices, key, _| {
-        let device = known(devices, key)?;
-        let Some(model) = &device.model else {
-            return Err(Error::Conflict(format!("Device {key} has no model")));
-        };
-        let build = firmware::build_named(&app.store, model, &pin.version)?;
-        device.pin = Some(build.id().into());
-        Ok(build.name)
+    tokio::task::spawn_blocking(move || {
+        let registry = &app.store.registry;
+        let model = pins::model_of(&registry.devices.read(), &key)?;
+        let build = firmware::build_named(&app.store, &model, &pin.version)?;
+        let device = pins::pin(registry, &key, &model, &build, &caller)?;
+        Ok(Json(shown(&app.store, &key, &device)))
     })
-    .await?;
-    say_changed(&key, &device, &caller, &format!("pinned to {pinned}"));
-    answer(store, key, device).await
-}
-
-/// A device as it is now, off the async threads.
-async fn answer(store: Arc<Store>, key: DeviceKey, device: Device) -> Result<Json<Shown>> {
-    let shown = tokio::task::spawn_blocking(move || shown(&store, &key, &device));
-    Ok(Json(shown.await?))
+    .await?
 }
 
 /// `DELETE /api/devices/{key}/pin`
@@ -128,14 +116,11 @@ pub async fn unpin(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Shown>> {
     let key: DeviceKey = name(&key, "device key")?;
-    let store = Arc::clone(&app.store);
-    let (device, ()) = alter(app, &key, |_, devices, key, _| {
-        known(devices, key)?.pin = None;
-        Ok(())
+    tokio::task::spawn_blocking(move || {
+        let device = pins::unpin(&app.store.registry, &key, &caller)?;
+        Ok(Json(shown(&app.store, &key, &device)))
     })
-    .await?;
-    say_changed(&key, &device, &caller, "unpinned");
-    answer(store, key, device).await
+    .await?
 }
 
 /// `DELETE /api/devices/{key}`: forgets the device and its tokens; its dumps stay.
@@ -151,35 +136,6 @@ pub async fn remove(
     tokio::task::spawn_blocking(move || {
         fleet::remove(&app.store.registry, &key, &caller)?;
         Ok(StatusCode::NO_CONTENT)
-    })
-    .await?
-}
-
-/// A device of the register, for changing it.
-///
-/// # Errors
-/// 404.
-fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a mut Device> {
-    devices.devices.get_mut(key).ok_or_else(|| no_device(key))
-}
-
-/// Changes the register off the async threads and gives the device as it is then.
-///
-/// # Errors
-/// What `change` says; nothing is changed then.
-async fn alter<R: Send + 'static>(
-    app: Arc<App>,
-    key: &DeviceKey,
-    change: impl FnOnce(&App, &mut Devices, &DeviceKey, &str) -> Result<R> + Send + 'static,
-) -> Result<(Device, R)> {
-    let key = key.clone();
-    tokio::task::spawn_blocking(move || {
-        let now = iso8601(Moment::now().wall);
-        app.store.registry.devices.change(|devices| {
-            let answer = change(&app, devices, &key, &now)?;
-            let device = devices.devices.get(&key).cloned().unwrap_or_default();
-            Ok((device, answer))
-        })?
     })
     .await?
 }

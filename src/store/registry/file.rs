@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::publish::{SECRET_MODE, replace, set_aside};
 use super::super::{Error, Result};
-use super::memory::Memory;
+use super::memory::{Memory, Weight};
 use crate::journal::{Event, chain};
 
 /// A register in memory and its file.
@@ -127,7 +127,14 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
     /// may be lost in a power cut, such as when a device was last seen. Never
     /// waits for the disk; `note` may be applied to two states, one after the other.
     pub fn note(&self, note: impl Fn(&mut T) + Send + Sync + 'static) {
-        self.memory.note(note);
+        self.memory.note(Weight::Lasting, note);
+    }
+
+    /// As [`Self::note`], for what the next note of its kind replaces, such as
+    /// when a device was last seen: [`Self::flush_lasting`] does not write for
+    /// its sake, and of very many during a slow change some are forgotten.
+    pub fn note_passing(&self, note: impl Fn(&mut T) + Send + Sync + 'static) {
+        self.memory.note(Weight::Passing, note);
     }
 
     /// Writes what was noted, if anything was: cards wear out by writing. The
@@ -137,15 +144,27 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
     pub fn flush(&self) -> Result<()> {
+        self.flush_from(Weight::Passing)
+    }
+
+    /// As [`Self::flush`], unless passing notes are all there is.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn flush_lasting(&self) -> Result<()> {
+        self.flush_from(Weight::Lasting)
+    }
+
+    fn flush_from(&self, least: Weight) -> Result<()> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.memory.take_noted() {
+        let Some(noted) = self.memory.take_noted(least) else {
             return Ok(());
-        }
+        };
         // not held while writing: what is noted then would have to copy it
         let bytes = self.bytes_of(&self.read());
         bytes
             .and_then(|bytes| replace(&self.folder, self.name, &bytes, SECRET_MODE))
-            .inspect_err(|_| self.memory.keep_noted())
+            .inspect_err(|_| self.memory.keep_noted(noted))
     }
 
     fn bytes_of(&self, value: &T) -> Result<Vec<u8>> {
@@ -231,6 +250,23 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.flush().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_write_for_a_lasting_note_has_the_passing_ones_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path());
+        let path = folder.path().join("x.json");
+        file.note_passing(|map| drop(map.insert("seen".into(), 1.into())));
+        file.flush_lasting().unwrap();
+        assert!(!path.exists());
+        file.note(|map| drop(map.insert("made".into(), 1.into())));
+        file.flush_lasting().unwrap();
+        assert_eq!(open_without_repair(folder.path()).len(), 2);
+        fs::remove_file(&path).unwrap();
+        file.note_passing(|map| drop(map.insert("seen".into(), 2.into())));
+        file.flush().unwrap();
+        assert_eq!(open_without_repair(folder.path())["seen"], 2);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use super::devices::{alter, known, say_changed};
 use super::{Error, Result, no_device};
+use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::identity::Caller;
+use crate::store::Store;
 use crate::store::firmware::Build;
 use crate::store::registry::{Device, Devices, Registry};
 
@@ -21,13 +23,29 @@ pub fn model_of(devices: &Devices, key: &DeviceKey) -> Result<ModelCode> {
 ///
 /// # Errors
 /// As [`model_of`], [`Error::Conflict`] if it is of another model meanwhile,
-/// [`Error::Store`].
+/// [`Error::Missing`] if the build was removed meanwhile, [`Error::Store`].
 pub fn pin(
-    registry: &Registry,
+    store: &Store,
     key: &DeviceKey,
     model: &ModelCode,
     build: &Build,
     actor: &Caller,
+) -> Result<Device> {
+    let _decision = store.firmware.decision();
+    if store.firmware.description(model, build.id())?.is_none() {
+        let what = format!("Firmware {} of {model}", build.name);
+        return Err(Error::Missing(what));
+    }
+    let device = set_pin(&store.registry, key, model, build.id())?;
+    say_changed(key, &device, actor, &format!("pinned to {}", build.name));
+    Ok(device)
+}
+
+fn set_pin(
+    registry: &Registry,
+    key: &DeviceKey,
+    model: &ModelCode,
+    build: BuildId,
 ) -> Result<Device> {
     let (device, ()) = alter(registry, key, |devices, _| {
         // the build was looked for before the register was locked
@@ -35,10 +53,9 @@ pub fn pin(
             let why = format!("Device {key} is not of the model {model} any more");
             return Err(Error::Conflict(why));
         }
-        known(devices, key)?.pin = Some(build.id().into());
+        known(devices, key)?.pin = Some(build.into());
         Ok(())
     })?;
-    say_changed(key, &device, actor, &format!("pinned to {}", build.name));
     Ok(device)
 }
 
@@ -60,6 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::bundle::Limits;
 
     fn build() -> Build {
         let digest = "0123456789abcdef".repeat(4);
@@ -80,7 +98,7 @@ mod tests {
         let (lamp, pump): (ModelCode, ModelCode) =
             ("lamp".parse().unwrap(), "pump".parse().unwrap());
         let (build, by) = (build(), Caller::Anonymous);
-        let pin = |model| pin(&registry, &key, model, &build, &by);
+        let pin = |model| set_pin(&registry, &key, model, build.id());
         let model = || model_of(&registry.devices.read(), &key);
         let set_model = |model: Option<&ModelCode>| {
             let (key, model) = (key.clone(), model.cloned());
@@ -107,5 +125,20 @@ mod tests {
         assert_eq!(on_disk.devices[&key].pin, Some(build.id().into()));
         assert_eq!(unpin(&registry, &key, &by).unwrap().pin, None);
         assert_eq!(pinned(), None);
+    }
+
+    #[test]
+    fn a_device_is_not_pinned_to_a_build_that_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let limits = Limits::for_bundles_of(1 << 20);
+        let store = Store::open(root.path(), None, None, limits).unwrap();
+        let (key, model): (DeviceKey, ModelCode) = ("k1".parse().unwrap(), "lamp".parse().unwrap());
+        let (known, of) = (key.clone(), model.clone());
+        store.registry.devices.note(move |devices| {
+            devices.ensure(&known, "t").model = Some(of.clone());
+        });
+        let pinned = pin(&store, &key, &model, &build(), &Caller::Anonymous);
+        assert!(matches!(pinned, Err(Error::Missing(_))));
+        assert_eq!(store.registry.devices.read().devices[&key].pin, None);
     }
 }

@@ -97,10 +97,9 @@ pub async fn pin(
     let key: DeviceKey = name(&key, "device key")?;
     let pin: Pin = json_body(request.into_body()).await?;
     tokio::task::spawn_blocking(move || {
-        let registry = &app.store.registry;
-        let model = pins::model_of(&registry.devices.read(), &key)?;
+        let model = pins::model_of(&app.store.registry.devices.read(), &key)?;
         let build = firmware::build_named(&app.store, &model, &pin.version)?;
-        let device = pins::pin(registry, &key, &model, &build, &caller)?;
+        let device = pins::pin(&app.store, &key, &model, &build, &caller)?;
         Ok(Json(shown(&app.store, &key, &device)))
     })
     .await?

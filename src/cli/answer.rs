@@ -102,8 +102,6 @@ pub(super) fn print_facts(facts: &[(&str, String)]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -120,6 +118,12 @@ mod tests {
         for (seconds, shown) in [(5, "5s"), (65, "1m 5s"), (7300, "2h 1m"), (90000, "1d 1h")] {
             assert_eq!(duration(seconds), shown);
         }
+    }
+
+    #[test]
+    fn unknown_values_are_empty() {
+        assert_eq!(known(&Some(7)), "7");
+        assert_eq!(known::<u8>(&None), "");
     }
 
     #[test]

@@ -463,7 +463,8 @@ fn a_restore_that_was_cut_off_keeps_the_daemon_from_starting_and_is_done_again()
     fs::create_dir(&staging).unwrap();
     let others = data.join("coredumps").display().to_string();
     daemon::write(&staging.join(".folders"), others.as_bytes());
-    fs::rename(data.join("FORMAT"), staging.join("FORMAT")).unwrap();
+    fs::remove_file(data.join("FORMAT")).unwrap();
+    daemon::write(&staging.join("FORMAT"), b"1");
 
     let refused = Start::on(Arc::clone(&folder), "").command().output();
     let refused = refused.unwrap();

@@ -22,16 +22,10 @@ pub(crate) const TOPICS: &[Topic] = &[
                 report are in [report.md](report.md).",
         entries: coredumps,
         source: include_str!("../../src/api/coredumps.rs"),
-        others: &[
-            (
-                include_str!("../../src/store/coredumps/sidecar.rs"),
-                &["Sidecar", "Sighting", "Source", "DecodeState"],
-            ),
-            (
-                include_str!("../../src/store/coredumps/decoding.rs"),
-                &["Decoding"],
-            ),
-        ],
+        others: &[(
+            include_str!("../../src/store/coredumps/sidecar.rs"),
+            &["Sidecar", "Sighting", "Source", "DecodeState", "Decoding"],
+        )],
     },
     Topic {
         title: "Firmware",

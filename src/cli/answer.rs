@@ -2,8 +2,6 @@
 
 use std::io::{self, Write as _};
 
-use serde_json::Value;
-
 use super::client::Answer;
 use super::failure::Failure;
 use super::pager;
@@ -12,26 +10,6 @@ use super::table::{Table, WIDTH, columns, folded};
 use crate::printable::escaped;
 
 pub(super) use crate::printable::bytes;
-
-/// The text at a JSON pointer without its first slash; empty if there is none.
-pub(super) fn text(value: &Value, place: &str) -> String {
-    let found = value.pointer(&format!("/{place}"));
-    found.map(plain).unwrap_or_default()
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => String::from("yes"),
-        Value::Bool(false) => String::from("no"),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(plain).collect();
-            items.join(", ")
-        }
-        other => other.to_string(),
-    }
-}
 
 /// What may not be known; empty if it is not.
 pub(super) fn known<T: ToString>(value: &Option<T>) -> String {
@@ -46,12 +24,6 @@ pub(super) fn moment(at: &str) -> String {
 /// The day of a moment.
 pub(super) fn day(at: &str) -> &str {
     at.get(..10).unwrap_or(at)
-}
-
-/// The items of a list.
-pub(super) fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    let items = value.get(name).and_then(Value::as_array);
-    items.map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Seconds for people: `3d 4h`, `12m 5s`.
@@ -130,8 +102,6 @@ pub(super) fn print_facts(facts: &[(&str, String)]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -152,10 +122,6 @@ mod tests {
 
     #[test]
     fn unknown_values_are_empty() {
-        let value = json!({"a": {"b": [1, "x"]}, "c": null});
-        assert_eq!(text(&value, "a/b"), "1, x");
-        assert_eq!(text(&value, "c"), "");
-        assert_eq!(text(&value, "z/z"), "");
         assert_eq!(known(&Some(7)), "7");
         assert_eq!(known::<u8>(&None), "");
     }

@@ -5,18 +5,17 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
-use serde_json::Value;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::answer::{items, say, text};
+use super::answer::say;
 use super::args::Global;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use crate::store::backup::LEFT_OUT;
+use crate::store::backup::{LEFT_OUT, Lacking, LeftOut};
 
 /// The end of an archive, where the name of its last entry is.
 const TAIL: usize = 4096;
@@ -61,7 +60,11 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
             )),
         };
     }
-    let size = write_new(&args.file, |file| call.stream(file, Some("saving")))?;
+    let size = write_new(&args.file, |file| {
+        let size = call.stream(file, Some("saving"))?;
+        must_have_state(file)?;
+        Ok(size)
+    })?;
     say(&format!(
         "{} is written ({}); it holds keys, keep it safe",
         args.file.display(),
@@ -78,11 +81,22 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
     }
 }
 
+/// Checks that there is a gateway in a backup, whatever the daemon says; or that it
+/// says that there is none.
+fn must_have_state(file: &File) -> anyhow::Result<()> {
+    let archive = ZipArchive::new(file).context("the daemon sent no whole ZIP archive")?;
+    let mut names = archive.file_names().flatten();
+    match names.any(|name| name == LEFT_OUT || name.starts_with("state/")) {
+        true => Ok(()),
+        false => bail!("the daemon sent no state of a gateway; `journalctl -u espgate` tells why"),
+    }
+}
+
 /// What a backup says that is not in it, or not as a whole.
 ///
 /// # Errors
 /// If it cannot be read.
-pub(super) fn left_out(file: &Path) -> anyhow::Result<Vec<Value>> {
+pub(super) fn left_out(file: &Path) -> anyhow::Result<Vec<Lacking>> {
     let mut archive = ZipArchive::new(File::open(file)?)?;
     let mut bytes = Vec::new();
     match archive.by_name(LEFT_OUT) {
@@ -90,14 +104,14 @@ pub(super) fn left_out(file: &Path) -> anyhow::Result<Vec<Value>> {
         Err(ZipError::FileNotFound) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let told: Value = serde_json::from_slice(&bytes).context("its list of what is missing")?;
-    Ok(items(&told, "left_out").to_vec())
+    let told: LeftOut = serde_json::from_slice(&bytes).context("its list of what is missing")?;
+    Ok(told.left_out)
 }
 
 /// A few of them by their paths.
-pub(super) fn named(missing: &[Value]) -> String {
+pub(super) fn named(missing: &[Lacking]) -> String {
     let names = missing.iter().take(MAX_NAMED);
-    let mut names: Vec<String> = names.map(|item| text(item, "path")).collect();
+    let mut names: Vec<String> = names.map(|item| item.path.clone()).collect();
     if missing.len() > MAX_NAMED {
         names.push(format!("and {} more", missing.len() - MAX_NAMED));
     }

@@ -57,7 +57,7 @@ fn check(global: &Global, file: Option<PathBuf>, json: bool) -> Outcome {
             .iter()
             .map(|fault| json!({ "line": fault.line, "key": fault.key, "message": fault.message }))
             .collect();
-        let shown = json!({ "file": path, "faults": list });
+        let shown = json!({ "file": path.display().to_string(), "faults": list });
         print(&format!("{shown}\n"))?;
     } else if faults.is_empty() {
         say(&format!("{}: no faults", path.display()))?;

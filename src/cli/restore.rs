@@ -1,6 +1,7 @@
 //! `espgate restore`: a backup becomes the data directory of this machine.
 
 mod check;
+mod cut_off;
 mod places;
 mod settings;
 mod staged;
@@ -14,7 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use zip::ZipArchive;
 
-use super::answer::{items, say, text};
+use super::answer::say;
 use super::args::Global;
 use super::backup;
 use super::failure::Outcome;
@@ -45,7 +46,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         .with_context(cannot)?;
     let manifest = check::manifest(&mut archive).with_context(cannot)?;
     let missing = backup::left_out(&args.file).with_context(cannot)?;
-    let incomplete: Vec<String> = missing.iter().map(|item| text(item, "name")).collect();
+    let incomplete: Vec<String> = missing.iter().map(|item| item.name.clone()).collect();
     let entries = check::entries(&mut archive, &incomplete).with_context(cannot)?;
     let settings = Settings::of(&mut archive, global).with_context(cannot)?;
     let places = Places::of(global, &settings.in_force);
@@ -57,15 +58,15 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     let note = Restored {
         schema: 1,
         from: args.file.display().to_string(),
-        made_at: text(&manifest, "made_at"),
+        made_at: manifest.made_at.clone(),
         restored_at: iso8601(Moment::now().wall),
     };
     let made = put(&mut archive, &entries, &places, &note).with_context(cannot)?;
     say(&format!(
         "{} files of gateway {} ({}) are restored into {}",
         entries.len(),
-        text(&manifest, "gateway_id"),
-        text(&manifest, "made_at"),
+        manifest.gateway_id,
+        manifest.made_at,
         places.shown(&entries)
     ))?;
     for folder in made.iter().filter(|folder| settings.name(folder)) {
@@ -74,10 +75,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
             folder.display()
         ))?;
     }
-    for path in items(&manifest, "outside")
-        .iter()
-        .filter_map(|path| path.as_str())
-    {
+    for path in &manifest.outside {
         say(&format!("not in the backup, copy it yourself: {path}"))?;
     }
     if !missing.is_empty() {

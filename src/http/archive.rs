@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -52,11 +55,18 @@ impl Unreadable {
 }
 
 /// The writing end of an answer's body.
-struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+struct Pipe {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    /// Whether nothing more is sent: a ZIP that is dropped writes its end.
+    is_cut: Arc<AtomicBool>,
+}
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
+        if self.is_cut.load(Ordering::Relaxed) {
+            return Ok(bytes.len());
+        }
+        self.sender
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
@@ -68,7 +78,8 @@ impl Write for Pipe {
 }
 
 /// Answers with the ZIP that `fill` writes, off the async threads. If `fill`
-/// fails, the client's connection breaks, so that nobody takes a part for the whole.
+/// fails or panics, the client's connection breaks and the ZIP has no end, so that
+/// nobody takes a part for the whole.
 pub fn answer(
     name: &str,
     fill: impl FnOnce(&mut Archive) -> io::Result<()> + Send + 'static,
@@ -84,10 +95,18 @@ pub fn answer_then<T>(
 ) -> Response {
     let (sender, receiver) = mpsc::channel(WAITING);
     let failed = sender.clone();
+    let is_cut = Arc::new(AtomicBool::new(false));
     tokio::task::spawn_blocking(move || {
-        let writer = BufWriter::with_capacity(BLOCK, Pipe(sender));
+        let pipe = Pipe {
+            sender,
+            is_cut: Arc::clone(&is_cut),
+        };
+        let writer = BufWriter::with_capacity(BLOCK, pipe);
         let mut archive = Archive(ZipWriter::new_stream(writer));
-        let outcome = fill(&mut archive).and_then(|told| {
+        let filled = catch_unwind(AssertUnwindSafe(|| fill(&mut archive)))
+            .unwrap_or_else(|_| Err(io::Error::other("writing it panicked")))
+            .inspect_err(|_| is_cut.store(true, Ordering::Relaxed));
+        let outcome = filled.and_then(|told| {
             archive.0.finish()?.into_inner().flush()?;
             Ok(told)
         });
@@ -244,10 +263,25 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broken_off_archive_is_an_error_not_a_short_one() {
-        let response = answer("x.zip", |archive| {
+        let failing: fn(&mut Archive) -> io::Result<()> = |archive| {
             archive.add("a", b"1")?;
             Err(io::Error::other("the disk"))
-        });
-        assert!(response.into_body().collect().await.is_err());
+        };
+        let panicking: fn(&mut Archive) -> io::Result<()> = |archive| {
+            archive.add("a", b"1")?;
+            panic!("a fault in the program");
+        };
+        for fill in [failing, panicking] {
+            let mut body = answer("x.zip", fill).into_body();
+            let mut sent = Vec::new();
+            let broke = loop {
+                match body.frame().await {
+                    Some(Ok(frame)) => sent.extend(frame.into_data().unwrap()),
+                    Some(Err(_)) => break true,
+                    None => break false,
+                }
+            };
+            assert!(broke && ZipArchive::new(io::Cursor::new(sent)).is_err());
+        }
     }
 }

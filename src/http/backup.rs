@@ -3,14 +3,12 @@
 //! absent, so copying them one by one is enough.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use log::Level;
-use serde_json::{Value, json};
 
 use super::app::App;
 use super::archive::{self, Archive, Unreadable};
@@ -19,7 +17,7 @@ use super::query::Query;
 use crate::clock::{Moment, iso8601};
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
-use crate::store::backup::{self, LEFT_OUT, MANIFEST, SCHEMA};
+use crate::store::backup::{self, Item, LEFT_OUT, Lacking, LeftOut, MANIFEST, Manifest, SCHEMA};
 
 /// So many of those that are left out have a line in the journal each.
 const MAX_TOLD: usize = 20;
@@ -54,13 +52,14 @@ pub async fn backup(
     })
     .await?;
     let fill = move |archive: &mut Archive| {
-        archive.add(MANIFEST, manifest.to_string().as_bytes())?;
+        archive.add(MANIFEST, &serde_json::to_vec(&manifest)?)?;
         let left_out = fill(&app, archive, with_dumps)?;
-        if !left_out.is_empty() {
-            let list = json!({ "left_out": left_out });
-            archive.add(LEFT_OUT, list.to_string().as_bytes())?;
+        let count = left_out.len();
+        if count > 0 {
+            let list = LeftOut { left_out };
+            archive.add(LEFT_OUT, &serde_json::to_vec(&list)?)?;
         }
-        Ok(left_out.len())
+        Ok(count)
     };
     Ok(archive::answer_then(
         "espgate-backup.zip",
@@ -82,32 +81,33 @@ pub async fn backup(
     ))
 }
 
-fn manifest(app: &App, with_dumps: bool) -> Value {
+fn manifest(app: &App, with_dumps: bool) -> Manifest {
     let tls = app.config().tls.clone();
     let outside = [tls.cert, tls.key, tls.ca_cert, tls.ca_key];
-    let outside: Vec<PathBuf> = outside.into_iter().flatten().collect();
-    json!({
-        "schema": SCHEMA,
-        "espgate": env!("CARGO_PKG_VERSION"),
-        "gateway_id": app.store.gateway_id,
-        "made_at": iso8601(Moment::now().wall),
-        "with_dumps": with_dumps,
-        "outside": outside,
-    })
+    let outside = outside.iter().flatten();
+    Manifest {
+        schema: SCHEMA,
+        espgate: env!("CARGO_PKG_VERSION").to_owned(),
+        gateway_id: app.store.gateway_id.to_string(),
+        made_at: iso8601(Moment::now().wall),
+        with_dumps,
+        outside: outside.map(|path| path.display().to_string()).collect(),
+    }
 }
 
 /// Adds all that belongs in a backup; gives what could not be read.
-fn fill(app: &App, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Value>> {
+fn fill(app: &App, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Lacking>> {
     let mut left_out = Vec::new();
-    backup::walk(&app.store.data_dir, with_dumps, &mut |item| {
-        let added = match item.fault {
+    backup::walk(&app.store.data_dir, with_dumps, &mut |mut item| {
+        let added = match item.fault.take() {
             Some(fault) => Err(Unreadable::of(&item.path, fault)),
             // Removed meanwhile, it is not in the backup.
             None => archive.add_file(&item.name, &item.path).map(|_| ()),
         };
         match added {
             Err(error) if Unreadable::is(&error) => {
-                leave_out(&mut left_out, &item.name, &item.path, &error);
+                let before = left_out.len();
+                left_out.push(leave_out(item, &error, before));
                 Ok(())
             }
             other => other,
@@ -116,12 +116,17 @@ fn fill(app: &App, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Va
     Ok(left_out)
 }
 
-/// Notes that an entry is not in the backup, or not as a whole.
-fn leave_out(left_out: &mut Vec<Value>, name: &str, path: &Path, error: &io::Error) {
+/// Notes that an entry is not in the backup, or not as a whole; `before` it,
+/// so many others are not.
+fn leave_out(item: Item, error: &io::Error, before: usize) -> Lacking {
     let why = chain(error);
-    if left_out.len() < MAX_TOLD {
+    if before < MAX_TOLD {
         let entry = Event::BackupMade.entry().at(Level::Warn);
         entry.say(format_args!("not in the backup: {why}"));
     }
-    left_out.push(json!({ "name": name, "path": path, "why": why }));
+    Lacking {
+        name: item.name,
+        path: item.path.display().to_string(),
+        why,
+    }
 }

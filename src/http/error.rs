@@ -163,7 +163,8 @@ impl From<store::Error> for Error {
             | store::Error::Locked { .. }
             | store::Error::NotWritable { .. }
             | store::Error::NewerFormat { .. }
-            | store::Error::Format { .. } => Self::internal(&error),
+            | store::Error::Format { .. }
+            | store::Error::RestoreCutOff { .. } => Self::internal(&error),
         }
     }
 }

@@ -91,6 +91,8 @@ fn describe(app: &App) -> Status {
         .last
         .map(|(at, device, source)| (at, device, source.into()));
     let registry = &app.store.registry;
+    // A name need not be text, and JSON takes nothing else.
+    let data_dir = app.store.data_dir.root().to_string_lossy().into_owned();
     let stored = Stored::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
     let mut degraded = facts.degraded.clone();
@@ -106,7 +108,7 @@ fn describe(app: &App) -> Status {
         gateway_id: app.store.gateway_id.clone(),
         started_at: iso8601(app.started.wall),
         uptime_s: now.seconds_since(&app.started),
-        data_dir: app.store.data_dir.root().to_owned(),
+        data_dir: data_dir.into(),
         listeners: facts.listeners,
         clock: now.clock_word().to_owned(),
         last_intake: last_intake.map(|(at, device_key, source)| LastIntake {

@@ -18,6 +18,9 @@ pub const SCHEMA: u64 = 1;
 /// The entry that tells what could not be read; it comes last, and is there only
 /// if there is something to tell.
 pub const LEFT_OUT: &str = "espgate-left-out.json";
+/// Where a restore puts everything until it is complete. While there is something
+/// in the one of a data directory, what else is there may be a part of a gateway.
+pub const STAGING: &str = ".restoring";
 /// What filesystems keep in their topmost folder; nothing of ours.
 pub const LOST_AND_FOUND: &str = "lost+found";
 
@@ -27,6 +30,39 @@ const MADE_AGAIN: [&str; 3] = ["run", "cache", "lock"];
 /// Folders that may be anywhere; in a backup they have these names.
 const COREDUMPS: &str = "coredumps";
 const ASSETS: &str = "assets";
+
+/// What [`MANIFEST`] holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Manifest {
+    pub schema: u64,
+    /// The version that made it.
+    pub espgate: String,
+    pub gateway_id: String,
+    /// ISO 8601, UTC.
+    pub made_at: String,
+    pub with_dumps: bool,
+    /// Files that the configuration names and that are not in it.
+    pub outside: Vec<String>,
+}
+
+/// What [`LEFT_OUT`] holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LeftOut {
+    pub left_out: Vec<Lacking>,
+}
+
+/// A file or folder that is not in a backup, or not as a whole.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Lacking {
+    /// The name that its entry has, or would have.
+    pub name: String,
+    /// For people: a name need not be text.
+    pub path: String,
+    pub why: String,
+}
 
 /// Whether a file with this place below a data directory can be in a backup.
 /// No such place leads out of the data directory.

@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::device::ModelCode;
 use crate::journal::{Event, chain};
 
+use super::backup::STAGING;
 use super::publish::{
     FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, make_folder, replace, sync_folder,
 };
@@ -36,7 +37,7 @@ impl DataDir {
     ///
     /// # Errors
     /// [`Error::Locked`] with the holder's process id, [`Error::NewerFormat`],
-    /// [`Error::Format`], [`Error::NotWritable`], or what the filesystem says.
+    /// [`Error::Format`], [`Error::RestoreCutOff`], [`Error::NotWritable`], or what the filesystem says.
     pub fn open(root: &Path, coredumps: Option<&Path>, assets: Option<&Path>) -> Result<Self> {
         Self::open_ours(root, coredumps, assets).map_err(|error| not_writable(root, error))
     }
@@ -45,6 +46,11 @@ impl DataDir {
         make_folder(root, FOLDER_MODE)?;
         let root = fs::canonicalize(root).map_err(|source| Error::io("resolve", root, source))?;
         let lock = lock(&root)?;
+        // An empty one is what is left if the very end of a restore is cut off.
+        let staging = root.join(STAGING);
+        if staging.symlink_metadata().is_ok() && fs::remove_dir(staging).is_err() {
+            return Err(Error::RestoreCutOff { path: root });
+        }
         let older_format = check_format(&root)?;
         let directory = Self {
             coredumps: coredumps.map_or_else(|| root.join("coredumps"), Path::to_owned),
@@ -322,6 +328,18 @@ mod tests {
         directory.remove_unfinished();
         assert!(!model.join(".tmp-9-9").exists());
         assert!(folder.path().join("assets/lost+found/.tmp-1").exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_half_restored_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = folder.path().join(STAGING).join("tls");
+        fs::create_dir_all(&tls).unwrap();
+        let error = DataDir::open(folder.path(), None, None).unwrap_err();
+        assert!(matches!(error, Error::RestoreCutOff { .. }), "{error}");
+        assert!(tls.exists() && !folder.path().join("FORMAT").exists());
+        fs::remove_dir(&tls).unwrap();
+        DataDir::open(folder.path(), None, None).unwrap();
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub enum Error {
     },
     #[error("{} does not have the format of a data directory: {why}", .path.display())]
     Format { path: PathBuf, why: String },
+    /// Parts of a gateway: with these a daemon would make up the others anew.
+    #[error("a restore into {} was cut off: run `espgate restore FILE` again", .path.display())]
+    RestoreCutOff { path: PathBuf },
 }
 
 impl Error {

@@ -1,6 +1,22 @@
 //! `espgate config`.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use super::*;
+
+#[test]
+fn a_configuration_whose_name_is_no_text_is_checked_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(OsStr::from_bytes(b"x\xff.toml"));
+    daemon::write(&path, b"[http\n");
+    let mut check = daemon::binary();
+    let output = check.args(["config", "check", "--json"]).arg(path).output();
+    let output = output.unwrap();
+    assert_eq!(status(&output), 1, "{}", errors(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["faults"][0]["line"], 1, "{told}");
+}
 
 #[test]
 fn a_configuration_is_checked_with_file_line_and_key() {

@@ -1,7 +1,9 @@
 //! `espgate backup` and `espgate restore`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -400,6 +402,10 @@ fn a_backup_goes_on_without_what_cannot_be_read_or_written_and_says_so() {
             .unwrap()
             .success()
     );
+    daemon::write(
+        &data.join("config").join(OsStr::from_bytes(b"caf\xe9")),
+        b"",
+    );
     // A register that cannot be replaced.
     let register = data.join("state/devices.json");
     fs::remove_file(&register).unwrap();
@@ -415,7 +421,8 @@ fn a_backup_goes_on_without_what_cannot_be_read_or_written_and_says_so() {
         "{line}"
     );
     assert!(line.contains("/config/unreadable/"), "{line}");
-    first.wait_for("1 files or folders could not be read");
+    assert!(line.contains("/config/caf"), "{line}");
+    first.wait_for("2 files or folders could not be read");
     let journal = first.journal();
     assert!(
         journal.contains("without what is only noted in memory"),
@@ -442,6 +449,58 @@ fn a_backup_goes_on_without_what_cannot_be_read_or_written_and_says_so() {
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("its gateway could not read it: "), "{told}");
     assert_eq!(names(&to.join("coredumps")), ["k1"]);
+}
+
+#[test]
+fn a_restore_that_was_cut_off_keeps_the_daemon_from_starting_and_is_done_again() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    let file = small_backup(folder.path(), &format!("data_dir = {data:?}\n"));
+    let config = folder.path().join("other.toml");
+    assert_eq!(status(&restore(&config, &file)), 0);
+    // As it is before the last rename.
+    let staging = data.join(".restoring");
+    fs::create_dir(&staging).unwrap();
+    let others = data.join("coredumps").display().to_string();
+    daemon::write(&staging.join(".folders"), others.as_bytes());
+    fs::remove_file(data.join("FORMAT")).unwrap();
+    daemon::write(&staging.join("FORMAT"), b"1");
+
+    let refused = Start::on(Arc::clone(&folder), "").command().output();
+    let refused = refused.unwrap();
+    assert!(!refused.status.success());
+    assert!(errors(&refused).contains("espgate restore FILE"));
+    assert!(!data.join("tls").exists());
+
+    let output = restore(&config, &file);
+    assert_eq!(status(&output), 0, "{}", errors(&output));
+    assert_eq!(names(&data), ["FORMAT", "coredumps", "lock", "state"]);
+    assert_eq!(names(&data.join("coredumps")), ["k1"]);
+    Start::on(folder, "").start();
+}
+
+#[test]
+fn what_has_no_state_of_a_gateway_is_not_kept_as_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        let zip = firmware::zip(&[MANIFEST, ("FORMAT", "1")]);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            if stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", zip.len());
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&zip).unwrap();
+            }
+        }
+    });
+    let file = folder.path().join("gateway.backup");
+    let socket = socket.to_str().unwrap();
+    let arguments = ["--socket", socket, "backup", file.to_str().unwrap()];
+    let line = refused(&espgate(&arguments), 1);
+    assert!(line.contains("no state"), "{line}");
+    assert!(!file.exists());
 }
 
 #[test]

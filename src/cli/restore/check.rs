@@ -7,14 +7,14 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use zip::ZipArchive;
 
-use crate::store::backup::{LEFT_OUT, MANIFEST, SCHEMA, belongs};
+use crate::store::backup::{LEFT_OUT, MANIFEST, Manifest, SCHEMA, belongs};
 use crate::store::data_dir::FORMAT;
 
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
 
 /// The manifest of a backup that this version can restore.
-pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<Value> {
+pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<Manifest> {
     let entry = archive
         .by_name(MANIFEST)
         .context("it is not a backup of espgate: there is no manifest in it")?;
@@ -22,7 +22,9 @@ pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::R
     entry.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
     let manifest: Value = serde_json::from_slice(&bytes).context("its manifest cannot be read")?;
     match manifest.get("schema").and_then(Value::as_u64) {
-        Some(schema) if schema <= SCHEMA => Ok(manifest),
+        Some(schema) if schema <= SCHEMA => {
+            serde_json::from_value(manifest).context("its manifest cannot be read")
+        }
         _ => bail!("it was made by a newer espgate; install that version or newer"),
     }
 }

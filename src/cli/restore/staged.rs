@@ -11,14 +11,13 @@ use nix::unistd::{Gid, Uid, User, chown};
 use zip::ZipArchive;
 
 use super::check::Entry;
+use super::cut_off::{self, MARKER};
 use super::places::Places;
-use crate::store::backup::Restored;
+use crate::store::backup::{Restored, STAGING};
 use crate::store::publish::{
     FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, SECRET_MODE, Temporary, make_folder, sync_folder,
 };
 
-/// Where entries are until all of them are there.
-pub(super) const STAGING: &str = ".restoring";
 /// The user of the package's service.
 const SERVICE_USER: &str = "espgate";
 
@@ -107,15 +106,31 @@ impl Staged {
 
     /// Takes everything in, the data directory's part last.
     pub(super) fn take_in(mut self) -> anyhow::Result<()> {
+        self.mark()?;
         for folder in self.folders.iter_mut().rev() {
             folder.take_in()?;
         }
-        // From here on there is nothing to be undone.
-        for folder in std::mem::take(&mut self.folders) {
-            let _ = fs::remove_dir(folder.staging());
-            sync_folder(&folder.path)?;
+        for folder in self.folders.iter().skip(1) {
+            remove_staging(folder)?;
         }
-        Ok(())
+        // From here on there is nothing to be undone.
+        let folders = std::mem::take(&mut self.folders);
+        match folders.first() {
+            Some(root) => {
+                fs::remove_file(root.staging().join(MARKER))?;
+                remove_staging(root)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Notes, for the case that this is cut off, what else is there from here on.
+    fn mark(&self) -> anyhow::Result<()> {
+        let mut paths = self.folders.iter().map(|folder| folder.path.as_path());
+        match paths.next() {
+            Some(root) => cut_off::mark(root, paths),
+            None => Ok(()),
+        }
     }
 }
 
@@ -125,6 +140,8 @@ impl Drop for Staged {
             for path in &folder.taken {
                 let _ = remove(path);
             }
+            // The marker, last: what it tells of must be gone for good.
+            let _ = sync_folder(&folder.path);
             let _ = fs::remove_dir_all(folder.staging());
             if folder.was_made {
                 let _ = fs::remove_dir(&folder.path);
@@ -148,7 +165,7 @@ impl Folder {
             taken: Vec::new(),
         };
         let staging = folder.staging();
-        // Of a restore that was cut off.
+        // Of a restore that was cut off; nothing else is left of that.
         let _ = fs::remove_dir_all(&staging);
         DirBuilder::new()
             .mode(SECRET_FOLDER_MODE)
@@ -163,8 +180,11 @@ impl Folder {
 
     #[expect(clippy::disallowed_methods, reason = "moves what is synced already")]
     fn take_in(&mut self) -> anyhow::Result<()> {
-        for entry in fs::read_dir(self.staging())? {
-            let entry = entry?;
+        let entries = fs::read_dir(self.staging())?.collect::<io::Result<Vec<_>>>()?;
+        for entry in entries {
+            if entry.file_name() == MARKER {
+                continue;
+            }
             let target = self.path.join(entry.file_name());
             if target.symlink_metadata().is_ok() {
                 return Err(anyhow!("{} is there already", target.display()));
@@ -173,8 +193,14 @@ impl Folder {
                 .with_context(|| format!("cannot make {}", target.display()))?;
             self.taken.push(target);
         }
-        Ok(())
+        Ok(sync_folder(&self.path)?)
     }
+}
+
+fn remove_staging(folder: &Folder) -> anyhow::Result<()> {
+    let staging = folder.staging();
+    fs::remove_dir(&staging).with_context(|| format!("cannot remove {}", staging.display()))?;
+    Ok(sync_folder(&folder.path)?)
 }
 
 /// Removes a file, or a folder with what is in it.
@@ -244,7 +270,51 @@ fn give(path: &Path, (user, group): (Uid, Gid)) -> anyhow::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::unused::Unused;
     use super::*;
+    use crate::store::{DataDir, Error};
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "as taking in does")]
+    fn what_was_taken_in_before_a_restore_was_cut_off_is_removed_by_the_next() {
+        for cut in 0..=5 {
+            let folder = tempfile::tempdir().unwrap();
+            let places = Places::below(&folder.path().join("data"));
+            let other = places.root.join("coredumps");
+            let staged = Staged {
+                folders: vec![
+                    Folder::open(places.root.clone()).unwrap(),
+                    Folder::open(other.clone()).unwrap(),
+                ],
+            };
+            let parts = [
+                (&other, "k1"),
+                (&other, "lock"),
+                (&places.root, "FORMAT"),
+                (&places.root, "state"),
+                (&places.root, "tls"),
+            ];
+            for (folder, name) in parts {
+                fs::create_dir(folder.join(STAGING).join(name)).unwrap();
+            }
+            File::create(places.root.join("lock")).unwrap();
+            staged.mark().unwrap();
+            for (folder, name) in parts.iter().take(cut) {
+                fs::rename(folder.join(STAGING).join(name), folder.join(name)).unwrap();
+            }
+            std::mem::forget(staged);
+
+            let refused = DataDir::open(&places.root, None, None);
+            assert!(matches!(refused, Err(Error::RestoreCutOff { .. })), "{cut}");
+            Unused::of(&places).unwrap();
+            for (folder, name) in parts {
+                assert!(!folder.join(name).exists(), "{cut}: {name}");
+            }
+            // Until everything is unpacked again.
+            assert!(places.root.join(STAGING).join(MARKER).exists(), "{cut}");
+            assert!(places.root.join("lock").exists(), "{cut}");
+        }
+    }
 
     #[test]
     fn what_is_not_taken_in_leaves_the_folder_as_it_was() {

@@ -9,9 +9,10 @@ use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
+use super::cut_off;
 use super::places::Places;
-use super::staged::{STAGING, remove};
-use crate::store::backup::LOST_AND_FOUND;
+use super::staged::remove;
+use crate::store::backup::{LOST_AND_FOUND, STAGING};
 
 /// Registers, and the part of each that is filled by people.
 const REGISTERS: [&str; 3] = ["models", "devices", "tokens"];
@@ -25,10 +26,13 @@ pub(super) struct Unused {
 }
 
 impl Unused {
+    /// What a restore put there that was cut off is of no use: it is removed.
+    ///
     /// # Errors
     /// If a daemon runs on it, or anything in it may be of use to somebody.
     pub(super) fn of(places: &Places) -> anyhow::Result<Self> {
         let lock = lock(&places.root)?;
+        cut_off::clear(&places.root)?;
         match of_use(places)? {
             Some(found) => bail!(
                 "{} is not empty (there is {found}); move it away first, or name another folder \
@@ -42,16 +46,23 @@ impl Unused {
     /// Empties it, but for what is being restored and the folders with places
     /// of their own.
     pub(super) fn clear(&self, places: &Places) -> anyhow::Result<()> {
-        for name in names(&places.root)? {
-            let path = places.root.join(&name);
-            // The lock is held: whoever comes must find this one.
-            let stays = [STAGING, LOST_AND_FOUND, "lock"].contains(&name.as_str());
-            if !stays && !places.leads_to_other(&path) {
-                remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-        }
-        Ok(())
+        // The lock is held: whoever comes must find this one.
+        let lock = places.root.join("lock");
+        empty(&places.root, &|path| {
+            path == lock || places.leads_to_other(path)
+        })
     }
+}
+
+/// Empties a folder, but for what `stays`, and what is nobody's.
+pub(super) fn empty(folder: &Path, stays: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
+    for name in names(folder)? {
+        let path = folder.join(&name);
+        if !is_nobodys(&name) && !stays(&path) {
+            remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no daemon runs on a data directory, and keeps any from it.

@@ -11,7 +11,7 @@ use crate::store::registry::{Activate, Model, Models, Registry};
 /// Adds or changes a model; it as it is then.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Conflict`], [`Error::Store`].
+/// [`super::Error::Missing`], [`super::Error::Conflict`], [`super::Error::Store`].
 pub fn put(
     registry: &Registry,
     code: &ModelCode,

@@ -122,12 +122,14 @@ def failing_together():
 
 def power_cuts():
     """The filesystem stops for good in the middle of a commit of several boards."""
-    mount, image = disk.WORK / "cut", disk.WORK / "image"
+    mount = disk.WORK / "cut"
     mount.mkdir()
     for operation in ["open", "write", "rename", "fsync"]:
         count = taken = 0
         for nth in range(1, disk.MOST_CALLS):
             what = f"power cut: {operation} {nth}"
+            # a file of its own each time: the loop device of the one before may still be there
+            image = disk.WORK / f"image-{operation}-{nth}"
             with open(image, "wb") as file:
                 file.truncate(48 << 20)
             subprocess.run(["mkfs.ext4", "-q", image], check=True)
@@ -161,6 +163,7 @@ def power_cuts():
                 count, taken = count + 1, taken + together_whole(data, results, what)
             finally:
                 subprocess.run(["umount", "-l", mount], check=True)
+                image.unlink()
         disk.check(count >= 2, f"power cut: {operation}: the calls go through the shim")
         print(f"power cut: {operation:6}: {count} cuts, {taken} acknowledged dumps looked at",
               flush=True)

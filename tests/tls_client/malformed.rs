@@ -1,5 +1,7 @@
 //! Requests that are refused before they have a handler.
 
+use std::time::Duration;
+
 use espgate::http::server::Limits;
 use tokio::io::AsyncWriteExt;
 
@@ -51,6 +53,28 @@ async fn malformed_requests_get_their_status_and_the_connection_ends() {
         (post("Host: a\r\nContent-Length: abc\r\n", "abc"), 400),
         (post("Host: a\r\nContent-Length: -3\r\n", "abc"), 400),
         (post("Host: a\r\nTransfer-Encoding: gzip\r\n", ""), 400),
+        (
+            post(
+                "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n",
+                "0\r\n\r\n",
+            ),
+            400,
+        ),
+        (
+            post(
+                "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                "0\r\n\r\n",
+            ),
+            400,
+        ),
+        (
+            "POST /length HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+            400,
+        ),
+        (post("Host: a\r\nContent-Length: +3\r\n", "abc"), 400),
+        (post("Host: a\r\nX: a\0b\r\n", ""), 400),
+        (post("Host: a\r\nX: a\rb\r\n", ""), 400),
+        (post("Host: u@a\r\n", ""), 400),
         (
             post(
                 "Host: a\r\nTransfer-Encoding: chunked\r\n",
@@ -128,6 +152,7 @@ async fn what_is_unusual_but_right_is_served() {
     let site = Site::new(Limits::default()).await;
     for (request, expected) in [
         ("GET / HTTP/1.0\r\n\r\n", "ok"),
+        ("GET / HTTP/1.1\nHost: a\nConnection: close\n\n", "ok"),
         (
             "\r\nGET / HTTP/1.1\r\nHost: [::1]:8443\r\nConnection: close\r\n\r\n",
             "ok",
@@ -201,6 +226,26 @@ async fn a_client_that_sends_a_refused_body_still_reads_the_status() {
         .await
         .unwrap();
     assert!(answer(&mut client).await.ends_with("ok"));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_body_after_a_malformed_head_reads_the_status() {
+    let site = Site::new(Limits::default()).await;
+    for (version, length) in [("1.1", "abc"), ("1.1", "+1048576"), ("2.0", "1048576")] {
+        let mut client = site.client().await;
+        let head =
+            format!("POST /length HTTP/{version}\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..1024 {
+            client.write_all(&[b'x'; 1024]).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        let got = until_closed(&mut client).await;
+        assert!(got.starts_with("HTTP/1.1 400 "), "{head:?}: {got}");
+    }
+    // counted when the connections are over
+    assert!(site.server.drain(Duration::from_secs(60)).await);
+    assert_eq!(site.server.counts().requests_malformed(), 3);
 }
 
 #[tokio::test]

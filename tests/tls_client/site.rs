@@ -117,6 +117,7 @@ fn routes(told: mpsc::UnboundedSender<Delivery>) -> Router {
     Router::new()
         .route("/", get(|| async { "ok" }))
         .route("/length", post(length))
+        .route("/slow", post(slow))
         .route("/refuse", post(|| async { StatusCode::FORBIDDEN }))
         .route(
             "/big",
@@ -134,6 +135,13 @@ fn routes(told: mpsc::UnboundedSender<Delivery>) -> Router {
 async fn length(body: Body) -> Result<String, StatusCode> {
     let whole = body.collect().await.map_err(|_| StatusCode::IM_A_TEAPOT)?;
     Ok(whole.to_bytes().len().to_string())
+}
+
+/// Takes longer than a body may pause.
+async fn slow(body: Body) -> Result<String, StatusCode> {
+    let answer = length(body).await;
+    tokio::time::sleep(impatient().body_idle * 3).await;
+    answer
 }
 
 /// Limits small enough to run into.

@@ -40,6 +40,19 @@ async fn a_body_that_stops_coming_gets_408() {
 }
 
 #[tokio::test]
+async fn a_slow_handler_does_not_count_as_a_slow_client() {
+    let site = Site::new(impatient()).await;
+    for framing in [
+        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let request = format!("POST /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}");
+        let got = site.exchange(request.as_bytes()).await;
+        assert!(got.starts_with("HTTP/1.1 200 "), "{framing}: {got}");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_reading_is_dropped() {
     let mut site = Site::new(impatient()).await;
     let mut client = site.client().await;

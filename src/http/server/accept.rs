@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::slots::Slots;
+use super::connection_limit::ConnectionLimit;
 use super::{Peer, Server, connection};
 use crate::http::tls::Tls;
 use crate::journal::Event;
@@ -75,7 +75,7 @@ impl Server {
                         continue;
                     };
                     let inner = Arc::clone(&self.inner);
-                    let slot = Slots::without_address(room);
+                    let slot = ConnectionLimit::without_address(room);
                     self.inner.connections.spawn(async move {
                         connection::serve(&inner, stream, Peer::Control { uid }).await;
                         drop(slot);

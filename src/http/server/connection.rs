@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -16,14 +16,14 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Exchange;
-use super::gate::Gate;
-use super::progress::Progress;
+use super::connection_service::ConnectionService;
+use super::limited_stream::LimitedStream;
+use super::request_state::RequestState;
 use super::{Inner, Peer};
 use crate::http::tls::Tls;
 use crate::journal::Event;
 
-/// The HTTP library's buffer in each direction; heads are bounded before it.
+/// hyper's buffer in each direction; heads have a limit of their own.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// From the age at which a connection should end to its end in any case.
 const LAST_MINUTE: Duration = Duration::from_secs(60);
@@ -127,47 +127,50 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = inner.limits();
-    let progress = Arc::new(Progress::new());
-    let gate = Gate::new(io, Arc::clone(&limits), Arc::clone(&progress));
-    let asked = progress.asked();
-    let exchange = Exchange::new(inner.router.clone(), peer, progress, Arc::clone(&limits));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // The gate hands over whole heads and keeps their time.
+    let state = Arc::new(RequestState::new());
+    let stream = LimitedStream::new(io, Arc::clone(&limits), Arc::clone(&state));
+    let asked = state.asked();
+    let service = ConnectionService::new(inner.router.clone(), peer, state, Arc::clone(&limits));
+    let mut connection = http1::Builder::new()
+        // hyper has one limit for heads and for idle connections, and answers
+        // neither; the stream has one for each, and a slow head gets a 408
         .header_read_timeout(None)
         .max_header_size(limits.head_bytes)
         .max_buf_size(BUFFER_BYTES.max(limits.head_bytes))
-        .serve_connection(TokioIo::new(gate), exchange.clone());
-    let mut connection = pin!(connection);
+        .serve_connection(TokioIo::new(stream), service.clone());
     let mut age = pin!(sleep(limits.connection_age));
     let mut is_ending = false;
     let outcome = loop {
         tokio::select! {
-            outcome = connection.as_mut() => break outcome,
+            outcome = &mut connection => break outcome,
             () = inner.aborting.cancelled() => return,
             () = ending_after_first_request(inner, &asked), if !is_ending => {
                 is_ending = true;
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
             () = age.as_mut() => {
                 if is_ending {
                     return;
                 }
                 is_ending = true;
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 age.set(sleep(LAST_MINUTE));
             }
         }
     };
-    let refused = exchange.refused();
-    if refused > 0 {
-        inner
-            .counts
-            .requests_malformed
-            .fetch_add(refused, Ordering::Relaxed);
-    }
-    if let Err(error) = outcome {
-        // Clients leave when they like; whoever cares about a request says so.
+    let is_refused_by_hyper = outcome.as_ref().is_err_and(hyper::Error::is_parse);
+    inner.counts.requests_malformed.fetch_add(
+        service.refused() + u64::from(is_refused_by_hyper),
+        Ordering::Relaxed,
+    );
+    if let Err(error) = &outcome {
+        // Clients leave when they like; handlers report what they care about.
         log::debug!("connection of {peer:?} ended: {error}");
+    }
+    if outcome.is_ok() || is_refused_by_hyper {
+        tokio::select! {
+            () = connection.into_parts().io.into_inner().linger() => {}
+            () = inner.aborting.cancelled() => {}
+        }
     }
 }

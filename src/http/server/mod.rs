@@ -2,16 +2,16 @@
 //! a request reaches its handler.
 
 mod accept;
-mod body;
 mod connection;
-mod exchange;
+mod connection_limit;
+mod connection_service;
 mod file_body;
-mod gate;
-mod head;
-mod pace;
-mod pool;
-mod progress;
-mod slots;
+mod limited_stream;
+mod permits;
+mod request_body;
+mod request_head;
+mod request_state;
+mod transfer_rate;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +22,9 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use body::{Unread, read_limited};
+use connection_limit::ConnectionLimit;
 pub use file_body::{Delivery, from_file, from_memory};
-use slots::Slots;
+pub use request_body::{Unread, read_limited};
 
 /// What clients may cost. Sizes in bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -148,8 +148,8 @@ pub struct Server {
 struct Inner {
     router: Router,
     limits: RwLock<Arc<Limits>>,
-    slots: Arc<Slots>,
-    control_slots: Arc<Slots>,
+    slots: Arc<ConnectionLimit>,
+    control_slots: Arc<ConnectionLimit>,
     counts: Counts,
     /// Accept loops.
     listeners: TaskTracker,
@@ -166,11 +166,11 @@ impl Server {
         Self {
             inner: Arc::new(Inner {
                 router,
-                slots: Arc::new(Slots::new(
+                slots: Arc::new(ConnectionLimit::new(
                     limits.connections,
                     limits.connections_per_address,
                 )),
-                control_slots: Arc::new(Slots::new(
+                control_slots: Arc::new(ConnectionLimit::new(
                     limits.control_connections,
                     limits.control_connections,
                 )),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::head::Fault;
+use super::request_head::RequestError;
 
 /// Why a body was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +62,10 @@ impl Unread {
     }
 
     /// What the request is refused for, if somebody is there to read it.
-    pub(super) fn fault(&self) -> Option<Fault> {
+    pub(super) fn refusal(&self) -> Option<RequestError> {
         match self {
-            Self::TooSlow { .. } => Some(Fault::TooSlow),
-            Self::Malformed { .. } => Some(Fault::Malformed("the body's chunks are broken")),
+            Self::TooSlow { .. } => Some(RequestError::TooSlow),
+            Self::Malformed { .. } => Some(RequestError::malformed("invalid chunked encoding")),
             Self::TooLarge { .. } | Self::ClientGone { .. } => None,
         }
     }

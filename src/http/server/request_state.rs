@@ -1,4 +1,4 @@
-//! What the gate and the exchange of one connection know of each other.
+//! The request that a connection is serving, as its stream and its service share it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -6,59 +6,58 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::head::Fault;
+use super::request_head::RequestError;
 
-/// How far the request at hand is.
+/// Where the current request is.
 #[derive(Debug)]
-pub(super) struct Progress(Mutex<Inside>);
+pub(super) struct RequestState(Mutex<Inside>);
 
 #[derive(Debug)]
 struct Inside {
-    /// A request is handed over and its answer is not wholly given back.
+    /// hyper has a request whose response is not completely given back.
     busy: bool,
-    fault: Option<Fault>,
-    /// The request at hand is the connection's last.
-    last: bool,
+    error: Option<RequestError>,
+    /// Nobody waits for more of the request's body.
+    body_done: bool,
     idle_since: Instant,
     waker: Option<Waker>,
     /// Cancelled with the connection's first request.
     asked: CancellationToken,
 }
 
-impl Progress {
+impl RequestState {
     /// Of a connection without a request yet.
     pub(super) fn new() -> Self {
         Self(Mutex::new(Inside {
             busy: false,
-            fault: None,
-            last: false,
+            error: None,
+            body_done: false,
             idle_since: Instant::now(),
             waker: None,
             asked: CancellationToken::new(),
         }))
     }
 
-    /// Is cancelled once the connection's first request is at hand.
+    /// Cancelled with the connection's first request.
     pub(super) fn asked(&self) -> CancellationToken {
         self.lock().asked.clone()
     }
 
-    /// A head is handed over: a good one, or the substitute for one that is
-    /// refused for `fault`. `last`: the connection ends with its answer.
-    pub(super) fn begin(&self, fault: Option<Fault>, last: bool) {
+    /// hyper gets a head: a good one, or the substitute for one that is refused.
+    pub(super) fn begin(&self, error: Option<RequestError>) {
         let mut inside = self.lock();
         inside.busy = true;
-        inside.fault = fault;
-        inside.last = last;
+        inside.body_done = error.is_some();
+        inside.error = error;
         inside.asked.cancel();
     }
 
-    /// Whether a request is at hand.
+    /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
         self.lock().busy
     }
 
-    /// Since when there is no request at hand; `None` while there is one, and
+    /// Since when no request is being served; `None` while there is one, and
     /// the task is woken after it.
     pub(super) fn idle_since(&self, cx: &Context<'_>) -> Option<Instant> {
         let mut inside = self.lock();
@@ -66,17 +65,22 @@ impl Progress {
         (!inside.busy).then_some(inside.idle_since)
     }
 
-    /// Why the request at hand is refused, if it is.
-    pub(super) fn take_fault(&self) -> Option<Fault> {
-        self.lock().fault.take()
+    /// Why the current request is refused, if it is.
+    pub(super) fn take_error(&self) -> Option<RequestError> {
+        self.lock().error.take()
     }
 
-    /// Whether the connection has to end with the answer to the request at hand.
-    pub(super) fn is_last(&self) -> bool {
-        self.lock().last
+    /// Nobody reads more of the current request's body.
+    pub(super) fn body_done(&self) {
+        self.lock().body_done = true;
     }
 
-    /// The answer is wholly given to the HTTP library.
+    /// Whether nobody waits for more of the current request's body.
+    pub(super) fn is_body_done(&self) -> bool {
+        self.lock().body_done
+    }
+
+    /// hyper has all of the response.
     pub(super) fn answered(&self) {
         let mut inside = self.lock();
         inside.busy = false;

@@ -27,7 +27,7 @@ impl Timer {
 /// Counts only the time that was spent waiting for the peer: pauses of our own
 /// (a slow disk) are not the peer's fault.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct TransferRate {
     idle: Duration,
     bytes_per_second: u64,
     waiting_since: Option<Instant>,
@@ -38,7 +38,7 @@ pub(super) struct Pace {
 /// Waiting that is free before the average rate counts.
 const GRACE: Duration = Duration::from_secs(20);
 
-impl Pace {
+impl TransferRate {
     /// No wait longer than `idle`, and on average at least `bytes_per_second`.
     pub(super) fn new(idle: Duration, bytes_per_second: u64) -> Self {
         Self {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn silence_ends_after_the_idle_time_counted_from_the_last_byte() {
         let start = Instant::now();
-        let mut pace = Pace::new(10 * SECOND, 100);
+        let mut pace = TransferRate::new(10 * SECOND, 100);
         assert_eq!(pace.deadline(start), start + 10 * SECOND);
         assert_eq!(pace.deadline(start + SECOND), start + 10 * SECOND);
         pace.moved(1, start + 2 * SECOND);
@@ -92,7 +92,7 @@ mod tests {
     fn a_trickle_below_the_rate_ends_after_the_grace() {
         let mut now = Instant::now();
         let start = now;
-        let mut pace = Pace::new(10 * SECOND, 100);
+        let mut pace = TransferRate::new(10 * SECOND, 100);
         while pace.deadline(now) > now + SECOND {
             now += SECOND;
             pace.moved(1, now);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn enough_bytes_buy_time_and_own_pauses_cost_none() {
         let start = Instant::now();
-        let mut pace = Pace::new(10 * SECOND, 100);
+        let mut pace = TransferRate::new(10 * SECOND, 100);
         pace.moved(6_000, start);
         for round in 0..7 {
             // waits 10 s, then an hour passes in which nobody waits

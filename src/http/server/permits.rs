@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Permits; who waits gets them in turn.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct Permits {
     permits: Arc<Semaphore>,
     size: Mutex<Size>,
 }
@@ -21,11 +21,11 @@ struct Size {
 /// A permit, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    pool: Arc<Pool>,
+    pool: Arc<Permits>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Pool {
+impl Permits {
     /// At least one, and no more than there can be.
     pub(super) fn new(size: usize) -> Arc<Self> {
         let size = possible(size);
@@ -95,7 +95,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pool_grows_and_shrinks_while_permits_are_out() {
-        let pool = Pool::new(2);
+        let pool = Permits::new(2);
         let mut held = vec![pool.take().await, pool.take().await];
         assert!(pool.try_take().is_none());
         pool.resize(4);
@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn impossible_sizes_become_possible_ones() {
-        let pool = Pool::new(0);
+        let pool = Permits::new(0);
         let _one = pool.take().await;
         assert!(pool.try_take().is_none());
         pool.resize(usize::MAX);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::pool::{Permit, Pool};
+use super::permits::{Permit, Permits};
 
 /// Connections beyond their address's share that may wait for it.
 const WAITING: usize = 64;
@@ -17,8 +17,8 @@ const WAIT: Duration = Duration::from_secs(12);
 
 /// The connections there may be.
 #[derive(Debug)]
-pub(super) struct Slots {
-    all: Arc<Pool>,
+pub(super) struct ConnectionLimit {
+    all: Arc<Permits>,
     waiting: Arc<Semaphore>,
     shares: Mutex<Shares>,
 }
@@ -27,20 +27,20 @@ pub(super) struct Slots {
 #[derive(Debug)]
 struct Shares {
     size: usize,
-    pools: HashMap<IpAddr, Weak<Pool>>,
+    pools: HashMap<IpAddr, Weak<Permits>>,
 }
 
 /// The right to a connection, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ConnectionPermit {
     _all: Permit,
     _address: Option<Permit>,
 }
 
-impl Slots {
+impl ConnectionLimit {
     pub(super) fn new(all: usize, per_address: usize) -> Self {
         Self {
-            all: Pool::new(all),
+            all: Permits::new(all),
             waiting: Arc::new(Semaphore::new(WAITING)),
             shares: Mutex::new(Shares {
                 size: per_address,
@@ -71,8 +71,8 @@ impl Slots {
     }
 
     /// A slot for a peer without address.
-    pub(super) fn without_address(room: Permit) -> Slot {
-        Slot {
+    pub(super) fn without_address(room: Permit) -> ConnectionPermit {
+        ConnectionPermit {
             _all: room,
             _address: None,
         }
@@ -81,10 +81,10 @@ impl Slots {
     /// A slot for a connection from `address`. While it waits for its
     /// address's share it leaves its room to others. `None`: too many wait, or
     /// it took too long.
-    pub(super) async fn claim(&self, room: Permit, address: IpAddr) -> Option<Slot> {
+    pub(super) async fn claim(&self, room: Permit, address: IpAddr) -> Option<ConnectionPermit> {
         let share = self.share(address);
         if let Some(permit) = share.try_take() {
-            return Some(Slot {
+            return Some(ConnectionPermit {
                 _all: room,
                 _address: Some(permit),
             });
@@ -93,7 +93,7 @@ impl Slots {
         let _place = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
         timeout(WAIT, async {
             let permit = share.take().await;
-            Slot {
+            ConnectionPermit {
                 _all: self.room().await,
                 _address: Some(permit),
             }
@@ -102,7 +102,7 @@ impl Slots {
         .ok()
     }
 
-    fn share(&self, address: IpAddr) -> Arc<Pool> {
+    fn share(&self, address: IpAddr) -> Arc<Permits> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let key = household(address);
         if let Some(share) = shares.pools.get(&key).and_then(Weak::upgrade) {
@@ -110,7 +110,7 @@ impl Slots {
         }
         // As many live entries as connections; the dead go here.
         shares.pools.retain(|_, share| share.strong_count() > 0);
-        let share = Pool::new(shares.size);
+        let share = Permits::new(shares.size);
         shares.pools.insert(key, Arc::downgrade(&share));
         share
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_address_cannot_take_everyones_slots() {
-        let slots = Slots::new(3, 2);
+        let slots = ConnectionLimit::new(3, 2);
         let one = address("10.0.0.1");
         let _first = slots.claim(slots.room().await, one).await.unwrap();
         let second = slots.claim(slots.room().await, one).await.unwrap();
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_its_share_gets_it_when_another_ends() {
-        let slots = Arc::new(Slots::new(4, 1));
+        let slots = Arc::new(ConnectionLimit::new(4, 1));
         let one = address("10.0.0.1");
         let first = slots.claim(slots.room().await, one).await.unwrap();
         let waiting = tokio::spawn({
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_counts_for_addresses_that_have_connections() {
-        let slots = Slots::new(2, 1);
+        let slots = ConnectionLimit::new(2, 1);
         let one = address("10.0.0.1");
         let first = slots.claim(slots.room().await, one).await.unwrap();
         assert!(slots.claim(slots.room().await, one).await.is_none());

@@ -166,7 +166,7 @@ fn start_with_many() {
 }
 
 fn fill(data: &Path) {
-    let limits = espgate::bundle::Limits::for_bundles_of(1 << 20);
+    let limits = espgate::bundle::BundleLimits::for_bundles_of(1 << 20);
     let store = Arc::new(Store::open(data, None, None, limits).unwrap());
     let settings = config::parse(CONFIG).unwrap().config.coredumps;
     let ingest = Ingest::new(store, Arc::new(Metrics::default()), settings);

@@ -157,7 +157,7 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
     let config = config::parse(&ports)
         .map_err(|faults| anyhow::anyhow!("{faults:?}"))?
         .config;
-    let limits = bundle::Limits::for_bundles_of(1 << 20);
+    let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
     let store = Arc::new(Store::open(
         &folder.path().join("data"),
         None,

@@ -3,7 +3,7 @@
 use espgate::api::{coredumps, devices, firmware, models, ports, status, tls, tokens};
 use espgate::store::coredumps::Source;
 use espgate::store::firmware::Kind;
-use espgate::store::life::How;
+use espgate::store::last_shutdown::ShutdownCause;
 use espgate::store::registry::{Activate, Role};
 
 const AT: &str = "2026-02-11T14:30:00.123456Z";
@@ -436,10 +436,10 @@ pub(crate) fn status() -> status::Status {
         ports: Vec::new(),
         index_ready: true,
         degraded: Vec::new(),
-        last_bad_end: Some(status::BadEnd {
+        last_bad_end: Some(status::UncleanShutdown {
             found_at: text(AT),
             started_at: text("2026-01-30T08:00:00.000000Z"),
-            how: How::WithMachine.into(),
+            how: ShutdownCause::WithMachine.into(),
         }),
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use espgate::http::routes::{Route, routes};
-use espgate::identity::Need;
+use espgate::identity::RequiredRole;
 
 use super::entry::{Body, Entry};
 use super::source::{Type, types};
@@ -103,14 +103,14 @@ fn of(topic: &Topic) -> Vec<Type> {
     found
 }
 
-fn role(need: Need) -> &'static str {
+fn role(need: RequiredRole) -> &'static str {
     match need {
-        Need::Public => "none",
-        Need::Device => "device",
-        Need::Pipeline => "pipeline (of this model), or technician",
-        Need::Viewer => "viewer, or technician",
-        Need::Technician => "technician",
-        Need::Root => "root, at the control socket",
+        RequiredRole::Public => "none",
+        RequiredRole::Device => "device",
+        RequiredRole::Pipeline => "pipeline (of this model), or technician",
+        RequiredRole::Viewer => "viewer, or technician",
+        RequiredRole::Technician => "technician",
+        RequiredRole::Root => "root, at the control socket",
     }
 }
 

@@ -106,7 +106,7 @@ fn kind(of: &str) -> String {
     if let Some(of) = inner("Vec<") {
         return format!("list of {}", kind(of));
     }
-    if let Some(of) = inner("Word<") {
+    if let Some(of) = inner("OpenEnum<") {
         return kind(of);
     }
     match of {

@@ -82,7 +82,10 @@ pub(crate) const TOPICS: &[Topic] = &[
         about: "How it is, and everything on it in one file.",
         entries: gateway,
         source: include_str!("../../src/api/status.rs"),
-        others: &[(include_str!("../../src/store/life.rs"), &["How"])],
+        others: &[(
+            include_str!("../../src/store/last_shutdown.rs"),
+            &["ShutdownCause"],
+        )],
     },
 ];
 

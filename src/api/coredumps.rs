@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::coredumps::{DecodeState, Sidecar};
-use crate::store::word::Word;
+use crate::store::open_enum::OpenEnum;
 
 /// Stored coredumps.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -56,7 +56,7 @@ pub struct Queued {
 pub struct NoReport {
     pub error: String,
     /// `pending`: it is not made yet; `failed`: it cannot be made.
-    pub decode: Word<DecodeState>,
+    pub decode: OpenEnum<DecodeState>,
     /// Why it cannot be made; else `null`.
     pub decode_failure: Option<String>,
 }

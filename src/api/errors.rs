@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// unless a device of an open gateway did not say who it is.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Refused {
+pub struct ErrorBody {
     /// What is wrong, in a sentence.
     pub error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,7 @@ pub struct Refused {
     pub correlation_id: Option<String>,
 }
 
-impl Refused {
+impl ErrorBody {
     /// A whole one.
     pub fn new(error: String, generic: &str, code: &str, correlation_id: String) -> Self {
         Self {

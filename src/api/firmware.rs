@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Word;
+use super::OpenEnum;
 use crate::store::firmware::{self, Kind};
 use crate::store::registry::Model;
 
@@ -28,7 +28,7 @@ pub struct Build {
     /// From the .bin.
     pub version: String,
     /// What was uploaded.
-    pub kind: Word<Kind>,
+    pub kind: OpenEnum<Kind>,
     /// Bytes of what was uploaded.
     pub size: u64,
     /// Of what was uploaded.

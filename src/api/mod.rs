@@ -3,7 +3,7 @@
 //!
 //! The JSON may only grow. An answer of another release is read all the same:
 //! fields that this one does not know are passed over, those that are not there
-//! have their defaults, and words that it does not know are kept ([`Word`]).
+//! have their defaults, and words that it does not know are kept ([`OpenEnum`]).
 
 pub mod coredumps;
 pub mod devices;
@@ -15,7 +15,7 @@ pub mod status;
 pub mod tls;
 pub mod tokens;
 
-pub use crate::store::word::Word;
+pub use crate::store::open_enum::OpenEnum;
 
 #[cfg(test)]
 mod tests {
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(through::<status::Status>(&empty)["uptime_s"], Value::Null);
         assert_eq!(through::<devices::List>(&empty)["devices"], json!([]));
         assert_eq!(through::<ports::Read>(&empty)["coredump_id"], Value::Null);
-        let refused = through::<errors::Refused>(&json!({"error": "no"}));
+        let refused = through::<errors::ErrorBody>(&json!({"error": "no"}));
         assert_eq!(refused, json!({"error": "no"}));
     }
 }

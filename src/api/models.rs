@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenEnum;
 use crate::device::ModelCode;
 use crate::store::registry::{self, Activate, BuildRef};
 
@@ -23,7 +23,7 @@ pub struct Model {
     /// Its number, for life.
     pub id: u64,
     /// When an upload becomes active.
-    pub activate: Word<Activate>,
+    pub activate: OpenEnum<Activate>,
     /// Whether its devices get nothing new.
     pub held: bool,
     /// The name of the build that its devices get.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenEnum;
 
 /// Serial ports.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -28,9 +28,9 @@ pub struct PortStatus {
     /// Kind of adapter, such as `CP210x`; `null` if unknown or not on USB.
     pub adapter: Option<String>,
     pub usb: Option<Usb>,
-    pub state: Word<State>,
+    pub state: OpenEnum<State>,
     /// Why it is listened to or not.
-    pub why: Option<Word<Why>>,
+    pub why: Option<OpenEnum<Why>>,
     /// What is wrong and what to do, in a sentence.
     pub note: Option<String>,
     /// Seconds until a released port is taken back; `null`: when it is claimed.

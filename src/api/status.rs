@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenEnum;
 use super::ports::PortStatus;
 use crate::store::coredumps::Source;
-use crate::store::life::{self, How};
+use crate::store::last_shutdown::{self, ShutdownCause};
 
 /// The gateway on one screen.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -37,7 +37,7 @@ pub struct Status {
     /// What is not as it should be, a sentence each.
     pub degraded: Vec<String>,
     /// When a daemon on this data last ended without being told to.
-    pub last_bad_end: Option<BadEnd>,
+    pub last_bad_end: Option<UncleanShutdown>,
 }
 
 /// The coredump that came last.
@@ -46,7 +46,7 @@ pub struct Status {
 pub struct LastIntake {
     pub at: String,
     pub device_key: String,
-    pub source: Word<Source>,
+    pub source: OpenEnum<Source>,
 }
 
 /// How many there are.
@@ -74,16 +74,16 @@ pub struct Disk {
 /// An end of the daemon that nobody asked for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct BadEnd {
+pub struct UncleanShutdown {
     /// When the next daemon started and found it.
     pub found_at: String,
     /// When the one that ended had started.
     pub started_at: String,
-    pub how: Word<How>,
+    pub how: OpenEnum<ShutdownCause>,
 }
 
-impl From<life::BadEnd> for BadEnd {
-    fn from(end: life::BadEnd) -> Self {
+impl From<last_shutdown::UncleanShutdown> for UncleanShutdown {
+    fn from(end: last_shutdown::UncleanShutdown) -> Self {
         Self {
             found_at: end.found_at,
             started_at: end.started_at,

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenEnum;
 
 /// What is served.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Shown {
-    pub source: Word<Source>,
+    pub source: OpenEnum<Source>,
     pub server: Certificate,
     /// The CA that devices have to trust; `null` if a foreign chain is served.
     pub ca: Option<Certificate>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
+use super::OpenEnum;
 use crate::device::ModelCode;
 use crate::store::registry::Role;
 use crate::store::registry::tokens::NamedToken;
@@ -23,7 +23,7 @@ pub struct Token {
     pub name: String,
     /// The eight characters that the journal calls it by.
     pub id: String,
-    pub role: Word<Role>,
+    pub role: OpenEnum<Role>,
     /// The only model it is for; `null`: all.
     pub model: Option<String>,
     pub created_at: String,
@@ -65,7 +65,7 @@ pub struct NewToken {
 #[serde(default)]
 pub struct Made {
     pub name: String,
-    pub role: Word<Role>,
+    pub role: OpenEnum<Role>,
     pub model: Option<String>,
     pub expires_at: Option<String>,
     /// Shown this once.

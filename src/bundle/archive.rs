@@ -12,14 +12,14 @@ use crate::printable::escaped;
 
 /// What a bundle may cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct BundleLimits {
     /// How many entries a ZIP may have; more are refused before they are looked at.
     pub entries: usize,
     /// How many bytes all entries together may inflate to.
     pub inflated: u64,
 }
 
-impl Limits {
+impl BundleLimits {
     /// The limits for bundles of at most `max_bytes` as they are uploaded.
     ///
     /// Debug info and map files shrink to a fifth; what grows more is no bundle.
@@ -40,7 +40,7 @@ pub(super) struct Archive<R> {
 impl<R: Read + Seek> Archive<R> {
     /// Reads the directory and refuses what no bundle has: too many entries, the same name
     /// twice, encryption, links, or more declared bytes than allowed.
-    pub(super) fn open(zip: R, limits: &Limits) -> Result<Self, Refusal> {
+    pub(super) fn open(zip: R, limits: &BundleLimits) -> Result<Self, Refusal> {
         // The directory is found by searching backwards and its entries are held in memory:
         // what may be read until it is there bounds both.
         let left = Rc::new(Cell::new(MAX_DIRECTORY_BYTES));

@@ -22,7 +22,7 @@ use crate::esp::app_image::AppImage;
 use crate::esp::soundness::{Check, Soundness};
 
 use archive::Archive;
-pub use archive::Limits;
+pub use archive::BundleLimits;
 use elf::ElfCheck;
 pub use manifest::Manifest;
 pub use refusal::Refusal;
@@ -74,7 +74,11 @@ pub fn is_zip(head: &[u8]) -> bool {
 }
 
 /// Reads a bundle through once and says what it is. Holds no entry in memory but the small texts.
-pub fn check(zip: impl Read + Seek, model: &ModelCode, limits: &Limits) -> Result<Bundle, Refusal> {
+pub fn check(
+    zip: impl Read + Seek,
+    model: &ModelCode,
+    limits: &BundleLimits,
+) -> Result<Bundle, Refusal> {
     let mut archive = Archive::open(zip, limits)?;
     let [bin, elf, map] = ["bin", "elf", "map"].map(|extension| format!("{model}.{extension}"));
     archive.expect_exactly([&bin, &elf, &map, SDKCONFIG, VERSION_JSON])?;
@@ -139,7 +143,7 @@ pub fn extract(
     zip: impl Read + Seek,
     model: &ModelCode,
     part: Part,
-    limits: &Limits,
+    limits: &BundleLimits,
     to: impl Write,
 ) -> Result<(u64, Sha256), Refusal> {
     let mut to = HashingWriter::new(to);

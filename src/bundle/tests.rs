@@ -10,8 +10,8 @@ fn model() -> ModelCode {
     "lamp".parse().unwrap()
 }
 
-fn limits() -> Limits {
-    Limits::for_bundles_of(1 << 20)
+fn limits() -> BundleLimits {
+    BundleLimits::for_bundles_of(1 << 20)
 }
 
 fn checked(zip: &[u8]) -> Result<Bundle, Refusal> {

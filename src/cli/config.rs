@@ -13,7 +13,7 @@ use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
 use super::places;
-use crate::config::{Config, DEFAULT_TEXT, Fault, Tls, line_of_key, parse};
+use crate::config::{Config, DEFAULT_TEXT, Problem, Tls, line_of_key, parse};
 
 /// Largest configuration file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -70,7 +70,7 @@ fn check(global: &Global, file: Option<PathBuf>, json: bool) -> Outcome {
 }
 
 /// Everything that is wrong with a file, unknown keys among it.
-fn faults(text: &str) -> Vec<Fault> {
+fn faults(text: &str) -> Vec<Problem> {
     match parse(text) {
         Ok(loaded) => {
             let mut faults = loaded.unknown;
@@ -83,7 +83,7 @@ fn faults(text: &str) -> Vec<Fault> {
 
 /// Files that the configuration names and the daemon could not read. What only
 /// this caller may not read is nothing wrong.
-fn unreadable(text: &str, tls: &Tls) -> Vec<Fault> {
+fn unreadable(text: &str, tls: &Tls) -> Vec<Problem> {
     let named = [
         ("tls.cert", &tls.cert),
         ("tls.key", &tls.key),
@@ -93,7 +93,7 @@ fn unreadable(text: &str, tls: &Tls) -> Vec<Fault> {
     let fault = |(key, path): (&str, &Option<PathBuf>)| {
         let path = path.as_ref().filter(|path| path.is_absolute())?;
         let error = fs::File::open(path).err()?;
-        (error.kind() != ErrorKind::PermissionDenied).then(|| Fault {
+        (error.kind() != ErrorKind::PermissionDenied).then(|| Problem {
             line: line_of_key(text, key),
             key: key.to_owned(),
             message: format!("cannot read {}: {error}", path.display()),

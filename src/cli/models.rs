@@ -10,7 +10,7 @@ use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::table::Table;
-use crate::api::Word;
+use crate::api::OpenEnum;
 use crate::api::models::{Change, List};
 use crate::store::registry;
 
@@ -154,9 +154,9 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     );
     for model in &models {
         let uploads = match &model.activate {
-            Word::Known(registry::Activate::OnUpload) => String::from("at once"),
-            Word::Known(registry::Activate::Manual) => String::from("by hand"),
-            Word::Unknown(word) => word.clone(),
+            OpenEnum::Known(registry::Activate::OnUpload) => String::from("at once"),
+            OpenEnum::Known(registry::Activate::Manual) => String::from("by hand"),
+            OpenEnum::Unknown(word) => word.clone(),
         };
         table.row([
             model.code.clone(),

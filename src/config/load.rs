@@ -4,8 +4,8 @@
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
-use super::fault::line_of;
-use super::{AuthMode, Config, Fault};
+use super::problem::line_of;
+use super::{AuthMode, Config, Problem};
 
 /// So many wrong values are told at once; reading begins anew after each.
 const MAX_WRONG: usize = 50;
@@ -18,7 +18,7 @@ pub const MAX_BUNDLE_BYTES: u64 = 1 << 32;
 pub struct Loaded {
     pub config: Config,
     /// Keys that mean nothing here: typos, or a newer version's.
-    pub unknown: Vec<Fault>,
+    pub unknown: Vec<Problem>,
 }
 
 /// Reads a configuration file's text.
@@ -26,9 +26,9 @@ pub struct Loaded {
 /// # Errors
 /// All faults that make it impossible to run with it. Unknown keys are not
 /// among them; they are listed in [`Loaded::unknown`].
-pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
+pub fn parse(text: &str) -> Result<Loaded, Vec<Problem>> {
     let fault = |error: &toml::de::Error| {
-        vec![Fault::new(
+        vec![Problem::new(
             line_of(text, error.span()),
             "",
             error.message().trim(),
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
             Err(error) => {
                 let error: toml::de::Error = error;
                 let key = error.span().and_then(|at| take_out(rest.get_mut(), &at));
-                wrong.push(Fault::new(
+                wrong.push(Problem::new(
                     line_of(text, error.span()),
                     key.as_deref().unwrap_or_default(),
                     error.message().trim(),
@@ -61,10 +61,10 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Fault>> {
     };
     // serde_ignored marks optional values with a `?` of their own
     let paths = paths.iter().map(|path| path.replace(".?", ""));
-    let unknown: Vec<Fault> = paths
+    let unknown: Vec<Problem> = paths
         .map(|path| {
             let line = line_of(text, span_of(places.get_ref(), &path));
-            Fault::new(line, &path, "unknown key")
+            Problem::new(line, &path, "unknown key")
         })
         .collect();
     if !wrong.is_empty() {
@@ -151,10 +151,10 @@ fn span_of(table: &DeTable<'_>, path: &str) -> Option<std::ops::Range<usize>> {
     }
 }
 
-fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> Vec<Fault> {
+fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> Vec<Problem> {
     let mut faults = Vec::new();
     let mut fault = |key: &str, message: &str| {
-        faults.push(Fault::new(line(key), key, message));
+        faults.push(Problem::new(line(key), key, message));
     };
     if config.http.listen.is_empty() {
         fault("http.listen", "at least one address is needed");

@@ -1,17 +1,17 @@
 //! `espgate.toml`: what it may say, what it says, and what is wrong with it.
 
+mod certificate_name;
 mod changes;
 mod default_text;
-mod fault;
 mod load;
-mod name;
+mod problem;
 mod quantity;
 
+pub use certificate_name::{is_certificate_name, is_dns_name};
 pub use changes::{AT_START, changed};
 pub use default_text::DEFAULT_TEXT;
-pub use fault::Fault;
 pub use load::{Loaded, MAX_BUNDLE_BYTES, line_of_key, parse};
-pub use name::{is_certificate_name, is_dns_name};
+pub use problem::Problem;
 pub use quantity::{Quantity, RecordLimit};
 
 use std::net::SocketAddr;

@@ -1,19 +1,19 @@
 //! The daemon: builds everything, runs it, reloads it, stops it.
 
 mod child_decoder;
-mod critical;
-mod figures;
+mod critical_tasks;
+mod data_dir_check;
+mod effective_config;
+mod fleet_registrations;
 mod listeners;
-mod minutely;
-mod registrations;
+mod periodic;
 mod reload;
-mod settings;
 mod signals;
 mod start;
-mod surroundings;
+mod status_line;
 mod watchdog;
 
-pub use settings::Options;
+pub use effective_config::Options;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,19 +30,19 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Moment, iso8601};
 use crate::config::Config;
 use crate::firmware;
-use crate::http::app::App;
+use crate::http::app_state::AppState;
 use crate::http::server::Server;
 use crate::http::tls::{self, Tls};
 use crate::journal::{self, Event, chain};
 use crate::store::backup::Restored;
-use crate::store::life::{How, Life};
+use crate::store::last_shutdown::{RunRecord, ShutdownCause};
 use crate::{systemd, worker};
 use child_decoder::ChildDecoder;
-use critical::Critical;
-use figures::Figures;
+use critical_tasks::CriticalTasks;
+use effective_config::EffectiveConfig;
 use listeners::Listening;
-use settings::Chosen;
 use signals::{Signals, Told};
+use status_line::ConnectionMetrics;
 use watchdog::Watchdog;
 
 /// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
@@ -110,12 +110,12 @@ pub struct Greeting {
 /// Everything that runs.
 struct Daemon<'a> {
     options: &'a Options,
-    app: Arc<App>,
+    app: Arc<AppState>,
     server: Server,
     tls: Arc<Tls>,
     config: watch::Sender<Arc<Config>>,
     tasks: TaskTracker,
-    critical: Critical,
+    critical: CriticalTasks,
     stop: CancellationToken,
     /// The present HTTPS sockets.
     listening: Vec<Listening>,
@@ -124,7 +124,7 @@ struct Daemon<'a> {
 
 async fn serve(
     options: &Options,
-    chosen: Chosen,
+    chosen: EffectiveConfig,
     greet: impl FnOnce(&Greeting),
 ) -> anyhow::Result<()> {
     // first of all: an early signal would end the process with what it accepted
@@ -137,11 +137,14 @@ async fn serve(
     } = running;
     let store = Arc::clone(&daemon.app.store);
     daemon.begin_work(&control_socket);
-    minutely::warn_if_open(&chosen.config);
+    periodic::warn_if_open(&chosen.config);
     daemon.begin_life();
     go_on(Restored::announce(&store.data_dir.state()));
     // A disk that is full must not keep the daemon down: it makes the room.
-    go_on(settings::keep(&store.data_dir.state(), &chosen.text));
+    go_on(effective_config::keep(
+        &store.data_dir.state(),
+        &chosen.text,
+    ));
     Event::Started.entry().say(format_args!(
         "espgate {} is ready on {}, data in {}",
         env!("CARGO_PKG_VERSION"),
@@ -218,13 +221,13 @@ impl Daemon<'_> {
         );
         critical.spawn(
             "every minute",
-            minutely::every_minute(Arc::clone(&app), stop.clone()),
+            periodic::every_minute(Arc::clone(&app), stop.clone()),
         );
         critical.spawn(
             "registrations",
-            registrations::keep_written(Arc::clone(&app), stop.clone()),
+            fleet_registrations::keep_written(Arc::clone(&app), stop.clone()),
         );
-        let figures = Figures::new(Arc::clone(&app), self.server.clone());
+        let figures = ConnectionMetrics::new(Arc::clone(&app), self.server.clone());
         critical.spawn("figures", figures.keep(stop.clone()));
         let watchdog = Watchdog {
             socket: control_socket.to_owned(),
@@ -256,17 +259,17 @@ impl Daemon<'_> {
     /// Says how the daemon before this one ended, if nobody had told it to.
     fn begin_life(&self) {
         let run = self.app.store.data_dir.run();
-        let (life, ended_badly) = Life::read(&run).next(&Moment::now());
+        let (life, ended_badly) = RunRecord::read(&run).next(&Moment::now());
         go_on(life.write(&run));
         if let Some(end) = life.last_bad_end.as_ref().filter(|_| ended_badly) {
             let entry = Event::EndedBadly.entry();
             let started = &end.started_at;
             match end.how {
-                How::Alone => entry.say(format_args!(
+                ShutdownCause::Alone => entry.say(format_args!(
                     "the daemon that started at {started} was not stopped: it crashed, was \
                      killed, or hung until the watchdog ended it"
                 )),
-                How::WithMachine => entry.at(log::Level::Info).say(format_args!(
+                ShutdownCause::WithMachine => entry.at(log::Level::Info).say(format_args!(
                     "the machine went down without stopping the daemon that started at {started}"
                 )),
             }
@@ -309,7 +312,7 @@ impl Daemon<'_> {
         let _ = timeout_at(until, self.tasks.wait()).await;
         let app = Arc::clone(&self.app);
         let write = move || {
-            let written = minutely::write_notes(&app);
+            let written = periodic::write_notes(&app);
             if let Some(run) = run {
                 end_life(&run);
             }
@@ -330,7 +333,7 @@ impl Daemon<'_> {
 
 /// Writes down that this daemon was told to end, for the next one.
 fn end_life(run: &Path) {
-    let mut life = Life::read(run);
+    let mut life = RunRecord::read(run);
     life.stopped_at = Some(iso8601(Moment::now().wall));
     go_on(life.write(run));
 }

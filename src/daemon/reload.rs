@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use log::Level;
 
-use super::{Daemon, figures, go_on, listeners, minutely, settings};
+use super::{Daemon, effective_config, go_on, listeners, periodic, status_line};
 use crate::bundle;
 use crate::config::{self, Config};
 use crate::http::server::Limits;
@@ -48,7 +48,7 @@ impl Daemon<'_> {
             }
         }
         systemd::ready();
-        figures::say(&self.app);
+        status_line::say(&self.app);
     }
 
     fn try_reload(&mut self) -> anyhow::Result<Changes> {
@@ -90,14 +90,17 @@ impl Daemon<'_> {
         self.app
             .store
             .firmware
-            .set_limits(bundle::Limits::for_bundles_of(
+            .set_limits(bundle::BundleLimits::for_bundles_of(
                 new.firmware.max_bundle_bytes,
             ));
         self.config.send_replace(Arc::clone(&new));
-        minutely::warn_if_open(&new);
+        periodic::warn_if_open(&new);
         // What was never started with is nothing to fall back to.
         if *new == loaded.config {
-            go_on(settings::keep(&self.app.store.data_dir.state(), &text));
+            go_on(effective_config::keep(
+                &self.app.store.data_dir.state(),
+                &text,
+            ));
         }
         Ok(changes)
     }

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::critical::Critical;
-use super::settings::{Chosen, Options};
-use super::{Daemon, listeners, surroundings};
+use super::critical_tasks::CriticalTasks;
+use super::effective_config::{EffectiveConfig, Options};
+use super::{Daemon, data_dir_check, listeners};
 use crate::config::Config;
-use crate::http::app::App;
+use crate::http::app_state::AppState;
 use crate::http::routes;
 use crate::http::server::{Limits, Server};
 use crate::http::tls::Tls;
@@ -34,7 +34,10 @@ pub(super) struct Running<'a> {
 
 /// Starts with a configuration; if that names what cannot be used (a
 /// certificate, a folder, an address), with the last one that worked.
-pub(super) fn start(options: &Options, chosen: Chosen) -> anyhow::Result<(Running<'_>, Chosen)> {
+pub(super) fn start(
+    options: &Options,
+    chosen: EffectiveConfig,
+) -> anyhow::Result<(Running<'_>, EffectiveConfig)> {
     let error = match Running::with(options, &chosen) {
         Ok(running) => return Ok((running, chosen)),
         Err(error) => error,
@@ -53,7 +56,7 @@ pub(super) fn start(options: &Options, chosen: Chosen) -> anyhow::Result<(Runnin
 }
 
 impl<'a> Running<'a> {
-    fn with(options: &'a Options, chosen: &Chosen) -> anyhow::Result<Self> {
+    fn with(options: &'a Options, chosen: &EffectiveConfig) -> anyhow::Result<Self> {
         let config = Arc::new(chosen.config.clone());
         let root = options.data_dir(Some(&config));
         let coredumps = folder_override("COREDUMPS_DIR", config.coredumps.dir.as_deref());
@@ -67,10 +70,10 @@ impl<'a> Running<'a> {
             &root,
             coredumps.as_deref(),
             assets.as_deref(),
-            crate::bundle::Limits::for_bundles_of(config.firmware.max_bundle_bytes),
+            crate::bundle::BundleLimits::for_bundles_of(config.firmware.max_bundle_bytes),
         )?);
-        surroundings::look(&store);
-        surroundings::made(&missing);
+        data_dir_check::look(&store);
+        data_dir_check::made(&missing);
         let metrics = Arc::new(Metrics::default());
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&store),
@@ -83,7 +86,7 @@ impl<'a> Running<'a> {
         let (sender, receiver) = watch::channel(Arc::clone(&config));
         let stop = CancellationToken::new();
         let ports = serial_ports(&store, &ingest, &metrics, &config)?;
-        let app = Arc::new(App::new(
+        let app = Arc::new(AppState::new(
             Arc::clone(&store),
             ingest,
             metrics,
@@ -106,7 +109,7 @@ impl<'a> Running<'a> {
             server,
             tls,
             config: sender,
-            critical: Critical::new(tasks.clone(), stop.clone()),
+            critical: CriticalTasks::new(tasks.clone(), stop.clone()),
             tasks,
             stop,
             listening: Vec::new(),

@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::critical::Critical;
-use crate::http::app::App;
+use super::critical_tasks::CriticalTasks;
+use crate::http::app_state::AppState;
 use crate::http::server::Server;
 use crate::systemd;
 
@@ -22,9 +22,9 @@ const WORKER_SILENCE: Duration = Duration::from_secs(300);
 pub(super) struct Watchdog {
     /// The control socket.
     pub(super) socket: PathBuf,
-    pub(super) app: Arc<App>,
+    pub(super) app: Arc<AppState>,
     pub(super) server: Server,
-    pub(super) critical: Critical,
+    pub(super) critical: CriticalTasks,
 }
 
 impl Watchdog {

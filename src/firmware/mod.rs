@@ -4,19 +4,19 @@
 //! or at the control socket adds none.
 
 mod activation;
+mod add;
 pub mod manage;
+mod model_state;
 mod naming;
 mod offer;
+mod range_sequence;
 pub mod remove;
-mod sequence;
-mod state;
-mod take_in;
 
+pub use add::{TakenIn, add_build, keep_free};
+pub use model_state::{ModelState, say_missing, state_of};
 pub use naming::{build_named, known_model, shown_name};
 pub use offer::{Question, Withheld, offer, offer_for, offer_now};
-pub use sequence::Sequences;
-pub use state::{ModelState, say_missing, state_of};
-pub use take_in::{TakenIn, keep_free, take_in};
+pub use range_sequence::Sequences;
 
 use crate::bundle::Refusal;
 use crate::device::{DeviceKey, ModelCode};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::allowance::{Allowance, BURST};
+use super::registration_limit::{Allowance, BURST};
 use super::unregistered::fleet_key;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};

@@ -2,14 +2,14 @@
 //! has its rules as plain functions over the registers, and below them the few
 //! lines that make a change durable and say who made it. These block.
 
-mod allowance;
-pub mod contact;
 pub mod device_tokens;
 pub mod devices;
 pub mod fleet_tokens;
+pub mod last_contact;
 pub mod models;
 pub mod named_tokens;
 pub mod pins;
+mod registration_limit;
 pub mod unregistered;
 
 use crate::device::{DeviceKey, ModelCode};

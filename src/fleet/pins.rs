@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bundle::Limits;
+    use crate::bundle::BundleLimits;
 
     fn build() -> Build {
         let digest = "0123456789abcdef".repeat(4);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_device_is_not_pinned_to_a_build_that_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let limits = Limits::for_bundles_of(1 << 20);
+        let limits = BundleLimits::for_bundles_of(1 << 20);
         let store = Store::open(root.path(), None, None, limits).unwrap();
         let (key, model): (DeviceKey, ModelCode) = ("k1".parse().unwrap(), "lamp".parse().unwrap());
         let (known, of) = (key.clone(), model.clone());

@@ -10,10 +10,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use log::Level;
 
-use super::app::App;
-use super::archive::{self, Archive, Unreadable};
+use super::app_state::AppState;
 use super::error::Result;
 use super::query::Query;
+use super::zip_stream::{self, Archive, Unreadable};
 use crate::clock::{Moment, iso8601};
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
@@ -27,7 +27,7 @@ const MAX_TOLD: usize = 20;
 /// # Errors
 /// When the daemon is ending.
 pub async fn backup(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response> {
@@ -61,7 +61,7 @@ pub async fn backup(
         }
         Ok(count)
     };
-    Ok(archive::answer_then(
+    Ok(zip_stream::answer_then(
         "espgate-backup.zip",
         fill,
         move |lacking| {
@@ -81,7 +81,7 @@ pub async fn backup(
     ))
 }
 
-fn manifest(app: &App, with_dumps: bool) -> Manifest {
+fn manifest(app: &AppState, with_dumps: bool) -> Manifest {
     let tls = app.config().tls.clone();
     let outside = [tls.cert, tls.key, tls.ca_cert, tls.ca_key];
     let outside = outside.iter().flatten();
@@ -96,7 +96,7 @@ fn manifest(app: &App, with_dumps: bool) -> Manifest {
 }
 
 /// Adds all that belongs in a backup; gives what could not be read.
-fn fill(app: &App, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Lacking>> {
+fn fill(app: &AppState, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Lacking>> {
     let mut left_out = Vec::new();
     backup::walk(&app.store.data_dir, with_dumps, &mut |mut item| {
         let added = match item.fault.take() {

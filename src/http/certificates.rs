@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
 
-use super::app::App;
+use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::tls;
 use crate::api::tls::{Installed, Shown};
@@ -25,7 +25,7 @@ impl From<tls::Error> for Error {
 }
 
 /// `GET /api/tls`
-pub async fn show(State(app): State<Arc<App>>) -> Json<Shown> {
+pub async fn show(State(app): State<Arc<AppState>>) -> Json<Shown> {
     Json(app.tls.show())
 }
 
@@ -33,7 +33,7 @@ pub async fn show(State(app): State<Arc<App>>) -> Json<Shown> {
 ///
 /// # Errors
 /// 400 if the key is not ours to use.
-pub async fn csr(State(app): State<Arc<App>>) -> Result<Response> {
+pub async fn csr(State(app): State<Arc<AppState>>) -> Result<Response> {
     let pem = tokio::task::spawn_blocking(move || app.tls.csr()).await??;
     Ok(([(CONTENT_TYPE, "application/pkcs10")], pem).into_response())
 }
@@ -43,7 +43,7 @@ pub async fn csr(State(app): State<Arc<App>>) -> Result<Response> {
 /// # Errors
 /// 400 with what is wrong with the chain.
 pub async fn install(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     chain: Bytes,
 ) -> Result<Json<Installed>> {
@@ -57,7 +57,7 @@ pub async fn install(
 /// # Errors
 /// 400 if the certificate is not made here.
 pub async fn renew(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Shown>> {
     let served = tokio::task::spawn_blocking(move || app.tls.renew()).await??;

@@ -13,12 +13,12 @@ use http::request::Parts;
 use http_body::Body as _;
 use serde_json::{Map, Value};
 
-use super::app::App;
+use super::app_state::AppState;
 use super::device_caller::{self, Sender};
 use super::error::{Error, Result};
 use super::query::Query;
 use super::server::{Peer, Unread, read_limited};
-use super::upload_slots::Slot;
+use super::upload_limit::Slot;
 use crate::api::coredumps::Stored;
 use crate::device::DeviceKey;
 use crate::ingest::Origin;
@@ -37,7 +37,7 @@ const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
 ///
 /// # Errors
 /// In the words devices know; the content of the dump is never a reason.
-pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let refused = |device: Option<&DeviceKey>, error| refuse(&app, &parts, device, error);
     let mut origin = origin(&app, &parts)
@@ -92,7 +92,7 @@ pub async fn receive(State(app): State<Arc<App>>, request: Request) -> Result<Re
 }
 
 /// Who sends a dump, and what is said along with it.
-async fn origin(app: &Arc<App>, parts: &Parts) -> Result<Origin> {
+async fn origin(app: &Arc<AppState>, parts: &Parts) -> Result<Origin> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let required = |name: &str| {
         query
@@ -126,7 +126,7 @@ async fn origin(app: &Arc<App>, parts: &Parts) -> Result<Origin> {
 
 /// Says that an upload is refused, which for a device means that its dump is
 /// lost; a fault of ours says so where it becomes an answer.
-fn refuse(app: &App, parts: &Parts, device: Option<&DeviceKey>, error: Error) -> Error {
+fn refuse(app: &AppState, parts: &Parts, device: Option<&DeviceKey>, error: Error) -> Error {
     let (status, ..) = error.status();
     if !status.is_client_error() {
         return error;
@@ -153,10 +153,10 @@ fn refuse(app: &App, parts: &Parts, device: Option<&DeviceKey>, error: Error) ->
     error
 }
 
-/// Commits in one blocking call, which a leaving client cannot cut short.
+/// GroupCommit in one blocking call, which a leaving client cannot cut short.
 /// The memory is free again when it is done, not when the client leaves.
 async fn keep(
-    app: &Arc<App>,
+    app: &Arc<AppState>,
     bytes: Bytes,
     origin: Origin,
     slot: Slot,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
-use super::app::App;
+use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::query::Query;
 use crate::api::coredumps::{Coredump, List, NoReport, Queued};
@@ -29,7 +29,7 @@ const MAX_LIMIT: usize = 1000;
 ///
 /// # Errors
 /// 400 for parameters that mean nothing.
-pub async fn list(State(app): State<Arc<App>>, request: Request) -> Result<Json<List>> {
+pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<Json<List>> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let filter = Filter::of(&query)?;
     tokio::task::spawn_blocking(move || Ok(Json(filter.page(&app)))).await?
@@ -68,7 +68,7 @@ impl Filter {
         })
     }
 
-    fn page(&self, app: &App) -> List {
+    fn page(&self, app: &AppState) -> List {
         let gateway = app.store.registry.gateway.read();
         let mut found = app.store.coredumps.collect(|device, entry| {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
@@ -99,7 +99,7 @@ impl Filter {
 }
 
 /// A coredump as answers show it.
-fn shown(app: &App, mut sidecar: Sidecar, stem: &str) -> Coredump {
+fn shown(app: &AppState, mut sidecar: Sidecar, stem: &str) -> Coredump {
     let gateway = app.store.registry.gateway.read();
     let corrected = sidecar
         .boot_id
@@ -128,7 +128,7 @@ pub struct Found {
 ///
 /// # Errors
 /// 404.
-pub fn find(app: &App, id: &str) -> Result<Found> {
+pub fn find(app: &AppState, id: &str) -> Result<Found> {
     app.store
         .coredumps
         .locate(id)
@@ -141,9 +141,9 @@ pub fn find(app: &App, id: &str) -> Result<Found> {
 /// # Errors
 /// 404, or what `work` says.
 pub async fn with_dump<R: Send + 'static>(
-    app: Arc<App>,
+    app: Arc<AppState>,
     id: String,
-    work: impl FnOnce(&App, Found) -> Result<R> + Send + 'static,
+    work: impl FnOnce(&AppState, Found) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     tokio::task::spawn_blocking(move || {
         let found = find(&app, &id)?;
@@ -156,7 +156,10 @@ pub async fn with_dump<R: Send + 'static>(
 ///
 /// # Errors
 /// 404.
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Coredump>> {
+pub async fn show(
+    State(app): State<Arc<AppState>>,
+    Path(id): Path<String>,
+) -> Result<Json<Coredump>> {
     with_dump(app, id, |app, found| {
         let sidecar = app
             .store
@@ -167,7 +170,7 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
     .await
 }
 
-fn file(app: &App, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
+fn file(app: &AppState, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
     let path = app.store.coredumps.with(&found.device, |folder| {
         Ok(folder.file(&found.stem, extension))
     })?;
@@ -186,7 +189,7 @@ enum Made {
 
 /// The report, if it is made and can be read. One that does not parse is set
 /// aside and made again.
-fn stored_report(app: &App, found: Found) -> Result<Made> {
+fn stored_report(app: &AppState, found: Found) -> Result<Made> {
     let Some(bytes) = file(app, &found, "report.json")? else {
         return missing_report(app, &found);
     };
@@ -214,7 +217,7 @@ fn stored_report(app: &App, found: Found) -> Result<Made> {
 }
 
 /// What there is in place of a report; one that was made and is gone is made again.
-fn missing_report(app: &App, found: &Found) -> Result<Made> {
+fn missing_report(app: &AppState, found: &Found) -> Result<Made> {
     let mut was_made = false;
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
         let sidecar = folder.sidecar(&found.stem)?;
@@ -236,7 +239,7 @@ fn missing_report(app: &App, found: &Found) -> Result<Made> {
 /// # Errors
 /// 404, with `"decode":"pending"` if it is not made yet, or `"failed"` and why.
 pub async fn report(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -268,7 +271,7 @@ pub async fn report(
 ///
 /// # Errors
 /// 404.
-pub async fn dump(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+pub async fn dump(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Result<Response> {
     let bytes = with_dump(app, id, |app, found| file(app, &found, "dmp")).await?;
     let bytes = bytes.ok_or_else(|| Error::NotFound(String::from("The dump")))?;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
@@ -278,7 +281,7 @@ pub async fn dump(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
 ///
 /// # Errors
 /// 404.
-pub async fn log(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response> {
+pub async fn log(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Result<Response> {
     let bytes = with_dump(app, id, |app, found| file(app, &found, "log")).await?;
     let bytes = bytes.ok_or_else(|| Error::NotFound(String::from("A console log of the dump")))?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], bytes).into_response())
@@ -289,7 +292,7 @@ pub async fn log(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<
 /// # Errors
 /// 404.
 pub async fn delete(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
@@ -317,7 +320,7 @@ pub async fn delete(
 /// # Errors
 /// 404.
 pub async fn redecode(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Queued>)> {
@@ -335,7 +338,7 @@ pub async fn redecode(
 /// # Errors
 /// When a sidecar cannot be written.
 pub async fn redecode_all(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Queued>)> {
     log::info!("{caller} has all coredumps decoded again");
@@ -355,7 +358,7 @@ pub async fn redecode_all(
     Ok((StatusCode::ACCEPTED, Json(Queued { queued })))
 }
 
-fn mark_pending(app: &App, device: &DeviceKey, stem: &str) -> Result<()> {
+fn mark_pending(app: &AppState, device: &DeviceKey, stem: &str) -> Result<()> {
     app.store
         .coredumps
         .with(device, |folder| folder.change(stem, Sidecar::decode_again))?;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-use super::app::App;
-use super::credential;
+use super::app_state::AppState;
+use super::authentication;
 use super::error::{Error, Result};
 use super::query::Query;
 use crate::config::AuthMode;
 use crate::device::{DeviceKey, ModelCode};
-use crate::fleet::contact;
 use crate::fleet::fleet_tokens::{self, Admission, FleetToken};
-use crate::identity::{Caller, Need, check};
+use crate::fleet::last_contact;
+use crate::identity::{Caller, RequiredRole, check};
 use crate::store::registry::Role;
 
 /// The identity of who shows a fleet's token.
@@ -66,7 +66,7 @@ impl DeviceCaller {
 ///
 /// # Errors
 /// 400, 401, 403 or 404 in the words devices know.
-pub async fn identify(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<DeviceCaller> {
+pub async fn identify(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result<DeviceCaller> {
     match sender(app, parts, query).await? {
         Sender::Device(device) => Ok(device),
         Sender::DumpOnly { why, .. } => Err(Error::Forbidden(why)),
@@ -78,13 +78,13 @@ pub async fn identify(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<De
 ///
 /// # Errors
 /// As [`identify`].
-pub async fn sender(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<Sender> {
+pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result<Sender> {
     let open = app.config().auth.devices == AuthMode::Open;
-    let caller = credential::caller(app, parts).await?;
+    let caller = authentication::caller(app, parts).await?;
     let sender = if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
         Sender::Device(open_device(app, query)?)
     } else {
-        check(Need::Device, &caller, None)?;
+        check(RequiredRole::Device, &caller, None)?;
         match caller {
             Caller::Device { key, model, .. } => Sender::Device(DeviceCaller {
                 key,
@@ -101,7 +101,7 @@ pub async fn sender(app: &Arc<App>, parts: &Parts, query: &Query) -> Result<Send
         }
     };
     if let Sender::Device(device) = &sender {
-        contact::heard(&app.store.registry, &device.key);
+        last_contact::heard(&app.store.registry, &device.key);
     }
     Ok(sender)
 }
@@ -114,7 +114,7 @@ fn device_key(query: &Query) -> Result<DeviceKey> {
         .map_err(|_| Error::Invalid(String::from("Invalid device key format")))
 }
 
-fn open_device(app: &App, query: &Query) -> Result<DeviceCaller> {
+fn open_device(app: &AppState, query: &Query) -> Result<DeviceCaller> {
     let key = device_key(query)?;
     let devices = app.store.registry.devices.read();
     match devices.devices.get(&key).filter(|device| device.registered) {
@@ -128,7 +128,7 @@ fn open_device(app: &App, query: &Query) -> Result<DeviceCaller> {
 }
 
 async fn fleet_board(
-    app: &Arc<App>,
+    app: &Arc<AppState>,
     claimed: DeviceKey,
     name: String,
     token_id: String,

@@ -7,12 +7,12 @@ use http::{HeaderValue, StatusCode};
 use uuid::Uuid;
 
 use super::server::Unread;
-use crate::api::errors::Refused as Body;
+use crate::api::errors::ErrorBody;
 use crate::bundle::Refusal;
 use crate::device::DeviceKey;
 use crate::firmware;
 use crate::fleet;
-use crate::identity::{Denied, Refused};
+use crate::identity::{AuthError, Denied};
 use crate::journal::{Event, chain};
 use crate::store;
 
@@ -138,8 +138,8 @@ impl Error {
     }
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl From<AuthError> for Error {
+    fn from(refused: AuthError) -> Self {
         Self::Unauthenticated(refused.to_string())
     }
 }
@@ -247,8 +247,8 @@ impl IntoResponse for Error {
             _ => log::debug!("refused with {status}: {message}"),
         }
         let body = match &self {
-            Self::Unauthenticated(_) => Body::bare(message),
-            _ => Body::new(message, generic, code, correlation),
+            Self::Unauthenticated(_) => ErrorBody::bare(message),
+            _ => ErrorBody::new(message, generic, code, correlation),
         };
         let mut response = (status, Json(body)).into_response();
         if matches!(self, Self::Unauthenticated(_)) {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::app::App;
-use super::archive::{self, Archive};
+use super::app_state::AppState;
 use super::coredumps::{Found, with_dump};
 use super::error::Error;
+use super::zip_stream::{self, Archive};
 use crate::coredump::{self, Container, Examination, PayloadFormat, Verdict};
 use crate::decode::{self, Report};
 use crate::device::{Architecture, Chip, ModelCode};
@@ -40,17 +40,17 @@ struct Bundle {
 /// # Errors
 /// 404.
 pub async fn export(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let contents = with_dump(app, id, look_up).await?;
     let name = format!("coredump-{}.zip", contents.sidecar.id);
-    Ok(archive::answer(&name, move |archive| {
+    Ok(zip_stream::answer(&name, move |archive| {
         fill(archive, contents)
     }))
 }
 
-fn look_up(app: &App, found: Found) -> Result<Contents, Error> {
+fn look_up(app: &AppState, found: Found) -> Result<Contents, Error> {
     let (sidecar, dump, report, log) = app.store.coredumps.with(&found.device, |folder| {
         Ok((
             folder.sidecar(&found.stem)?,
@@ -85,7 +85,7 @@ fn look_up(app: &App, found: Found) -> Result<Contents, Error> {
 }
 
 /// By the hash in the dump; without one, by model and version.
-fn bundle(app: &App, sidecar: &Sidecar) -> crate::store::Result<Option<Bundle>> {
+fn bundle(app: &AppState, sidecar: &Sidecar) -> crate::store::Result<Option<Bundle>> {
     let firmware = &app.store.firmware;
     let model = || sidecar.model_code.as_deref()?.parse::<ModelCode>().ok();
     let elf = match (&sidecar.app_elf_sha256, model(), &sidecar.firmware_version) {

@@ -13,7 +13,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::app::App;
+use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
 use crate::api::ports::{List, Read, Reading, Release};
@@ -46,7 +46,7 @@ impl From<serial::Error> for Error {
 ///
 /// # Errors
 /// When the daemon is ending.
-pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
+pub async fn list(State(app): State<Arc<AppState>>) -> Result<Json<List>> {
     let ports = tokio::task::spawn_blocking(move || app.ports.list()).await?;
     Ok(Json(List {
         ports,
@@ -59,7 +59,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>> {
 /// # Errors
 /// 404.
 pub async fn log(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response> {
@@ -97,7 +97,7 @@ pub async fn log(
 /// # Errors
 /// 404, 409.
 pub async fn claim(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
@@ -113,7 +113,7 @@ pub async fn claim(
 /// # Errors
 /// 404; 409 with one line that says why there is no coredump.
 pub async fn read(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Read>> {
@@ -144,7 +144,7 @@ pub async fn read(
 /// # Errors
 /// 404 if there is none.
 pub async fn reading(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
 ) -> Result<Json<Reading>> {
     let name = decode(&name);
@@ -164,7 +164,7 @@ pub async fn reading(
 /// # Errors
 /// 404, 409.
 pub async fn release(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
     release: Option<Json<Release>>,
@@ -192,7 +192,7 @@ pub async fn release(
 /// # Errors
 /// 404, 409.
 pub async fn lease(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
@@ -214,7 +214,7 @@ pub async fn lease(
     Ok(([(CONTENT_TYPE, "text/plain")], Body::from_stream(pieces)).into_response())
 }
 
-fn say_changed(app: &App, caller: &Caller, what: &str, name: &str) {
+fn say_changed(app: &AppState, caller: &Caller, what: &str, name: &str) {
     // the same in the field as in the port's other entries
     let board = app.ports.board(name).ok();
     let path = board.map_or_else(|| name.into(), |board| board.status().path);

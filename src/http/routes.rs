@@ -8,26 +8,27 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, on};
 use http::Method;
 
-use super::app::App;
+use super::app_state::AppState;
 use super::error::Error;
-use super::registers::{devices, models, tokens};
+use super::registry::{devices, models, tokens};
 use super::{
-    auth, backup, certificates, coredump_intake, coredumps, export, firmware, ports, system,
+    authorization, backup, certificates, coredump_intake, coredumps, export, firmware,
+    gateway_status, ports,
 };
-use crate::identity::Need;
+use crate::identity::RequiredRole;
 
 /// One route.
 #[derive(Debug)]
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
-    pub need: Need,
-    handler: MethodRouter<Arc<App>>,
+    pub need: RequiredRole,
+    handler: MethodRouter<Arc<AppState>>,
 }
 
-fn route<H, T>(method: Method, path: &'static str, need: Need, handler: H) -> Route
+fn route<H, T>(method: Method, path: &'static str, need: RequiredRole, handler: H) -> Route
 where
-    H: axum::handler::Handler<T, Arc<App>>,
+    H: axum::handler::Handler<T, Arc<AppState>>,
     T: 'static,
 {
     let filter = match method {
@@ -47,7 +48,7 @@ where
 /// The table.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    use Need::{Device, Pipeline, Public, Root, Technician, Viewer};
+    use RequiredRole::{Device, Pipeline, Public, Root, Technician, Viewer};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const PUT: Method = Method::PUT;
@@ -113,19 +114,19 @@ pub fn routes() -> Vec<Route> {
         route(POST, "/api/tls/install", Root, certificates::install),
         route(POST, "/api/tls/renew", Root, certificates::renew),
 
-        route(GET, "/healthz", Public, system::healthz),
-        route(GET, "/readyz", Public, system::readyz),
-        route(GET, "/metrics", Public, system::metrics),
-        route(GET, "/api/version", Viewer, system::version),
-        route(GET, "/api/status", Viewer, system::status),
+        route(GET, "/healthz", Public, gateway_status::healthz),
+        route(GET, "/readyz", Public, gateway_status::readyz),
+        route(GET, "/metrics", Public, gateway_status::metrics),
+        route(GET, "/api/version", Viewer, gateway_status::version),
+        route(GET, "/api/status", Viewer, gateway_status::status),
     ]
 }
 
 /// The service that answers all of them.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<AppState>) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let guard = from_fn_with_state((Arc::clone(&app), route.need), auth::guard);
+        let guard = from_fn_with_state((Arc::clone(&app), route.need), authorization::guard);
         router = router.route(route.path, route.handler.layer(guard));
     }
     router

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::*;
-use crate::bundle::{self, Limits, fixture};
+use crate::bundle::{self, BundleLimits, fixture};
 use crate::device::ModelCode;
 
 const URL: &str = "https://espgate.internal:8443";
@@ -57,12 +57,12 @@ fn what_a_shell_would_read_is_not_put_in() {
 }
 
 /// A project folder, a curl of our own, and what that curl saw.
-struct Site {
+struct Build {
     root: tempfile::TempDir,
     project: PathBuf,
 }
 
-impl Site {
+impl Build {
     fn new(project_name: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let project = root.path().join("my project");
@@ -128,7 +128,7 @@ fn shells() -> Vec<&'static str> {
 #[test]
 fn a_build_folder_becomes_a_bundle_that_is_taken() {
     for shell in shells() {
-        let site = Site::new("lamp-two");
+        let site = Build::new("lamp-two");
         let outcome = site.run(shell, &[], "200");
         let messages = String::from_utf8(outcome.stderr).unwrap();
         assert!(outcome.status.success(), "{shell}: {messages}");
@@ -143,7 +143,7 @@ fn a_build_folder_becomes_a_bundle_that_is_taken() {
 
         let model: ModelCode = "lamp_two".parse().unwrap();
         let zip = File::open(site.path("seen-zip")).unwrap();
-        let bundle = bundle::check(zip, &model, &Limits::for_bundles_of(1 << 20)).unwrap();
+        let bundle = bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20)).unwrap();
         assert_eq!(bundle.warnings, []);
         let manifest = bundle.manifest.unwrap();
         assert_eq!(manifest.firmware_version, "1.2.3");
@@ -164,7 +164,7 @@ fn a_build_folder_becomes_a_bundle_that_is_taken() {
 #[test]
 fn model_and_image_may_be_given_and_need_no_description() {
     for shell in shells() {
-        let site = Site::new("lamp");
+        let site = Build::new("lamp");
         fs::remove_file(site.project.join("build/project_description.json")).unwrap();
         let outcome = site.run(shell, &["Other-Lamp", "build/lamp.bin"], "200");
         let messages = String::from_utf8(outcome.stderr).unwrap();
@@ -172,7 +172,7 @@ fn model_and_image_may_be_given_and_need_no_description() {
         assert!(site.seen("seen-url").ends_with("/other_lamp/firmware\n"));
         let model: ModelCode = "other_lamp".parse().unwrap();
         let zip = File::open(site.path("seen-zip")).unwrap();
-        let bundle = bundle::check(zip, &model, &Limits::for_bundles_of(1 << 20)).unwrap();
+        let bundle = bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20)).unwrap();
         let manifest = bundle.manifest.unwrap();
         assert_eq!(manifest.firmware_version, "1.2.3");
         assert_eq!(manifest.idf_version, "v5.5.1");
@@ -182,7 +182,7 @@ fn model_and_image_may_be_given_and_need_no_description() {
 #[test]
 fn a_refusal_is_shown_and_fails() {
     for shell in shells() {
-        let site = Site::new("lamp");
+        let site = Build::new("lamp");
         site.answer("{\"error\":\"Invalid firmware: empty version string\"}");
         let outcome = site.run(shell, &[], "400");
         assert_eq!(outcome.status.code(), Some(1), "{shell}");
@@ -196,7 +196,7 @@ fn a_refusal_is_shown_and_fails() {
 #[test]
 fn warnings_are_shown_a_line_each() {
     for shell in shells() {
-        let site = Site::new("lamp");
+        let site = Build::new("lamp");
         site.answer(r#"{"id":1,"warnings":["say \"no\", or","image checksum wrong"],"x":["y"]}"#);
         let outcome = site.run(shell, &[], "200");
         let messages = String::from_utf8(outcome.stderr).unwrap();
@@ -218,7 +218,7 @@ fn what_is_missing_is_said_before_anything_is_sent() {
             ("build/lamp.map", "build/lamp.map not found"),
             ("sdkconfig", "sdkconfig not found"),
         ] {
-            let site = Site::new("lamp");
+            let site = Build::new("lamp");
             fs::remove_file(site.project.join(gone)).unwrap();
             let outcome = site.run(shell, &[], "200");
             assert_eq!(outcome.status.code(), Some(1), "{shell}: {gone}");

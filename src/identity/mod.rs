@@ -1,8 +1,8 @@
 //! Who is asking, and what that allows: decisions over the registers, without
 //! any I/O.
 
-mod caller;
-mod need;
+mod bearer;
+mod required_role;
 
-pub use caller::{Caller, Refused, identify, presented_id};
-pub use need::{Denied, Need, check};
+pub use bearer::{AuthError, Caller, identify, presented_id};
+pub use required_role::{Denied, RequiredRole, check};

@@ -1,12 +1,12 @@
 //! The door: every dump comes in here, whichever way it travelled.
 
-mod again;
-mod arrivals;
 mod decision;
+mod intake_stats;
 mod origin;
+mod repeated;
 
-pub use arrivals::Arrivals;
 pub use decision::{Decision, Thinning, decide};
+pub use intake_stats::IntakeStats;
 pub use origin::Origin;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,12 @@ use crate::clock::{Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::digest::Sha256;
-use crate::fleet::contact::{self, Runs, Way};
+use crate::fleet::last_contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
 use crate::store::coredumps::{DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source};
-use crate::store::{self, Store, housekeeping};
+use crate::store::{self, Store, dump_removal};
 
 /// Version of the recipe that fingerprints are made by.
 const FINGERPRINT_ALGORITHM: u32 = 1;
@@ -46,7 +46,7 @@ pub struct Ingest {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     settings: Mutex<config::Coredumps>,
-    arrivals: watch::Sender<Arrivals>,
+    intake: watch::Sender<IntakeStats>,
 }
 
 impl Ingest {
@@ -56,7 +56,7 @@ impl Ingest {
             store,
             metrics,
             settings: Mutex::new(settings),
-            arrivals: watch::Sender::default(),
+            intake: watch::Sender::default(),
         }
     }
 
@@ -66,13 +66,13 @@ impl Ingest {
     }
 
     /// What came in since the start.
-    pub fn arrivals(&self) -> Arrivals {
-        self.arrivals.borrow().clone()
+    pub fn intake_stats(&self) -> IntakeStats {
+        self.intake.borrow().clone()
     }
 
     /// The same, to wait for the next one.
-    pub fn watch_arrivals(&self) -> watch::Receiver<Arrivals> {
-        self.arrivals.subscribe()
+    pub fn watch_intake(&self) -> watch::Receiver<IntakeStats> {
+        self.intake.subscribe()
     }
 
     /// Keeps a dump. When this returns, data, sidecar and folder are on the disk.
@@ -102,8 +102,8 @@ impl Ingest {
             started.elapsed(),
         );
         if let Ok(received) = &outcome {
-            self.arrivals
-                .send_modify(|arrivals| arrivals.note(received.kept, &origin));
+            self.intake
+                .send_modify(|intake| intake.note(received.kept, &origin));
             self.remember_device(&origin, &found);
         }
         outcome
@@ -112,7 +112,7 @@ impl Ingest {
     /// Removes what the rules allow, so that `needed` bytes fit.
     fn make_room(&self, needed: u64) {
         let settings = lock(&self.settings).clone();
-        if let Err(error) = housekeeping::sweep(&self.store, &settings, needed) {
+        if let Err(error) = dump_removal::sweep(&self.store, &settings, needed) {
             let entry = error.event().entry();
             entry.say(format_args!("cannot make room: {}", chain(&error)));
         }
@@ -129,8 +129,8 @@ impl Ingest {
             let decision = decide(folder.entries(), &id, found, &now, thinning);
             match decision {
                 Decision::Store => self.store_new(folder, bytes, found, origin, id, &now),
-                Decision::SeenAgain { stem } => again::seen(folder, &stem, found, origin, &now),
-                Decision::Count { stem } => again::counted(folder, &stem, found, origin, &now),
+                Decision::SeenAgain { stem } => repeated::seen(folder, &stem, found, origin, &now),
+                Decision::Count { stem } => repeated::counted(folder, &stem, found, origin, &now),
             }
         })
     }
@@ -185,7 +185,7 @@ impl Ingest {
             app_elf_sha256: found.app_elf_sha256.clone(),
         };
         let (registry, model) = (&self.store.registry, origin.model.as_ref());
-        contact::heard_that(registry, &origin.device, way, runs, model);
+        last_contact::heard_that(registry, &origin.device, way, runs, model);
     }
 }
 

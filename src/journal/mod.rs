@@ -3,8 +3,8 @@
 
 mod event;
 mod events_file;
-mod limit;
 mod logger;
+mod rate_limit;
 mod writer;
 
 pub use event::Event;
@@ -140,7 +140,8 @@ impl Entry {
             Event::DiskRecovered => SAID_DISK_FULL.store(false, Ordering::Relaxed),
             _ => {}
         }
-        let Some(swallowed) = limit::admit(self.event, self.about.as_deref(), &self.fields) else {
+        let Some(swallowed) = rate_limit::admit(self.event, self.about.as_deref(), &self.fields)
+        else {
             return;
         };
         let text = match swallowed {

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::console::{Boot, Dump, Log, Panic};
 use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
-use crate::fleet::contact::{self, Runs, Way};
+use crate::fleet::last_contact::{self, Runs, Way};
 use crate::fleet::unregistered;
 use crate::ingest::{Ingest, Origin, Received};
 use crate::journal::Event;
@@ -196,7 +196,7 @@ impl Intake {
             version: boot.version.clone(),
             app_elf_sha256: boot.app_elf_sha256.clone(),
         };
-        contact::heard_that(&self.store.registry, &whose.device, Way::Banner, runs, None);
+        last_contact::heard_that(&self.store.registry, &whose.device, Way::Banner, runs, None);
     }
 }
 

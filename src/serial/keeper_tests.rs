@@ -37,7 +37,7 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tree = FakeTree::new();
-        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
         let store = Arc::new(Store::open(&folder.path().join("data"), None, None, limits).unwrap());
         let ports = ports(&store, &tree);
         let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Word;
+use crate::api::OpenEnum;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::store;
@@ -142,8 +142,8 @@ impl Begun {
     /// Why there is no dump.
     pub async fn finish(self) -> Result<Read, ReadError> {
         match self.board.status().state {
-            Word::Known(State::Listening | State::ReadingFlash) => {}
-            Word::Known(State::Absent) => return Err(ReadError::Absent),
+            OpenEnum::Known(State::Listening | State::ReadingFlash) => {}
+            OpenEnum::Known(State::Absent) => return Err(ReadError::Absent),
             _ => return Err(ReadError::NotOpen),
         }
         let (reply, answer) = oneshot::channel();

@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_crash_that_makes_storing_panic_is_counted_as_dropped_and_the_next_is_stored() {
         let folder = tempfile::tempdir().unwrap();
-        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
         let store = Arc::new(Store::open(&folder.path().join("data"), None, None, limits).unwrap());
         let metrics = Arc::new(Metrics::default());
         let config = crate::config::parse("").unwrap().config.coredumps;

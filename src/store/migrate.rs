@@ -115,14 +115,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::bundle::{Limits, fixture};
+    use crate::bundle::{BundleLimits, fixture};
     use crate::clock::Moment;
     use crate::store::Store;
     use crate::store::firmware::Arrival;
     use crate::store::publish::{FILE_MODE, SECRET_MODE, replace};
 
     fn open(root: &Path) -> Store {
-        Store::open(root, None, None, Limits::for_bundles_of(1 << 20)).unwrap()
+        Store::open(root, None, None, BundleLimits::for_bundles_of(1 << 20)).unwrap()
     }
 
     fn upload(store: &Store, build: &fixture::Build<'_>, sequence: u64) -> BuildRef {

@@ -1,26 +1,26 @@
 //! The data directory: what is in it is complete or absent.
 
 pub mod backup;
-pub mod commit;
-mod completed;
+mod complete_sidecars;
 pub mod coredumps;
 pub mod data_dir;
-pub mod disk;
+pub mod disk_space;
+pub mod dump_removal;
 pub mod firmware;
-pub mod housekeeping;
-pub mod life;
+pub mod group_commit;
+pub mod last_shutdown;
 mod migrate;
+pub mod open_enum;
+mod opened;
 pub mod publish;
-mod rebuilt;
+mod rebuild_registry;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
 mod shared_sync;
-mod whole;
-pub mod word;
 
 pub use data_dir::DataDir;
-pub use whole::Store;
+pub use opened::Store;
 
 use std::io;
 use std::path::{Path, PathBuf};

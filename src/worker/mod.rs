@@ -5,9 +5,9 @@
 mod attempt;
 mod handle;
 mod job;
-mod lull;
 #[cfg(test)]
 mod tests;
+mod wait_for_quiet;
 
 pub use attempt::{DecodeFailed, Decoder};
 pub use handle::Handle;
@@ -23,10 +23,10 @@ use attempt::Next;
 use job::{Job, Passed, next_job};
 
 use crate::config::Config;
-use crate::ingest::Arrivals;
+use crate::ingest::IntakeStats;
 use crate::journal::{Event, chain, said_disk_full};
 use crate::metrics::Metrics;
-use crate::store::{Store, disk, housekeeping};
+use crate::store::{Store, disk_space, dump_removal};
 
 /// Longest sleep between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ const ROUND: Duration = Duration::from_secs(60);
 /// is not for every arrival.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
 /// Dumps that come in go before those to be decoded: until none came for so long.
-const LULL: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(100);
 /// But a dump waits no longer than this for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
-    pub arrivals: watch::Receiver<Arrivals>,
+    pub intake: watch::Receiver<IntakeStats>,
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
     pub handle: Arc<Handle>,
@@ -67,7 +67,7 @@ pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToke
         tokio::select! {
             () = stop.cancelled() => {}
             () = parts.handle.woken() => passed.forget_unreadable(),
-            Ok(()) = parts.arrivals.changed() => {}
+            Ok(()) = parts.intake.changed() => {}
             // The rules may have changed.
             Ok(()) = parts.config.changed() => last_sweep = None,
             () = tokio::time::sleep(ROUND) => {}
@@ -86,7 +86,11 @@ async fn round(
     while !stop.is_cancelled() {
         parts.handle.beat();
         // a decoded dump is three more syncs of the disk that boards wait for
-        let _ = timeout(PATIENCE, lull::lull(&mut parts.arrivals, LULL)).await;
+        let _ = timeout(
+            PATIENCE,
+            wait_for_quiet::wait_for_quiet(&mut parts.intake, QUIET),
+        )
+        .await;
         let (store, mut passing) = (Arc::clone(&parts.store), std::mem::take(passed));
         let next = on_thread(move || (next_job(&store, &mut passing), passing)).await;
         let Some((job, passing)) = next else {
@@ -116,7 +120,7 @@ async fn on_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static)
 
 fn sweep(parts: &Parts) {
     let settings = parts.config.borrow().coredumps.clone();
-    if let Err(error) = housekeeping::sweep(&parts.store, &settings, 0) {
+    if let Err(error) = dump_removal::sweep(&parts.store, &settings, 0) {
         let entry = error.event().entry();
         entry.say(format_args!(
             "cannot remove old coredumps: {}",
@@ -136,7 +140,7 @@ fn takes_uploads(store: &Store, bytes: usize) -> bool {
     let data_dir = &store.data_dir;
     [data_dir.coredumps(), data_dir.assets(), &data_dir.state()]
         .iter()
-        .all(|folder| disk::try_write(folder, bytes).is_ok())
+        .all(|folder| disk_space::try_write(folder, bytes).is_ok())
 }
 
 fn count(parts: &Parts) {

@@ -20,20 +20,20 @@ use crate::store::coredumps::{DecodeState, Sidecar, Source};
 use crate::store::firmware::Arrival;
 use crate::store::publish::{FILE_MODE, replace};
 
-struct Site {
+struct TestWorker {
     root: TempDir,
     ingest: Ingest,
     parts: Parts,
     stop: CancellationToken,
 }
 
-impl Site {
+impl TestWorker {
     fn new() -> Self {
         Self::on(tempfile::tempdir().unwrap())
     }
 
     fn on(root: TempDir) -> Self {
-        let limits = bundle::Limits::for_bundles_of(1 << 20);
+        let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
         let store = Arc::new(Store::open(root.path(), None, None, limits).unwrap());
         let (metrics, config) = (Arc::<Metrics>::default(), Arc::<Config>::default());
         let settings = config.coredumps.clone();
@@ -42,7 +42,7 @@ impl Site {
             root,
             parts: Parts {
                 store,
-                arrivals: ingest.watch_arrivals(),
+                intake: ingest.watch_intake(),
                 metrics,
                 config: watch::channel(config).1,
                 handle: Arc::default(),
@@ -157,7 +157,7 @@ fn failing(times: usize) -> MockDecoder {
 
 #[tokio::test]
 async fn the_newest_dump_is_decoded_first_and_each_once() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let ids = [site.post(b"one", None), site.post(b"two", None)];
     let mut decoder = MockDecoder::new();
     let mut order = Sequence::new();
@@ -179,7 +179,7 @@ async fn the_newest_dump_is_decoded_first_and_each_once() {
 
 #[tokio::test]
 async fn a_dump_that_fails_three_times_is_given_up_with_its_reason() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"bad", None);
     site.round(&failing(1)).await;
     let sidecar = site.sidecar(&id);
@@ -197,7 +197,7 @@ async fn a_dump_that_fails_three_times_is_given_up_with_its_reason() {
 
 #[tokio::test]
 async fn a_dump_that_was_given_up_is_decoded_again_when_asked_for() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"bad", None);
     for _ in 0..3 {
         site.round(&failing(1)).await;
@@ -211,7 +211,7 @@ async fn a_dump_that_was_given_up_is_decoded_again_when_asked_for() {
 
 #[tokio::test]
 async fn after_an_upgrade_dumps_that_were_given_up_are_decoded_again() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"bad", None);
     for _ in 0..3 {
         site.round(&failing(1)).await;
@@ -232,7 +232,7 @@ async fn after_an_upgrade_dumps_that_were_given_up_are_decoded_again() {
 
 #[tokio::test]
 async fn a_dump_that_fails_does_not_keep_others_waiting() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let good = site.post(b"good", None);
     let bad = site.post(b"bad", None);
     site.round(&failing(2)).await;
@@ -253,7 +253,7 @@ async fn a_dump_that_fails_does_not_keep_others_waiting() {
 
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_decode_is_no_attempt() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"slow", None);
     let mut decoder = MockDecoder::new();
     let (stop, held) = (site.stop.clone(), Arc::new(AtomicBool::new(false)));
@@ -273,7 +273,7 @@ async fn a_stop_in_the_middle_of_a_decode_is_no_attempt() {
 
 #[tokio::test]
 async fn a_decoder_that_cannot_be_started_costs_no_dump_an_attempt() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let ids = [site.post(b"one", None), site.post(b"two", None)];
     for _ in 0..5 {
         // one try tells it of all
@@ -290,7 +290,7 @@ async fn a_decoder_that_cannot_be_started_costs_no_dump_an_attempt() {
 
 #[tokio::test]
 async fn a_dump_whose_attempt_cannot_be_written_down_is_not_decoded() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"one", None);
     let sidecar = site.file(&id, "json");
     let whole = fs::read(&sidecar).unwrap();
@@ -306,7 +306,7 @@ async fn a_dump_whose_attempt_cannot_be_written_down_is_not_decoded() {
 
 #[tokio::test]
 async fn a_dump_that_is_deleted_while_it_is_decoded_leaves_no_report() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"one", None);
     let folder = site.file(&id, "dmp").parent().unwrap().to_owned();
     let (store, stem) = (
@@ -325,7 +325,7 @@ async fn a_dump_that_is_deleted_while_it_is_decoded_leaves_no_report() {
 
 #[tokio::test]
 async fn a_report_is_not_replaced_by_one_with_a_weaker_match() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"one", None);
     site.round(&decoder(1, || Ok(report(Match::Exact)))).await;
     let before = fs::read(site.file(&id, "report.json")).unwrap();
@@ -337,7 +337,7 @@ async fn a_report_is_not_replaced_by_one_with_a_weaker_match() {
 
 #[tokio::test]
 async fn an_elf_that_does_not_fit_is_tried_once() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"one", None);
     site.round(&decoder(1, || Ok(report(Match::None)))).await;
     let build = fixture::Build::of("lamp");
@@ -363,7 +363,7 @@ async fn an_elf_that_does_not_fit_is_tried_once() {
 
 #[tokio::test]
 async fn a_bundle_that_cannot_be_read_costs_its_dumps_one_attempt_each() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let build = fixture::Build::of("lamp");
     let zip = build.zip();
     site.upload(&zip);
@@ -396,7 +396,7 @@ async fn a_bundle_that_cannot_be_read_costs_its_dumps_one_attempt_each() {
 
 #[tokio::test]
 async fn a_dump_in_a_state_of_a_newer_release_is_left_alone() {
-    let mut site = Site::new();
+    let mut site = TestWorker::new();
     let id = site.post(b"one", None);
     let mut value: serde_json::Value =
         serde_json::from_slice(&fs::read(site.file(&id, "json")).unwrap()).unwrap();
@@ -410,7 +410,7 @@ async fn a_dump_in_a_state_of_a_newer_release_is_left_alone() {
 
 #[test]
 fn a_sweep_that_finds_room_again_says_so_once() {
-    let site = Site::new();
+    let site = TestWorker::new();
     Event::DiskFull.entry().about(&"a test").say("full");
     assert!(said_disk_full());
     sweep(&site.parts);

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::daemon::{Answer, Start, write};
 use crate::firmware_files::Build;
-use crate::site::{Site, dump, token};
+use crate::test_gateway::{TestGateway, dump, token};
 
 /// The answers, as a daemon of the first release gave them: a line each.
 const GOLDEN: &str = include_str!("../data/api_bodies.jsonl");
 
 /// What was asked, and what was answered.
 struct Recorder<'a> {
-    site: &'a Site,
+    site: &'a TestGateway,
     answers: Vec<Value>,
 }
 
@@ -88,7 +88,7 @@ fn recorded() -> Vec<Value> {
     let port = nix::unistd::ttyname(&pair.slave).unwrap();
     let port = port.display().to_string();
     let config = format!("[[serial.port]]\npath = \"{port}\"\nbaud = 115200\n");
-    let site = Site::on(Start::new(&config).start());
+    let site = TestGateway::on(Start::new(&config).start());
     let viewer = token(&site.daemon, "v", "viewer", None);
     let mut recorder = Recorder {
         site: &site,

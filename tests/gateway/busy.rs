@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::daemon::{connect, exchange};
 use crate::dumps::xtensa;
-use crate::site::Site;
 use crate::stalled_disk::until;
+use crate::test_gateway::TestGateway;
 
 const MIB: usize = 1024 * 1024;
 
@@ -22,7 +22,7 @@ fn large_dump(salt: u8) -> Vec<u8> {
 
 #[test]
 fn sixty_four_uploads_of_a_mebibyte_at_once_are_all_kept() {
-    let site = Site::with("[coredumps]\nkeep_first_of_crash = 1000\n");
+    let site = TestGateway::with("[coredumps]\nkeep_first_of_crash = 1000\n");
     let ca = std::fs::read(site.daemon.data().join("tls/ca.pem")).unwrap();
     let together = Barrier::new(64);
     std::thread::scope(|scope| {
@@ -51,7 +51,7 @@ fn sixty_four_uploads_of_a_mebibyte_at_once_are_all_kept() {
 
 #[test]
 fn uploads_that_a_device_never_ends_do_not_keep_others_waiting() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let other = site.daemon.manage(
         "POST /api/devices",
         &json!({ "device_key": "k2", "model": "lamp" }),
@@ -87,7 +87,7 @@ fn uploads_that_a_device_never_ends_do_not_keep_others_waiting() {
 #[test]
 fn a_gateway_whose_memory_for_uploads_is_used_up_is_not_ready_until_some_is_free() {
     // as much as there is
-    let site = Site::with("[coredumps]\nmax_upload_bytes = 67108864\n");
+    let site = TestGateway::with("[coredumps]\nmax_upload_bytes = 67108864\n");
     let ready = || site.daemon.request("GET /readyz", b"");
     let head = format!(
         "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
@@ -108,7 +108,7 @@ fn a_gateway_whose_memory_for_uploads_is_used_up_is_not_ready_until_some_is_free
 #[test]
 fn a_whole_site_that_uploads_at_once_is_answered_and_kept() {
     const BOARDS: usize = 100;
-    let site = Site::new();
+    let site = TestGateway::new();
     let token = |n| {
         let board = json!({ "device_key": format!("board{n}"), "model": "lamp" });
         let made = site.daemon.manage("POST /api/devices", &board);

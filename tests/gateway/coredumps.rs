@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::daemon::{exchange, read_answer};
 use crate::dumps::{VERSIONS, base64_lines, risc_v, shape, xtensa};
-use crate::site::{Site, dump, salted};
+use crate::test_gateway::{TestGateway, dump, salted};
 
-fn sidecar(site: &Site, filename: &str) -> Value {
+fn sidecar(site: &TestGateway, filename: &str) -> Value {
     let path = site.daemon.data().join("coredumps/k1").join(filename);
     let text = fs::read_to_string(path.with_extension("json")).unwrap();
     serde_json::from_str(&text).unwrap()
@@ -17,7 +17,7 @@ fn sidecar(site: &Site, filename: &str) -> Value {
 
 #[test]
 fn a_posted_dump_is_on_the_disk_as_received_with_its_sidecar() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let dump = dump(1);
     let answer = site.device(
         "POST /api/iot/coredump?chip=esp32&firmware_version=1.0+dirty&uptime_s=12&mac=a",
@@ -66,7 +66,7 @@ fn a_posted_dump_is_on_the_disk_as_received_with_its_sidecar() {
 
 #[test]
 fn requests_are_checked_in_order_and_refused_in_the_words_devices_know() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let ask = |target: &str, token: &str, body: &[u8]| {
         let authorization = match token {
             "" => String::new(),
@@ -122,7 +122,7 @@ fn requests_are_checked_in_order_and_refused_in_the_words_devices_know() {
 
 #[test]
 fn in_open_mode_devices_say_who_they_are() {
-    let site = Site::with("[auth]\ndevices = \"open\"\n");
+    let site = TestGateway::with("[auth]\ndevices = \"open\"\n");
     let ask = |more: &str| {
         let head = format!("POST /api/iot/coredump?chip=esp32&firmware_version=1{more}");
         site.daemon.request(&head, &dump(1))
@@ -167,8 +167,8 @@ fn in_open_mode_devices_say_who_they_are() {
 
 #[test]
 fn a_fleets_device_is_registered_when_it_first_comes() {
-    let site = Site::new();
-    let fleet = crate::site::token(&site.daemon, "field", "fleet", Some("lamp"));
+    let site = TestGateway::new();
+    let fleet = crate::test_gateway::token(&site.daemon, "field", "fleet", Some("lamp"));
     let ask = |key: &str| {
         let head = format!(
             "POST /api/iot/coredump?chip=esp32&firmware_version=1{key}\r\nAuthorization: Bearer {fleet}"
@@ -184,7 +184,7 @@ fn a_fleets_device_is_registered_when_it_first_comes() {
 
 #[test]
 fn any_body_is_kept_and_labelled() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let raw = |version| xtensa().image(version, false);
     let (_, _, checksum, _) = VERSIONS[5];
     assert_eq!(shape(0x0102), VERSIONS[5]);
@@ -240,7 +240,7 @@ fn any_body_is_kept_and_labelled() {
 
 #[test]
 fn the_same_dump_is_one_dump_and_a_crash_loop_is_counted() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let first = site.post(&dump(1)).json();
     let again = site.post(&dump(1)).json();
     assert_eq!(again["filename"], first["filename"]);
@@ -284,7 +284,7 @@ fn the_same_dump_is_one_dump_and_a_crash_loop_is_counted() {
 
 #[test]
 fn what_is_too_large_is_refused_after_its_beginning_was_kept() {
-    let site = Site::with("[coredumps]\nmax_upload_bytes = 4096\n");
+    let site = TestGateway::with("[coredumps]\nmax_upload_bytes = 4096\n");
     let answer = site.post(&[dump(1), vec![0; 300_000]].concat());
     assert_eq!(answer.status, 400);
     assert_eq!(answer.error(), "Coredump exceeds maximum size of 4KB");
@@ -301,7 +301,7 @@ fn what_is_too_large_is_refused_after_its_beginning_was_kept() {
 
 #[test]
 fn a_body_that_ends_too_early_leaves_nothing() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let mut stream = site.daemon.connect();
     let head = format!(
         "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
@@ -318,7 +318,7 @@ fn a_body_that_ends_too_early_leaves_nothing() {
 
 #[test]
 fn chunked_bodies_are_taken_and_a_body_without_length_is_empty() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let target = "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n";
     for (more, body, status) in [
         (
@@ -340,7 +340,7 @@ fn chunked_bodies_are_taken_and_a_body_without_length_is_empty() {
 
 #[test]
 fn the_older_token_ends_when_the_newer_is_used() {
-    let site = Site::new();
+    let site = TestGateway::new();
     assert_eq!(site.post(&dump(1)).status, 201);
     let newer = site
         .daemon
@@ -358,7 +358,7 @@ fn the_older_token_ends_when_the_newer_is_used() {
 
 #[test]
 fn a_deleted_dump_is_gone_and_who_did_it_is_in_the_journal() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let id = site.post(&dump(1)).json()["coredump_id"]
         .as_str()
         .unwrap()
@@ -377,7 +377,7 @@ fn a_deleted_dump_is_gone_and_who_did_it_is_in_the_journal() {
 
 #[test]
 fn a_connection_serves_many_requests() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let mut stream = site.daemon.connect();
     for salt in 0..5 {
         let head = format!(

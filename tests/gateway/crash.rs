@@ -9,14 +9,15 @@ use std::sync::mpsc;
 use serde_json::{Value, json};
 
 use crate::daemon::{Start, connect};
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 const ROUNDS: usize = 6;
 const CLIENTS: u8 = 4;
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
-    let mut site = Site::with("[coredumps]\nkeep_first_of_crash = 100\nkeep_per_device = 10000\n");
+    let mut site =
+        TestGateway::with("[coredumps]\nkeep_first_of_crash = 100\nkeep_per_device = 10000\n");
     let mut acknowledged: Vec<(String, Vec<u8>)> = Vec::new();
     for round in 0..ROUNDS {
         let ca = fs::read(site.daemon.data().join("tls/ca.pem")).unwrap();
@@ -53,7 +54,7 @@ fn what_was_acknowledged_survives_kill_9() {
             acknowledged.extend(client.join().unwrap());
         }
         let config = "[coredumps]\nkeep_first_of_crash = 100\nkeep_per_device = 10000\n";
-        site = Site {
+        site = TestGateway {
             daemon: Start::on(folder, config).start(),
             device,
             pipeline,
@@ -91,7 +92,7 @@ fn what_was_acknowledged_survives_kill_9() {
 fn what_many_boards_at_once_were_told_survives_kill_9() {
     const BOARDS: usize = 12;
     let config = "[coredumps]\nkeep_per_device = 10000\n";
-    let mut site = Site::with(config);
+    let mut site = TestGateway::with(config);
     let token = |n| {
         let board = json!({ "device_key": format!("board{n}"), "model": "lamp" });
         let made = site.daemon.manage("POST /api/devices", &board);
@@ -128,7 +129,7 @@ fn what_many_boards_at_once_were_told_survives_kill_9() {
             client.join().unwrap();
         }
         acknowledged.extend(told);
-        site = Site {
+        site = TestGateway {
             daemon: Start::on(folder, config).start(),
             device,
             pipeline,

@@ -12,7 +12,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
 use crate::daemon::{Start, write};
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 /// A user without rights of its own, as whom a daemon started by root runs here.
 const NOBODY: u32 = 65534;
@@ -115,7 +115,7 @@ fn a_directory_of_another_user_that_can_be_written_gets_a_warning() {
 
 #[test]
 fn a_dump_that_cannot_be_kept_is_in_its_boards_story() {
-    let site = Site::new();
+    let site = TestGateway::new();
     // a file where the board's folder should be
     write(&site.daemon.data().join("coredumps/k1"), b"");
     let answer = site.post(&dump(1));

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::firmware_files::Build;
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 fn version(version: &str) -> Build<'_> {
     Build {
@@ -16,7 +16,7 @@ fn version(version: &str) -> Build<'_> {
 
 #[test]
 fn a_bundle_goes_in_and_its_image_comes_out() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let build = version("1.2.3");
     let empty = site.device("GET /api/iot/firmware-version", b"").json();
     assert_eq!(empty, json!({ "firmware_version": null, "build_id": null }));
@@ -68,7 +68,7 @@ fn a_bundle_goes_in_and_its_image_comes_out() {
 
 #[test]
 fn bare_images_and_form_fields_are_taken_too() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let bin = version("2.0").bin();
     assert_eq!(site.upload(&bin).json()["firmware_version"], "2.0");
     let mut form =
@@ -87,7 +87,7 @@ fn bare_images_and_form_fields_are_taken_too() {
 
 #[test]
 fn conditions_and_ranges_are_answered_as_updaters_expect() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let build = version("1.2.3");
     site.upload(&build.zip());
     let bin = build.bin();
@@ -157,7 +157,7 @@ fn conditions_and_ranges_are_answered_as_updaters_expect() {
 
 #[test]
 fn the_ranges_of_one_sequence_are_of_one_build() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let (old, new) = (
         version("1.0"),
         Build {
@@ -176,7 +176,7 @@ fn the_ranges_of_one_sequence_are_of_one_build() {
 
 #[test]
 fn people_decide_what_is_served() {
-    let site = Site::new();
+    let site = TestGateway::new();
     for v in ["1.0", "2.0", "3.0"] {
         assert_eq!(site.upload(&version(v).zip()).json()["active"], true);
     }
@@ -226,7 +226,7 @@ fn people_decide_what_is_served() {
 
 #[test]
 fn another_build_of_a_version_keeps_the_older_one() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.upload(&version("1.0").zip());
     let other = Build {
         seed: 2,
@@ -282,7 +282,7 @@ fn another_build_of_a_version_changes_nothing_that_people_decided() {
             Some(&new),
         ),
     ] {
-        let site = Site::new();
+        let site = TestGateway::new();
         site.upload(&old.zip());
         site.daemon.manage(decided.0, &decided.1);
         let answer = site.upload(&new.zip()).json();
@@ -301,7 +301,7 @@ fn another_build_of_a_version_changes_nothing_that_people_decided() {
 
 #[test]
 fn a_build_is_named_by_version_hash_or_digits_of_its_id() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let other = Build {
         seed: 2,
         ..version("1.0")
@@ -336,7 +336,7 @@ fn a_build_is_named_by_version_hash_or_digits_of_its_id() {
 
 #[test]
 fn a_blocked_build_ends_in_the_middle_of_its_ranges() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.upload(&version("1.0").zip());
     let range = |range: &str| site.device(&format!("GET /api/iot/firmware\r\nRange: {range}"), b"");
     assert_eq!(range("bytes=0-99").status, 206);
@@ -355,7 +355,7 @@ fn a_blocked_build_ends_in_the_middle_of_its_ranges() {
 
 #[test]
 fn firmware_for_another_chip_is_stored_and_not_activated() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.upload(&version("1.0").zip());
     let other = Build {
         chip_id: 5,
@@ -368,7 +368,7 @@ fn firmware_for_another_chip_is_stored_and_not_activated() {
 
 #[test]
 fn bundles_can_be_kept_from_devices() {
-    let site = Site::with("[firmware]\nzip_to_devices = false\n");
+    let site = TestGateway::with("[firmware]\nzip_to_devices = false\n");
     site.upload(&version("1.0").zip());
     assert_eq!(site.device("GET /api/iot/firmware.zip", b"").status, 403);
     assert_eq!(site.device("GET /api/iot/firmware", b"").status, 200);
@@ -376,7 +376,7 @@ fn bundles_can_be_kept_from_devices() {
 
 #[test]
 fn configuration_is_the_devices_own_or_its_models() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let ask = || site.device("GET /api/iot/config", b"");
     let missing = ask();
     assert_eq!(
@@ -395,7 +395,7 @@ fn configuration_is_the_devices_own_or_its_models() {
 
 #[test]
 fn a_dump_that_waited_for_its_elf_is_read_when_the_bundle_arrives() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.post(&dump(1));
     site.daemon.wait_for("no ELF of this build is here");
     let listed = site.daemon.control("GET /api/coredumps", b"").json();
@@ -404,7 +404,7 @@ fn a_dump_that_waited_for_its_elf_is_read_when_the_bundle_arrives() {
 
 #[test]
 fn all_firmware_of_a_model_goes_at_once_the_active_one_too() {
-    let site = Site::new();
+    let site = TestGateway::new();
     for number in ["1.0", "1.1"] {
         assert_eq!(site.upload(&version(number).zip()).status, 200);
     }
@@ -444,7 +444,7 @@ fn all_firmware_of_a_model_goes_at_once_the_active_one_too() {
 
 #[test]
 fn a_blocked_version_is_allowed_again_by_its_name_whichever_of_its_builds_it_was() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let build = |seed| Build {
         seed,
         ..version("1.0")

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::daemon::read_answer;
 use crate::firmware_files::{Build, rename_entry, zip};
-use crate::site::Site;
+use crate::test_gateway::TestGateway;
 
 fn without(name: &str) -> Vec<u8> {
     let mut files = Build::of("lamp").files();
@@ -21,7 +21,7 @@ fn with(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_is_no_firmware_is_refused_with_the_reason() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let bin = Build::of("lamp").bin();
     let mut magic = bin.clone();
     magic[32] ^= 1;
@@ -132,7 +132,7 @@ fn what_is_no_firmware_is_refused_with_the_reason() {
 
 #[test]
 fn what_is_too_large_is_refused_whether_announced_or_not() {
-    let site = Site::with("[firmware]\nmax_bundle_bytes = 65536\n");
+    let site = TestGateway::with("[firmware]\nmax_bundle_bytes = 65536\n");
     let large = vec![0; 300_000];
     let answer = site.upload(&large);
     assert_eq!(answer.status, 413);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::daemon::{Answer, Daemon, Start, write};
-use crate::site::{Site, dump, token};
+use crate::test_gateway::{TestGateway, dump, token};
 
 fn ask(daemon: &Daemon, token: &str, head: &str, body: &[u8]) -> Answer {
     daemon.request(&format!("{head}\r\nAuthorization: Bearer {token}"), body)
@@ -45,7 +45,7 @@ fn written(daemon: &Daemon, key: &str) -> Option<Value> {
 
 #[test]
 fn boards_that_a_fleet_token_registers_are_on_the_disk_soon() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
     let copy = site.daemon.data().join("state/devices.json.copy");
     let before = std::fs::read(&copy).unwrap();
@@ -66,7 +66,7 @@ fn boards_that_a_fleet_token_registers_are_on_the_disk_soon() {
 
 #[test]
 fn registrations_that_cannot_be_written_are_told_by_what_the_disk_did() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
     // no file can take the place of a folder that is not empty
     let register = site.daemon.data().join("state/devices.json");
@@ -80,7 +80,7 @@ fn registrations_that_cannot_be_written_are_told_by_what_the_disk_did() {
 
 #[test]
 fn a_board_beyond_the_limit_of_its_fleet_token_gets_nothing_but_its_dump_is_kept() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let fleet = token(&site.daemon, "field", "fleet", Some("lamp"));
     let register = site.daemon.data().join("state/devices.json");
     let folder = Arc::clone(&site.daemon.folder);
@@ -122,7 +122,7 @@ fn a_board_beyond_the_limit_of_its_fleet_token_gets_nothing_but_its_dump_is_kept
 
 #[test]
 fn a_fleet_token_does_nothing_for_a_board_that_uses_a_token_of_its_own() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let daemon = &site.daemon;
     let fleet = token(daemon, "field", "fleet", Some("lamp"));
     assert_eq!(version(daemon, &fleet, "k1").status, 200, "not used yet");
@@ -139,7 +139,7 @@ fn a_fleet_token_does_nothing_for_a_board_that_uses_a_token_of_its_own() {
 
 #[test]
 fn equal_dumps_of_two_boards_that_a_fleet_token_does_not_speak_for_are_two() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let daemon = &site.daemon;
     let fleet = token(daemon, "field", "fleet", Some("lamp"));
     daemon.manage("PUT /api/models/pump", &json!({}));
@@ -165,7 +165,7 @@ fn equal_dumps_of_two_boards_that_a_fleet_token_does_not_speak_for_are_two() {
 
 #[test]
 fn a_fleet_token_reads_the_configuration_of_the_model_alone() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let daemon = &site.daemon;
     let fleet = token(daemon, "field", "fleet", Some("lamp"));
     let folder = daemon.data().join("config");
@@ -184,7 +184,7 @@ fn a_fleet_token_reads_the_configuration_of_the_model_alone() {
 
 #[test]
 fn any_request_of_a_device_is_a_contact() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let seen = || {
         let device = site.daemon.control("GET /api/devices/k1", b"").json();
         device["last_seen"].as_str().map(str::to_owned)

@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::daemon::{Start, write};
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 #[test]
 fn a_faulty_reload_keeps_what_runs_and_a_good_one_takes_effect() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let path = site.daemon.folder.path().join("espgate.toml");
     let good = fs::read_to_string(&path).unwrap();
     write(
@@ -47,7 +47,7 @@ fn a_faulty_reload_keeps_what_runs_and_a_good_one_takes_effect() {
 
 #[test]
 fn a_stopped_daemon_leaves_nothing_behind_and_starts_again_as_it_was() {
-    let site = Site::new();
+    let site = TestGateway::new();
     assert_eq!(site.post(&dump(1)).status, 201);
     let folder = Arc::clone(&site.daemon.folder);
     let token = site.device.clone();
@@ -137,7 +137,7 @@ fn a_reload_keeps_the_listeners_whose_addresses_stay_and_all_of_them_if_one_cann
 
 #[test]
 fn a_second_daemon_on_the_same_data_says_who_holds_it() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let second = Start::on(Arc::clone(&site.daemon.folder), "")
         .command()
         .output()
@@ -317,7 +317,7 @@ fn a_socket_that_is_passed_in_is_used() {
 
 #[test]
 fn the_gateway_says_how_it_is() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.post(&dump(1));
     assert_eq!(
         site.daemon.request("GET /healthz", b"").json()["status"],

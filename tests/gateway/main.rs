@@ -25,6 +25,6 @@ mod mending;
 mod refused;
 mod reload;
 mod roles;
-mod site;
 mod stalled_disk;
+mod test_gateway;
 mod upload_script;

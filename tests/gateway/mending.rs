@@ -10,11 +10,11 @@ use serde_json::Value;
 use crate::daemon::{Start, write};
 use crate::dumps::xtensa;
 use crate::firmware_files::Build;
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 #[test]
 fn a_damaged_register_costs_nobody_a_token() {
-    let site = Site::new();
+    let site = TestGateway::new();
     assert_eq!(site.post(&dump(1)).status, 201);
     let (device, pipeline) = (site.device.clone(), site.pipeline.clone());
     let state = site.daemon.data().join("state");
@@ -25,7 +25,7 @@ fn a_damaged_register_costs_nobody_a_token() {
     }
     let before = fs::read(state.join("gateway.json.copy")).unwrap();
     let before: Value = serde_json::from_slice(&before).unwrap();
-    let site = Site {
+    let site = TestGateway {
         daemon: Start::on(folder, "").start(),
         device,
         pipeline,
@@ -45,7 +45,7 @@ fn a_damaged_register_costs_nobody_a_token() {
 
 #[test]
 fn devices_whose_register_is_lost_are_known_by_their_dumps() {
-    let site = Site::new();
+    let site = TestGateway::new();
     assert_eq!(site.post(&dump(1)).status, 201);
     let state = site.daemon.data().join("state");
     let folder = Arc::clone(&site.daemon.folder);
@@ -62,7 +62,7 @@ fn devices_whose_register_is_lost_are_known_by_their_dumps() {
 
 #[test]
 fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let build = Build {
         version: "1.2.3",
         ..Build::of("lamp")
@@ -107,7 +107,7 @@ fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
 
 #[test]
 fn a_dump_of_a_boot_whose_clock_was_wrong_gets_its_time_once_that_is_known() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let early = site.post(&dump(1)).json();
     let late = site.post(&dump(2)).json();
     let data = site.daemon.data();
@@ -146,13 +146,13 @@ fn a_dump_of_a_boot_whose_clock_was_wrong_gets_its_time_once_that_is_known() {
 }
 
 /// The site once more, after files were lost while the daemon did not run.
-fn without(site: Site, files: &[&Path]) -> Site {
+fn without(site: TestGateway, files: &[&Path]) -> TestGateway {
     let folder = Arc::clone(&site.daemon.folder);
     site.daemon.stop();
     for file in files {
         fs::remove_file(file).unwrap();
     }
-    Site {
+    TestGateway {
         daemon: Start::on(folder, "").start(),
         device: site.device,
         pipeline: site.pipeline,
@@ -161,7 +161,7 @@ fn without(site: Site, files: &[&Path]) -> Site {
 
 #[test]
 fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let id = id.as_str().unwrap();
@@ -199,7 +199,7 @@ fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
 
 #[test]
 fn a_dump_that_was_given_up_says_why_until_it_is_decoded_again() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());
@@ -234,7 +234,7 @@ fn a_dump_that_was_given_up_says_why_until_it_is_decoded_again() {
 
 #[test]
 fn a_report_that_is_gone_is_made_again() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());

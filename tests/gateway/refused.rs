@@ -5,10 +5,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::test_gateway::TestGateway;
 
 /// The events of this name so far.
-fn events(site: &Site, name: &str) -> Vec<Value> {
+fn events(site: &TestGateway, name: &str) -> Vec<Value> {
     let files = fs::read_dir(site.daemon.data().join("events")).unwrap();
     let text: String = files
         .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
@@ -21,7 +21,7 @@ fn events(site: &Site, name: &str) -> Vec<Value> {
 
 #[test]
 fn a_refused_upload_is_an_event_with_address_device_and_reason() {
-    let site = Site::with("[coredumps]\nmax_upload_bytes = 1024\n");
+    let site = TestGateway::with("[coredumps]\nmax_upload_bytes = 1024\n");
     let path = "POST /api/iot/coredump?chip=esp32&firmware_version=1";
     let statuses = [
         site.device("POST /api/iot/coredump?chip=esp32", b"x"),
@@ -57,7 +57,7 @@ fn a_refused_upload_is_an_event_with_address_device_and_reason() {
 
 #[test]
 fn a_board_that_is_refused_without_end_does_not_fill_the_journal() {
-    let site = Site::new();
+    let site = TestGateway::new();
     for _ in 0..20 {
         let answer = site.post(b"");
         assert_eq!(answer.status, 400, "{answer:?}");

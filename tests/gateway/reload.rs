@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::{Answer, Daemon, Start, connect, exchange, write};
 use crate::firmware_files::{Build, zip};
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -207,7 +207,7 @@ fn every_setting_is_in_force_after_a_reload_or_needs_a_restart() {
 
 #[test]
 fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let daemon = &site.daemon;
     let good = fs::read_to_string(daemon.folder.path().join("espgate.toml")).unwrap();
     let elsewhere = daemon.folder.path().join("elsewhere");
@@ -266,7 +266,7 @@ fn a_certificate_of_ones_own_is_served_after_a_reload() {
 
 #[test]
 fn less_room_for_dumps_counts_after_a_reload() {
-    let site = Site::new();
+    let site = TestGateway::new();
     // A device's newest 20 are safe from this rule.
     const DUMPS: u8 = 23;
     for salt in 1..=DUMPS {
@@ -281,7 +281,7 @@ fn less_room_for_dumps_counts_after_a_reload() {
 
 /// A daemon whose settings all changed while it ran.
 struct Reloaded {
-    site: Site,
+    site: TestGateway,
     /// Of the CA that makes its certificate now.
     ca: Vec<u8>,
     _other: tempfile::TempDir,
@@ -289,7 +289,7 @@ struct Reloaded {
 
 impl Reloaded {
     fn new() -> Self {
-        let site = Site::with("[firmware]\nmax_bundle_bytes = 65536\n");
+        let site = TestGateway::with("[firmware]\nmax_bundle_bytes = 65536\n");
         let daemon = &site.daemon;
         let made = daemon.manage(
             "POST /api/devices",

@@ -1,13 +1,13 @@
 //! Every route against every role.
 
 use espgate::http::routes::routes;
-use espgate::identity::Need;
+use espgate::identity::RequiredRole;
 
-use crate::site::{Site, token};
+use crate::test_gateway::{TestGateway, token};
 
 #[test]
 fn every_route_asks_every_caller_for_its_role() {
-    let site = Site::new();
+    let site = TestGateway::new();
     let daemon = &site.daemon;
     let callers = [
         ("nobody", String::new()),
@@ -28,17 +28,17 @@ fn every_route_asks_every_caller_for_its_role() {
             .replace("{name}", "nosuchname");
         for (caller, token) in &callers {
             let allowed = match route.need {
-                Need::Public => true,
-                Need::Device if route.path.ends_with(".zip") => *caller == "device",
-                Need::Device => matches!(*caller, "device" | "fleet"),
-                Need::Pipeline => matches!(*caller, "pipeline" | "technician"),
-                Need::Viewer => matches!(*caller, "viewer" | "technician"),
-                Need::Technician => *caller == "technician",
-                Need::Root => false,
+                RequiredRole::Public => true,
+                RequiredRole::Device if route.path.ends_with(".zip") => *caller == "device",
+                RequiredRole::Device => matches!(*caller, "device" | "fleet"),
+                RequiredRole::Pipeline => matches!(*caller, "pipeline" | "technician"),
+                RequiredRole::Viewer => matches!(*caller, "viewer" | "technician"),
+                RequiredRole::Technician => *caller == "technician",
+                RequiredRole::Root => false,
             };
             // k1 has a token of its own: a fleet's does not speak for it
             let query = match route.need {
-                Need::Device => "?chip=esp32&firmware_version=1&device_key=k2",
+                RequiredRole::Device => "?chip=esp32&firmware_version=1&device_key=k2",
                 _ => "",
             };
             let mut head = format!("{} {path}{query}", route.method);
@@ -60,7 +60,7 @@ fn every_route_asks_every_caller_for_its_role() {
 
 #[test]
 fn a_pipeline_token_of_one_model_is_refused_for_another() {
-    let site = Site::new();
+    let site = TestGateway::new();
     site.daemon
         .manage("PUT /api/models/other", &serde_json::json!({}));
     let own = token(&site.daemon, "own", "pipeline", Some("other"));

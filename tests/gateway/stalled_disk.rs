@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use crate::board::{Board, boot, dump as printed, panic};
 use crate::daemon::{Daemon, Start};
 use crate::dumps::xtensa;
-use crate::site::{Site, dump};
+use crate::test_gateway::{TestGateway, dump};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CRASHES: u64 = 30;
 
 /// A gateway on a disk that can be stalled, and a board at its serial port.
 struct Bench {
-    site: Site,
+    site: TestGateway,
     board: Board,
     port: PathBuf,
     gate: PathBuf,
@@ -41,7 +41,7 @@ impl Bench {
         for (name, value) in environment {
             start = start.environment(name, value);
         }
-        let site = Site::on(start.start());
+        let site = TestGateway::on(start.start());
         // the first use of a token is written down
         let first = site.device("GET /api/iot/firmware-version", b"");
         assert_eq!(first.status, 200);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::daemon::{Daemon, Start, write};
 use crate::firmware_files::build_folder;
-use crate::site::{Site, token};
+use crate::test_gateway::{TestGateway, token};
 
 fn run(daemon: &Daemon, token: &str, arguments: &[&str]) -> (bool, String) {
     let project = daemon.folder.path().join("project");
@@ -37,7 +37,8 @@ fn run(daemon: &Daemon, token: &str, arguments: &[&str]) -> (bool, String) {
 #[test]
 fn a_build_folder_is_packed_and_uploaded() {
     // the certificate has the name; the port is only known while it runs
-    let site = Site::on(Start::new("[http]\npublic_url = \"https://localhost:1\"\n").start());
+    let site =
+        TestGateway::on(Start::new("[http]\npublic_url = \"https://localhost:1\"\n").start());
     let port = site.daemon.address.port();
     let path = site.daemon.folder.path().join("espgate.toml");
     let config = std::fs::read_to_string(&path).unwrap();

@@ -10,14 +10,14 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, NamedGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::site::{Client, Site, answer};
+use crate::test_server::{Client, TestServer, answer};
 
 const HANDSHAKE: u8 = 22;
 const DATA: u8 = 23;
 
 #[tokio::test]
 async fn both_tls_versions_and_both_key_exchanges_work_and_p_384_does_not() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     for version in [&TLS12, &TLS13] {
         for (group, works) in [
             (kx_group::X25519, true),
@@ -37,7 +37,7 @@ async fn both_tls_versions_and_both_key_exchanges_work_and_p_384_does_not() {
 
 #[tokio::test]
 async fn a_client_that_prefers_p_384_gets_a_quicker_group() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let provider = CryptoProvider {
         kx_groups: vec![kx_group::SECP384R1, kx_group::SECP256R1],
         ..ring::default_provider()
@@ -52,7 +52,7 @@ async fn a_client_that_prefers_p_384_gets_a_quicker_group() {
 
 #[tokio::test]
 async fn sessions_resume_in_both_versions_with_and_without_tickets() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     for (version, tickets) in [(&TLS12, true), (&TLS12, false), (&TLS13, true)] {
         let mut config = site.config(ring::default_provider(), &[version]);
         if !tickets {
@@ -108,7 +108,7 @@ async fn records_are_small_for_devices_and_full_for_clients_that_offer_h2() {
             max_record_bytes: setting,
             ..Settings::default()
         };
-        let site = Site::with(Limits::default(), settings).await;
+        let site = TestServer::with(Limits::default(), settings).await;
         for version in [&TLS12, &TLS13] {
             for (alpn, limit) in [
                 (&[][..], device),
@@ -135,7 +135,7 @@ async fn the_servers_flight_is_one_small_record() {
         ],
         ..Settings::default()
     };
-    let site = Site::with(Limits::default(), settings).await;
+    let site = TestServer::with(Limits::default(), settings).await;
     let client = site.client().await;
     let first: Vec<_> = client.get_ref().0.records.iter().collect();
     let (kind, length) = first[0];
@@ -159,7 +159,7 @@ async fn a_certificate_whose_flight_does_not_fit_is_shown_as_such() {
         names,
         ..Settings::default()
     };
-    let site = Site::with(Limits::default(), settings).await;
+    let site = TestServer::with(Limits::default(), settings).await;
     let shown = site.tls.show();
     assert!(
         shown.fits_4096 == Some(false) && shown.flight_bytes > Some(4096),

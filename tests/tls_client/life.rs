@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Client, Site, answer, until_closed};
+use crate::test_server::{Client, TestServer, answer, until_closed};
 
 fn served(client: &Client) -> CertificateDer<'static> {
     let chain = client.get_ref().1.peer_certificates().unwrap();
@@ -24,7 +24,7 @@ fn served(client: &Client) -> CertificateDer<'static> {
 
 #[tokio::test]
 async fn a_new_certificate_is_served_without_a_restart_and_keeps_its_key() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let before = served(&site.client().await);
     let request = site.tls.csr().unwrap();
     site.tls.renew().unwrap();
@@ -40,7 +40,7 @@ async fn a_new_certificate_is_served_without_a_restart_and_keeps_its_key() {
 
 #[tokio::test]
 async fn new_names_are_in_the_certificate_after_a_reload() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let names = vec![String::from("gate.example")];
     site.tls
         .reload(Settings {
@@ -64,7 +64,7 @@ async fn new_names_are_in_the_certificate_after_a_reload() {
 
 #[tokio::test]
 async fn the_ca_survives_restarts_and_its_files_are_private() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let folder = site.folder.path().join("tls");
     let again = Tls::open(&folder, Settings::default()).unwrap();
     assert_eq!(again.ca_pem(), site.tls.ca_pem());
@@ -83,7 +83,7 @@ async fn the_ca_survives_restarts_and_its_files_are_private() {
 
 #[tokio::test]
 async fn a_chain_from_a_ca_of_ones_own_is_installed_for_the_servers_key() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -123,7 +123,7 @@ async fn a_chain_from_a_ca_of_ones_own_is_installed_for_the_servers_key() {
 
 #[tokio::test]
 async fn configured_files_are_used_and_their_faults_named() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let folder = site.folder.path().join("tls");
     let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
     let settings = |cert: &std::path::Path, key: &std::path::Path| Settings {
@@ -157,7 +157,7 @@ async fn configured_files_are_used_and_their_faults_named() {
 
 #[tokio::test]
 async fn at_the_end_idle_connections_close_and_busy_ones_finish() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut idle = site.client().await;
     idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
@@ -189,7 +189,7 @@ async fn at_the_end_idle_connections_close_and_busy_ones_finish() {
 
 #[tokio::test]
 async fn who_has_just_connected_at_the_end_is_still_served() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut client = site.client().await;
     let drained = tokio::spawn({
         let server = site.server.clone();
@@ -208,7 +208,7 @@ async fn who_has_just_connected_at_the_end_is_still_served() {
 
 #[tokio::test]
 async fn nobody_is_accepted_after_the_end() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     // the accept loop waits
     tokio::task::yield_now().await;
     let _client = std::net::TcpStream::connect(site.address).unwrap();
@@ -222,7 +222,7 @@ async fn nobody_is_accepted_after_the_end() {
 
 #[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut stuck = site.client().await;
     stuck
         .write_all(b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")

@@ -6,5 +6,5 @@
 mod handshakes;
 mod life;
 mod malformed;
-mod site;
 mod slow;
+mod test_server;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use espgate::http::server::Limits;
 use tokio::io::AsyncWriteExt;
 
-use crate::site::{Site, answer, until_closed};
+use crate::test_server::{TestServer, answer, until_closed};
 
 #[tokio::test]
 async fn malformed_requests_get_their_status_and_the_connection_ends() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let post = |headers: &str, body: &str| format!("POST /length HTTP/1.1\r\n{headers}\r\n{body}");
     let long = |length| "a".repeat(length);
     for (request, status) in [
@@ -139,7 +139,7 @@ async fn malformed_requests_get_their_status_and_the_connection_ends() {
 
 #[tokio::test]
 async fn a_malformed_request_after_a_good_one_is_refused_too() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let got = site
         .exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
         .await;
@@ -149,7 +149,7 @@ async fn a_malformed_request_after_a_good_one_is_refused_too() {
 
 #[tokio::test]
 async fn what_is_unusual_but_right_is_served() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     for (request, expected) in [
         ("GET / HTTP/1.0\r\n\r\n", "ok"),
         ("GET / HTTP/1.1\nHost: a\nConnection: close\n\n", "ok"),
@@ -180,7 +180,7 @@ async fn what_is_unusual_but_right_is_served() {
 
 #[tokio::test]
 async fn requests_follow_each_other_on_one_connection() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut client = site.client().await;
     for length in [0, 1, 5_000, 300_000, 3_usize] {
         let head = format!("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
@@ -210,7 +210,7 @@ async fn requests_follow_each_other_on_one_connection() {
 
 #[tokio::test]
 async fn a_client_that_sends_a_refused_body_still_reads_the_status() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut client = site.client().await;
     let head = "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_client_that_sends_a_refused_body_still_reads_the_status() {
 
 #[tokio::test]
 async fn a_client_that_sends_a_body_after_a_malformed_head_reads_the_status() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     for (version, length) in [("1.1", "abc"), ("1.1", "+1048576"), ("2.0", "1048576")] {
         let mut client = site.client().await;
         let head =
@@ -250,7 +250,7 @@ async fn a_client_that_sends_a_body_after_a_malformed_head_reads_the_status() {
 
 #[tokio::test]
 async fn a_client_that_asks_first_is_not_told_to_send_what_is_refused() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let got = site
         .exchange(b"POST /refuse HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         .await;

@@ -4,18 +4,18 @@ use espgate::http::server::{Delivery, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{BIG, Site, answer, impatient, until_closed};
+use crate::test_server::{BIG, TestServer, answer, impatient, until_closed};
 
 #[tokio::test]
 async fn a_head_that_does_not_end_gets_408() {
-    let site = Site::new(impatient()).await;
+    let site = TestServer::new(impatient()).await;
     let got = site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nX: ").await;
     assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
 }
 
 #[tokio::test]
 async fn a_silent_client_is_let_go_without_a_word() {
-    let site = Site::new(impatient()).await;
+    let site = TestServer::new(impatient()).await;
     assert_eq!(site.exchange(b"").await, "");
     let mut client = site.client().await;
     client
@@ -28,7 +28,7 @@ async fn a_silent_client_is_let_go_without_a_word() {
 
 #[tokio::test]
 async fn a_body_that_stops_coming_gets_408() {
-    let site = Site::new(impatient()).await;
+    let site = TestServer::new(impatient()).await;
     for framing in [
         "Content-Length: 10\r\n\r\nabc",
         "Transfer-Encoding: chunked\r\n\r\n3\r\nab",
@@ -41,7 +41,7 @@ async fn a_body_that_stops_coming_gets_408() {
 
 #[tokio::test]
 async fn a_slow_handler_does_not_count_as_a_slow_client() {
-    let site = Site::new(impatient()).await;
+    let site = TestServer::new(impatient()).await;
     for framing in [
         "Content-Length: 3\r\n\r\nabc",
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -54,7 +54,7 @@ async fn a_slow_handler_does_not_count_as_a_slow_client() {
 
 #[tokio::test]
 async fn a_reader_that_stops_reading_is_dropped() {
-    let mut site = Site::new(impatient()).await;
+    let mut site = TestServer::new(impatient()).await;
     let mut client = site.client().await;
     client
         .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -74,7 +74,7 @@ async fn a_reader_that_stops_reading_is_dropped() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_is_noticed() {
-    let mut site = Site::new(Limits::default()).await;
+    let mut site = TestServer::new(Limits::default()).await;
     let mut client = site.client().await;
     client
         .write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -88,7 +88,7 @@ async fn a_client_that_leaves_in_the_middle_is_noticed() {
 
 #[tokio::test]
 async fn a_hundred_silent_connections_do_not_stop_a_good_client() {
-    let site = Site::new(Limits::default()).await;
+    let site = TestServer::new(Limits::default()).await;
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(TcpStream::connect(site.address).await.unwrap());
@@ -105,7 +105,7 @@ async fn a_hundred_silent_connections_do_not_stop_a_good_client() {
 
 #[tokio::test]
 async fn slots_taken_by_silent_clients_come_back() {
-    let site = Site::new(Limits {
+    let site = TestServer::new(Limits {
         connections: 4,
         connections_per_address: 4,
         handshake: std::time::Duration::from_millis(300),

@@ -64,7 +64,7 @@ impl Site {
                 &folder.path().join("data"),
                 None,
                 None,
-                espgate::bundle::Limits::for_bundles_of(1 << 20),
+                espgate::bundle::BundleLimits::for_bundles_of(1 << 20),
             )
             .unwrap(),
         );

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::upload::Upload;
 use super::{Client, PATIENCE};
-use crate::api::errors::Refused;
+use crate::api::errors::ErrorBody;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Progress;
 
@@ -241,7 +241,7 @@ async fn next(body: &mut Incoming) -> anyhow::Result<Option<Bytes>> {
 }
 
 fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
-    let said: Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let said: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
     let why = match said.error.as_str() {
         "" => format!("the daemon answered {}", answer.status),
         why => why.to_owned(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::finding::Finding;
 use crate::cli::answer::bytes;
 use crate::config::Config;
-use crate::store::disk::{self, Space};
-use crate::store::housekeeping::free_asked;
+use crate::store::disk_space::{self, Space};
+use crate::store::dump_removal::free_asked;
 use crate::store::registry::Gateway;
 
 /// Writing and syncing a small file takes less on any disk that is well.
@@ -27,7 +27,7 @@ pub(super) fn look(root: &Path, coredumps: &Path, config: &Config) -> Vec<Findin
         folders.push(coredumps);
     }
     for folder in folders {
-        findings.extend(disk::unsuitable(folder).map(|trouble| {
+        findings.extend(disk_space::unsuitable(folder).map(|trouble| {
             let what = format!("{} {trouble}", folder.display());
             Finding::warning("data", what, "put it on an ext4 partition or another disk")
         }));

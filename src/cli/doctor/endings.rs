@@ -8,8 +8,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::{Finding, since};
 use super::service::unit_property;
-use crate::api::status::{BadEnd, Status};
-use crate::store::life::{How, Life};
+use crate::api::status::{Status, UncleanShutdown};
+use crate::store::last_shutdown::{RunRecord, ShutdownCause};
 
 /// What ended longer ago than this needs nobody any more.
 const RECENT: Duration = Duration::days(1);
@@ -21,10 +21,10 @@ pub(super) fn look(status: Option<&Status>, root: &Path) -> Vec<Finding> {
     match status {
         Some(status) => findings.push(last(status.last_bad_end.as_ref(), now)),
         None => {
-            let life = Life::read(&root.join("run"));
+            let life = RunRecord::read(&root.join("run"));
             // A file that there is and that may be read.
             if !life.started_at.is_empty() {
-                let end = life.last_bad_end.map(BadEnd::from);
+                let end = life.last_bad_end.map(UncleanShutdown::from);
                 findings.push(last(end.as_ref(), now));
             }
         }
@@ -35,7 +35,7 @@ pub(super) fn look(status: Option<&Status>, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn last(end: Option<&BadEnd>, now: OffsetDateTime) -> Finding {
+fn last(end: Option<&UncleanShutdown>, now: OffsetDateTime) -> Finding {
     let known = end.and_then(|end| Some((crate::clock::parse(&end.found_at)?, end)));
     let Some((at, end)) = known else {
         return Finding::note(
@@ -44,7 +44,7 @@ fn last(end: Option<&BadEnd>, now: OffsetDateTime) -> Finding {
         );
     };
     let ago = since(at, now);
-    if end.how == How::WithMachine {
+    if end.how == ShutdownCause::WithMachine {
         let what = format!("the machine last went down without stopping the daemon {ago}");
         return Finding::note("daemon", what);
     }
@@ -115,7 +115,7 @@ mod tests {
         let now = parse("2026-03-01T12:00:00Z").unwrap();
         let told = |at: &str, how: &str| {
             let end = format!(r#"{{"found_at": "{at}", "how": "{how}"}}"#);
-            let end: BadEnd = serde_json::from_str(&end).unwrap();
+            let end: UncleanShutdown = serde_json::from_str(&end).unwrap();
             let finding = last(Some(&end), now);
             (finding.severity, finding.what)
         };

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
-use crate::api::Word;
+use crate::api::OpenEnum;
 use crate::api::ports::{List, PortStatus, State};
 use crate::cli::answer::known;
 use crate::cli::client::Client;
@@ -51,10 +51,10 @@ pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
 
 fn trouble(port: &PortStatus) -> Option<Finding> {
     let advice = match port.state {
-        Word::Known(State::Busy) => {
+        OpenEnum::Known(State::Busy) => {
             "stop the program that holds it, or `espgate ports release` it on purpose"
         }
-        Word::Known(State::Trouble) => "unplug and plug in the board, try another cable",
+        OpenEnum::Known(State::Trouble) => "unplug and plug in the board, try another cable",
         _ => return None,
     };
     let holder = held_by(port).map(|holder| format!(" (held by {holder})"));

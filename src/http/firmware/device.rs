@@ -21,21 +21,21 @@ use crate::api::firmware::Offered;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::{self, Question};
-use crate::fleet::contact::{self, Runs, Way};
-use crate::http::app::App;
-use crate::http::conditional::{self, Answer};
+use crate::fleet::last_contact::{self, Runs, Way};
+use crate::http::app_state::AppState;
 use crate::http::device_caller::{self, DeviceCaller};
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
+use crate::http::range_requests::{self, RangeAnswer};
 use crate::http::server::{Delivery, from_file, from_memory};
 use crate::journal::{Event, chain};
-use crate::store::firmware::{Build, Stored};
+use crate::store::firmware::{Build, OpenedFile};
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
 ///
 /// # Errors
 /// 401, 403, 404.
-pub async fn image(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+pub async fn image(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     serve(app, request.into_parts().0, What::Image).await
 }
 
@@ -43,7 +43,7 @@ pub async fn image(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 ///
 /// # Errors
 /// 401, 403 (also if bundles are not for devices), 404.
-pub async fn bundle(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+pub async fn bundle(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     serve(app, request.into_parts().0, What::Bundle).await
 }
 
@@ -53,7 +53,7 @@ enum What {
     Bundle,
 }
 
-async fn serve(app: Arc<App>, parts: Parts, what: What) -> Result<Response> {
+async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;
     if what == What::Bundle && !app.config().firmware.zip_to_devices {
@@ -125,7 +125,7 @@ struct Wanted {
 
 /// An opened file, and its content if it is small.
 struct Opened {
-    stored: Stored,
+    stored: OpenedFile,
     image: Option<Arc<Vec<u8>>>,
     build: BuildId,
     /// What people call the build.
@@ -134,7 +134,7 @@ struct Opened {
 
 impl Wanted {
     /// Opens what the device gets; `None` for nothing.
-    fn open(&self, app: &App) -> Result<Option<Opened>> {
+    fn open(&self, app: &AppState) -> Result<Option<Opened>> {
         let model = &self.model;
         let asked = match &self.version {
             None => None,
@@ -195,14 +195,14 @@ impl Wanted {
 /// None of its own; header values are all made here.
 pub(super) fn answer(
     parts: &Parts,
-    stored: Stored,
+    stored: OpenedFile,
     image: Option<Arc<Vec<u8>>>,
     kind: &'static str,
     file_name: &str,
-    done: impl FnOnce(Answer, Delivery) + Send + 'static,
+    done: impl FnOnce(RangeAnswer, Delivery) + Send + 'static,
 ) -> Result<Response> {
     let etag = format!("\"{}\"", stored.sha256.short(32));
-    let decision = conditional::decide(&parts.method, &parts.headers, stored.size, &etag);
+    let decision = range_requests::decide(&parts.method, &parts.headers, stored.size, &etag);
     let slice = decision.slice(stored.size);
     let mut headers = HeaderMap::new();
     let mut set = |name, value: String| -> Result<()> {
@@ -223,7 +223,7 @@ pub(super) fn answer(
             format!("attachment; filename={file_name}"),
         )?;
         set(CONTENT_LENGTH, length.to_string())?;
-    } else if decision == Answer::Unsatisfiable {
+    } else if decision == RangeAnswer::Unsatisfiable {
         set(CONTENT_LENGTH, String::from("0"))?;
     }
     let body = match slice {
@@ -235,7 +235,7 @@ pub(super) fn answer(
             }
         }
         _ => {
-            if decision == Answer::NotModified {
+            if decision == RangeAnswer::NotModified {
                 done(decision, Delivery::Complete { sent: 0 });
             }
             Body::empty()
@@ -262,7 +262,7 @@ fn part_of(image: Arc<Vec<u8>>, start: u64, length: u64) -> Option<Bytes> {
 
 /// Says how a download ended.
 struct Report {
-    app: Arc<App>,
+    app: Arc<AppState>,
     device: DeviceCaller,
     model: ModelCode,
     build: BuildId,
@@ -270,9 +270,9 @@ struct Report {
 }
 
 impl Report {
-    fn say(self, answer: Answer, outcome: Delivery) {
+    fn say(self, answer: RangeAnswer, outcome: Delivery) {
         let metrics = &self.app.metrics;
-        if answer == Answer::NotModified {
+        if answer == RangeAnswer::NotModified {
             metrics.download("not-modified", 0);
             return;
         }
@@ -281,7 +281,7 @@ impl Report {
             // Devices hang up when they see that they run this version.
             Delivery::BrokenOff { sent } => return metrics.download("broken-off", sent),
         }
-        if answer != Answer::Full {
+        if answer != RangeAnswer::Full {
             return;
         }
         let (key, name) = (&self.device.key, &self.name);
@@ -299,7 +299,7 @@ impl Report {
             version: Some(name.clone()),
             app_elf_sha256: None,
         };
-        contact::heard_that(&self.app.store.registry, key, Way::Download, runs, None);
+        last_contact::heard_that(&self.app.store.registry, key, Way::Download, runs, None);
     }
 }
 
@@ -307,7 +307,7 @@ impl Report {
 ///
 /// # Errors
 /// 401, 403.
-pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Json<Offered>> {
+pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Result<Json<Offered>> {
     let (parts, _) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;
@@ -331,7 +331,7 @@ pub async fn version(State(app): State<Arc<App>>, request: Request) -> Result<Js
 ///
 /// # Errors
 /// 401, 403, 404.
-pub async fn config(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+pub async fn config(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     let (parts, _) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;

@@ -13,9 +13,9 @@ use super::device::answer;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Version};
 use crate::device::ModelCode;
 use crate::firmware::{self, build_named, known_model, manage};
-use crate::http::app::App;
+use crate::http::app_state::AppState;
 use crate::http::error::{Error, Result};
-use crate::http::registers::json_body;
+use crate::http::registry::json_body;
 use crate::http::upload_scripts::Script;
 use crate::identity::Caller;
 use crate::store::firmware::Kind;
@@ -26,7 +26,7 @@ use crate::store::registry::Model;
 /// # Errors
 /// 404.
 pub async fn version(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
 ) -> Result<Json<Version>> {
     tokio::task::spawn_blocking(move || {
@@ -47,7 +47,7 @@ pub async fn version(
 ///
 /// # Errors
 /// 500 if the certificate's names make no address.
-pub async fn upload_sh(State(app): State<Arc<App>>) -> Result<Response> {
+pub async fn upload_sh(State(app): State<Arc<AppState>>) -> Result<Response> {
     script(&app, Script::Shell)
 }
 
@@ -55,11 +55,11 @@ pub async fn upload_sh(State(app): State<Arc<App>>) -> Result<Response> {
 ///
 /// # Errors
 /// As [`upload_sh`].
-pub async fn upload_ps1(State(app): State<Arc<App>>) -> Result<Response> {
+pub async fn upload_ps1(State(app): State<Arc<AppState>>) -> Result<Response> {
     script(&app, Script::PowerShell)
 }
 
-fn script(app: &App, script: Script) -> Result<Response> {
+fn script(app: &AppState, script: Script) -> Result<Response> {
     let text = script
         .render(&app.public_url(), app.tls.ca_pem().as_deref())
         .map_err(|error| Error::internal(&error))?;
@@ -70,7 +70,10 @@ fn script(app: &App, script: Script) -> Result<Response> {
 ///
 /// # Errors
 /// 404.
-pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Result<Json<List>> {
+pub async fn list(
+    State(app): State<Arc<AppState>>,
+    Path(code): Path<String>,
+) -> Result<Json<List>> {
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let models = app.store.registry.models.read();
@@ -92,7 +95,7 @@ pub async fn list(State(app): State<Arc<App>>, Path(code): Path<String>) -> Resu
 /// # Errors
 /// 404 for an unknown model or build, 409 for a blocked one.
 pub async fn activate(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
     request: Request,
@@ -111,7 +114,7 @@ pub async fn activate(
 /// # Errors
 /// 404, 409 if there is none to go back to.
 pub async fn rollback(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Activated>> {
@@ -141,7 +144,7 @@ fn shown(model: &ModelCode, activated: manage::Activated) -> Activated {
 /// # Errors
 /// 404.
 pub async fn block(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Blocked>> {
@@ -165,7 +168,7 @@ pub async fn block(
 /// # Errors
 /// 404.
 pub async fn unblock(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
@@ -182,7 +185,7 @@ pub async fn unblock(
 /// # Errors
 /// 404, 409 for a build that is active or pinned.
 pub async fn delete(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode> {
@@ -199,7 +202,7 @@ pub async fn delete(
 /// # Errors
 /// 404; 409 while a device is pinned to a build.
 pub async fn delete_all(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Deleted>> {
@@ -216,7 +219,7 @@ pub async fn delete_all(
 /// # Errors
 /// 404.
 pub async fn export(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path((code, file)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response> {

@@ -1,8 +1,8 @@
 //! Firmware: out to devices, in from CI, managed by people.
 
 pub mod device;
+mod image_cache;
 pub mod manage;
-mod memory;
 pub mod upload;
 
-pub use memory::ImagesInMemory;
+pub use image_cache::ImageCache;

@@ -17,7 +17,7 @@ use crate::bundle::Refusal;
 use crate::clock::Moment;
 use crate::device::ModelCode;
 use crate::firmware;
-use crate::http::app::App;
+use crate::http::app_state::AppState;
 use crate::http::coredump_intake::in_words;
 use crate::http::error::{Error, Result};
 use crate::http::server::Unread;
@@ -35,7 +35,7 @@ const PIECES_AHEAD: usize = 8;
 /// # Errors
 /// 400 in the words CI knows, 404, 413, 507.
 pub async fn receive(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
     caller: Option<Extension<Caller>>,
     request: Request,
@@ -61,7 +61,7 @@ pub async fn receive(
 }
 
 async fn receive_into_store(
-    app: &Arc<App>,
+    app: &Arc<AppState>,
     model: &ModelCode,
     headers: &HeaderMap,
     body: Body,
@@ -106,7 +106,7 @@ async fn receive_into_store(
 
 /// Writes the file in the body to `upload`; stops a byte past `limit`.
 async fn write_body(
-    app: &Arc<App>,
+    app: &Arc<AppState>,
     headers: &HeaderMap,
     body: Body,
     mut upload: Temporary,
@@ -178,13 +178,18 @@ fn unread_part(error: multer::Error) -> Error {
 }
 
 /// What has to stay free for dumps.
-fn keep_free(app: &App) -> Result<u64> {
+fn keep_free(app: &AppState) -> Result<u64> {
     Ok(firmware::keep_free(&app.store, &app.config().coredumps)?)
 }
 
-fn publish(app: &App, model: &ModelCode, upload: Temporary, actor: &Caller) -> Result<Uploaded> {
+fn publish(
+    app: &AppState,
+    model: &ModelCode,
+    upload: Temporary,
+    actor: &Caller,
+) -> Result<Uploaded> {
     let config = app.config();
-    let taken = firmware::take_in(&app.store, &config.coredumps, model, upload, actor)?;
+    let taken = firmware::add_build(&app.store, &config.coredumps, model, upload, actor)?;
     let keep = config.firmware.keep_versions;
     if let Err(error) = firmware::remove::sweep(&app.store, keep, &Moment::now()) {
         log::warn!("cannot remove old firmware: {}", chain(&error));

@@ -27,7 +27,7 @@ use super::request_body::Unread;
 use super::request_head::RequestError;
 use super::request_state::RequestState;
 use super::{Limits, Peer};
-use crate::api::errors::Refused;
+use crate::api::errors::ErrorBody;
 
 /// The service that one connection's requests go to.
 #[derive(Clone)]
@@ -258,7 +258,7 @@ fn refusal(error: &RequestError) -> Response<Body> {
         RequestError::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         RequestError::TooSlow => StatusCode::REQUEST_TIMEOUT,
     };
-    let body = Refused::new(
+    let body = ErrorBody::new(
         error.to_string(),
         "The request was refused",
         "VALIDATION_FAILED",

@@ -1,13 +1,13 @@
 //! Who the gateway is to its clients: the site's CA, the server's certificate,
 //! and the TLS configuration that small devices can talk to.
 
-mod authority;
+mod auto_renewal;
+mod certificate_files;
 mod chain;
-mod follow;
 mod handshake;
-mod leaf;
-mod load;
 mod names;
+mod server_certificate;
+mod site_ca;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use crate::api::tls::{Certificate, Shown, Source};
 use crate::clock;
 use crate::journal::Event;
 use crate::store::publish;
+use certificate_files::{INSTALLED_FILE, Loaded, SERVER_FILE};
 use chain::Facts;
 use handshake::{Configs, Current};
-use load::{INSTALLED_FILE, Loaded, SERVER_FILE};
 
 pub use crate::config::Tls as Settings;
-pub use follow::follow;
+pub use auto_renewal::follow;
 pub use handshake::SMALL_RECORD;
 pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
 
@@ -97,7 +97,7 @@ impl Tls {
     /// What is wrong with which file.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self> {
         publish::make_folder(folder, publish::SECRET_FOLDER_MODE)?;
-        let loaded = load::load(folder, &settings, OffsetDateTime::now_utc())?;
+        let loaded = certificate_files::load(folder, &settings, OffsetDateTime::now_utc())?;
         let current = Current::new(Arc::clone(&loaded.certified));
         let configs = Arc::new(Configs::new(&current, settings.max_record_bytes)?);
         announce(&loaded, configs.flight());
@@ -126,7 +126,7 @@ impl Tls {
     pub fn reload(&self, settings: Settings) -> Result<()> {
         let _changing = self.changing();
         let before = self.served();
-        let loaded = load::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
+        let loaded = certificate_files::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
         let configs = if settings.max_record_bytes == before.settings.max_record_bytes {
             Arc::clone(&before.configs)
         } else {
@@ -149,7 +149,7 @@ impl Tls {
     pub fn refresh(&self, now: OffsetDateTime) -> Result<bool> {
         let _changing = self.changing();
         let served = self.served();
-        let loaded = load::load(&self.folder, &served.settings, now)?;
+        let loaded = certificate_files::load(&self.folder, &served.settings, now)?;
         let changed = loaded.facts != served.loaded.facts;
         if changed {
             self.serve(served.with(loaded));
@@ -174,7 +174,7 @@ impl Tls {
         let Some(authority) = &served.loaded.authority else {
             return false;
         };
-        leaf::why_anew(
+        server_certificate::why_anew(
             &served.loaded.facts,
             authority,
             &served.loaded.facts.names,
@@ -196,9 +196,10 @@ impl Tls {
                 return Err(Error::Configured(path.clone()));
             }
             for name in [INSTALLED_FILE, SERVER_FILE] {
-                load::remove(&self.folder.join(name))?;
+                certificate_files::remove(&self.folder.join(name))?;
             }
-            let loaded = load::load(&self.folder, &served.settings, OffsetDateTime::now_utc())?;
+            let loaded =
+                certificate_files::load(&self.folder, &served.settings, OffsetDateTime::now_utc())?;
             self.serve(served.with(loaded));
         }
         Ok(self.show())
@@ -214,8 +215,8 @@ impl Tls {
         if let Some(path) = &served.settings.cert {
             return Err(Error::Configured(path.clone()));
         }
-        leaf::request(
-            &load::server_key(&self.folder)?,
+        server_certificate::request(
+            &certificate_files::server_key(&self.folder)?,
             &names::wanted(&served.settings.names),
         )
     }
@@ -234,7 +235,7 @@ impl Tls {
                 return Err(Error::Configured(path.clone()));
             }
             let now = OffsetDateTime::now_utc();
-            let (facts, _) = load::installed(&self.folder, pem, "the given chain")?;
+            let (facts, _) = certificate_files::installed(&self.folder, pem, "the given chain")?;
             if now >= facts.not_after {
                 return Err(Error::Chain {
                     place: String::from("the given chain"),
@@ -254,7 +255,7 @@ impl Tls {
                 ));
             }
             publish::replace(&self.folder, INSTALLED_FILE, pem, publish::SECRET_MODE)?;
-            let loaded = load::load(&self.folder, &served.settings, now)?;
+            let loaded = certificate_files::load(&self.folder, &served.settings, now)?;
             self.serve(served.with(loaded));
             warnings
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::super::commit::Commits;
+use super::super::group_commit::GroupCommit;
 use super::super::publish::{FOLDER_MODE, make_folder_unsynced, sync_folder};
 use super::super::registry::Gateway;
 use super::super::{Error, Result};
@@ -16,7 +16,7 @@ use super::crash::Crash;
 use super::sidecar::{DecodeState, Decoding, Sidecar, Source};
 use crate::clock;
 use crate::coredump::Verdict;
-use crate::store::word::Word;
+use crate::store::open_enum::OpenEnum;
 
 /// What the index holds of one dump.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,14 +25,14 @@ pub struct Entry {
     pub stem: String,
     pub id: String,
     pub sequence: u64,
-    pub source: Word<Source>,
+    pub source: OpenEnum<Source>,
     /// Whether the device showed a fleet's token and none of its own.
     pub by_fleet_token: bool,
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<String>,
     pub verdict: Verdict,
-    pub decode: Word<DecodeState>,
+    pub decode: OpenEnum<DecodeState>,
     pub decoding: Decoding,
     pub app_elf_sha256: Option<String>,
     pub model_code: Option<String>,
@@ -87,7 +87,7 @@ pub struct DeviceFolder {
     pub(super) unread: Vec<Error>,
     /// Names of crash files among them: what they hold is not written over.
     pub(super) unread_crashes: std::collections::BTreeSet<String>,
-    pub(super) commits: Arc<Commits>,
+    pub(super) commits: Arc<GroupCommit>,
     /// It was made here, and no sync of its parent is known to have succeeded.
     pub(super) is_new: bool,
 }

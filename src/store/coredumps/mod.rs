@@ -4,7 +4,7 @@
 mod crash;
 mod decoding;
 mod folder;
-mod mending;
+mod repair;
 pub mod sidecar;
 
 pub use crash::Crash;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::commit::Commits;
+use super::group_commit::GroupCommit;
 use super::sequence::Sequence;
 use super::{Error, Result};
 use crate::device::DeviceKey;
@@ -38,7 +38,7 @@ pub fn id(device_key: &str, payload: &[u8]) -> String {
 pub struct Coredumps {
     root: PathBuf,
     sequence: Sequence,
-    commits: Arc<Commits>,
+    commits: Arc<GroupCommit>,
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
     between_reads: Duration,
     /// Ids of the dumps that must not be removed by the rules now.
@@ -58,7 +58,7 @@ impl Coredumps {
         Self {
             root: root.to_owned(),
             sequence,
-            commits: Arc::new(Commits::below(root)),
+            commits: Arc::new(GroupCommit::below(root)),
             folders: Mutex::default(),
             between_reads: BETWEEN_READS,
             held: Mutex::default(),
@@ -107,7 +107,7 @@ impl Coredumps {
             empty => {
                 let path = self.root.join(device.as_str());
                 let mut mended = Vec::new();
-                let read = mending::load(&path, &mut || self.sequence.next(), &mut mended);
+                let read = repair::load(&path, &mut || self.sequence.next(), &mut mended);
                 for what in mended {
                     Event::StoreRepaired
                         .entry()

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::digest::Sha256;
-use crate::store::word::Word;
+use crate::store::open_enum::OpenEnum;
 
 /// The schema this program writes.
 pub const SCHEMA: u32 = 1;
@@ -86,7 +86,7 @@ impl Decoding {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sighting {
     pub at: String,
-    pub source: Word<Source>,
+    pub source: OpenEnum<Source>,
 }
 
 /// The sidecar. Fields and words written by a newer version survive.
@@ -102,7 +102,7 @@ pub struct Sidecar {
     pub uploaded_at: String,
     pub size: u64,
     pub sha256: String,
-    pub source: Word<Source>,
+    pub source: OpenEnum<Source>,
     pub serial_port: Option<String>,
     /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
     pub identity: String,
@@ -113,7 +113,7 @@ pub struct Sidecar {
     pub app_elf_sha256: Option<String>,
     pub panic_reason: Option<String>,
     pub task: Option<String>,
-    pub decode: Word<DecodeState>,
+    pub decode: OpenEnum<DecodeState>,
     #[serde(flatten)]
     pub decoding: Decoding,
     pub fingerprint: Option<String>,

@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use super::site::{Site, contents, hash8, id, lamp, other, version};
+use super::test_firmware::{TestFirmware, contents, hash8, id, lamp, other, version};
 use crate::digest::Sha256;
 
 #[test]
 fn missing_and_damaged_sidecars_are_made_again() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     let before = site.upload(&one.zip()).build;
     site.upload(&version("2").bin());
@@ -32,7 +32,7 @@ fn missing_and_damaged_sidecars_are_made_again() {
 
 #[test]
 fn a_file_that_is_not_what_its_name_says_is_not_served() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     fs::create_dir(site.path("lamp")).unwrap();
     site.damage("lamp/firmware-1.zip", &version("2").zip());
     site.damage("lamp/firmware-3.zip", b"PK\x03\x04");
@@ -43,7 +43,7 @@ fn a_file_that_is_not_what_its_name_says_is_not_served() {
 
 #[test]
 fn images_survive_the_loss_of_the_cache() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     site.upload(&one.zip());
     fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
@@ -59,7 +59,7 @@ fn images_survive_the_loss_of_the_cache() {
 
 #[test]
 fn an_unreadable_bundle_is_stood_in_for() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     site.upload(&one.zip());
     let stored = site.firmware.image(&lamp(), id(&one)).unwrap().unwrap();
@@ -86,7 +86,7 @@ fn an_unreadable_bundle_is_stood_in_for() {
 
 #[test]
 fn the_image_of_another_version_stands_in_for_nothing() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     site.upload(&one.zip());
     site.upload(&version("2").zip());
@@ -97,7 +97,7 @@ fn the_image_of_another_version_stands_in_for_nothing() {
 
 #[test]
 fn another_build_of_the_same_version_stands_in_for_nothing() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let (one, two) = (other(1), other(2));
     site.upload(&one.zip());
     site.upload(&two.zip());
@@ -113,7 +113,7 @@ fn another_build_of_the_same_version_stands_in_for_nothing() {
 
 #[test]
 fn what_cannot_be_read_now_costs_no_other_build_and_is_read_again() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let (one, two, three) = (version("1"), version("2"), version("3"));
     let whole = site.upload(&one.zip()).build;
     for build in [&two, &three] {
@@ -158,6 +158,6 @@ fn what_cannot_be_read_now_costs_no_other_build_and_is_read_again() {
     assert_eq!(again.sha256, whole.sha256);
 }
 
-fn lose_copies(site: &Site) {
+fn lose_copies(site: &TestFirmware) {
     fs::remove_dir_all(site.root.path().join("cache/images")).unwrap();
 }

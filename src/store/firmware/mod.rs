@@ -4,24 +4,24 @@
 //! bundles are the truth: sidecars and taken-out files are made again when they are missing.
 
 mod build;
+mod build_removal;
 mod cache;
 mod checked_files;
 #[cfg(test)]
 mod damage_tests;
+mod model_folder;
 mod publish;
 pub mod retention;
-mod serve;
-mod shelf;
+mod stored_files;
 #[cfg(test)]
-mod site;
-mod sweep;
+mod test_firmware;
 #[cfg(test)]
 mod tests;
 
 pub use build::{Build, Kind};
+pub use build_removal::{Removed, Use};
 pub use publish::{Arrival, PublishError, Published};
-pub use serve::{Elf, Stored};
-pub use sweep::{Removed, Use};
+pub use stored_files::{Elf, OpenedFile};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,46 +31,46 @@ use std::time::Duration;
 
 use super::{Error, Result};
 use crate::build_id::BuildId;
-use crate::bundle::Limits;
+use crate::bundle::BundleLimits;
 use crate::config;
 use crate::device::ModelCode;
 use crate::journal::{Event, chain};
 
 use cache::Cache;
 use checked_files::CheckedFiles;
-use shelf::{Shelf, remove_file};
+use model_folder::{ModelFolder, remove_file};
 
 /// All models' firmware. Everything it does blocks.
 #[derive(Debug)]
 pub struct Firmware {
     assets: PathBuf,
     /// Of uploads to come.
-    limits: Mutex<Limits>,
+    limits: Mutex<BundleLimits>,
     images: Cache,
     elfs: Cache,
     files: CheckedFiles,
-    shelves: Mutex<BTreeMap<ModelCode, Arc<Mutex<Option<Shelf>>>>>,
+    folders: Mutex<BTreeMap<ModelCode, Arc<Mutex<Option<ModelFolder>>>>>,
     between_reads: Duration,
     decision: Mutex<()>,
 }
 
 impl Firmware {
     /// Firmware below `assets`, with what can be made again below `cache`; nothing is read yet.
-    pub fn new(assets: &Path, cache: &Path, limits: Limits) -> Self {
+    pub fn new(assets: &Path, cache: &Path, limits: BundleLimits) -> Self {
         Self {
             assets: assets.to_owned(),
             limits: Mutex::new(limits),
             images: Cache::new(cache, "images", "bin", MAX_CACHED_IMAGES),
             elfs: Cache::new(cache, "elfs", "elf", MAX_CACHED_ELFS),
             files: CheckedFiles::default(),
-            shelves: Mutex::default(),
+            folders: Mutex::default(),
             between_reads: BETWEEN_READS,
             decision: Mutex::default(),
         }
     }
 
     /// Changes what uploads to come may cost.
-    pub fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: BundleLimits) {
         *lock(&self.limits) = limits;
     }
 
@@ -100,7 +100,7 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn called(&self, model: &ModelCode, name: &str) -> Result<Option<BuildId>> {
-        self.with(model, |shelf| Ok(shelf.called(name).map(Build::id)))
+        self.with(model, |folder| Ok(folder.called(name).map(Build::id)))
     }
 
     /// Why a part of a model's folder could not be read, if so.
@@ -108,9 +108,9 @@ impl Firmware {
     /// # Errors
     /// That reason, or what reading the folder says.
     pub fn check_read(&self, model: &ModelCode) -> Result<()> {
-        self.with(model, |shelf| {
+        self.with(model, |folder| {
             // the folder is read again after an error
-            shelf.take_unread().map_or(Ok(()), Err)
+            folder.take_unread().map_or(Ok(()), Err)
         })
     }
 
@@ -119,8 +119,8 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn builds(&self, model: &ModelCode) -> Result<Vec<Build>> {
-        self.with(model, |shelf| {
-            let mut builds: Vec<Build> = shelf.builds.values().cloned().collect();
+        self.with(model, |folder| {
+            let mut builds: Vec<Build> = folder.builds.values().cloned().collect();
             builds.sort_by(newest_first);
             Ok(builds)
         })
@@ -131,7 +131,7 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn get(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
-        self.with(model, |shelf| Ok(shelf.get(id).cloned()))
+        self.with(model, |folder| Ok(folder.get(id).cloned()))
     }
 
     /// What is known of the build with this id, though its file may be missing.
@@ -139,7 +139,7 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn description(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
-        self.with(model, |shelf| Ok(shelf.description(id).cloned()))
+        self.with(model, |folder| Ok(folder.description(id).cloned()))
     }
 
     /// The builds that a text of a person stands for: an exact version (its newest upload),
@@ -148,8 +148,8 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn named(&self, model: &ModelCode, text: &str) -> Result<Vec<Build>> {
-        self.with(model, |shelf| {
-            Ok(shelf.named(text).into_iter().cloned().collect())
+        self.with(model, |folder| {
+            Ok(folder.named(text).into_iter().cloned().collect())
         })
     }
 
@@ -158,9 +158,9 @@ impl Firmware {
     /// # Errors
     /// What reading the folder says.
     pub fn has_file(&self, model: &ModelCode, id: BuildId) -> Result<bool> {
-        self.with(model, |shelf| {
-            let build = shelf.get(id);
-            Ok(build.is_some_and(|build| shelf.path(build).exists()))
+        self.with(model, |folder| {
+            let build = folder.get(id);
+            Ok(build.is_some_and(|build| folder.path(build).exists()))
         })
     }
 
@@ -185,7 +185,7 @@ impl Firmware {
     /// # Errors
     /// [`Error::Io`].
     pub fn delete(&self, model: &ModelCode, id: BuildId) -> Result<Option<Build>> {
-        self.with(model, |shelf| self.take_down(model, shelf, id))
+        self.with(model, |folder| self.take_down(model, folder, id))
     }
 
     /// Removes the image of the last upload that older tools read, whatever it is.
@@ -199,14 +199,14 @@ impl Firmware {
     fn take_down(
         &self,
         model: &ModelCode,
-        shelf: &mut Shelf,
+        folder: &mut ModelFolder,
         id: BuildId,
     ) -> Result<Option<Build>> {
-        let Some(build) = shelf.get(id).cloned() else {
+        let Some(build) = folder.get(id).cloned() else {
             return Ok(None);
         };
-        let path = shelf.path(&build);
-        shelf.remove_all(|build| build.id() == id)?;
+        let path = folder.path(&build);
+        folder.remove_all(|build| build.id() == id)?;
         self.files.forget(&path);
         let is_loose = self.open_loose(model, id).is_some();
         self.images.remove(id.digest());
@@ -225,35 +225,35 @@ impl Firmware {
     fn with<R, E: From<Error>>(
         &self,
         model: &ModelCode,
-        work: impl FnOnce(&mut Shelf) -> std::result::Result<R, E>,
+        work: impl FnOnce(&mut ModelFolder) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {
-        let slot = Arc::clone(lock(&self.shelves).entry(model.clone()).or_default());
+        let slot = Arc::clone(lock(&self.folders).entry(model.clone()).or_default());
         let mut slot = lock(&slot);
         if slot
             .as_ref()
-            .is_some_and(|shelf| shelf.is_due(self.between_reads))
+            .is_some_and(|folder| folder.is_due(self.between_reads))
         {
             *slot = None;
         }
-        let shelf = match &mut *slot {
-            Some(shelf) => shelf,
+        let folder = match &mut *slot {
+            Some(folder) => folder,
             empty => {
                 let folder = self.assets.join(model.as_str());
                 let mut notes = Vec::new();
-                let shelf = Shelf::load(folder, model, &STORED, &mut notes)?;
+                let folder = ModelFolder::load(folder, model, &STORED, &mut notes)?;
                 for note in notes {
                     Event::StoreRepaired.entry().model(model).say(note);
                 }
-                for error in shelf.unread() {
+                for error in folder.unread() {
                     error.event().entry().model(model).say(format_args!(
                         "a file of the firmware of {model} is left out: {}",
                         chain(error)
                     ));
                 }
-                empty.insert(shelf)
+                empty.insert(folder)
             }
         };
-        let outcome = work(shelf);
+        let outcome = work(folder);
         if outcome.is_err() {
             *slot = None;
         }
@@ -276,7 +276,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// For bundles that were taken in: a limit that was lowered since is not theirs.
-const STORED: Limits = Limits::for_bundles_of(config::MAX_BUNDLE_BYTES);
+const STORED: BundleLimits = BundleLimits::for_bundles_of(config::MAX_BUNDLE_BYTES);
 /// Time between two readings of a folder with files that cannot be read.
 const BETWEEN_READS: Duration = Duration::from_secs(60);
 /// A hundred images, or more.

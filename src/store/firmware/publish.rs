@@ -5,14 +5,14 @@ use std::result::Result as StdResult;
 use nix::errno::Errno;
 
 use super::build::{Build, Kind};
-use super::serve::take_out;
-use super::shelf::{Shelf, copy_of, examine};
+use super::model_folder::{ModelFolder, copy_of, examine};
+use super::stored_files::take_out;
 use super::{Firmware, lock, newest_first};
 use crate::build_id::BuildId;
 use crate::bundle::{Bundle, Part, Refusal, Warning};
 use crate::clock::{Moment, iso8601};
 use crate::device::ModelCode;
-use crate::store::disk::Space;
+use crate::store::disk_space::Space;
 use crate::store::publish::{FILE_MODE, FOLDER_MODE, Temporary, make_folder, sync_folder};
 use crate::store::{Error, Result};
 
@@ -111,8 +111,8 @@ impl Firmware {
             }
         };
         upload.sync()?;
-        self.with(model, |shelf| {
-            let mut published = self.shelve(model, shelf, upload, build, bundle, arrival)?;
+        self.with(model, |folder| {
+            let mut published = self.store_build(model, folder, upload, build, bundle, arrival)?;
             published.activatable = !published.warnings.iter().any(Warning::keeps_inactive);
             loose.rename_over(&self.loose_path(model))?;
             sync_folder(&self.assets)?;
@@ -120,19 +120,19 @@ impl Firmware {
         })
     }
 
-    fn shelve(
+    fn store_build(
         &self,
         model: &ModelCode,
-        shelf: &mut Shelf,
+        folder: &mut ModelFolder,
         mut upload: Temporary,
         mut build: Build,
         bundle: Bundle,
         arrival: &Arrival,
     ) -> StdResult<Published, PublishError> {
         let mut warnings = bundle.warnings;
-        warnings.extend(compare(shelf, &build, arrival.active));
+        warnings.extend(compare(folder, &build, arrival.active));
         let id = build.id();
-        let same = shelf.get(id).cloned();
+        let same = folder.get(id).cloned();
         let known = same.is_some();
         if let Some(same) = same.filter(|same| is_as_good(same, &build)) {
             if same.name == build.name {
@@ -144,7 +144,7 @@ impl Firmware {
                 });
             }
             // it comes back as its version's newest upload, and is worth more as it is stored
-            upload = copy_of(&mut self.open_file(shelf, &same)?, &self.assets)?;
+            upload = copy_of(&mut self.open_file(folder, &same)?, &self.assets)?;
             build = Build {
                 name: build.name,
                 uploaded_at: build.uploaded_at,
@@ -152,15 +152,15 @@ impl Firmware {
                 ..same
             };
         }
-        let before = shelf.builds.get(&build.name);
+        let before = folder.builds.get(&build.name);
         if before.is_some_and(|before| before.id() != id) {
             let version = build.version.to_string();
             warnings.push(Warning::OtherBuild { version });
         }
         build.warnings = warnings.iter().map(ToString::to_string).collect();
         make_folder(&self.assets.join(model.as_str()), FOLDER_MODE)?;
-        shelf.put(upload, build.clone())?;
-        let path = shelf.path(&build);
+        folder.put(upload, build.clone())?;
+        let path = folder.path(&build);
         self.files
             .trust(&path, build.sha256)
             .map_err(|source| Error::io("look at", &path, source))?;
@@ -180,9 +180,9 @@ fn is_as_good(stored: &Build, now: &Build) -> bool {
 }
 
 /// What devices with the build from before could not run.
-fn compare(shelf: &Shelf, now: &Build, active: Option<BuildId>) -> Vec<Warning> {
-    let newest = || shelf.builds.values().min_by(|a, b| newest_first(a, b));
-    let Some(before) = active.and_then(|id| shelf.get(id)).or_else(newest) else {
+fn compare(folder: &ModelFolder, now: &Build, active: Option<BuildId>) -> Vec<Warning> {
+    let newest = || folder.builds.values().min_by(|a, b| newest_first(a, b));
+    let Some(before) = active.and_then(|id| folder.get(id)).or_else(newest) else {
         return Vec::new();
     };
     let mut warnings = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What the decision needs to know of a stored build.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct StoredBuild {
     /// Whose it is; only equality counts.
     pub model: usize,
     /// Order of arrival.
@@ -26,7 +26,7 @@ pub const SEEN_WITHIN: Duration = Duration::from_secs(180 * DAY);
 pub const YOUNG: Duration = Duration::from_secs(30 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
-impl Held {
+impl StoredBuild {
     fn is_protected(&self) -> bool {
         let is_young = self.age.is_none_or(|age| age < YOUNG);
         let was_run = self.last_run.is_some_and(|ago| ago <= SEEN_WITHIN);
@@ -37,7 +37,7 @@ impl Held {
 /// Chooses what to remove, oldest first: positions in `held`.
 ///
 /// Of each model `keep` builds stay, the newest ones, and all that are protected.
-pub fn plan(held: &[Held], keep: usize) -> Vec<usize> {
+pub fn plan(held: &[StoredBuild], keep: usize) -> Vec<usize> {
     let mut models: BTreeMap<usize, Vec<(u64, usize)>> = BTreeMap::new();
     for (at, build) in held.iter().enumerate() {
         let builds = models.entry(build.model).or_default();
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn old(sequence: u64) -> Held {
-        Held {
+    fn old(sequence: u64) -> StoredBuild {
+        StoredBuild {
             model: 0,
             sequence,
             age: Some(YOUNG),
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_newest_stay_and_models_do_not_count_for_each_other() {
         let mut held = vec![old(3), old(1), old(2)];
-        held.push(Held { model: 1, ..old(0) });
+        held.push(StoredBuild { model: 1, ..old(0) });
         assert_eq!(plan(&held, 2), [1]);
         assert_eq!(plan(&held, 1), [1, 2]);
         assert_eq!(plan(&held, 3), [0; 0]);
@@ -84,23 +84,23 @@ mod tests {
     fn what_somebody_may_need_stays_however_old_it_is() {
         let newest = old(9);
         for protected in [
-            Held {
+            StoredBuild {
                 served: true,
                 ..old(1)
             },
-            Held {
+            StoredBuild {
                 needed: true,
                 ..old(1)
             },
-            Held {
+            StoredBuild {
                 age: Some(YOUNG - Duration::from_secs(1)),
                 ..old(1)
             },
-            Held {
+            StoredBuild {
                 age: None,
                 ..old(1)
             },
-            Held {
+            StoredBuild {
                 last_run: Some(SEEN_WITHIN),
                 ..old(1)
             },
@@ -111,7 +111,7 @@ mod tests {
                 "{protected:?}"
             );
         }
-        let forgotten = Held {
+        let forgotten = StoredBuild {
             last_run: Some(SEEN_WITHIN + Duration::from_secs(1)),
             ..old(1)
         };
@@ -127,9 +127,9 @@ mod tests {
             ),
             keep in 1_usize..12,
         ) {
-            let held: Vec<Held> = builds
+            let held: Vec<StoredBuild> = builds
                 .into_iter()
-                .map(|(model, sequence, age, served, last_run, needed)| Held {
+                .map(|(model, sequence, age, served, last_run, needed)| StoredBuild {
                     model,
                     sequence,
                     age: Some(Duration::from_secs(age * DAY)),

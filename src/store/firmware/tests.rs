@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::site::*;
+use super::test_firmware::*;
 use super::*;
 use crate::bundle::fixture;
 use crate::bundle::{Refusal, Warning};
@@ -12,7 +12,7 @@ use crate::digest::Sha256;
 
 #[test]
 fn a_bundle_is_stored_as_uploaded_and_its_image_served() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1.2.3");
     let published = site.upload(&one.zip());
     assert_eq!(published.build.name, "1.2.3");
@@ -40,7 +40,7 @@ fn a_bundle_is_stored_as_uploaded_and_its_image_served() {
 
 #[test]
 fn a_refused_upload_leaves_nothing_behind() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let refusal = site.try_upload(b"").unwrap_err();
     assert_eq!(refusal.to_string(), "No firmware content provided");
     let refusal = site
@@ -56,12 +56,12 @@ fn a_refused_upload_leaves_nothing_behind() {
 
 #[test]
 fn a_limit_that_is_lowered_is_not_for_what_is_stored() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let stored = version("1.0");
     site.upload(&stored.zip());
-    let tiny = Limits {
+    let tiny = BundleLimits {
         inflated: 10,
-        ..Limits::for_bundles_of(1)
+        ..BundleLimits::for_bundles_of(1)
     };
     site.firmware.set_limits(tiny);
     let refused = site.try_upload(&version("2.0").zip());
@@ -77,7 +77,7 @@ fn a_limit_that_is_lowered_is_not_for_what_is_stored() {
 
 #[test]
 fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
-    let site = Site::new();
+    let site = TestFirmware::new();
     assert!(site.firmware.check_room(1, 0).is_ok());
     let full = site.firmware.check_room(1, u64::MAX / 2);
     assert!(matches!(full, Err(Error::Full { .. })));
@@ -97,7 +97,7 @@ fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
 
 #[test]
 fn a_bare_image_is_stored_as_it_is() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let two = version("2");
     assert_eq!(site.upload(&two.bin()).build.kind, Kind::Bin);
     assert_eq!(
@@ -115,7 +115,7 @@ fn a_bare_image_is_stored_as_it_is() {
 
 #[test]
 fn another_build_of_a_version_keeps_the_older_one_decodable() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let (one, two) = (other(1), other(2));
     site.upload(&one.zip());
     let published = site.upload(&two.zip());
@@ -143,7 +143,7 @@ fn another_build_of_a_version_keeps_the_older_one_decodable() {
 
 #[test]
 fn a_build_is_found_by_version_hash_and_the_digits_of_its_id() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let (one, two) = (other(1), other(2));
     site.upload(&one.zip());
     site.upload(&two.zip());
@@ -175,7 +175,7 @@ fn a_build_is_found_by_version_hash_and_the_digits_of_its_id() {
 
 #[test]
 fn builds_of_one_program_are_told_apart_by_their_ids() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let signed = |secure_version| fixture::Build {
         secure_version,
         ..other(1)
@@ -197,7 +197,7 @@ fn builds_of_one_program_are_told_apart_by_their_ids() {
 
 #[test]
 fn a_bare_image_does_not_cost_the_bundle_of_the_same_build() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let (one, two) = (other(1), other(2));
     site.upload(&one.zip());
     site.upload(&two.zip());
@@ -214,7 +214,7 @@ fn a_bare_image_does_not_cost_the_bundle_of_the_same_build() {
 
 #[test]
 fn the_same_build_again_changes_nothing_unless_it_says_more() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = other(1);
     site.upload(&one.bin());
     let published = site.upload(&one.zip());
@@ -242,7 +242,7 @@ fn the_same_build_again_changes_nothing_unless_it_says_more() {
 
 #[test]
 fn another_chip_or_a_lower_secure_version_is_stored_but_not_to_be_activated() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let secure = fixture::Build {
         secure_version: 2,
         ..version("1")
@@ -269,7 +269,7 @@ fn another_chip_or_a_lower_secure_version_is_stored_but_not_to_be_activated() {
 
 #[test]
 fn what_is_deleted_is_gone_with_its_copies() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     site.upload(&one.zip());
     site.firmware.elf(&hash8(&one)).unwrap().unwrap();
@@ -286,7 +286,7 @@ fn what_is_deleted_is_gone_with_its_copies() {
 
 #[test]
 fn an_elf_is_found_by_any_beginning_of_its_hash_but_none() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     let one = version("1");
     site.upload(&one.zip());
     let hash = Sha256::of(&one.elf()).to_string();
@@ -305,7 +305,7 @@ fn an_elf_is_found_by_any_beginning_of_its_hash_but_none() {
 
 #[test]
 fn a_sweep_keeps_the_newest_and_what_is_in_use() {
-    let mut site = Site::new();
+    let mut site = TestFirmware::new();
     for name in ["1", "2", "3", "4"] {
         site.upload(&version(name).zip());
     }

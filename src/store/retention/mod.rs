@@ -1,7 +1,7 @@
 //! Which dumps go: a decision over a list, without any I/O.
 
 mod crashes;
-mod room;
+mod free_space;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 
 /// One stored dump, as far as the decision needs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Held {
+pub struct StoredDump {
     /// Index of the device; its own numbering, any will do.
     pub device: usize,
     pub owner: Owner,
@@ -50,7 +50,7 @@ impl Owner {
 
 /// The rules' figures.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct RetentionLimits {
     pub keep_per_device: usize,
     pub keep_first_of_crash: usize,
     pub keep_last_of_crash: usize,
@@ -95,7 +95,7 @@ impl Rule {
 /// Never chosen: the newest dump of a registered device, a dump in use, and
 /// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device. Devices that
 /// are known by a fleet token alone have neither protection.
-pub fn plan(held: &[Held], limits: Limits) -> Vec<(usize, Rule)> {
+pub fn plan(held: &[StoredDump], limits: RetentionLimits) -> Vec<(usize, Rule)> {
     let mut devices: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, dump) in held.iter().enumerate() {
         devices.entry(dump.device).or_default().push(at);
@@ -119,7 +119,7 @@ pub fn plan(held: &[Held], limits: Limits) -> Vec<(usize, Rule)> {
 }
 
 struct Plan<'a> {
-    held: &'a [Held],
+    held: &'a [StoredDump],
     gone: HashSet<usize>,
     removals: Vec<(usize, Rule)>,
 }
@@ -148,7 +148,7 @@ impl Plan<'_> {
         dump.in_use || (dump.owner == Owner::Registered && dumps.last() == Some(&at))
     }
 
-    fn thin_crash_loops(&mut self, dumps: &[usize], limits: Limits) {
+    fn thin_crash_loops(&mut self, dumps: &[usize], limits: RetentionLimits) {
         let mut crashes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for at in dumps {
             if let Some(fingerprint) = self.held.get(*at).and_then(|d| d.fingerprint.as_deref()) {
@@ -229,22 +229,22 @@ impl Plan<'_> {
     }
 
     /// For lack of room; what the rules above remove makes room as well.
-    fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: Limits) {
+    fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: RetentionLimits) {
         let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
         let holders = devices.values().map(|dumps| self.holder(dumps)).collect();
         let must_free = limits.must_free.saturating_sub(freed);
-        for (at, rule) in room::make(holders, limits.max_total, must_free) {
+        for (at, rule) in free_space::make(holders, limits.max_total, must_free) {
             self.remove(at, rule);
         }
     }
 
-    fn holder(&self, dumps: &[usize]) -> room::Holder {
+    fn holder(&self, dumps: &[usize]) -> free_space::Holder {
         let held = || dumps.iter().copied().filter(|at| self.is_held(*at));
         let owner = dumps.last().and_then(|at| self.held.get(*at));
         let goes_first = owner.is_some_and(|dump| dump.owner.by_fleet_token());
         let safe = if goes_first { 0 } else { SAFE_PER_DEVICE };
         let spare = held().count().saturating_sub(safe);
-        room::Holder {
+        free_space::Holder {
             goes_first,
             bytes: held().map(|at| self.bytes(at)).sum(),
             removable: held()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const GENEROUS: Limits = Limits {
+const GENEROUS: RetentionLimits = RetentionLimits {
     keep_per_device: 1000,
     keep_first_of_crash: 3,
     keep_last_of_crash: 2,
@@ -12,8 +12,8 @@ const GENEROUS: Limits = Limits {
     must_free: 0,
 };
 
-fn dump(device: usize, sequence: u64, fingerprint: &str) -> Held {
-    Held {
+fn dump(device: usize, sequence: u64, fingerprint: &str) -> StoredDump {
+    StoredDump {
         device,
         owner: Owner::Registered,
         sequence,
@@ -24,7 +24,7 @@ fn dump(device: usize, sequence: u64, fingerprint: &str) -> Held {
     }
 }
 
-fn removed(held: &[Held], limits: Limits) -> Vec<u64> {
+fn removed(held: &[StoredDump], limits: RetentionLimits) -> Vec<u64> {
     plan(held, limits)
         .into_iter()
         .map(|(at, _)| held[at].sequence)
@@ -56,7 +56,7 @@ fn dumps_without_a_fingerprint_are_never_thinned() {
 #[test]
 fn beyond_the_cap_a_devices_oldest_go() {
     let held: Vec<_> = (1..=5).map(|n| dump(0, n, "")).collect();
-    let limits = Limits {
+    let limits = RetentionLimits {
         keep_per_device: 3,
         ..GENEROUS
     };
@@ -67,12 +67,12 @@ fn beyond_the_cap_a_devices_oldest_go() {
 fn room_is_taken_from_the_device_that_holds_the_most_and_only_as_much_as_needed() {
     let mut held: Vec<_> = (1..=30).map(|n| dump(0, n, "")).collect();
     held.extend((31..=55).map(|n| dump(1, n, "")));
-    let limits = Limits {
+    let limits = RetentionLimits {
         must_free: 25,
         ..GENEROUS
     };
     assert_eq!(removed(&held, limits), [1, 2, 3]);
-    let limits = Limits {
+    let limits = RetentionLimits {
         max_total: 530,
         ..GENEROUS
     };
@@ -82,7 +82,7 @@ fn room_is_taken_from_the_device_that_holds_the_most_and_only_as_much_as_needed(
 #[test]
 fn the_last_twenty_of_a_device_are_safe_from_lack_of_room() {
     let held: Vec<_> = (1..=25).map(|n| dump(0, n, "")).collect();
-    let limits = Limits {
+    let limits = RetentionLimits {
         must_free: u64::MAX,
         max_total: 0,
         ..GENEROUS
@@ -93,7 +93,7 @@ fn the_last_twenty_of_a_device_are_safe_from_lack_of_room() {
 #[test]
 fn the_oldest_strangers_on_usb_go_beyond_sixty_four() {
     let held: Vec<_> = (0..66)
-        .map(|n| Held {
+        .map(|n| StoredDump {
             owner: Owner::UsbUnregistered,
             ..dump(n, n as u64, "")
         })
@@ -104,7 +104,7 @@ fn the_oldest_strangers_on_usb_go_beyond_sixty_four() {
 #[test]
 fn strangers_of_fleet_tokens_go_beyond_sixty_four_and_push_out_none_on_usb() {
     let owned = |owner, devices: std::ops::Range<usize>| {
-        devices.map(move |n| Held {
+        devices.map(move |n| StoredDump {
             owner,
             ..dump(n, n as u64, "")
         })
@@ -120,18 +120,18 @@ fn strangers_of_fleet_tokens_go_beyond_sixty_four_and_push_out_none_on_usb() {
 #[test]
 fn for_lack_of_room_boards_known_by_a_fleet_token_alone_go_first_and_whole() {
     let mut held: Vec<_> = (1..=30).map(|n| dump(0, n, "")).collect();
-    held.extend((31..=33).map(|n| Held {
+    held.extend((31..=33).map(|n| StoredDump {
         owner: Owner::Fleet,
         ..dump(1, n, "")
     }));
-    let limits = Limits {
+    let limits = RetentionLimits {
         must_free: 45,
         ..GENEROUS
     };
     assert_eq!(removed(&held, limits), [31, 32, 33, 1, 2]);
 }
 
-fn any_held() -> impl Strategy<Value = Vec<Held>> {
+fn any_held() -> impl Strategy<Value = Vec<StoredDump>> {
     let one = (
         0..4usize,
         0..500u64,
@@ -145,7 +145,7 @@ fn any_held() -> impl Strategy<Value = Vec<Held>> {
         list.into_iter()
             .filter(|(_, sequence, ..)| seen.insert(*sequence))
             .map(
-                |(device, sequence, bytes, fingerprint, rank, in_use)| Held {
+                |(device, sequence, bytes, fingerprint, rank, in_use)| StoredDump {
                     device,
                     owner: match device {
                         0 => Owner::Registered,
@@ -170,7 +170,7 @@ proptest! {
         held in any_held(), keep in 1..10usize, first in 0..4usize, last in 1..4usize,
         max_total in 0..3000u64, must_free in 0..3000u64,
     ) {
-        let limits = Limits {
+        let limits = RetentionLimits {
             keep_per_device: keep, keep_first_of_crash: first, keep_last_of_crash: last,
             max_total, must_free,
         };
@@ -212,9 +212,9 @@ proptest! {
 
     #[test]
     fn a_second_round_over_what_is_left_removes_nothing_more(held in any_held(), keep in 1..10usize) {
-        let limits = Limits { keep_per_device: keep, ..GENEROUS };
+        let limits = RetentionLimits { keep_per_device: keep, ..GENEROUS };
         let gone: HashSet<usize> = plan(&held, limits).into_iter().map(|(at, _)| at).collect();
-        let left: Vec<Held> = held.iter().enumerate()
+        let left: Vec<StoredDump> = held.iter().enumerate()
             .filter(|(at, _)| !gone.contains(at)).map(|(_, d)| d.clone()).collect();
         prop_assert_eq!(plan(&left, limits), vec![]);
     }

@@ -1,0 +1,40 @@
+//! What is unsuitable about where the data is kept, said once at the start.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::journal::Event;
+use crate::store::{Store, disk_space};
+
+/// Looks at the filesystem below the data.
+pub(super) fn look(store: &Store) {
+    for folder in [store.data_dir.root(), store.coredumps.root()] {
+        let me = nix::unistd::geteuid().as_raw();
+        if let Ok(data) = folder.metadata()
+            && data.uid() != me
+        {
+            Event::DataDirectoryUnsuitable.entry().say(format_args!(
+                "{} belongs to user {} and espgate runs as user {me}: what is written now the \
+                 other may not be able to read",
+                folder.display(),
+                data.uid()
+            ));
+        }
+        let Some(trouble) = disk_space::unsuitable(folder) else {
+            continue;
+        };
+        Event::DataDirectoryUnsuitable
+            .entry()
+            .say(format_args!("{} {trouble}", folder.display()));
+    }
+}
+
+/// Says of configured folders that they had to be made.
+pub(super) fn made(folders: &[&PathBuf]) {
+    for folder in folders {
+        Event::DataDirectoryUnsuitable.entry().say(format_args!(
+            "{} was not there and was made: if it is on a disk of its own, that is not mounted",
+            folder.display()
+        ));
+    }
+}

@@ -1,0 +1,36 @@
+//! Writes the boards that fleet tokens registered, together those of a moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::http::app_state::AppState;
+use crate::journal::chain;
+
+/// So long others may join. Each write is of the whole register.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Goes on until `stop`; what is then unwritten is written with the other notes.
+pub(super) async fn keep_written(app: Arc<AppState>, stop: CancellationToken) {
+    loop {
+        let gathered = async {
+            app.fleet_tokens.registration().await;
+            tokio::time::sleep(GATHER).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = gathered => {}
+        }
+        let writing = Arc::clone(&app);
+        let written =
+            tokio::task::spawn_blocking(move || writing.store.registry.devices.flush()).await;
+        if let Ok(Err(error)) = written {
+            // still noted: written with the other notes within a minute
+            error.event().entry().say(format_args!(
+                "cannot write which boards were registered: {}",
+                chain(&error)
+            ));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What is done every minute: notes are written, the clock is looked at. When
+//! devices were seen alone is written more seldom: it changes all the time, and
+//! each write is of the whole register.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Moment;
+use crate::config::{AuthMode, Config};
+use crate::http::app_state::AppState;
+use crate::journal::{Event, chain};
+use crate::store::Store;
+use crate::store::registry::Gateway;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Passing notes are written in every so many minutes.
+const PASSING_EVERY: u64 = 10;
+
+/// Writes what is only noted in memory: crash counts, when devices were seen.
+pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
+    let store = &app.store;
+    store.coredumps.flush().and(store.registry.devices.flush())
+}
+
+/// Writes what is due in this minute since the start.
+fn write_due(store: &Store, minute: u64) -> crate::store::Result<()> {
+    let devices = &store.registry.devices;
+    let counts = store.coredumps.flush();
+    counts.and(match minute.is_multiple_of(PASSING_EVERY) {
+        true => devices.flush(),
+        false => devices.flush_lasting(),
+    })
+}
+
+/// Dumps that came before the clock was right get their time by this. Blocks on
+/// the disk.
+fn note_boot(app: &AppState) {
+    let now = Moment::now();
+    let gateway = &app.store.registry.gateway;
+    let mut changed = Gateway::clone(&gateway.read());
+    if !changed.note_boot(&now) {
+        return;
+    }
+    let noted = gateway.change(|gateway| Ok::<_, Infallible>(gateway.note_boot(&now)));
+    if let Err(error) = noted {
+        log::warn!("cannot note when this boot began: {}", chain(&error));
+    }
+}
+
+/// Goes on until `stop`.
+pub(super) async fn every_minute(app: Arc<AppState>, stop: CancellationToken) {
+    let mut synced = crate::clock::is_synced();
+    if !synced {
+        Event::ClockUnsynced
+            .entry()
+            .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
+    }
+    let mut minutes = 0u64;
+    write(&app, synced, minutes).await;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(MINUTE) => {}
+        }
+        minutes += 1;
+        if minutes.is_multiple_of(60) {
+            warn_if_open(&app.config());
+        }
+        let now_synced = crate::clock::is_synced();
+        if now_synced && !synced {
+            Event::ClockSynced
+                .entry()
+                .say("the clock is synchronised now");
+        }
+        synced = now_synced;
+        write(&app, synced, minutes).await;
+    }
+}
+
+async fn write(app: &Arc<AppState>, synced: bool, minute: u64) {
+    let app = Arc::clone(app);
+    let work = move || {
+        if synced {
+            note_boot(&app);
+        }
+        write_due(&app.store, minute)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error.event().entry().say(format_args!(
+            "cannot write what was noted: {}",
+            chain(&error)
+        )),
+        Err(error) => log::error!("cannot write what was noted: {error}"),
+    }
+}
+
+/// Says which doors the configuration leaves open.
+pub(super) fn warn_if_open(config: &Config) {
+    if config.auth.devices == AuthMode::Open {
+        Event::AuthenticationOpen
+            .entry()
+            .say("auth.devices is \"open\": whoever reaches the gateway can speak for any device");
+    }
+    if config.auth.pipeline == AuthMode::Open {
+        Event::AuthenticationOpen
+            .entry()
+            .say("auth.pipeline is \"open\": whoever is on this machine can upload firmware");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::BundleLimits;
+    use crate::device::DeviceKey;
+    use crate::fleet::last_contact::{self, Runs, Way};
+
+    #[test]
+    fn when_devices_were_seen_alone_is_written_every_ten_minutes() {
+        let root = tempfile::tempdir().unwrap();
+        let limits = BundleLimits::for_bundles_of(1 << 20);
+        let store = Store::open(root.path(), None, None, limits).unwrap();
+        let register = root.path().join("state/devices.json");
+        let key: DeviceKey = "k1".parse().unwrap();
+        let known = key.clone();
+        store.registry.devices.note(move |devices| {
+            devices.ensure(&known, "t");
+        });
+        let is_written_in = |minute| {
+            let _ = std::fs::remove_file(&register);
+            write_due(&store, minute).unwrap();
+            register.exists()
+        };
+        assert!(is_written_in(1), "a device was added");
+        last_contact::heard(&store.registry, &key);
+        assert!((2..10).all(|minute| !is_written_in(minute)));
+        assert!(is_written_in(10));
+        assert!(!is_written_in(20), "nothing new");
+        last_contact::heard(&store.registry, &key);
+        last_contact::heard_that(&store.registry, &key, Way::Dump, Runs::default(), None);
+        assert!(is_written_in(21));
+    }
+}

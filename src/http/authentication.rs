@@ -1,0 +1,78 @@
+//! Who sends a request, by its credential or by the socket it came in on.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use nix::unistd::{Uid, geteuid};
+use time::OffsetDateTime;
+
+use super::app_state::AppState;
+use super::error::{Error, Result};
+use super::server::Peer;
+use crate::fleet::device_tokens;
+use crate::identity::{AuthError, Caller, identify, presented_id};
+use crate::journal::Event;
+use crate::printable::escaped;
+
+/// Who sends this request. A device's token that is used for the first time
+/// has ended the older one when this returns.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for a credential that opens nothing; when the
+/// end of a token cannot be written down.
+pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
+    let peer = parts.extensions.get::<Peer>();
+    if let Some(Peer::Control { uid }) = peer {
+        let user = Uid::from_raw(*uid);
+        return Ok(Caller::Local {
+            uid: *uid,
+            privileged: user.is_root() || user == geteuid(),
+        });
+    }
+    let value = parts.headers.get(AUTHORIZATION);
+    let value = value.map(|value| value.to_str().unwrap_or_default());
+    let registry = &app.store.registry;
+    let caller = identify(
+        value,
+        &registry.devices.read(),
+        &registry.tokens.read(),
+        OffsetDateTime::now_utc(),
+    );
+    let caller = caller.map_err(|refused| {
+        say_refused(parts, peer, value.and_then(presented_id), refused);
+        Error::from(refused)
+    })?;
+    if let Caller::Device {
+        key,
+        token_id,
+        first_use: true,
+        ..
+    } = &caller
+    {
+        let (app, key, token_id) = (Arc::clone(app), key.clone(), token_id.clone());
+        tokio::task::spawn_blocking(move || {
+            device_tokens::first_used(&app.store.registry, &key, &token_id)
+        })
+        .await??;
+    }
+    Ok(caller)
+}
+
+fn say_refused(parts: &Parts, peer: Option<&Peer>, token: Option<&str>, refused: AuthError) {
+    let peer = match peer {
+        Some(Peer::Network(address)) => address.ip().to_string(),
+        _ => String::from("an unknown address"),
+    };
+    let token = match token {
+        Some(id) => format!(" (token {id})"),
+        None => String::new(),
+    };
+    Event::CredentialRefused
+        .entry()
+        .about(&peer)
+        .say(format_args!(
+            "refused a credential for {} from {peer}{token}: {refused}",
+            escaped(parts.uri.path())
+        ));
+}

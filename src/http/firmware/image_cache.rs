@@ -1,0 +1,58 @@
+//! Small images in memory while somebody downloads them: a rollout to a fleet
+//! reads the disk once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::digest::Sha256;
+
+/// Larger images are read from their file block by block.
+const MAX_IMAGE: u64 = 4 * 1024 * 1024;
+
+/// The images that are being sent now; an image goes with its last download.
+#[derive(Debug, Default)]
+pub struct ImageCache(Mutex<HashMap<Sha256, Weak<Vec<u8>>>>);
+
+impl ImageCache {
+    /// The image in memory, read from `file` if nobody is downloading it yet;
+    /// `None` for a large one, or one that cannot be read.
+    pub fn share(&self, digest: Sha256, file: &File, size: u64) -> Option<Arc<Vec<u8>>> {
+        if size > MAX_IMAGE {
+            return None;
+        }
+        let mut images = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = images.get(&digest).and_then(Weak::upgrade) {
+            return Some(image);
+        }
+        let mut bytes = vec![0; usize::try_from(size).ok()?];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let image = Arc::new(bytes);
+        images.retain(|_, image| image.strong_count() > 0);
+        images.insert(digest, Arc::downgrade(&image));
+        Some(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn downloads_at_the_same_time_share_one_copy_that_goes_with_the_last() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"image").unwrap();
+        let images = ImageCache::default();
+        let digest = Sha256::of(b"image");
+        let first = images.share(digest, &file, 5).unwrap();
+        let second = images.share(digest, &file, 5).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(*first, b"image");
+        drop((first, second));
+        assert_eq!(images.0.lock().unwrap()[&digest].strong_count(), 0);
+        assert_eq!(images.share(digest, &file, MAX_IMAGE + 1), None);
+    }
+}

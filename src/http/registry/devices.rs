@@ -1,0 +1,143 @@
+//! Devices over HTTP: list, show, register, change, pin, remove.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::{Extension, Json};
+use http::StatusCode;
+
+use super::{condition, json_body, name};
+use crate::api::devices::{Change, Device as Shown, List, Pin};
+use crate::device::DeviceKey;
+use crate::firmware;
+use crate::fleet::{devices as fleet, pins};
+use crate::http::app_state::AppState;
+use crate::http::error::{Error, Result};
+use crate::identity::Caller;
+use crate::store::Store;
+use crate::store::registry::Device;
+
+/// `GET /api/devices`
+///
+/// # Errors
+/// None of its own.
+pub async fn list(State(app): State<Arc<AppState>>) -> Result<Json<List>> {
+    tokio::task::spawn_blocking(move || {
+        let devices = app.store.registry.devices.read();
+        let devices = devices.devices.iter();
+        let devices = devices.map(|(key, device)| shown(&app.store, key, device));
+        Ok(Json(List {
+            devices: devices.collect(),
+            next_cursor: None,
+        }))
+    })
+    .await?
+}
+
+/// `GET /api/devices/{key}`
+///
+/// # Errors
+/// 404.
+pub async fn show(
+    State(app): State<Arc<AppState>>,
+    Path(key): Path<String>,
+) -> Result<Json<Shown>> {
+    let key: DeviceKey = name(&key, "device key")?;
+    tokio::task::spawn_blocking(move || {
+        let devices = app.store.registry.devices.read();
+        let device = devices.devices.get(&key).ok_or_else(|| no_device(&key))?;
+        Ok(Json(shown(&app.store, &key, device)))
+    })
+    .await?
+}
+
+/// A device as answers show it: of its tokens the ids alone. Reads the folder of its
+/// model if it is pinned and nobody did yet.
+fn shown(store: &Store, key: &DeviceKey, device: &Device) -> Shown {
+    let pin = device.pin.as_ref().zip(device.model.as_ref());
+    let pin = pin.map(|(pin, model)| firmware::shown_name(store, model, pin));
+    Shown::of(key, device, pin)
+}
+
+fn no_device(key: &DeviceKey) -> Error {
+    Error::NotFound(format!("Device {key}"))
+}
+
+/// `PUT /api/devices/{key}` with any of `model`, `name`, `mac`, `usb_serial`:
+/// registers or changes; with `If-None-Match: *` it only registers, with
+/// `If-Match: *` it only changes.
+///
+/// # Errors
+/// 400, 404 for the model, 409.
+pub async fn put(
+    State(app): State<Arc<AppState>>,
+    Path(key): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Shown>> {
+    let key: DeviceKey = name(&key, "device key")?;
+    let (parts, body) = request.into_parts();
+    let condition = condition(&parts.headers);
+    let change: Change = json_body(body).await?;
+    tokio::task::spawn_blocking(move || {
+        let device = fleet::put(&app.store.registry, &key, change, condition, &caller)?;
+        Ok(Json(shown(&app.store, &key, &device)))
+    })
+    .await?
+}
+
+/// `PUT /api/devices/{key}/pin` with `{"version":..}`: the device gets this
+/// version whatever its model's active one is.
+///
+/// # Errors
+/// 400, 404 for the device or the version, 409 for a device without a model.
+pub async fn pin(
+    State(app): State<Arc<AppState>>,
+    Path(key): Path<String>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Shown>> {
+    let key: DeviceKey = name(&key, "device key")?;
+    let pin: Pin = json_body(request.into_body()).await?;
+    tokio::task::spawn_blocking(move || {
+        let model = pins::model_of(&app.store.registry.devices.read(), &key)?;
+        let build = firmware::build_named(&app.store, &model, &pin.version)?;
+        let device = pins::pin(&app.store, &key, &model, &build, &caller)?;
+        Ok(Json(shown(&app.store, &key, &device)))
+    })
+    .await?
+}
+
+/// `DELETE /api/devices/{key}/pin`
+///
+/// # Errors
+/// 404.
+pub async fn unpin(
+    State(app): State<Arc<AppState>>,
+    Path(key): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Shown>> {
+    let key: DeviceKey = name(&key, "device key")?;
+    tokio::task::spawn_blocking(move || {
+        let device = pins::unpin(&app.store.registry, &key, &caller)?;
+        Ok(Json(shown(&app.store, &key, &device)))
+    })
+    .await?
+}
+
+/// `DELETE /api/devices/{key}`: forgets the device and its tokens; its dumps stay.
+///
+/// # Errors
+/// 404.
+pub async fn remove(
+    State(app): State<Arc<AppState>>,
+    Path(key): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode> {
+    let key: DeviceKey = name(&key, "device key")?;
+    tokio::task::spawn_blocking(move || {
+        fleet::remove(&app.store.registry, &key, &caller)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await?
+}

@@ -1,0 +1,177 @@
+//! From a bearer token, or the other end of the control socket, to a caller.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use crate::clock::parse;
+use crate::device::{DeviceKey, ModelCode};
+use crate::store::registry::tokens::Presented;
+use crate::store::registry::{Devices, Role, Tokens};
+
+/// Who is asking.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Caller {
+    /// Nobody said who.
+    Anonymous,
+    /// A board with a token of its own.
+    Device {
+        key: DeviceKey,
+        model: Option<ModelCode>,
+        token_id: String,
+        /// The token is used for the first time: the older one ends.
+        first_use: bool,
+    },
+    /// A token of CI, a person or a fleet.
+    Token {
+        name: String,
+        token_id: String,
+        role: Role,
+        model: Option<ModelCode>,
+    },
+    /// Somebody at the control socket.
+    Local {
+        uid: u32,
+        /// Root, or the daemon's own user.
+        privileged: bool,
+    },
+}
+
+impl fmt::Display for Caller {
+    /// What the journal calls the caller.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Device { key, .. } => write!(f, "device {key}"),
+            Self::Token { name, token_id, .. } => write!(f, "token {name} ({token_id})"),
+            Self::Local { uid, .. } => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+/// Why a credential is no good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthError {
+    #[error("No valid token provided")]
+    Missing,
+    #[error("The token is malformed")]
+    Malformed,
+    #[error("The token is not known or was revoked")]
+    Unknown,
+    #[error("The token has expired")]
+    Expired,
+}
+
+/// The id of the token in an `Authorization` header's value, known or not: it
+/// may be logged.
+pub fn presented_id(authorization: &str) -> Option<&str> {
+    let (_, token) = authorization.split_once(' ')?;
+    Presented::parse(token.trim()).map(|presented| presented.id)
+}
+
+/// Tells the bearer of an `Authorization` header's value; no header is
+/// [`Caller::Anonymous`].
+///
+/// # Errors
+/// [`AuthError`] if there is a header that opens nothing.
+pub fn identify(
+    authorization: Option<&str>,
+    devices: &Devices,
+    tokens: &Tokens,
+    now: OffsetDateTime,
+) -> Result<Caller, AuthError> {
+    let Some(value) = authorization else {
+        return Ok(Caller::Anonymous);
+    };
+    let (scheme, token) = value.split_once(' ').ok_or(AuthError::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    let presented = Presented::parse(token.trim()).ok_or(AuthError::Malformed)?;
+    if let Some((key, device, credential)) = devices.by_token(presented.id) {
+        if !presented.matches(credential) {
+            return Err(AuthError::Unknown);
+        }
+        return Ok(Caller::Device {
+            key: key.clone(),
+            model: device.model.clone(),
+            token_id: presented.id.to_owned(),
+            first_use: credential.first_used_at.is_none(),
+        });
+    }
+    let (name, token) = tokens.by_id(presented.id).ok_or(AuthError::Unknown)?;
+    if !presented.matches(&token.credential) {
+        return Err(AuthError::Unknown);
+    }
+    if let Some(expires) = &token.expires_at
+        && parse(expires).is_none_or(|expires| expires <= now)
+    {
+        return Err(AuthError::Expired);
+    }
+    Ok(Caller::Token {
+        name: name.to_owned(),
+        token_id: presented.id.to_owned(),
+        role: token.role,
+        model: token.model.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+    use crate::store::registry::tokens::{NamedToken, generate};
+
+    fn named(role: Role, expires_at: Option<&str>) -> (String, NamedToken) {
+        let (text, credential) = generate("t").unwrap();
+        let token = NamedToken {
+            role,
+            model: None,
+            expires_at: expires_at.map(str::to_owned),
+            credential,
+            extra: Map::new(),
+        };
+        (format!("Bearer {text}"), token)
+    }
+
+    #[test]
+    fn a_bearer_is_told_by_the_token() {
+        let now = parse("2026-06-01T00:00:00Z").unwrap();
+        let mut tokens = Tokens::default();
+        let mut devices = Devices::default();
+        let (ci, token) = named(Role::Pipeline, Some("2026-07-01T00:00:00Z"));
+        tokens.tokens.insert(String::from("ci"), token);
+        let (old, token) = named(Role::Viewer, Some("2026-05-01T00:00:00Z"));
+        tokens.tokens.insert(String::from("old"), token);
+        let (board, credential) = generate("t").unwrap();
+        let key: DeviceKey = "k1".parse().unwrap();
+        devices.ensure(&key, "t").tokens.push(credential);
+
+        let ask = |value: Option<&str>| identify(value, &devices, &tokens, now);
+        assert_eq!(ask(None), Ok(Caller::Anonymous));
+        assert!(matches!(
+            ask(Some(&ci)),
+            Ok(Caller::Token {
+                role: Role::Pipeline,
+                ..
+            })
+        ));
+        assert_eq!(ask(Some(&old)), Err(AuthError::Expired));
+        let board = format!("bearer {board}");
+        assert!(
+            matches!(ask(Some(&board)), Ok(Caller::Device { key: k, first_use: true, .. }) if k == key)
+        );
+        let (stranger, _) = generate("t").unwrap();
+        let wrong_secret = format!("{}{}", &ci[..19], &stranger[12..]);
+        for (value, refused) in [
+            ("Bearer", AuthError::Missing),
+            ("Basic abc", AuthError::Missing),
+            ("Bearer abc", AuthError::Malformed),
+            (&format!("Bearer {stranger}"), AuthError::Unknown),
+            (&wrong_secret, AuthError::Unknown),
+        ] {
+            assert_eq!(ask(Some(value)), Err(refused), "{value}");
+        }
+    }
+}

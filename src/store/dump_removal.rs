@@ -1,0 +1,300 @@
+//! Removing dumps by the rules: list, decide ([`super::retention`]), act.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::coredumps::{Entry, Source};
+use super::disk_space::Space;
+use super::registry::Device;
+use super::retention::{
+    KnownCrash, MAX_CRASHES, Owner, RetentionLimits, Rule, StoredDump, plan, surplus_crashes,
+};
+use super::{Error, Result, Store};
+use crate::config;
+use crate::device::DeviceKey;
+use crate::journal::{Event, chain};
+
+/// More free room than this is never asked for.
+const MAX_FREE_ASKED: u64 = 1024 * 1024 * 1024;
+
+/// What one round removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Swept {
+    pub dumps: usize,
+    pub bytes: u64,
+}
+
+/// The free room that `min_free` asks for on a filesystem of this size.
+pub fn free_asked(settings: &config::Coredumps, total: u64) -> u64 {
+    settings.min_free.of(total).min(MAX_FREE_ASKED)
+}
+
+/// Removes what the rules say, and `needed` more bytes than are free if that
+/// is not enough. Dumps that are held (see `Coredumps::hold`) stay. What cannot
+/// be removed is journalled, and others go in its place.
+///
+/// # Errors
+/// [`super::Error::Io`] if the free room is not known, or [`super::Error::Full`]
+/// while writing the crash files; what was removed until then stays removed.
+pub fn sweep(store: &Store, settings: &config::Coredumps, needed: u64) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let mut stuck = HashSet::new();
+    // each further pass has at least one dump more that is not tried again
+    while remove_planned(store, settings, needed, &mut swept, &mut stuck)? {}
+    forget_crashes(store);
+    store.coredumps.flush()?;
+    Ok(swept)
+}
+
+/// One pass; true if some could not be removed, so that others may have to go.
+fn remove_planned(
+    store: &Store,
+    settings: &config::Coredumps,
+    needed: u64,
+    swept: &mut Swept,
+    stuck: &mut HashSet<String>,
+) -> Result<bool> {
+    let space = Space::of(store.coredumps.root())?;
+    let listed: Vec<(DeviceKey, Entry)> = store
+        .coredumps
+        .collect(|device, entry| Some((device.clone(), entry.clone())));
+    let limits = RetentionLimits {
+        keep_per_device: settings.keep_per_device,
+        keep_first_of_crash: settings.keep_first_of_crash,
+        keep_last_of_crash: settings.keep_last_of_crash,
+        max_total: settings.max_total.of(space.total),
+        must_free: (free_asked(settings, space.total) + needed).saturating_sub(space.free),
+    };
+    let mut failed = false;
+    for (at, rule) in plan(&held(store, &listed, stuck), limits) {
+        let Some((device, entry)) = listed.get(at) else {
+            continue;
+        };
+        let removed = store
+            .coredumps
+            .with(device, |folder| folder.remove(&entry.stem));
+        match removed {
+            Ok(_) => {
+                swept.dumps += 1;
+                swept.bytes += entry.bytes;
+                say_removed(device, entry, rule);
+            }
+            Err(error) => {
+                failed |= stuck.insert(entry.id.clone());
+                say_stuck(device, entry, rule, &error);
+            }
+        }
+    }
+    Ok(failed)
+}
+
+/// The dumps as the decision sees them; what is stuck is taken as in use.
+fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -> Vec<StoredDump> {
+    let registry = store.registry.devices.read();
+    let mut numbers: BTreeMap<&DeviceKey, usize> = BTreeMap::new();
+    listed
+        .iter()
+        .map(|(device, entry)| {
+            let next = numbers.len();
+            StoredDump {
+                device: *numbers.entry(device).or_insert(next),
+                owner: owner(registry.devices.get(device), entry),
+                sequence: entry.sequence,
+                bytes: entry.bytes,
+                fingerprint: entry.fingerprint.clone(),
+                rank: entry.verdict.rank(),
+                in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
+            }
+        })
+        .collect()
+}
+
+fn forget_crashes(store: &Store) {
+    for device in store.coredumps.devices().unwrap_or_default() {
+        let forgotten = store.coredumps.with(&device, |folder| {
+            let with_dump: HashSet<&str> = folder
+                .entries()
+                .iter()
+                .filter_map(|entry| entry.fingerprint.as_deref())
+                .collect();
+            let known = folder.crashes().map(|crash| KnownCrash {
+                fingerprint: crash.fingerprint.clone(),
+                last_seen: crash.last_seen.clone(),
+                has_dump: with_dump.contains(crash.fingerprint.as_str()),
+            });
+            let surplus = surplus_crashes(known.collect(), MAX_CRASHES);
+            if !surplus.is_empty() {
+                folder.forget_crashes(&surplus)?;
+            }
+            Ok(surplus)
+        });
+        match forgotten {
+            Ok(fingerprints) => {
+                for fingerprint in fingerprints {
+                    say_forgotten(&device, &fingerprint);
+                }
+            }
+            Err(error) => {
+                let entry = error.event().entry().device(&device);
+                entry.say(format_args!(
+                    "old crashes of {device} cannot be forgotten: {}",
+                    chain(&error)
+                ));
+            }
+        }
+    }
+}
+
+fn say_forgotten(device: &DeviceKey, fingerprint: &str) {
+    Event::CrashForgotten
+        .entry()
+        .device(device)
+        .fingerprint(&fingerprint)
+        .say(format_args!(
+            "forgot crash {fingerprint} of {device} by the rule at most {MAX_CRASHES} crashes a \
+             device: no dump of it is stored, and it was seen longest ago"
+        ));
+}
+
+fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
+    error
+        .event()
+        .entry()
+        .device(device)
+        .coredump(&entry.id)
+        .say(format_args!(
+            "cannot remove coredump {} of {device} by the rule {}: {}",
+            entry.id,
+            rule.as_str(),
+            chain(error)
+        ));
+}
+
+fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
+    match device.filter(|device| device.registered) {
+        Some(device) if device.fleet_token.is_some() => Owner::Fleet,
+        Some(_) => Owner::Registered,
+        None if entry.by_fleet_token => Owner::FleetUnregistered,
+        None if entry.source == Source::Https => Owner::Removed,
+        None => Owner::UsbUnregistered,
+    }
+}
+
+fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
+    Event::CoredumpRemoved
+        .entry()
+        .device(device)
+        .coredump(&entry.id)
+        .maybe("FINGERPRINT", entry.fingerprint.as_ref())
+        .say(format_args!(
+            "removed coredump {} of {device} by the rule {}",
+            entry.id,
+            rule.as_str()
+        ));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::bundle;
+    use crate::store::coredumps::{NewDump, sample_sidecar};
+
+    fn store(root: &std::path::Path) -> Store {
+        let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
+        Store::open(root, None, None, limits).unwrap()
+    }
+
+    fn key() -> DeviceKey {
+        "k1".parse().unwrap()
+    }
+
+    fn put(store: &Store, id: &str) {
+        let sidecar = sample_sidecar(id, store.coredumps.next_sequence().unwrap());
+        let new = NewDump {
+            sidecar,
+            dump: b"dump",
+            log: None,
+        };
+        let stored = store
+            .coredumps
+            .with(&key(), |f| f.store(&format!("coredump_{id}"), &new));
+        stored.unwrap();
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        store.coredumps.collect(|_, entry| Some(entry.id.clone()))
+    }
+
+    #[test]
+    fn a_dump_that_cannot_be_removed_ends_no_sweep_and_another_goes_in_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        for id in ["a", "b", "c", "d", "e"] {
+            put(&store, id);
+        }
+        // a folder is not removed as a file is
+        let stuck = root.path().join("coredumps/k1/coredump_a.dmp");
+        fs::remove_file(&stuck).unwrap();
+        fs::create_dir(&stuck).unwrap();
+        let settings = config::Coredumps {
+            keep_per_device: 3,
+            ..config::Coredumps::default()
+        };
+        let swept = sweep(&store, &settings, 0).unwrap();
+        assert_eq!(swept.dumps, 2);
+        assert_eq!(ids(&store), ["a", "d", "e"]);
+    }
+
+    #[test]
+    fn a_dump_that_is_held_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        for id in ["a", "b", "c"] {
+            put(&store, id);
+        }
+        let settings = config::Coredumps {
+            keep_per_device: 1,
+            ..config::Coredumps::default()
+        };
+        let held = store.coredumps.hold("a");
+        sweep(&store, &settings, 0).unwrap();
+        assert_eq!(ids(&store), ["a"]);
+        drop(held);
+        put(&store, "d");
+        sweep(&store, &settings, 0).unwrap();
+        assert_eq!(ids(&store), ["d"]);
+    }
+
+    #[test]
+    fn a_sweep_leaves_the_crashes_seen_last_and_those_with_a_dump() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        put(&store, "a");
+        let known = |store: &Store| {
+            let count = |f: &mut super::super::coredumps::DeviceFolder| Ok(f.crashes().count());
+            store.coredumps.with(&key(), count).unwrap()
+        };
+        let counted = store.coredumps.with(&key(), |folder| {
+            let mut sidecar = folder.sidecar("coredump_a")?;
+            for n in 0..MAX_CRASHES + 3 {
+                sidecar.fingerprint = Some(format!("{n:04}"));
+                sidecar.uploaded_at = format!("2026-01-01T00:00:00.{n:06}Z");
+                folder.count(&sidecar);
+            }
+            folder.change("coredump_a", |a| a.fingerprint = Some("0000".into()))?;
+            Ok(())
+        });
+        counted.unwrap();
+        assert_eq!(known(&store), MAX_CRASHES + 3);
+        sweep(&store, &config::Coredumps::default(), 0).unwrap();
+        let left = store.coredumps.with(&key(), |folder| {
+            let has = |n: usize| folder.crash(&format!("{n:04}")).is_some();
+            Ok([0, 1, 2, 3, 4].map(has))
+        });
+        assert_eq!(left.unwrap(), [true, false, false, false, true]);
+        assert_eq!(known(&store), MAX_CRASHES);
+        drop(store);
+        assert_eq!(known(&self::store(root.path())), MAX_CRASHES);
+    }
+}

@@ -96,22 +96,22 @@ impl Metrics {
         let r = &mut self.registry;
         r.register(
             "coredumps_received",
-            "Coredumps by way in and result",
+            "Coredumps by source and result",
             self.intake.clone(),
         );
         r.register(
             "coredumps_received_bytes",
-            "Bytes of coredumps by way in and result",
+            "Bytes of coredumps by source and result",
             self.intake_bytes.clone(),
         );
         r.register(
             "coredump_store_seconds",
-            "Time from the whole body to data on the disk",
+            "Time from the complete body to durable data",
             self.intake_seconds.clone(),
         );
         r.register(
             "refused_uploads",
-            "Coredump uploads that were refused, by the status of the answer",
+            "Refused coredump uploads by HTTP status",
             self.refused_uploads.clone(),
         );
         r.register(
@@ -132,12 +132,12 @@ impl Metrics {
         );
         r.register(
             "unreadable_bundles",
-            "Times an active bundle could not be read",
+            "Failed reads of an active bundle",
             self.unreadable_bundles.clone(),
         );
         r.register(
             "refused_connections",
-            "Connections ended before a request was answered",
+            "Connections closed before a request was answered",
             self.refused_connections.clone(),
         );
         r.register("connections", "Open connections", self.connections.clone());
@@ -153,12 +153,12 @@ impl Metrics {
         );
         r.register(
             "serial_crashes_dropped",
-            "Crashes on serial ports that were lost because storage was too slow",
+            "Crashes on serial ports dropped because storage was too slow",
             self.serial_crashes_dropped.clone(),
         );
         r.register(
             "serial_waiting_bytes",
-            "Bytes of captured crashes that wait for the disk",
+            "Bytes of captured crashes waiting for storage",
             self.serial_waiting_bytes.clone(),
         );
         r.register(
@@ -168,22 +168,22 @@ impl Metrics {
         );
         r.register(
             "stored_coredump_bytes",
-            "Bytes that coredumps take",
+            "Bytes used by coredumps",
             self.stored_bytes.clone(),
         );
         r.register(
             "disk_free_bytes",
-            "Free bytes where coredumps are kept",
+            "Free bytes on the coredumps' filesystem",
             self.disk_free_bytes.clone(),
         );
         r.register(
             "disk_total_bytes",
-            "Bytes of the filesystem where coredumps are kept",
+            "Size of the coredumps' filesystem in bytes",
             self.disk_total_bytes.clone(),
         );
         r.register(
             "certificate_expiry_timestamp_seconds",
-            "When the server certificate ends",
+            "Expiry time of the server certificate",
             self.certificate_expiry.clone(),
         );
         r.register(

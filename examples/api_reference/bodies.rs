@@ -401,7 +401,7 @@ pub(crate) fn tls() -> tls::Shown {
 pub(crate) fn installed() -> tls::Installed {
     tls::Installed {
         warnings: vec![text(
-            "it does not name espgate.internal: firmware that expects that name will refuse it",
+            "espgate.internal missing: firmware that checks for that name will refuse the certificate",
         )],
     }
 }

@@ -142,7 +142,7 @@ you do not know, and expect new words where a field holds a word. Lists have a
 {
   "error": "Coredump 0123456789ab was not found",
   "details": {
-    "message": "There is no such thing here"
+    "message": "Not found"
   },
   "code": "RECORD_NOT_FOUND",
   "correlationId": "4b4f3a2e-6f64-4d0c-9df0-0a4f3d1f3a55"

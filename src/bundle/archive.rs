@@ -53,7 +53,7 @@ impl<R: Read + Seek> Archive<R> {
 
         if zip.len() > limits.entries {
             let count = zip.len();
-            return Err(Refusal::zip(format!("{count} entries are too many")));
+            return Err(Refusal::zip(format!("too many entries ({count})")));
         }
         if zip.has_duplicate_names() {
             return Err(Refusal::zip("duplicate entries"));
@@ -179,7 +179,7 @@ fn about(name: &str, refusal: Refusal) -> Refusal {
 }
 
 fn too_large(limit: u64) -> Refusal {
-    Refusal::zip(format!("it inflates to more than {limit} bytes"))
+    Refusal::zip(format!("uncompressed size exceeds {limit} bytes"))
 }
 
 /// A name from outside, short and safe to print.
@@ -198,7 +198,7 @@ impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         let left = self.left.get().checked_sub(count as u64);
-        let too_much = || io::Error::new(io::ErrorKind::InvalidData, "no directory at its end");
+        let too_much = || io::Error::new(io::ErrorKind::InvalidData, "no central directory");
         self.left.set(left.ok_or_else(too_much)?);
         Ok(count)
     }

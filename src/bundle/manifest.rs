@@ -19,7 +19,7 @@ impl Manifest {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|why| Refusal::VersionJson(why.to_string()))?;
         let Value::Object(fields) = value else {
-            return Err(Refusal::VersionJson("it is not an object".to_owned()));
+            return Err(Refusal::VersionJson("not an object".to_owned()));
         };
         let missing: Vec<String> = ["firmware_version", "git_commit", "idf_version"]
             .into_iter()
@@ -67,7 +67,7 @@ mod tests {
                 b"{}",
                 "missing fields: firmware_version, git_commit, idf_version",
             ),
-            (b"[]", "is not valid JSON: it is not an object"),
+            (b"[]", "is not valid JSON: not an object"),
             (
                 b"{",
                 "is not valid JSON: EOF while parsing an object at line 1 column 1",

@@ -46,9 +46,9 @@ impl Refusal {
     /// Tells what is wrong with the ZIP from what is wrong with the disk.
     pub(super) fn from_read(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::zip("it ends too early"),
+            io::ErrorKind::UnexpectedEof => Self::zip("unexpected end"),
             // a made-up offset sends the system to an impossible place
-            io::ErrorKind::InvalidInput => Self::zip("impossible offsets"),
+            io::ErrorKind::InvalidInput => Self::zip("invalid offsets"),
             _ if error.raw_os_error().is_some() => Self::Io(error),
             _ => Self::zip(error.to_string()),
         }

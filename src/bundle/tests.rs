@@ -131,7 +131,7 @@ fn a_zip_bomb_is_refused_whether_it_declares_its_size_or_lies() {
     let zeros = vec![0; 6 << 20];
     let honest = replaced("lamp.map", &zeros);
     assert!(honest.len() < 20_000);
-    let text = "Invalid firmware ZIP: it inflates to more than 5242880 bytes";
+    let text = "Invalid firmware ZIP: uncompressed size exceeds 5242880 bytes";
     assert_eq!(refusal(&honest), text);
 
     let mut lying = honest;

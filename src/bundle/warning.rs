@@ -41,32 +41,32 @@ impl fmt::Display for Warning {
         match self {
             Self::OtherElf { named: Some(named) } => write!(
                 f,
-                "the .elf is not the one this .bin was built from (SHA-256 {}...): \
-                 its core dumps cannot be decoded",
+                "the .elf does not belong to this .bin (SHA-256 {}...): coredumps of this \
+                 build cannot be decoded",
                 named.short(12)
             ),
             Self::OtherElf { named: None } => f.write_str(
-                "the .bin does not say which .elf it was built from: \
-                 the .elf cannot be checked against it",
+                "the .bin has no SHA-256 of its .elf: cannot check that they belong together",
             ),
             Self::Image(fault) => fault.fmt(f),
             Self::NoDebugInfo => {
-                f.write_str("no debug info in the .elf: backtraces will lack files and lines")
+                f.write_str("no debug info in the .elf: backtraces without files and lines")
             }
-            Self::CoredumpsOff => f.write_str("core dumps are off in sdkconfig"),
+            Self::CoredumpsOff => f.write_str("coredumps are disabled in sdkconfig"),
             Self::Secrets(keys) => write!(f, "secrets in sdkconfig: {}", keys.join(", ")),
             Self::OtherBuild { version } => write!(
                 f,
-                "version {version} was there already with another build: \
-                 devices that run it will not fetch this one"
+                "version {version} already exists with another build: devices running that \
+                 version will not fetch this one"
             ),
             Self::OtherChip { before, now } => write!(
                 f,
-                "built for {now}, the firmware before for {before}: stored, not activated"
+                "chip is {now}, but {before} in the previous firmware: stored, not activated"
             ),
             Self::LowerSecureVersion { before, now } => write!(
                 f,
-                "secure_version {now} is lower than {before} before: stored, not activated"
+                "secure_version {now} is lower than the previous {before}: stored, not \
+                 activated"
             ),
         }
     }

@@ -157,13 +157,10 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
         faults.push(Problem::new(line(key), key, message));
     };
     if config.http.listen.is_empty() {
-        fault("http.listen", "at least one address is needed");
+        fault("http.listen", "at least one address required");
     }
     if !config.http.public_url.is_empty() && !is_https_url(&config.http.public_url) {
-        fault(
-            "http.public_url",
-            "must be https://host[:port], nothing else",
-        );
+        fault("http.public_url", "must be https://host[:port]");
     }
     for (key, value) in [
         ("http.max_connections", config.http.max_connections),
@@ -192,34 +189,37 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
         fault("firmware.max_bundle_bytes", "must be 65536 to 4294967296");
     }
     if config.tls.cert.is_some() != config.tls.key.is_some() {
-        fault("tls.cert", "cert and key belong together");
+        fault("tls.cert", "cert and key must be set together");
     }
     if config.tls.ca_cert.is_some() != config.tls.ca_key.is_some() {
-        fault("tls.ca_cert", "ca_cert and ca_key belong together");
+        fault("tls.ca_cert", "ca_cert and ca_key must be set together");
     }
     if config.auth.pipeline == AuthMode::Open
         && !config.http.listen.iter().all(|a| a.ip().is_loopback())
     {
         fault(
             "auth.pipeline",
-            "\"open\" is possible only if every listen address is loopback",
+            "\"open\" is only allowed if every listen address is loopback",
         );
     }
     for name in &config.tls.names {
         if !super::is_certificate_name(name) {
-            let message = format!("{name:?} is neither a DNS name nor an address");
+            let message = format!("{name:?} is neither a DNS name nor an IP address");
             fault("tls.names", &message);
         }
     }
     for (index, port) in config.serial.port.iter().enumerate() {
         let key = |name: &str| format!("serial.port.{index}.{name}");
         if port.path.is_some() == port.matching.is_some() {
-            fault(&key("path"), "a port is named by either path or match");
+            fault(&key("path"), "set either path or match");
         }
         if let Some(matching) = &port.matching
             && *matching == super::PortMatch::default()
         {
-            fault(&key("match"), "needs usb_serial, vid, pid or place");
+            fault(
+                &key("match"),
+                "at least one of usb_serial, vid, pid, place required",
+            );
         }
         // 1200 baud makes USB CDC boards restart into their bootloader.
         if port.baud == 1200 || !(300..=4_000_000).contains(&port.baud) {

@@ -30,7 +30,7 @@ impl<'de> serde::Deserialize<'de> for Quantity {
             type Value = Quantity;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes, or a percentage such as \"25%\"")
+                f.write_str("a number of bytes or a percentage such as \"25%\"")
             }
 
             fn visit_i64<E: Error>(self, value: i64) -> Result<Quantity, E> {

@@ -126,7 +126,7 @@ struct EndsTheDaemon {
 impl Drop for EndsTheDaemon {
     fn drop(&mut self) {
         if !self.until.is_cancelled() && !self.stop.is_cancelled() {
-            log::error!("the task {:?} ended, which it must not", self.name);
+            log::error!("critical task {:?} exited", self.name);
             self.stop.cancel();
         }
     }

@@ -14,8 +14,8 @@ pub(super) fn look(store: &Store) {
             && data.uid() != me
         {
             Event::DataDirectoryUnsuitable.entry().say(format_args!(
-                "{} belongs to user {} and espgate runs as user {me}: what is written now the \
-                 other may not be able to read",
+                "{} is owned by user {}, but espgate runs as user {me}: that user may not be \
+                 able to read new files",
                 folder.display(),
                 data.uid()
             ));
@@ -33,7 +33,8 @@ pub(super) fn look(store: &Store) {
 pub(super) fn made(folders: &[&PathBuf]) {
     for folder in folders {
         Event::DataDirectoryUnsuitable.entry().say(format_args!(
-            "{} was not there and was made: if it is on a disk of its own, that is not mounted",
+            "created missing directory {}: if it belongs to a separate disk, that disk is \
+             not mounted",
             folder.display()
         ));
     }

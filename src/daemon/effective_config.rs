@@ -101,9 +101,9 @@ impl Options {
             }
             Ok(Some((text, loaded))) => {
                 for unknown in &loaded.unknown {
-                    Event::ConfigurationUnknownKey.entry().say(format_args!(
-                        "the configuration has a key that means nothing: {unknown}"
-                    ));
+                    Event::ConfigurationUnknownKey
+                        .entry()
+                        .say(format_args!("unknown configuration key ignored: {unknown}"));
                 }
                 return Ok(EffectiveConfig {
                     config: loaded.config,
@@ -141,7 +141,9 @@ impl EffectiveConfig {
         Self {
             config,
             text,
-            degraded: Some(format!("running with an older configuration: {fault}")),
+            degraded: Some(format!(
+                "configuration rejected, using the last working one: {fault}"
+            )),
         }
     }
 
@@ -150,7 +152,7 @@ impl EffectiveConfig {
         if let Some(degraded) = &self.degraded {
             Event::ConfigurationFaulty
                 .entry()
-                .say(format_args!("the configuration is impossible; {degraded}"));
+                .say(format_args!("{degraded}"));
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn keep_written(app: Arc<AppState>, stop: CancellationToken) {
         if let Ok(Err(error)) = written {
             // still noted: written with the other notes within a minute
             error.event().entry().say(format_args!(
-                "cannot write which boards were registered: {}",
+                "cannot save registered boards: {}",
                 chain(&error)
             ));
         }

@@ -96,7 +96,7 @@ fn in_the_way(error: io::Error, address: SocketAddr, going: &[Listening]) -> io:
         Some(old) if error.kind() == io::ErrorKind::AddrInUse => io::Error::new(
             error.kind(),
             format!(
-                "{error}: {} is still in use; restart the daemon to change it",
+                "{error}: still listening on {}; restart the daemon to change it",
                 old.wanted
             ),
         ),
@@ -128,8 +128,8 @@ pub(super) fn https(configured: &[SocketAddr]) -> io::Result<(Vec<Opened>, bool)
     wanted.sort_unstable();
     if passed != wanted {
         Event::ListenerDiffers.entry().say(format_args!(
-            "systemd passed sockets on port {passed:?}, the configuration says {wanted:?}: \
-             systemd's are used; change espgate.socket to change them"
+            "listening on port {passed:?} from systemd instead of {wanted:?} from \
+             http.listen: change espgate.socket"
         ));
     }
     Ok((listeners, true))

@@ -247,7 +247,7 @@ impl Daemon<'_> {
             match tokio::task::spawn_blocking(read).await {
                 Ok(()) => app.facts().index_ready = true,
                 Err(error) => {
-                    let trouble = format!("the stored coredumps could not be read: {error}");
+                    let trouble = format!("cannot read stored coredumps: {error}");
                     log::error!("{trouble}");
                     app.facts().degraded.push(trouble);
                 }
@@ -266,11 +266,12 @@ impl Daemon<'_> {
             let started = &end.started_at;
             match end.how {
                 ShutdownCause::Alone => entry.say(format_args!(
-                    "the daemon that started at {started} was not stopped: it crashed, was \
-                     killed, or hung until the watchdog ended it"
+                    "unclean shutdown of the daemon started at {started}: crashed, killed, or \
+                     ended by the watchdog"
                 )),
                 ShutdownCause::WithMachine => entry.at(log::Level::Info).say(format_args!(
-                    "the machine went down without stopping the daemon that started at {started}"
+                    "unclean shutdown of the daemon started at {started}: power loss or machine \
+                     reset"
                 )),
             }
         }
@@ -286,8 +287,8 @@ impl Daemon<'_> {
                 () = stopped.cancelled() => {
                     Event::CriticalTaskEnded
                         .entry()
-                        .say("a task that must not end ended; the daemon stops to be restarted");
-                    anyhow::bail!("a critical task ended");
+                        .say("critical task exited: stopping for a restart");
+                    anyhow::bail!("critical task exited");
                 }
                 told = signals.next() => match told {
                     Told::Stop => return Ok(()),
@@ -321,10 +322,10 @@ impl Daemon<'_> {
         match timeout_at(until, tokio::task::spawn_blocking(write)).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
-                log::warn!("not everything was written at the end: {}", chain(&error));
+                log::warn!("cannot save pending state at shutdown: {}", chain(&error));
             }
-            Ok(Err(error)) => log::warn!("not everything was written at the end: {error}"),
-            Err(_) => log::warn!("not everything was written at the end: storage too slow"),
+            Ok(Err(error)) => log::warn!("cannot save pending state at shutdown: {error}"),
+            Err(_) => log::warn!("cannot save pending state at shutdown: storage too slow"),
         }
         feeding.abort();
         Event::Stopped.entry().say("stopped");
@@ -342,7 +343,7 @@ fn end_life(run: &Path) {
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
         let entry = error.event().entry();
-        entry.say(format_args!("not written down: {}", chain(&error)));
+        entry.say(format_args!("cannot save: {}", chain(&error)));
     }
 }
 

@@ -46,7 +46,7 @@ fn note_boot(app: &AppState) {
     }
     let noted = gateway.change(|gateway| Ok::<_, Infallible>(gateway.note_boot(&now)));
     if let Err(error) = noted {
-        log::warn!("cannot note when this boot began: {}", chain(&error));
+        log::warn!("cannot save the boot time: {}", chain(&error));
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn every_minute(app: Arc<AppState>, stop: CancellationToken) {
     if !synced {
         Event::ClockUnsynced
             .entry()
-            .say("the clock is not synchronised: dumps are kept, their times are marked unsynced");
+            .say("clock not synchronized: new dumps are marked unsynced");
     }
     let mut minutes = 0u64;
     write(&app, synced, minutes).await;
@@ -71,9 +71,7 @@ pub(super) async fn every_minute(app: Arc<AppState>, stop: CancellationToken) {
         }
         let now_synced = crate::clock::is_synced();
         if now_synced && !synced {
-            Event::ClockSynced
-                .entry()
-                .say("the clock is synchronised now");
+            Event::ClockSynced.entry().say("clock synchronized");
         }
         synced = now_synced;
         write(&app, synced, minutes).await;
@@ -90,25 +88,27 @@ async fn write(app: &Arc<AppState>, synced: bool, minute: u64) {
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => error.event().entry().say(format_args!(
-            "cannot write what was noted: {}",
-            chain(&error)
-        )),
-        Err(error) => log::error!("cannot write what was noted: {error}"),
+        Ok(Err(error)) => error
+            .event()
+            .entry()
+            .say(format_args!("cannot save pending state: {}", chain(&error))),
+        Err(error) => log::error!("cannot save pending state: {error}"),
     }
 }
 
 /// Says which doors the configuration leaves open.
 pub(super) fn warn_if_open(config: &Config) {
     if config.auth.devices == AuthMode::Open {
-        Event::AuthenticationOpen
-            .entry()
-            .say("auth.devices is \"open\": whoever reaches the gateway can speak for any device");
+        Event::AuthenticationOpen.entry().say(
+            "auth.devices is \"open\": any client can act as any device; set it to \
+             \"token\"",
+        );
     }
     if config.auth.pipeline == AuthMode::Open {
-        Event::AuthenticationOpen
-            .entry()
-            .say("auth.pipeline is \"open\": whoever is on this machine can upload firmware");
+        Event::AuthenticationOpen.entry().say(
+            "auth.pipeline is \"open\": any local process can upload firmware; set it to \
+             \"token\"",
+        );
     }
 }
 

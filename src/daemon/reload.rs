@@ -38,11 +38,11 @@ impl Daemon<'_> {
                 let waiting: String = waiting.iter().map(|what| format!("; {what}")).collect();
                 let entry = Event::ConfigurationReloaded.entry().at(level);
                 entry.say(format_args!(
-                    "the configuration was read again; changed: {made}{waiting}"
+                    "configuration reloaded; changed: {made}{waiting}"
                 ));
             }
             Err(error) => {
-                let message = format!("the new configuration is not used: {error:#}");
+                let message = format!("configuration reload rejected: {error:#}");
                 self.app.facts().degraded = vec![message.clone()];
                 Event::ConfigurationFaulty.entry().say(&message);
             }
@@ -112,11 +112,11 @@ impl Daemon<'_> {
         };
         for key in config::changed(old, new) {
             if config::AT_START.contains(&key.as_str()) {
-                let what = format!("{key} was changed and needs a restart");
+                let what = format!("{key} changed: restart required");
                 changes.waiting.push(what);
             } else if key == "http.listen" && self.sockets_passed {
-                let what = "http.listen was changed, but systemd's sockets are used: change \
-                            espgate.socket";
+                let what =
+                    "http.listen changed, but systemd provides the sockets: change espgate.socket";
                 changes.waiting.push(String::from(what));
             } else {
                 changes.made.push(key);

@@ -68,7 +68,7 @@ fn line(app: &AppState) -> String {
         return format!("degraded: {reason}");
     }
     if !facts.index_ready {
-        return String::from("taking dumps; still reading the stored ones");
+        return String::from("ready for uploads; loading stored dumps");
     }
     let intake = app.ingest.intake_stats();
     let dumps = app.metrics.stored_dumps.get();

@@ -37,7 +37,7 @@ impl Watchdog {
         loop {
             match self.trouble(pause).await {
                 None => systemd::alive(),
-                Some(trouble) => log::warn!("the watchdog is not fed: {trouble}"),
+                Some(trouble) => log::warn!("watchdog not notified: {trouble}"),
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -49,15 +49,15 @@ impl Watchdog {
     async fn trouble(&self, patience: Duration) -> Option<String> {
         let stuck = self.critical.stuck();
         if !stuck.is_empty() {
-            return Some(format!("not heard of: {}", stuck.join(", ")));
+            return Some(format!("no sign of life from: {}", stuck.join(", ")));
         }
         if self.app.worker.silent_for() >= WORKER_SILENCE {
-            return Some(String::from("the worker does not go on"));
+            return Some(String::from("worker stuck"));
         }
         let answered = timeout(patience, ask(&self.socket)).await;
         // callers that wait for a slow disk may take all connections
         let answers = matches!(answered, Ok(Ok(true))) || self.server.control_is_full();
-        (!answers).then(|| String::from("the control socket does not answer"))
+        (!answers).then(|| String::from("no answer on the control socket"))
     }
 }
 

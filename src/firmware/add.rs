@@ -95,7 +95,7 @@ fn say_taken_in(model: &ModelCode, published: &Published, active: bool, actor: &
         .say(format_args!(
             "{} firmware {} of {model} ({}, {} bytes, build {}){}",
             match published.known {
-                true => "had already",
+                true => "already had",
                 false => "stored",
             },
             build.version,
@@ -103,8 +103,8 @@ fn say_taken_in(model: &ModelCode, published: &Published, active: bool, actor: &
             build.size,
             build.id().short(),
             match active {
-                true => "; it is active now",
-                false => "; it is not active",
+                true => "; active",
+                false => "; not active",
             }
         ));
     for warning in &published.warnings {

@@ -86,7 +86,7 @@ fn activated(model: &ModelCode, model_id: u64, build: Build, caller: &Caller) ->
         .version(name)
         .actor(caller)
         .say(format_args!(
-            "{caller} made firmware {name} of {model} active (build {})",
+            "{caller} activated firmware {name} of {model} (build {})",
             build.id().short()
         ));
     Activated { model_id, build }
@@ -121,8 +121,8 @@ pub fn block(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> R
         .actor(caller);
     match is_active {
         true => entry.at(log::Level::Warn).say(format_args!(
-            "{caller} blocked firmware {name} of {model}, which is active: the model serves \
-             nothing now"
+            "{caller} blocked firmware {name} of {model}, which was active: nothing is \
+             served for this model"
         )),
         false => entry.say(format_args!("{caller} blocked firmware {name} of {model}")),
     }

@@ -29,7 +29,7 @@ pub enum Error {
     NoModel(String),
     #[error("Firmware {name} of {model} was not found")]
     NoBuild { model: ModelCode, name: String },
-    #[error("Firmware {name} of {model} is not one build but several: {}", .builds.join(", "))]
+    #[error("Firmware {name} of {model} is ambiguous: {}", .builds.join(", "))]
     Ambiguous {
         model: ModelCode,
         name: String,
@@ -46,7 +46,7 @@ pub enum Error {
         model: ModelCode,
         name: String,
     },
-    #[error("Model {0} has no earlier firmware to go back to")]
+    #[error("Model {0} has no earlier firmware to roll back to")]
     NothingBefore(ModelCode),
     /// An upload that is no firmware of this model.
     #[error(transparent)]

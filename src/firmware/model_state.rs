@@ -81,8 +81,7 @@ pub fn say_missing(store: &Store) {
                 .model(&code)
                 .version(&name)
                 .say(format_args!(
-                    "firmware {name} of {code} is active or pinned, and its file is missing: \
-                     upload it again"
+                    "file of active or pinned firmware {name} of {code} missing: upload it again"
                 ));
         }
     }

@@ -34,7 +34,7 @@ pub fn register(
             change.model.clone().flatten().as_ref(),
         )?;
         if devices.devices.get(key).is_some_and(|d| d.registered) {
-            return Err(Error::Conflict(format!("Device {key} exists already")));
+            return Err(Error::Conflict(format!("Device {key} already exists")));
         }
         apply(&change, devices, key, now)?;
         add_to(known(devices, key)?, now)
@@ -73,7 +73,7 @@ fn say_made(key: &DeviceKey, device: &Device, actor: &Caller) {
         .device(key)
         .actor(actor)
         .say(format_args!(
-            "{actor} made token {} for device {key}",
+            "{actor} created token {} for device {key}",
             id.unwrap_or_default()
         ));
 }
@@ -129,7 +129,7 @@ pub fn first_used(registry: &Registry, key: &DeviceKey, token_id: &str) -> store
         .unwrap_or_else(|never| match never {});
     for id in ended {
         Event::TokenEnded.entry().device(key).say(format_args!(
-            "token {id} of {key} ended: the newer one is in use"
+            "token {id} of {key} expired: the newer one is in use"
         ));
     }
     Ok(())

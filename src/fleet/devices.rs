@@ -52,7 +52,7 @@ pub(super) fn apply(
             .find(|(other, device)| *other != key && of(device).is_some_and(|v| v == value));
         match other {
             Some((other, _)) => Err(Error::Conflict(format!(
-                "{what} {value} is device {other}'s already"
+                "{what} {value} is already used by device {other}"
             ))),
             None => Ok(()),
         }

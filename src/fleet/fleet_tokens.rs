@@ -81,7 +81,7 @@ impl FleetTokens {
                 }
                 Admission::DumpOnly {
                     key: key.clone(),
-                    why: format!("Device {key} is not registered: the fleet token is at its limit"),
+                    why: format!("Device {key} is not registered: fleet token limit reached"),
                 }
             }
         }
@@ -107,9 +107,9 @@ pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Optio
     }
     let is_other = |model| token.model != Some(model);
     board.registered.then(|| match &board.model {
-        Some(model) if is_other(model) => {
-            dump_only(format!("Device {key} is not of this fleet's model"))
-        }
+        Some(model) if is_other(model) => dump_only(format!(
+            "Device {key} has another model than this fleet token"
+        )),
         _ => Admission::Registered,
     })
 }
@@ -167,25 +167,25 @@ fn say_registered(key: &DeviceKey, token: FleetToken<'_>) {
         .maybe("MODEL_CODE", token.model)
         .at(log::Level::Info)
         .say(format_args!(
-            "device {key} came with the fleet token {} and is registered now; name it with \
-             `espgate devices set {key} --name NAME`",
+            "registered device {key} (fleet token {}); name it with `espgate devices set \
+             {key} --name NAME`",
             token.name
         ));
 }
 
 fn say_limited(key: &DeviceKey, token: FleetToken<'_>, decision: &Decision) {
     let limit = match decision {
-        Decision::TooMany => format!("it registered {MOST_BOARDS} boards"),
-        _ => format!("it registered {BURST} boards in a short time; now one a minute"),
+        Decision::TooMany => format!("{MOST_BOARDS} boards registered"),
+        _ => format!("{BURST} boards registered in a short time, now one a minute"),
     };
     Event::FleetTokenLimited
         .entry()
         .device(key)
         .maybe("MODEL_CODE", token.model)
         .say(format_args!(
-            "the fleet token {} ({}) is at its limit: {limit}; of other new boards, {key} first, \
-             only dumps are kept; register them with `espgate devices add`, or revoke the token \
-             with `espgate tokens revoke {}`",
+            "fleet token {} ({}) limit reached: {limit}; for other new boards, such as \
+             {key}, only dumps are kept; run `espgate devices add` for them or `espgate \
+             tokens revoke {}`",
             token.name, token.id, token.name
         ));
 }
@@ -240,7 +240,9 @@ mod tests {
                     d.registered = true;
                     d.model = Some("pump".parse().unwrap());
                 }),
-                Some(dump_only("Device k1 is not of this fleet's model")),
+                Some(dump_only(
+                    "Device k1 has another model than this fleet token",
+                )),
             ),
             (
                 board(|d| {

@@ -27,7 +27,7 @@ pub enum Error {
     /// It is there already, or another one has it.
     #[error("{0}")]
     Conflict(String),
-    #[error("cannot make a token")]
+    #[error("cannot create a token")]
     Random(#[source] getrandom::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -50,7 +50,7 @@ impl Condition {
     /// what is not.
     fn check(self, is_known: bool, what: impl FnOnce() -> String) -> Result<()> {
         match (self, is_known) {
-            (Self::Create, true) => Err(Error::Conflict(format!("{} exists already", what()))),
+            (Self::Create, true) => Err(Error::Conflict(format!("{} already exists", what()))),
             (Self::Change, false) => Err(Error::Missing(what())),
             _ => Ok(()),
         }

@@ -56,7 +56,7 @@ pub fn mint(
     registry.tokens.change(|tokens| {
         tokens.schema = 1;
         if tokens.tokens.contains_key(name) {
-            return Err(Error::Conflict(format!("Token {name} exists already")));
+            return Err(Error::Conflict(format!("Token {name} already exists")));
         }
         tokens.tokens.insert(name.clone(), token.clone());
         Ok(())
@@ -66,7 +66,7 @@ pub fn mint(
         .maybe("MODEL_CODE", token.model.as_ref())
         .actor(actor)
         .say(format_args!(
-            "{actor} made token {name} ({}) with the role {}",
+            "{actor} created token {name} ({}) with role {}",
             token.credential.id,
             token.role.as_str()
         ));
@@ -114,17 +114,17 @@ fn expiry(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
                 Some(b'h') => 3600,
                 Some(b'd') => 86400,
                 Some(b'w') => 7 * 86400,
-                _ => return Err(invalid("the unit is one of m, h, d, w")),
+                _ => return Err(invalid("unit must be m, h, d or w")),
             };
             let length = number
                 .checked_mul(seconds)
                 .filter(|seconds| (1..=MAX_DAYS * 86400).contains(seconds))
-                .ok_or_else(|| invalid("must be ahead, and at most 100 years"))?;
+                .ok_or_else(|| invalid("must be in the future, at most 100 years"))?;
             now.saturating_add(Duration::seconds(length))
         }
     };
     if end <= now {
-        return Err(invalid("that moment is past"));
+        return Err(invalid("time is in the past"));
     }
     Ok(end)
 }

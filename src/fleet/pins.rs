@@ -50,7 +50,7 @@ fn set_pin(
     let (device, ()) = alter(registry, key, |devices, _| {
         // the build was looked for before the register was locked
         if model_of(devices, key)? != *model {
-            let why = format!("Device {key} is not of the model {model} any more");
+            let why = format!("Device {key} no longer has model {model}");
             return Err(Error::Conflict(why));
         }
         known(devices, key)?.pin = Some(build.into());

@@ -63,7 +63,7 @@ pub fn introduce(
         .maybe("MODEL_CODE", model)
         .port(port)
         .say(format_args!(
-            "first crash of a device that nobody registered, on {port}; name it with `espgate \
+            "first crash of an unregistered device on {port}; register it with `espgate \
              devices add {key} --model MODEL --name NAME`"
         ));
 }

@@ -72,7 +72,7 @@ fn say_refused(parts: &Parts, peer: Option<&Peer>, token: Option<&str>, refused:
         .entry()
         .about(&peer)
         .say(format_args!(
-            "refused a credential for {} from {peer}{token}: {refused}",
+            "authentication failed for {} from {peer}{token}: {refused}",
             escaped(parts.uri.path())
         ));
 }

@@ -43,7 +43,7 @@ pub async fn backup(
             {
                 // A full or broken disk is when a backup is needed most.
                 Event::BackupMade.entry().at(Level::Warn).say(format_args!(
-                    "a backup is made without what is only noted in memory: {}",
+                    "backup lacks pending state, which cannot be saved: {}",
                     chain(&error)
                 ));
             }
@@ -72,11 +72,11 @@ pub async fn backup(
             };
             let but = match lacking {
                 0 => String::new(),
-                count => format!("; {count} files or folders could not be read and are not in it"),
+                count => format!("; {count} files or folders missing because they cannot be read"),
             };
             let how = if with_dumps { "with" } else { "without" };
             let entry = Event::BackupMade.entry().at(level).actor(&caller);
-            entry.say(format_args!("{caller} took a backup {how} coredumps{but}"));
+            entry.say(format_args!("{caller} made a backup {how} coredumps{but}"));
         },
     ))
 }
@@ -122,7 +122,7 @@ fn leave_out(item: Item, error: &io::Error, before: usize) -> Lacking {
     let why = chain(error);
     if before < MAX_TOLD {
         let entry = Event::BackupMade.entry().at(Level::Warn);
-        entry.say(format_args!("not in the backup: {why}"));
+        entry.say(format_args!("missing from the backup: {why}"));
     }
     Lacking {
         name: item.name,

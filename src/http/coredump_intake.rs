@@ -75,7 +75,7 @@ pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Resu
                 .entry()
                 .device(&origin.device)
                 .say(format_args!(
-                    "an upload of {} is lost: {unread}",
+                    "upload from {} failed: {unread}",
                     origin.device
                 ));
             return Err(unread.into());
@@ -143,12 +143,12 @@ fn refuse(app: &AppState, parts: &Parts, device: Option<&DeviceKey>, error: Erro
             .entry()
             .device(device)
             .say(format_args!(
-                "refused an upload of {device} from {address}: {why}"
+                "upload refused from {device} at {address}: {why}"
             )),
         None => Event::UploadRefused
             .entry()
             .about(&address)
-            .say(format_args!("refused an upload from {address}: {why}")),
+            .say(format_args!("upload refused from {address}: {why}")),
     }
     error
 }

@@ -209,7 +209,7 @@ fn stored_report(app: &AppState, found: Found) -> Result<Made> {
         .device(&found.device)
         .coredump(&sidecar.id)
         .say(format_args!(
-            "the report of coredump {} of {} does not parse; it is set aside and made again",
+            "invalid report of coredump {} of {}: renamed to .damaged, decoding again",
             sidecar.id, found.device
         ));
     app.worker.wake();
@@ -324,7 +324,7 @@ pub async fn redecode(
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Queued>)> {
-    log::info!("{caller} has coredump {id} decoded again");
+    log::info!("{caller} queued coredump {id} for decoding");
     with_dump(Arc::clone(&app), id, |app, found| {
         mark_pending(app, &found.device, &found.stem)
     })
@@ -341,7 +341,7 @@ pub async fn redecode_all(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Json<Queued>)> {
-    log::info!("{caller} has all coredumps decoded again");
+    log::info!("{caller} queued all coredumps for decoding");
     let marking = Arc::clone(&app);
     let queued = tokio::task::spawn_blocking(move || {
         let all = marking

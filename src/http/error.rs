@@ -44,17 +44,17 @@ pub enum Error {
     #[error("{0}")]
     TooLarge(String),
     /// The body did not come in time.
-    #[error("The request body did not arrive in time")]
+    #[error("Request body timed out")]
     TooSlow,
     /// Too many bodies were in memory for as long as anybody waits.
-    #[error("There was no memory for the request body in time")]
+    #[error("Timed out waiting for memory for the request body")]
     NoMemory,
     /// The client went away; nobody reads the answer.
-    #[error("The client closed the connection")]
+    #[error("Client closed the connection")]
     ClientGone,
-    #[error("The gateway is stopping")]
+    #[error("Gateway is stopping")]
     Stopping,
-    #[error("No room left on the gateway's disk")]
+    #[error("No space left on the gateway's disk")]
     NoRoom,
     /// A device's dump that could not be kept: the device is told the cause, the
     /// journal whose dump it was.
@@ -80,7 +80,7 @@ impl Error {
             Self::Invalid(_) => (
                 StatusCode::BAD_REQUEST,
                 "VALIDATION_FAILED",
-                "The request is not valid",
+                "Invalid request",
             ),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "", ""),
             Self::DeviceUnknown => (
@@ -91,48 +91,46 @@ impl Error {
             Self::Forbidden(_) => (
                 StatusCode::FORBIDDEN,
                 "AUTHORIZATION_FAILED",
-                "The caller may not do this",
+                "Permission denied",
             ),
-            Self::NotFound(_) | Self::NoSuchRoute => (
-                StatusCode::NOT_FOUND,
-                "RECORD_NOT_FOUND",
-                "There is no such thing here",
-            ),
+            Self::NotFound(_) | Self::NoSuchRoute => {
+                (StatusCode::NOT_FOUND, "RECORD_NOT_FOUND", "Not found")
+            }
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",
-                "The method is not possible here",
+                "Method not allowed for this path",
             ),
             Self::Conflict(_) => (
                 StatusCode::CONFLICT,
                 "CONFLICT",
-                "The request does not fit the present state",
+                "Request conflicts with the current state",
             ),
             Self::TooLarge(_) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "VALIDATION_FAILED",
-                "The request is not valid",
+                "Invalid request",
             ),
             Self::TooSlow | Self::NoMemory | Self::ClientGone => (
                 StatusCode::REQUEST_TIMEOUT,
                 "REQUEST_TIMEOUT",
-                "The request was not completed in time",
+                "Request timed out",
             ),
             Self::Stopping => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "SERVICE_UNAVAILABLE",
-                "Try again shortly",
+                "Service unavailable, try again later",
             ),
             Self::NoRoom => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "INSUFFICIENT_STORAGE",
-                "There is no room to keep this",
+                "Insufficient storage",
             ),
             Self::Lost { cause, .. } => cause.status(),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "PROCESSING_ERROR",
-                "The request could not be processed",
+                "Request failed",
             ),
         }
     }
@@ -228,8 +226,8 @@ impl IntoResponse for Error {
             other => (None, other),
         };
         let what = match device {
-            Some(device) => format!("a coredump of {device} is lost"),
-            None => String::from("a request failed"),
+            Some(device) => format!("coredump from {device} lost"),
+            None => String::from("request failed"),
         };
         match cause {
             Self::Internal(cause) => Event::RequestFailed
@@ -242,9 +240,9 @@ impl IntoResponse for Error {
                 .maybe("DEVICE_KEY", device)
                 .correlation(&correlation)
                 .say(format_args!(
-                    "{what} ({correlation}): no room left to keep what was sent"
+                    "{what} ({correlation}): no space left on the disk"
                 )),
-            _ => log::debug!("refused with {status}: {message}"),
+            _ => log::debug!("answered {status}: {message}"),
         }
         let body = match &self {
             Self::Unauthenticated(_) => ErrorBody::bare(message),

@@ -68,7 +68,7 @@ fn look_up(app: &AppState, found: Found) -> Result<Contents, Error> {
     };
     let bundle = bundle(app, &sidecar).unwrap_or_else(|error| {
         log::warn!(
-            "coredump {} is exported without its firmware: {}",
+            "export of coredump {} lacks its firmware: {}",
             sidecar.id,
             chain(&error)
         );
@@ -188,19 +188,19 @@ fn readme(
     let open = how_to_open(examination, stem, &gdb, app);
     if app_elf.is_none() && open.is_ok() {
         text.push_str(
-            "The ELF of this firmware is not on the gateway. Take the one that was built\n\
-             together with the .bin that crashed; any other gives wrong lines.\n\n",
+            "The ELF of this firmware is not on the gateway. Use the ELF of the same build as\n\
+             the .bin that crashed; any other one shows wrong lines.\n\n",
         );
     }
     text.push_str(&open.unwrap_or_else(String::from));
     text.push_str(
-        "README.txt     this\n\
-         *.dmp          the dump as it was received\n\
-         *.json         what the gateway knows of it (report.json: what it read in it)\n\
-         report.txt     the same to read\n\
-         core.elf       the ELF in the dump\n\
-         console.log    console lines around the crash, if it came over USB\n\
-         *.elf *.map    the firmware's, with its sdkconfig: they may hold secrets\n",
+        "README.txt     this file\n\
+         *.dmp          the dump as received\n\
+         *.json         metadata of the dump; report.json is the decoded report\n\
+         report.txt     the decoded report as text\n\
+         core.elf       the ELF from the dump\n\
+         console.log    console lines before and after the crash (USB only)\n\
+         *.elf *.map    the firmware's files, with its sdkconfig; may contain secrets\n",
     );
     text
 }
@@ -214,14 +214,14 @@ fn how_to_open(
 ) -> Result<String, &'static str> {
     if examination.format == Some(PayloadFormat::PanicText) {
         return Err(
-            "It is the text of a panic, as the console printed it, and no memory: there is\n\
-             nothing to open in GDB. report.txt has what can be read in it.\n\n",
+            "This is panic text from the console, without memory contents: GDB cannot\n\
+             open it. report.txt has the decoded text.\n\n",
         );
     }
     if examination.verdict == Verdict::NotACoredump {
         return Err(
-            "It is no coredump that is known here: neither GDB nor ESP-IDF's tools open it.\n\
-             It is as it was received.\n\n",
+            "Unknown format: neither GDB nor ESP-IDF's tools can open it. The file is\n\
+             as received.\n\n",
         );
     }
     if core(examination).is_some() {
@@ -237,13 +237,13 @@ fn how_to_open(
         Some(Container::Raw) | None => "raw",
         Some(Container::Console) => {
             return Err(
-                "The dump is in a console log. Copy the lines between its CORE DUMP START and\n\
-                 END into a file of their own; esp-coredump opens that as --core-format b64.\n\n",
+                "The dump is part of a console log. Copy the lines between CORE DUMP START and\n\
+                 END into a file and open it with esp-coredump --core-format b64.\n\n",
             );
         }
     };
     Ok(format!(
-        "There is no whole ELF in the dump to open in GDB. With ESP-IDF's tool:\n\n  \
+        "The dump has no complete ELF for GDB. Use ESP-IDF's tool:\n\n  \
          esp-coredump info_corefile --core {stem}.dmp --core-format {format} {app}\n\n"
     ))
 }
@@ -307,26 +307,14 @@ mod tests {
                 false,
                 "--core x.dmp --core-format elf",
             ),
-            (
-                V::Valid,
-                C::Console,
-                F::Binary,
-                true,
-                "into a file of their own",
-            ),
-            (
-                V::PanicOnly,
-                C::Console,
-                F::PanicText,
-                false,
-                "text of a panic",
-            ),
+            (V::Valid, C::Console, F::Binary, true, "CORE DUMP START"),
+            (V::PanicOnly, C::Console, F::PanicText, false, "report.txt"),
         ] {
             let text = opened(verdict, container, format, whole);
             assert!(text.contains(expected), "{verdict} {container:?}: {text}");
         }
         let junk = Examination::unknown(Verdict::NotACoredump);
         let why = how_to_open(&junk, "x", "gdb", "app.elf").unwrap_err();
-        assert!(why.contains("no coredump"), "{why}");
+        assert!(why.contains("neither GDB nor"), "{why}");
     }
 }

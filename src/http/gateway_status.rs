@@ -40,19 +40,17 @@ pub async fn readyz(State(app): State<Arc<AppState>>) -> Response {
 fn unready(app: &AppState) -> Vec<String> {
     let mut reasons = Vec::new();
     if app.stopping.is_cancelled() {
-        reasons.push(String::from("the gateway is stopping"));
+        reasons.push(String::from("gateway is stopping"));
     }
     match Space::of(app.store.coredumps.root()) {
         Ok(space) if space.free < app.config().coredumps.max_upload_bytes as u64 => {
-            reasons.push(format!("only {} are free on the disk", bytes(space.free)));
+            reasons.push(format!("disk almost full: {} free", bytes(space.free)));
         }
         Ok(_) => {}
         Err(error) => reasons.push(error.to_string()),
     }
     if app.uploads.are_taken() {
-        reasons.push(String::from(
-            "the memory for uploads is used up: uploads wait for one another",
-        ));
+        reasons.push(String::from("memory for uploads used up: new uploads wait"));
     }
     reasons
 }
@@ -102,7 +100,7 @@ fn describe(app: &AppState) -> Status {
     if let Some(space) = space
         && space.free < free_asked(&app.config().coredumps, space.total)
     {
-        degraded.push(String::from("less room is free than min_free asks for"));
+        degraded.push(String::from("free disk space below min_free"));
     }
     let last_intake = last.or(stored.newest);
     Status {

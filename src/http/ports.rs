@@ -81,7 +81,7 @@ pub async fn log(
         };
         let piece = match line {
             Ok(line) => format!("{line}\n"),
-            Err(RecvError::Lagged(count)) => format!("[{count} lines left out]\n"),
+            Err(RecvError::Lagged(count)) => format!("[{count} lines skipped]\n"),
             Err(RecvError::Closed) => return None,
         };
         Some((piece, (receiver, stop)))

@@ -13,9 +13,9 @@ pub enum Script {
 /// Why a script cannot be made; it would otherwise carry text that a shell runs.
 #[derive(Debug, thiserror::Error, Eq, PartialEq)]
 pub enum Unsafe {
-    #[error("not an https address of letters, digits and plain punctuation")]
+    #[error("not an https:// URL of letters, digits and plain punctuation")]
     Url,
-    #[error("not a certificate in PEM")]
+    #[error("not a PEM certificate")]
     Ca,
 }
 

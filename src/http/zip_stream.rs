@@ -104,7 +104,7 @@ pub fn answer_then<T>(
         let writer = BufWriter::with_capacity(BLOCK, pipe);
         let mut archive = Archive(ZipWriter::new_stream(writer));
         let filled = catch_unwind(AssertUnwindSafe(|| fill(&mut archive)))
-            .unwrap_or_else(|_| Err(io::Error::other("writing it panicked")))
+            .unwrap_or_else(|_| Err(io::Error::other("panic while writing")))
             .inspect_err(|_| is_cut.store(true, Ordering::Relaxed));
         let outcome = filled.and_then(|told| {
             archive.0.finish()?.into_inner().flush()?;
@@ -116,7 +116,7 @@ pub fn answer_then<T>(
             Err(error) => {
                 Event::RequestFailed
                     .entry()
-                    .say(format_args!("an archive broke off: {}", chain(&error)));
+                    .say(format_args!("archive incomplete: {}", chain(&error)));
                 // Whoever left meanwhile does not hear it.
                 let _ = failed.blocking_send(Err(error));
             }

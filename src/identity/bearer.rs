@@ -54,11 +54,11 @@ impl fmt::Display for Caller {
 pub enum AuthError {
     #[error("No valid token provided")]
     Missing,
-    #[error("The token is malformed")]
+    #[error("Malformed token")]
     Malformed,
-    #[error("The token is not known or was revoked")]
+    #[error("Unknown or revoked token")]
     Unknown,
-    #[error("The token has expired")]
+    #[error("Token has expired")]
     Expired,
 }
 

@@ -37,7 +37,7 @@ pub enum Denied {
     NotViewer,
     #[error("Missing required role: technician")]
     NotTechnician,
-    #[error("Missing required role: root at the gateway itself")]
+    #[error("Missing required role: root on the gateway's control socket")]
     NotRoot,
 }
 

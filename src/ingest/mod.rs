@@ -114,7 +114,7 @@ impl Ingest {
         let settings = lock(&self.settings).clone();
         if let Err(error) = dump_removal::sweep(&self.store, &settings, needed) {
             let entry = error.event().entry();
-            entry.say(format_args!("cannot make room: {}", chain(&error)));
+            entry.say(format_args!("cannot free disk space: {}", chain(&error)));
         }
     }
 
@@ -248,7 +248,7 @@ fn say_stored(sidecar: &Sidecar, source: Source) {
         "not-a-coredump" => Event::CoredumpUnrecognised,
         _ => Event::CoredumpStored,
     };
-    let reason = sidecar.panic_reason.as_deref().unwrap_or("no reason given");
+    let reason = sidecar.panic_reason.as_deref().unwrap_or("unknown reason");
     event
         .entry()
         .device(&sidecar.device_key)

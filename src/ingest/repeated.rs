@@ -39,7 +39,7 @@ pub(super) fn seen(
         .maybe("FINGERPRINT", held.fingerprint.as_ref())
         .maybe("SERIAL_PORT", origin.serial_port.as_ref())
         .say(format_args!(
-            "coredump {} of {} came again over {}",
+            "duplicate of coredump {} of {} received over {}",
             held.id,
             origin.device,
             origin.source.as_str()
@@ -94,7 +94,7 @@ pub(super) fn counted(
         .fingerprint(&fingerprint)
         .maybe("SERIAL_PORT", origin.serial_port.as_ref())
         .say(format_args!(
-            "{} crashed the same way again ({occurrences} times so far); counted with coredump {}",
+            "repeated crash of {} ({occurrences} times so far), counted for coredump {}",
             origin.device, kept.id
         ));
     Ok(Received {

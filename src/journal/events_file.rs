@@ -76,7 +76,7 @@ impl EventsFile {
     /// a full disk must not stop what the event is about.
     pub(super) fn write(&mut self, line: &Line, dropped: u64) {
         if dropped > 0 {
-            log::warn!("{dropped} events are not in the events file: the disk is too slow");
+            log::warn!("{dropped} events missing from the events file: storage too slow");
         }
         let _ = self.append(&line.month, &line.bytes);
     }

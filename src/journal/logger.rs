@@ -133,8 +133,7 @@ impl Said {
 
     fn write(&self, sink: &Sink, dropped: u64) {
         if dropped > 0 {
-            let message =
-                format!("{dropped} entries were dropped: the journal takes them too slowly");
+            let message = format!("{dropped} journal entries dropped: journal too slow");
             let note = Self {
                 level: Level::Warn,
                 target: String::from("espgate"),

@@ -146,7 +146,7 @@ impl Entry {
         };
         let text = match swallowed {
             0 => message.to_string(),
-            count => format!("{message} ({count} more like this were not written)"),
+            count => format!("{message} ({count} similar messages suppressed)"),
         };
         log::logger().log(
             &Record::builder()

@@ -21,7 +21,7 @@ impl Store {
         for (device, stem) in lacking {
             if let Err(error) = self.complete(&device, &stem) {
                 log::warn!(
-                    "the sidecar of {stem}.dmp stays as it is: {}",
+                    "cannot complete the sidecar of {stem}.dmp: {}",
                     chain(&error)
                 );
             }

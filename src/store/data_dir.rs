@@ -105,7 +105,7 @@ impl DataDir {
         for folder in folders.into_iter().chain(assets) {
             if let Err(error) = remove_unfinished_in(&folder) {
                 error.event().entry().say(format_args!(
-                    "cannot remove unfinished files: {}",
+                    "cannot remove incomplete files: {}",
                     chain(&error)
                 ));
             }
@@ -173,10 +173,9 @@ fn remove_unfinished_in(folder: &Path) -> Result<()> {
         if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let path = entry.path();
             fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
-            Event::StoreRepaired.entry().say(format_args!(
-                "removed {}, an unfinished file",
-                path.display()
-            ));
+            Event::StoreRepaired
+                .entry()
+                .say(format_args!("removed incomplete file {}", path.display()));
         }
     }
     Ok(())
@@ -200,7 +199,7 @@ fn lock(root: &Path) -> Result<Flock<File>> {
             Error::Locked {
                 path: root.to_owned(),
                 holder: match holder.trim() {
-                    "" => String::from("process unknown"),
+                    "" => String::from("unknown process"),
                     pid => format!("process {pid}"),
                 },
             }
@@ -223,12 +222,13 @@ fn not_writable(root: &Path, error: Error) -> Error {
     let me = nix::unistd::geteuid();
     let owner = fs::metadata(root).map(|data| data.uid());
     let why = match (Errno::from_raw(source.raw_os_error().unwrap_or(0)), owner) {
-        (Errno::EROFS, _) => String::from("it is on a read-only filesystem"),
+        (Errno::EROFS, _) => String::from("read-only filesystem"),
         (Errno::EACCES | Errno::EPERM, Ok(owner)) if owner != me.as_raw() => format!(
-            "it belongs to user {owner} and espgate runs as user {me}: give it to that user (chown -R {me})"
+            "permission denied: owned by user {owner}, espgate runs as user {me}; run \
+             chown -R {me}"
         ),
         (Errno::EACCES | Errno::EPERM, _) => format!(
-            "user {me}, who espgate runs as, may not write {}",
+            "permission denied: user {me} cannot write {}",
             path.display()
         ),
         _ => return error,
@@ -265,7 +265,7 @@ fn check_format(root: &Path) -> Result<Option<u32>> {
         Ok(found) => Ok((found < FORMAT).then_some(found)),
         Err(_) => Err(Error::Format {
             path: root.to_owned(),
-            why: format!("FORMAT holds {:?}, not a number", text.trim()),
+            why: format!("invalid FORMAT file: {:?} is not a number", text.trim()),
         }),
     }
 }

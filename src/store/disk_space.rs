@@ -21,8 +21,8 @@ impl Space {
     /// # Errors
     /// [`Error::Io`].
     pub fn of(path: &Path) -> Result<Self> {
-        let data = statvfs(path)
-            .map_err(|code| Error::io("ask for the free room of", path, code.into()))?;
+        let data =
+            statvfs(path).map_err(|code| Error::io("get the free space of", path, code.into()))?;
         let block = data.fragment_size();
         Ok(Self {
             total: data.blocks().saturating_mul(block),
@@ -53,12 +53,10 @@ pub fn unsuitable(path: &Path) -> Option<&'static str> {
 
 fn trouble_with(kind: FsType) -> Option<&'static str> {
     match kind {
-        TMPFS_MAGIC => Some("is on a tmpfs: everything is lost when the machine restarts"),
-        OVERLAYFS_SUPER_MAGIC => {
-            Some("is on an overlay: what is kept may be lost when the machine restarts")
-        }
+        TMPFS_MAGIC => Some("is on a tmpfs: all data is lost at a reboot"),
+        OVERLAYFS_SUPER_MAGIC => Some("is on an overlay: data may be lost at a reboot"),
         MSDOS_SUPER_MAGIC | EXFAT_SUPER_MAGIC => {
-            Some("is on a FAT filesystem, which keeps no permissions and survives no power cut")
+            Some("is on a FAT filesystem: no permissions, no protection against power loss")
         }
         _ => None,
     }

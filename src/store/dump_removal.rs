@@ -136,7 +136,7 @@ fn forget_crashes(store: &Store) {
             Err(error) => {
                 let entry = error.event().entry().device(&device);
                 entry.say(format_args!(
-                    "old crashes of {device} cannot be forgotten: {}",
+                    "cannot remove old crash records of {device}: {}",
                     chain(&error)
                 ));
             }
@@ -150,8 +150,8 @@ fn say_forgotten(device: &DeviceKey, fingerprint: &str) {
         .device(device)
         .fingerprint(&fingerprint)
         .say(format_args!(
-            "forgot crash {fingerprint} of {device} by the rule at most {MAX_CRASHES} crashes a \
-             device: no dump of it is stored, and it was seen longest ago"
+            "removed crash record {fingerprint} of {device}: more than {MAX_CRASHES} \
+             crashes of this device, oldest without a stored dump"
         ));
 }
 
@@ -162,7 +162,7 @@ fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
         .device(device)
         .coredump(&entry.id)
         .say(format_args!(
-            "cannot remove coredump {} of {device} by the rule {}: {}",
+            "cannot remove coredump {} of {device} (rule {}): {}",
             entry.id,
             rule.as_str(),
             chain(error)
@@ -186,7 +186,7 @@ fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
         .coredump(&entry.id)
         .maybe("FINGERPRINT", entry.fingerprint.as_ref())
         .say(format_args!(
-            "removed coredump {} of {device} by the rule {}",
+            "removed coredump {} of {device} (rule {})",
             entry.id,
             rule.as_str()
         ));

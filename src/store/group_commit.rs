@@ -237,7 +237,7 @@ impl Member<'_> {
         turns.under_way_since = None;
         turns.ended = turn;
         if let Err(error) = outcome {
-            log::debug!("a sync of the filesystem failed: {error}");
+            log::debug!("filesystem sync failed: {error}");
             turns.failed += 1;
         }
         self.commits.turned.notify_all();

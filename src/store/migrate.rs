@@ -24,15 +24,15 @@ pub(super) fn migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmwa
     };
     match try_migrate(data_dir, registry, firmware) {
         Ok(unknown) => Event::StoreMigrated.entry().say(format_args!(
-            "migrated the data directory from format {format}: builds are named by their id now; \
-             {unknown} names fit no stored build and serve nothing"
+            "migrated the data directory from format {format}: builds are identified by \
+             their id; {unknown} names match no stored build and serve nothing"
         )),
         Err(error) => Event::StoreMigrated
             .entry()
             .at(log::Level::Error)
             .say(format_args!(
-                "cannot finish migrating the data directory from format {format}: {}; it is tried \
-                 again at the next start",
+                "cannot migrate the data directory from format {format}: {}; retrying at the \
+                 next start",
                 chain(&error)
             )),
     }

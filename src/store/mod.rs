@@ -33,7 +33,7 @@ use crate::journal::Event;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filesystem has no room (or no quota left).
-    #[error("no room left on the disk to {action} {}", .path.display())]
+    #[error("no space left on the disk to {action} {}", .path.display())]
     Full {
         action: &'static str,
         path: PathBuf,
@@ -46,21 +46,22 @@ pub enum Error {
         source: io::Error,
     },
     /// It was read and means nothing; one that cannot be read is [`Self::Io`].
-    #[error("{} does not parse", .path.display())]
+    #[error("invalid contents in {}", .path.display())]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,
     },
     /// Something with this name is there already.
-    #[error("{} exists already", .path.display())]
+    #[error("{} already exists", .path.display())]
     Exists { path: PathBuf },
-    #[error("{} is used by another espgate ({holder})", .path.display())]
+    #[error("{} is in use by another espgate ({holder})", .path.display())]
     Locked { path: PathBuf, holder: String },
     /// The data directory is not ours to write in.
     #[error("cannot use the data directory {}: {why}", .path.display())]
     NotWritable { path: PathBuf, why: String },
     #[error(
-        "{} was written by a newer espgate (format {found}, this one knows {known}): install that version or newer",
+        "{} was written by a newer espgate (format {found}, supported {known}): \
+         install that version or newer",
         .path.display()
     )]
     NewerFormat {
@@ -68,10 +69,10 @@ pub enum Error {
         found: u32,
         known: u32,
     },
-    #[error("{} does not have the format of a data directory: {why}", .path.display())]
+    #[error("{} is not a data directory: {why}", .path.display())]
     Format { path: PathBuf, why: String },
     /// Parts of a gateway: with these a daemon would make up the others anew.
-    #[error("a restore into {} was cut off: run `espgate restore FILE` again", .path.display())]
+    #[error("incomplete restore in {}: run `espgate restore FILE` again", .path.display())]
     RestoreCutOff { path: PathBuf },
 }
 

@@ -81,8 +81,8 @@ fn settle_gateway(registry: &Registry) -> Result<String> {
     }
     if !known.gateway_id.is_empty() && !known.machine_id.is_empty() {
         Event::ClonedCard.entry().say(format_args!(
-            "this data was last used on another machine; if that one still runs, the two share \
-             the gateway id {}",
+            "data was last used on another machine: if that one still runs, both have \
+             gateway id {}",
             known.gateway_id
         ));
     }

@@ -126,7 +126,7 @@ impl Temporary {
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`].
-    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that renames")]
     pub fn rename_over(mut self, target: &Path) -> Result<()> {
         fs::rename(&self.path, target).map_err(|source| Error::io("publish", target, source))?;
         self.armed = false;
@@ -291,12 +291,15 @@ pub(super) fn make_folder_unsynced(folder: &Path, mode: u32) -> Result<bool> {
 ///
 /// # Errors
 /// [`Error::Io`].
-#[expect(clippy::disallowed_methods, reason = "sets aside, publishes nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "renames a damaged file, publishes nothing"
+)]
 pub fn set_aside(path: &Path) -> Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");
     let aside = PathBuf::from(name);
-    fs::rename(path, &aside).map_err(|source| Error::io("set aside", path, source))?;
+    fs::rename(path, &aside).map_err(|source| Error::io("rename", path, source))?;
     Ok(aside)
 }
 

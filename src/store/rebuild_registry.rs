@@ -23,8 +23,8 @@ pub(super) fn models(registry: &Registry, firmware: &Firmware) -> Result<()> {
     })?;
     outcome.unwrap_or_else(|never| match never {});
     Event::StoreRepaired.entry().say(format_args!(
-        "registered {} models again from their firmware; none of it is active: see `espgate \
-         firmware list` and `espgate firmware activate`",
+        "models register lost: registered {} models from stored firmware, none active; \
+         run `espgate firmware list` and `espgate firmware activate`",
         codes.len()
     ));
     Ok(())
@@ -50,7 +50,7 @@ pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> 
         });
         match told {
             Ok((model, registered)) => found.push((key, model, registered)),
-            Err(error) => log::warn!("{key} is not registered again: {}", chain(&error)),
+            Err(error) => log::warn!("cannot register {key} from its dumps: {}", chain(&error)),
         }
     }
     let outcome = registry.devices.change(|devices| {
@@ -66,8 +66,8 @@ pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> 
         .entry()
         .at(log::Level::Error)
         .say(format_args!(
-            "registered {} devices again from their dumps; names, pins and tokens are lost: \
-             restore a backup, or make new tokens with `espgate devices token`",
+            "devices register lost: registered {} devices from stored dumps, without \
+             names, pins and tokens; restore a backup or run `espgate devices token`",
             found.len()
         ));
     Ok(())

@@ -62,7 +62,7 @@ pub(super) async fn attempt(
             Ok(report) => Outcome::Report(report),
             Err(DecodeFailed::Failed(why)) => Outcome::Failed(why),
             Err(DecodeFailed::NotStarted(why)) => {
-                log::warn!("coredumps are not decoded now: {why}");
+                log::warn!("decoding paused: {why}");
                 Outcome::BrokenOff
             }
         },
@@ -115,7 +115,7 @@ fn finish(parts: &Parts, job: &Job, outcome: &Outcome) {
         Ok(Some(state)) => parts.metrics.decode(state.as_str()),
         Ok(None) => {}
         Err(error) => {
-            say_trouble(job, "was decoded, which cannot be written down", &error);
+            say_trouble(job, "was decoded, but the report cannot be saved", &error);
             // it is not the dump's fault; if that cannot be written either, it counts
             let _ = with_dump(parts, job, |folder| {
                 folder.change(&job.stem, Sidecar::cancel_attempt)
@@ -150,7 +150,7 @@ fn give_up(folder: &mut DeviceFolder, job: &Job, why: &str) -> Result<Option<Dec
         return Ok(Some(DecodeState::Failed));
     }
     log::info!(
-        "decoding coredump {} of {} failed, attempt {} of {MAX_ATTEMPTS}: {why}",
+        "decoding coredump {} of {} failed (attempt {} of {MAX_ATTEMPTS}): {why}",
         job.id,
         job.device,
         sidecar.decoding.attempts
@@ -201,7 +201,7 @@ fn say_failed(job: &Job, sidecar: &Sidecar) {
         .device(&job.device)
         .coredump(&job.id)
         .say(format_args!(
-            "coredump {} of {} could not be decoded: {} attempts failed: {}; it is kept",
+            "decoding coredump {} of {} failed {} times: {}; the dump is kept",
             job.id,
             job.device,
             sidecar.decoding.attempts,
@@ -250,12 +250,12 @@ impl Summary {
 fn words(report: &Report) -> String {
     if report.tasks.is_empty() {
         let problem = report.problems.first().map_or("", String::as_str);
-        return format!("nothing in it can be read ({}): {problem}", report.verdict);
+        return format!("unreadable ({}): {problem}", report.verdict);
     }
     let reason = [&report.panic.reason, &report.panic.cause]
         .into_iter()
         .find_map(|reason| reason.as_deref())
-        .unwrap_or("no reason given");
+        .unwrap_or("unknown reason");
     let frames = report.tasks.iter().take(1).flat_map(|task| &task.backtrace);
     let named = || {
         frames
@@ -266,7 +266,7 @@ fn words(report: &Report) -> String {
         .find(|frame| !is_system(frame))
         .or_else(|| named().next());
     let Some(place) = place else {
-        return format!("{reason} (no ELF of this build is here)");
+        return format!("{reason} (no ELF of this build stored)");
     };
     let file = place.file.as_deref().unwrap_or_default();
     let unverified = match report.app.matched {

@@ -143,7 +143,7 @@ fn take_out(store: &Store, builds: &Builds, entry: &Entry, passed: &mut Passed) 
             .maybe("MODEL_CODE", entry.model_code.as_ref())
             .maybe("FIRMWARE_VERSION", entry.firmware_version.as_ref())
             .say(format_args!(
-                "the ELF for coredump {} cannot be read: {}",
+                "cannot read the ELF for coredump {}: {}",
                 entry.id,
                 chain(&error)
             ));
@@ -181,7 +181,10 @@ pub(super) fn after_an_upgrade(store: &Store) {
                 folder.change(&stem, Sidecar::decode_again)
             });
             if let Err(error) = again {
-                log::warn!("{stem} of {device} is not decoded again: {}", chain(&error));
+                log::warn!(
+                    "cannot queue {stem} of {device} for decoding: {}",
+                    chain(&error)
+                );
             }
         }
     }
@@ -190,7 +193,7 @@ pub(super) fn after_an_upgrade(store: &Store) {
         Ok::<_, Infallible>(())
     });
     if let Err(error) = noted {
-        log::warn!("cannot note the version that decodes: {}", chain(&error));
+        log::warn!("cannot save the decoder version: {}", chain(&error));
     }
 }
 

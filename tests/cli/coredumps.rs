@@ -45,7 +45,7 @@ fn what_devices_send_is_listed_shown_exported_and_deleted() {
     );
     assert_eq!(rest["coredumps"].as_array().unwrap().len(), 2);
 
-    daemon.wait_for(&format!("decoded coredump {id}"));
+    daemon.wait_for_event("CoredumpDecoded", &id);
     let shown = done(&daemon, &["coredumps", "show", &id]);
     let heading = format!("Coredump {id} of k1 (lamp 1.0");
     assert!(shown.starts_with(&heading), "{shown}");

@@ -22,7 +22,7 @@ fn the_doctor_names_dumps_whose_firmware_is_missing() {
         &["devices", "add", "k1", "--model", "lamp", "--no-token"],
     );
     post_dump(&daemon, "k1", "1.0", &dumps::xtensa().image(0x0102, false));
-    daemon.wait_for("decoded");
+    daemon.wait_for_event("CoredumpDecoded", "k1");
     let data = daemon.data();
     let missing = "1 dump from 1 device run builds we have no bundle for (lamp 1.0)";
     let output = doctor(&data);
@@ -55,7 +55,7 @@ fn the_doctor_knows_when_the_daemon_last_ended_badly() {
     told(&data, "no crash, hang or power cut of the daemon is known");
     daemon.kill();
     let daemon = Start::on(folder, "").start();
-    daemon.wait_for("was not stopped");
+    daemon.wait_for_event("EndedBadly", "");
     told(&data, "last crashed, was killed or hung ");
     let _kept = std::sync::Arc::clone(&daemon.folder);
     daemon.stop();
@@ -81,7 +81,7 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     done(&daemon, &["firmware", "block", "lamp", "1.0"]);
     let blocked = done(&daemon, &["firmware", "block", "lamp", "2.0"]);
     assert!(blocked.contains("lamp serves nothing now"), "{blocked}");
-    daemon.wait_for("the model serves nothing now");
+    daemon.wait_for_event("ModelChanged", "2.0");
     let listed = done(&daemon, &["firmware", "list", "lamp"]);
     assert!(listed.contains("active, blocked: nothing"), "{listed}");
     let models = json(&daemon, &["models", "list", "--json"]);
@@ -108,7 +108,7 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     fs::remove_file(data.join("assets/firmware-lamp.bin")).unwrap();
     told(&[gone]);
     let daemon = Start::on(folder, OPEN).start();
-    daemon.wait_for("firmware 2.0 of lamp is active or pinned, and its file is missing");
+    daemon.wait_for_event("BundleUnreadable", "2.0");
     told(&[gone]);
     let models = done(&daemon, &["models", "list"]);
     assert!(models.contains("missing"), "{models}");
@@ -120,7 +120,11 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     assert_eq!(ask(), 200, "by the copy that was made of its image");
     fs::remove_dir_all(data.join("cache/images")).unwrap();
     assert_eq!(ask(), 404);
-    daemon.wait_for("cannot read firmware 2.0 of lamp: the stored file is missing");
+    let unreadable = || daemon.events("BundleUnreadable").len();
+    assert!((0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        unreadable() >= 2
+    }));
 }
 
 fn whats(output: &Output) -> Vec<String> {

@@ -42,6 +42,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Events of those that ran on its data before.
+    earlier_events: usize,
 }
 
 /// How to start a daemon.
@@ -125,6 +127,7 @@ impl Start {
 
     /// Starts it and waits until it says that it is ready.
     pub fn start(self) -> Daemon {
+        let earlier_events = event_lines(&self.folder.path().join("data")).len();
         let mut child = self.command().spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -149,6 +152,7 @@ impl Start {
             folder: self.folder,
             child,
             lines,
+            earlier_events,
         }
     }
 }
@@ -180,19 +184,28 @@ impl Daemon {
         }
     }
 
-    /// The events file, once it has `text`.
-    pub fn events_with(&self, text: &str) -> String {
+    /// The events of this name since the start, as they are in the events file.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines = event_lines(&self.data());
+        let mut events: Vec<Value> = lines
+            .iter()
+            .skip(self.earlier_events)
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        events.retain(|event| event["event"] == name);
+        events
+    }
+
+    /// Waits for an event of this name that has `part` in one of its fields.
+    pub fn wait_for_event(&self, name: &str, part: &str) -> Value {
         let until = std::time::Instant::now() + PATIENCE;
         loop {
-            let files = fs::read_dir(self.data().join("events")).unwrap();
-            let events: String = files
-                .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
-                .collect();
-            if events.contains(text) {
-                return events;
+            let events = self.events(name);
+            if let Some(event) = events.iter().find(|event| event.to_string().contains(part)) {
+                return event.clone();
             }
             let waited = std::time::Instant::now() > until;
-            assert!(!waited, "no {text:?} in {events}");
+            assert!(!waited, "no {name} with {part:?} in {}", self.journal());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -257,6 +270,19 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The whole lines of the events files, oldest first.
+fn event_lines(data: &Path) -> Vec<String> {
+    let files = fs::read_dir(data.join("events")).into_iter().flatten();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let text: String = files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(str::to_owned).collect()
 }
 
 pub fn connect(address: SocketAddr, ca: &[u8]) -> StreamOwned<ClientConnection, TcpStream> {

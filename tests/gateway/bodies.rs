@@ -71,6 +71,7 @@ fn blank(name: &str, value: &mut Value) {
                 env!("CARGO_PKG_VERSION") => "(version)",
                 _ if matches!(name, "id" | "revoked") => "(id)",
                 _ if matches!(name, "subject" | "issuer") => "(name)",
+                _ if name == "message" => "(sentence)",
                 text if text.starts_with("pts-") => "(port)",
                 "listening" | "seen" => "(state)",
                 "synced" | "unsynced" => "(clock)",
@@ -129,7 +130,7 @@ fn recorded() -> Vec<Value> {
     recorder.keep("POST /api/iot/coredump", &posted);
     recorder.keep("POST /api/iot/coredump", &site.post(&dump(1)));
     let id = posted.json()["coredump_id"].as_str().unwrap().to_owned();
-    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    site.daemon.wait_for_event("CoredumpDecoded", &id);
     recorder.get("/api/coredumps?limit=1");
     recorder.get(&format!("/api/coredumps/{id}"));
     let head = format!("POST /api/coredumps/{id}/redecode");

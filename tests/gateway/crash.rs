@@ -44,7 +44,7 @@ fn what_was_acknowledged_survives_kill_9() {
             })
             .collect();
         // some uploads are done, some are under way
-        site.daemon.wait_for("stored coredump");
+        site.daemon.wait_for_event("CoredumpStored", "k1");
         std::thread::sleep(std::time::Duration::from_millis(20 + 40 * round as u64));
         let folder = Arc::clone(&site.daemon.folder);
         let (device, pipeline) = (site.device.clone(), site.pipeline.clone());

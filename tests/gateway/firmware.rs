@@ -383,7 +383,7 @@ fn configuration_is_the_devices_own_or_its_models() {
         (missing.status, missing.error()),
         (404, String::from("Resource not found"))
     );
-    site.daemon.wait_for("asked for its configuration");
+    site.daemon.wait_for_event("DeviceConfigMissing", "k1");
     let folder = site.daemon.data().join("config");
     crate::daemon::write(&folder.join("lamp.json"), b"{\"a\": 1}\n");
     assert_eq!(ask().body, b"{\"a\": 1}\n");
@@ -397,7 +397,7 @@ fn configuration_is_the_devices_own_or_its_models() {
 fn a_dump_that_waited_for_its_elf_is_read_when_the_bundle_arrives() {
     let site = TestGateway::new();
     site.post(&dump(1));
-    site.daemon.wait_for("no ELF of this build is here");
+    site.daemon.wait_for_event("CoredumpDecoded", "k1");
     let listed = site.daemon.control("GET /api/coredumps", b"").json();
     assert_eq!(listed["coredumps"][0]["decode"], "no-elf");
 }

@@ -74,8 +74,8 @@ fn registrations_that_cannot_be_written_are_told_by_what_the_disk_did() {
     std::fs::create_dir(&register).unwrap();
     write(&register.join("something"), b"");
     assert_eq!(version(&site.daemon, &fleet, "b1").status, 200);
-    let events = site.daemon.events_with("\"DiskFailed\"");
-    assert!(!events.contains("\"DiskFull\""), "{events}");
+    site.daemon.wait_for_event("DiskFailed", "devices.json");
+    assert!(site.daemon.events("DiskFull").is_empty());
 }
 
 #[test]
@@ -94,12 +94,7 @@ fn a_board_beyond_the_limit_of_its_fleet_token_gets_nothing_but_its_dump_is_kept
     write(&register, devices.to_string().as_bytes());
     let daemon = Start::on(folder, "").start();
     assert_eq!(version(&daemon, &fleet, "b7").status, 200);
-    let told = || {
-        daemon
-            .journal()
-            .matches("is at its limit: it registered")
-            .count()
-    };
+    let told = || daemon.events("FleetTokenLimited").len();
     for salt in 1..4 {
         let refused = version(&daemon, &fleet, "new1");
         assert_eq!(refused.status, 403);

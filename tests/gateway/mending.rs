@@ -35,11 +35,10 @@ fn a_damaged_register_costs_nobody_a_token() {
     assert_eq!(site.ci(head, b"").status, 200);
     let status = site.daemon.control("GET /api/status", b"").json();
     assert_eq!(status["gateway_id"], before["gateway_id"]);
-    let journal = site.daemon.journal();
     for name in ["devices", "tokens", "models", "gateway"] {
-        assert!(state.join(format!("{name}.json.damaged")).exists());
-        let line = format!("{name}.json does not parse");
-        assert!(journal.contains(&line), "{journal}");
+        let damaged = format!("{name}.json.damaged");
+        assert!(state.join(&damaged).exists());
+        site.daemon.wait_for_event("StoreRepaired", &damaged);
     }
 }
 
@@ -56,8 +55,8 @@ fn devices_whose_register_is_lost_are_known_by_their_dumps() {
     let device = daemon.control("GET /api/devices/k1", b"").json();
     assert_eq!(device["model"], "lamp");
     assert_eq!(device["registered"], true);
-    let journal = daemon.journal();
-    assert!(journal.contains("registered 1 devices again"), "{journal}");
+    let repaired = daemon.events("StoreRepaired");
+    assert!(repaired.iter().any(|event| event["level"] == "error"));
 }
 
 #[test]
@@ -91,7 +90,7 @@ fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
 
     // by what is known of the crash
     let site = without(site, &[&sidecar]);
-    site.daemon.wait_for("decoded coredump");
+    site.daemon.wait_for_event("CoredumpDecoded", "k1");
     as_before();
     // by the bundle that the dump names
     assert_eq!(site.upload(&build.zip()).status, 200);
@@ -101,7 +100,7 @@ fn a_lost_sidecar_is_made_again_with_model_version_and_time() {
     assert_eq!(crash.len(), 1);
     let report = dump.with_extension("report.json");
     let site = without(site, &[&sidecar, &crash[0], &report]);
-    site.daemon.wait_for("decoded coredump");
+    site.daemon.wait_for_event("CoredumpDecoded", "k1");
     as_before();
 }
 
@@ -165,7 +164,7 @@ fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let id = id.as_str().unwrap();
-    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    site.daemon.wait_for_event("CoredumpDecoded", id);
     let path = format!("coredumps/k1/{}", name.as_str().unwrap());
     let report = site.daemon.data().join(path).with_extension("report.json");
     let ask = || {
@@ -174,16 +173,14 @@ fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
     };
     let before = ask();
     assert_eq!(before.status, 200);
-    let decoded = |journal: &str| journal.matches("decoded coredump").count();
-    assert_eq!(decoded(&site.daemon.journal()), 1);
+    let decoded = || site.daemon.events("CoredumpDecoded").len();
+    assert_eq!(decoded(), 1);
 
     write(&report, &before.body[..before.body.len() / 2]);
     let pending = ask();
     assert_eq!(pending.status, 404);
     assert_eq!(pending.json()["decode"], "pending");
-    let journal = site.daemon.journal();
-    let told = format!("the report of coredump {id} of k1 does not parse");
-    assert!(journal.contains(&told), "{journal}");
+    site.daemon.wait_for_event("StoreRepaired", id);
     let aside = report.with_extension("json.damaged");
     assert_eq!(
         fs::metadata(aside).unwrap().len(),
@@ -191,7 +188,7 @@ fn a_report_that_does_not_parse_is_set_aside_and_made_again() {
     );
     let again = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
-        decoded(&site.daemon.journal()) == 2
+        decoded() == 2
     });
     assert!(again, "{}", site.daemon.journal());
     assert_eq!(ask().body, before.body);
@@ -203,7 +200,7 @@ fn a_dump_that_was_given_up_says_why_until_it_is_decoded_again() {
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());
-    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    site.daemon.wait_for_event("CoredumpDecoded", id);
     let path = site.daemon.data().join("coredumps/k1").join(name);
     let folder = Arc::clone(&site.daemon.folder);
     site.daemon.stop();
@@ -228,7 +225,7 @@ fn a_dump_that_was_given_up_says_why_until_it_is_decoded_again() {
     assert_eq!(missing.json()["decode_failure"], "out of memory");
     let queued = daemon.control(&format!("POST /api/coredumps/{id}/redecode"), b"");
     assert_eq!(queued.status, 202);
-    daemon.wait_for(&format!("decoded coredump {id}"));
+    daemon.wait_for_event("CoredumpDecoded", id);
     assert_eq!(daemon.control(&report, b"").status, 200);
 }
 
@@ -238,7 +235,7 @@ fn a_report_that_is_gone_is_made_again() {
     let answer = site.post(&dump(1)).json();
     let (id, name) = (&answer["coredump_id"], &answer["filename"]);
     let (id, name) = (id.as_str().unwrap(), name.as_str().unwrap());
-    site.daemon.wait_for(&format!("decoded coredump {id}"));
+    site.daemon.wait_for_event("CoredumpDecoded", id);
     let path = site.daemon.data().join("coredumps/k1").join(name);
     let report = path.with_extension("report.json");
     let folder = Arc::clone(&site.daemon.folder);
@@ -247,6 +244,6 @@ fn a_report_that_is_gone_is_made_again() {
     let daemon = Start::on(folder, "").start();
     let ask = format!("GET /api/coredumps/{id}/report");
     assert_eq!(daemon.control(&ask, b"").json()["decode"], "pending");
-    daemon.wait_for(&format!("decoded coredump {id}"));
+    daemon.wait_for_event("CoredumpDecoded", id);
     assert_eq!(daemon.control(&ask, b"").status, 200);
 }

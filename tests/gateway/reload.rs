@@ -213,7 +213,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let elsewhere = daemon.folder.path().join("elsewhere");
     let text = format!("data_dir = {elsewhere:?}\n{good}[coredumps]\nmax_upload_bytes = 1024\n");
     reload(daemon, &text);
-    daemon.wait_for("data_dir was changed and needs a restart");
+    daemon.wait_for_event("ConfigurationReloaded", "data_dir");
     let degraded = || daemon.control("GET /api/status", b"").json()["degraded"].to_string();
     assert!(degraded().contains("data_dir"), "{}", degraded());
     assert_eq!(site.post(&[7; 2000]).status, 400);
@@ -221,7 +221,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let last = fs::read_to_string(daemon.data().join("state/espgate.toml.last")).unwrap();
     assert_eq!(last, good);
     reload(daemon, &good);
-    daemon.wait_for("changed: coredumps.max_upload_bytes\n");
+    daemon.wait_for_event("ConfigurationReloaded", ": coredumps.max_upload_bytes\"");
     assert_eq!(degraded(), "[]");
 }
 
@@ -259,7 +259,7 @@ fn a_certificate_of_ones_own_is_served_after_a_reload() {
         &daemon,
         &format!("{text}[tls]\ncert = {cert:?}\nkey = {key:?}\n"),
     );
-    daemon.wait_for("the configuration was read again");
+    daemon.wait_for_event("ConfigurationReloaded", "");
     let mut stream = connect(daemon.address, &ca);
     assert_eq!(exchange(&mut stream, "GET /healthz", b"").status, 200);
 }
@@ -358,7 +358,7 @@ impl Reloaded {
             "#
         );
         reload(daemon, &text);
-        daemon.wait_for("the configuration was read again");
+        daemon.wait_for_event("ConfigurationReloaded", "");
         Self {
             site,
             ca,

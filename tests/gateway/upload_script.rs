@@ -49,7 +49,7 @@ fn a_build_folder_is_packed_and_uploaded() {
             .as_bytes(),
     );
     site.daemon.signal("HUP");
-    site.daemon.wait_for("read again");
+    site.daemon.wait_for_event("ConfigurationReloaded", "");
     site.daemon
         .manage("PUT /api/models/night_light", &json!({}));
     let ci = token(&site.daemon, "own", "pipeline", Some("night_light"));

@@ -100,8 +100,8 @@ async fn a_chain_from_a_ca_of_ones_own_is_installed_for_the_servers_key() {
         .unwrap()
         .pem();
     for (chain, word) in [
-        (foreign, "not the key"),
-        (format!("{ca_pem}{leaf}"), "comes first"),
+        (foreign, "does not match"),
+        (format!("{ca_pem}{leaf}"), "wrong order"),
         (String::from("junk"), "no CERTIFICATE block"),
     ] {
         let error = site.tls.install(chain.as_bytes()).unwrap_err().to_string();

@@ -163,7 +163,7 @@ impl Wanted {
             Ok(Some(stored)) => stored.trouble.clone(),
             // a build may have no bundle
             Ok(None) if self.what == What::Bundle => None,
-            Ok(None) => Some(String::from("the stored file is missing")),
+            Ok(None) => Some(String::from("file missing")),
             Err(error) => Some(chain(error)),
         };
         if let Some(trouble) = trouble {
@@ -356,8 +356,8 @@ pub async fn config(State(app): State<Arc<AppState>>, request: Request) -> Resul
                 .entry()
                 .device(&device.key)
                 .say(format_args!(
-                    "device {} asked for its configuration; there is neither config/{}.json nor \
-                     one for its model",
+                    "no configuration for device {}: neither config/{}.json nor a file for its \
+                     model exists",
                     device.key, device.key
                 ));
         }

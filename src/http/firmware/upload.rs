@@ -55,7 +55,7 @@ pub async fn receive(
             .entry()
             .model(&model)
             .actor(&actor)
-            .say(format_args!("firmware for {model} was not taken: {error}"));
+            .say(format_args!("firmware upload for {model} refused: {error}"));
     }
     outcome.map(Json)
 }

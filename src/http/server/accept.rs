@@ -41,7 +41,7 @@ impl Server {
                         let Some(slot) = inner.slots.claim(room, peer.ip()).await else {
                             inner.counts.turned_away.fetch_add(1, Ordering::Relaxed);
                             Event::ConnectionTrouble.entry().say(format_args!(
-                                "closed a connection from {}: it has too many",
+                                "connection from {} closed: max_connections_per_address reached",
                                 peer.ip()
                             ));
                             return;
@@ -90,9 +90,9 @@ impl Server {
 async fn pause(error: &io::Error, what: &str) {
     // A client that left before it was accepted is nobody's trouble.
     if error.kind() != io::ErrorKind::ConnectionAborted {
-        Event::ConnectionTrouble.entry().say(format_args!(
-            "cannot accept a connection to {what}: {error}"
-        ));
+        Event::ConnectionTrouble
+            .entry()
+            .say(format_args!("cannot accept connection on {what}: {error}"));
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tl
                 .counts
                 .handshakes_failed
                 .fetch_add(1, Ordering::Relaxed);
-            log::debug!("{peer} did not finish its TLS handshake within {limit:?}");
+            log::debug!("TLS handshake with {peer} timed out after {limit:?}");
         }
     }
 }
@@ -73,7 +73,7 @@ async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStre
 
 /// The client asked in the clear, as an `http://` address makes it do.
 #[derive(Debug, thiserror::Error)]
-#[error("speaks plain HTTP, not TLS")]
+#[error("plain HTTP request on the HTTPS port")]
 struct PlainHttp;
 
 /// Whether what a client sent first is a method of HTTP; TLS begins with a byte
@@ -93,22 +93,23 @@ fn report(peer: SocketAddr, error: &io::Error) {
     let cause = error.get_ref();
     if cause.is_some_and(|cause| cause.is::<PlainHttp>()) {
         trouble().say(format_args!(
-            "{peer} {PlainHttp}: its address must begin with https://"
+            "{PlainHttp} from {peer}: use https:// in the client's URL"
         ));
         return;
     }
     match cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => {
             trouble().say(format_args!(
-                "{peer} broke off the TLS handshake: {alert:?} (if it is UnknownCA or BadCertificate: does its firmware contain this gateway's CA?)"
+                "TLS handshake aborted by {peer}: {alert:?} (UnknownCA or BadCertificate: \
+                 check that its firmware contains this gateway's CA)"
             ));
         }
         Some(rustls::Error::PeerIncompatible(why)) => {
             trouble().say(format_args!(
-                "{peer} has no TLS parameters in common: {why:?}"
+                "no common TLS parameters with {peer}: {why:?}"
             ));
         }
-        _ => log::debug!("the TLS handshake with {peer} failed: {error}"),
+        _ => log::debug!("TLS handshake with {peer} failed: {error}"),
     }
 }
 
@@ -165,7 +166,7 @@ where
     );
     if let Err(error) = &outcome {
         // Clients leave when they like; handlers report what they care about.
-        log::debug!("connection of {peer:?} ended: {error}");
+        log::debug!("connection from {peer:?} closed: {error}");
     }
     if outcome.is_ok() || is_refused_by_hyper {
         tokio::select! {

@@ -200,7 +200,7 @@ impl Drop for Done {
 /// A response's body.
 pub(super) struct TrackedBody {
     inner: Body,
-    #[expect(dead_code, reason = "its drop is what counts")]
+    #[expect(dead_code, reason = "dropping it has the effect")]
     done: Done,
 }
 

@@ -13,25 +13,25 @@ use super::request_head::RequestError;
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
     /// Larger than the limit. The rest is dropped before the answer goes out.
-    #[error("the body is larger than {} bytes", .kept.len())]
+    #[error("body larger than {} bytes", .kept.len())]
     TooLarge {
         /// The first bytes, as many as the limit.
         kept: Bytes,
     },
     /// The client paused too long or was too slow on the average (408).
-    #[error("the body did not come in time ({got} bytes came)")]
+    #[error("body timed out ({got} bytes received)")]
     TooSlow {
         /// Bytes that came.
         got: usize,
     },
     /// The client left before the end; nobody reads an answer.
-    #[error("the client left in the middle of the body ({got} bytes came)")]
+    #[error("client disconnected ({got} bytes received)")]
     ClientGone {
         /// Bytes that came.
         got: usize,
     },
     /// Broken chunks (400).
-    #[error("the body's chunks are broken ({got} bytes came)")]
+    #[error("invalid chunked encoding ({got} bytes received)")]
     Malformed {
         /// Bytes that came.
         got: usize,

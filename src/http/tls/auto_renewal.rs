@@ -41,7 +41,7 @@ pub async fn follow(tls: Arc<Tls>, stop: CancellationToken) {
             tokio::task::spawn_blocking(move || tls.refresh(OffsetDateTime::now_utc())).await;
         if let Ok(Err(error)) = outcome {
             Event::CertificateTrouble.entry().say(format_args!(
-                "the server certificate stays as it is: {}",
+                "cannot renew the server certificate: {}",
                 chain(&error)
             ));
         }

@@ -79,7 +79,7 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
         Err(Error::Key { place, why }) => {
             let aside = publish::set_aside(&folder.join(SERVER_KEY_FILE))?;
             Event::StoreRepaired.entry().say(format_args!(
-                "the key in {place} cannot be used ({why}); it is kept as {} and made anew",
+                "invalid key in {place} ({why}): renamed to {}, created a new key",
                 aside.display()
             ));
             server_key(folder)?
@@ -181,7 +181,7 @@ fn split(chain: Vec<(CertificateDer<'static>, Facts)>, place: &str) -> Result<(F
         .map(|facts| (facts, ders))
         .ok_or_else(|| Error::Chain {
             place: place.to_owned(),
-            why: String::from("it is empty"),
+            why: String::from("empty file"),
         })
 }
 

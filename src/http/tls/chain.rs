@@ -105,13 +105,13 @@ pub(super) fn parse(pem: &[u8], place: &str) -> Result<Vec<(CertificateDer<'stat
         let certificate = certificate.map_err(|error| fault(format!("not PEM: {error}")))?;
         let number = chain.len() + 1;
         let facts = Facts::of(&certificate)
-            .ok_or_else(|| fault(format!("certificate {number} cannot be read")))?;
+            .ok_or_else(|| fault(format!("certificate {number} is invalid")))?;
         if let Some((_, previous)) = chain.last()
             && !previous.is_issued_by(&facts)
         {
             return Err(fault(format!(
-                "certificate {number} ({}) did not issue the one before it ({}): the server's \
-                 certificate comes first, then the one that issued it, and so on",
+                "wrong order: certificate {number} ({}) is not the issuer of the one before it \
+                 ({}); put the server's certificate first, each issuer after it",
                 facts.subject, previous.subject
             )));
         }
@@ -121,7 +121,7 @@ pub(super) fn parse(pem: &[u8], place: &str) -> Result<Vec<(CertificateDer<'stat
         chain.push((certificate, facts));
     }
     if chain.is_empty() {
-        return Err(fault(String::from("it has no CERTIFICATE block")));
+        return Err(fault(String::from("no CERTIFICATE block found")));
     }
     Ok(chain)
 }
@@ -138,12 +138,12 @@ pub(super) fn certified(
 ) -> Result<Arc<CertifiedKey>> {
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| Error::Key {
         place: key_place.to_owned(),
-        why: format!("no private key in it: {error}"),
+        why: format!("no private key found: {error}"),
     })?;
     let fault = |error: rustls::Error| match error {
         rustls::Error::InconsistentKeys(_) => Error::Key {
             place: key_place.to_owned(),
-            why: format!("it is not the key of the certificate in {chain_place}"),
+            why: format!("key does not match the certificate in {chain_place}"),
         },
         other => Error::Key {
             place: key_place.to_owned(),

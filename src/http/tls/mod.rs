@@ -35,17 +35,17 @@ pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
 pub enum Error {
     #[error("cannot read {}", .path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("the certificate chain in {place} cannot be used: {why}")]
+    #[error("certificate chain in {place} rejected: {why}")]
     Chain { place: String, why: String },
-    #[error("the key in {place} cannot be used: {why}")]
+    #[error("key in {place} rejected: {why}")]
     Key { place: String, why: String },
-    #[error("{name:?} cannot be a name in the certificate: {why}")]
+    #[error("certificate name {name:?} rejected: {why}")]
     Name { name: String, why: &'static str },
-    #[error("{0} and {1} go together: set both or none")]
+    #[error("{0} and {1} must be set together")]
     Half(&'static str, &'static str),
-    #[error("the certificate comes from {}, which is set in the configuration: replace that file instead", .0.display())]
+    #[error("certificate is configured as {}: replace that file instead", .0.display())]
     Configured(PathBuf),
-    #[error("cannot make a certificate")]
+    #[error("cannot create a certificate")]
     Make(#[source] rcgen::Error),
     #[error("cannot set up TLS")]
     Library(#[source] rustls::Error),
@@ -235,23 +235,24 @@ impl Tls {
                 return Err(Error::Configured(path.clone()));
             }
             let now = OffsetDateTime::now_utc();
-            let (facts, _) = certificate_files::installed(&self.folder, pem, "the given chain")?;
+            let (facts, _) = certificate_files::installed(&self.folder, pem, "the uploaded chain")?;
             if now >= facts.not_after {
                 return Err(Error::Chain {
-                    place: String::from("the given chain"),
-                    why: format!("it ended on {}", clock::iso8601(facts.not_after)),
+                    place: String::from("the uploaded chain"),
+                    why: format!("expired on {}", clock::iso8601(facts.not_after)),
                 });
             }
             let mut warnings = Vec::new();
             if now < facts.not_before {
                 warnings.push(format!(
-                    "it is not valid before {}",
+                    "not valid before {}",
                     clock::iso8601(facts.not_before)
                 ));
             }
             if !facts.names.iter().any(|name| name == COMMON_NAME) {
                 warnings.push(format!(
-                    "it does not name {COMMON_NAME}: firmware that expects that name will refuse it"
+                    "{COMMON_NAME} missing: firmware that checks for that name will refuse the \
+                     certificate"
                 ));
             }
             publish::replace(&self.folder, INSTALLED_FILE, pem, publish::SECRET_MODE)?;
@@ -262,7 +263,7 @@ impl Tls {
         let shown = self.show();
         let large = (shown.fits_4096 == Some(false)).then(|| {
             format!(
-                "the handshake needs {} bytes: devices with a 4 KiB receive buffer cannot take it",
+                "handshake is {} bytes: too large for devices with a 4 KiB receive buffer",
                 shown.flight_bytes.unwrap_or(0)
             )
         });
@@ -329,21 +330,26 @@ fn announce(loaded: &Loaded, flight: Option<usize>) {
     let until = clock::iso8601(facts.not_after);
     if let Some(reason) = loaded.made {
         Event::CertificateMade.entry().say(format_args!(
-            "made a server certificate for {} valid until {until} ({reason})",
+            "created server certificate for {}, valid until {until} ({reason})",
             facts.names.join(", ")
         ));
     }
     if let Some(bytes) = flight.filter(|bytes| !fits_small(*bytes)) {
-        Event::CertificateTrouble.entry().at(log::Level::Warn).say(format_args!(
-            "the TLS handshake needs {bytes} bytes: devices with a 4 KiB receive buffer cannot take it; use a shorter chain or fewer names"
-        ));
+        Event::CertificateTrouble
+            .entry()
+            .at(log::Level::Warn)
+            .say(format_args!(
+                "TLS handshake is {bytes} bytes, too large for devices with a 4 KiB receive \
+                 buffer: use a shorter chain or fewer names"
+            ));
     }
     let now = OffsetDateTime::now_utc();
     if matches!(loaded.source, Source::Installed | Source::Configured)
         && (now < facts.not_before || now >= facts.not_after)
     {
         Event::CertificateTrouble.entry().say(format_args!(
-            "the certificate of {} is valid from {} to {until}, not now: install another one (espgate tls csr, espgate tls install)",
+            "certificate from {} expired or not yet valid ({} to {until}): install a new \
+             one (espgate tls csr, espgate tls install)",
             facts.subject,
             clock::iso8601(facts.not_before)
         ));

@@ -63,14 +63,14 @@ pub fn check(configured: &[String]) -> Result<()> {
     if configured.len() > MAX_CONFIGURED {
         return Err(Error::Name {
             name: format!("{} names", configured.len()),
-            why: "at most 32 are possible",
+            why: "more than 32 names",
         });
     }
     for name in configured {
         if !is_certificate_name(name) {
             return Err(Error::Name {
                 name: name.clone(),
-                why: "it is neither a DNS name nor an address",
+                why: "neither a DNS name nor an IP address",
             });
         }
     }

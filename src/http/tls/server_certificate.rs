@@ -33,12 +33,12 @@ pub(super) enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Absent => "there was none yet",
-            Self::Unreadable => "the one that was there cannot be read",
-            Self::NotValidNow => "by the present date the old one is not valid",
-            Self::EndsSoon => "the old one ends within 30 days",
-            Self::OtherIssuer => "the CA is another one",
-            Self::NamesChanged => "the gateway's names changed",
+            Self::Absent => "first start",
+            Self::Unreadable => "existing certificate unreadable",
+            Self::NotValidNow => "existing certificate not valid at this date",
+            Self::EndsSoon => "existing certificate expires within 30 days",
+            Self::OtherIssuer => "CA changed",
+            Self::NamesChanged => "names changed",
         })
     }
 }

@@ -64,13 +64,13 @@ impl Authority {
         let Some((der, facts)) = chain::parse(&pem, &place)?.into_iter().next() else {
             return Err(Error::Chain {
                 place,
-                why: String::from("it is empty"),
+                why: String::from("empty file"),
             });
         };
         if !facts.is_ca {
             return Err(Error::Chain {
                 place,
-                why: String::from("it is not a CA's certificate (basicConstraints CA:TRUE)"),
+                why: String::from("not a CA certificate (basicConstraints CA:TRUE missing)"),
             });
         }
         // Also checks that the two belong together.

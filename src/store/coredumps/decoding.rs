@@ -22,7 +22,7 @@ impl Sidecar {
     pub fn begin_attempt(&mut self) -> bool {
         if self.decoding.attempts >= MAX_ATTEMPTS {
             self.decode = DecodeState::Failed.into();
-            self.decoding.failure = Some(String::from("the daemon ended while decoding it"));
+            self.decoding.failure = Some(String::from("daemon exited while decoding"));
             return false;
         }
         self.decoding.attempts += 1;

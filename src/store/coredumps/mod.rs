@@ -117,10 +117,11 @@ impl Coredumps {
                 let mut folder = read?;
                 folder.commits = Arc::clone(&self.commits);
                 for error in &folder.unread {
-                    error.event().entry().device(device).say(format_args!(
-                        "a file of {device} is left out: {}",
-                        chain(error)
-                    ));
+                    error
+                        .event()
+                        .entry()
+                        .device(device)
+                        .say(format_args!("file of {device} skipped: {}", chain(error)));
                 }
                 &mut empty.insert((folder, Instant::now())).0
             }
@@ -159,7 +160,7 @@ impl Coredumps {
             if let Err(error) = outcome {
                 let entry = error.event().entry().device(&device);
                 entry.say(format_args!(
-                    "the coredumps of {device} cannot be read now: {}",
+                    "cannot read the coredumps of {device}: {}",
                     chain(&error)
                 ));
             }

@@ -54,7 +54,7 @@ pub(super) fn load(
         }
         if name.starts_with(".tmp-") {
             remove(&entry.path())?;
-            mended.push(format!("removed {name}, an unfinished file"));
+            mended.push(format!("removed incomplete file {name}"));
         } else {
             files.insert(name, data.len());
         }
@@ -76,7 +76,7 @@ pub(super) fn load(
                         continue;
                     };
                     let aside = set_aside(&sidecar_path)?;
-                    mended.push(format!("set {} aside, it did not parse", aside.display()));
+                    mended.push(format!("invalid file renamed to {}", aside.display()));
                 }
                 let rebuilt = rebuild(path, stem, next_sequence()?)?;
                 replace(
@@ -123,7 +123,7 @@ fn drop_orphans(
         .collect();
     for name in orphans {
         remove(&path.join(&name))?;
-        mended.push(format!("removed {name}, which has no dump"));
+        mended.push(format!("removed orphaned file {name}: its dump is missing"));
         files.remove(&name);
     }
     Ok(())
@@ -156,7 +156,7 @@ fn load_crashes(
             // Under a name that is not its own it would never be found again.
             _ => {
                 let aside = set_aside(&path)?;
-                mended.push(format!("set {} aside, it did not parse", aside.display()));
+                mended.push(format!("invalid file renamed to {}", aside.display()));
             }
         }
     }

@@ -76,7 +76,7 @@ impl Firmware {
                 .model(model)
                 .version(name)
                 .say(format_args!(
-                    "removed firmware {name} of {model} by the rule keep_versions"
+                    "removed firmware {name} of {model} (rule keep_versions)"
                 ));
             removed.push(Removed {
                 model: model.clone(),

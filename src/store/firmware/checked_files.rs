@@ -46,7 +46,7 @@ impl CheckedFiles {
         }
         let found = digest(&mut file)?;
         if found != expected {
-            let text = "its contents are not what was stored";
+            let text = "contents changed since the upload";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         self.lock().insert(path.to_owned(), (stamp, found));

@@ -62,7 +62,7 @@ impl ModelFolder {
                     }
                     Err(PublishError::Store(error)) => folder.unread.push(error),
                     Err(PublishError::Refused(why)) => notes.push(format!(
-                        "firmware {name} of {model} cannot be used: {}",
+                        "firmware {name} of {model} unusable: {}",
                         chain(&why)
                     )),
                 }
@@ -78,7 +78,7 @@ impl ModelFolder {
                     Ok(build) => folder.lost.extend(build),
                     Err(error) => folder.unread.push(error),
                 }
-                notes.push(format!("the file of firmware {name} of {model} is missing"));
+                notes.push(format!("file of firmware {name} of {model} missing"));
             }
         }
         Ok(folder)
@@ -122,7 +122,7 @@ impl ModelFolder {
             .map_or_else(|_| String::new(), |at| iso8601(at.into()));
         let (mut build, _) = examine(&mut file, &path, model, limits, uploaded_at, 0)?;
         if kind != build.kind || name.split('~').next() != Some(build.version.as_str()) {
-            let text = "it holds something else than its name says".to_owned();
+            let text = "contents do not match the file name".to_owned();
             return Err(bundle::Refusal::Zip(text).into());
         }
         name.clone_into(&mut build.name);
@@ -136,9 +136,7 @@ impl ModelFolder {
             &build.to_bytes(),
             FILE_MODE,
         )?;
-        notes.push(format!(
-            "the sidecar of firmware {name} of {model} was made again"
-        ));
+        notes.push(format!("rebuilt the sidecar of firmware {name} of {model}"));
         Ok(build)
     }
 

@@ -68,7 +68,7 @@ impl Firmware {
             return Ok(());
         }
         Err(Error::Full {
-            action: "keep firmware in",
+            action: "store firmware in",
             path: self.assets.clone(),
             source: Errno::ENOSPC.into(),
         })

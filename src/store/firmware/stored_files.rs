@@ -58,7 +58,7 @@ impl Firmware {
             match (copy.or_else(|| self.open_loose(model, id)), trouble) {
                 (Some(file), Some(trouble)) => stored(file, id, Some(chain(&trouble))).map(Some),
                 (Some(file), None) => {
-                    let trouble = String::from("the stored file is missing");
+                    let trouble = String::from("file missing");
                     stored(file, id, Some(trouble)).map(Some)
                 }
                 (None, Some(trouble)) => Err(trouble),
@@ -201,10 +201,10 @@ pub(super) fn take_out(
 ) -> Result<Sha256> {
     match bundle::extract(zip, model, part, limits, to) {
         Ok((_, digest)) => Ok(digest),
-        Err(Refusal::Io(source)) => Err(Error::io("take a file out of", path, source)),
+        Err(Refusal::Io(source)) => Err(Error::io("extract a file from", path, source)),
         Err(other) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, other);
-            Err(Error::io("take a file out of", path, source))
+            Err(Error::io("extract a file from", path, source))
         }
     }
 }

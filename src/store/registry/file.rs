@@ -44,7 +44,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
                 Err(error) => {
                     let aside = set_aside(&path)?;
                     Some(format!(
-                        "{name} does not parse ({error}); it is kept as {}",
+                        "invalid {name} ({error}), renamed to {}",
                         aside.display()
                     ))
                 }
@@ -60,19 +60,17 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             let mut file = Self::of(folder, name, T::default());
             if let Some(trouble) = trouble {
                 file.is_lost = true;
-                repaired(format_args!("{trouble} and begun anew"));
+                repaired(format_args!("{trouble}: started empty"));
             }
             return Ok(file);
         };
-        let trouble = trouble.unwrap_or_else(|| format!("{name} is missing"));
+        let trouble = trouble.unwrap_or_else(|| format!("{name} missing"));
         match replace(folder, name, &bytes, SECRET_MODE) {
             // A disk that is full does not keep the daemon down: the copy is still there.
             Ok(()) | Err(Error::Full { .. }) => {}
             Err(error) => return Err(error),
         }
-        repaired(format_args!(
-            "{trouble}; its copy as of the last change is used in its place"
-        ));
+        repaired(format_args!("{trouble}: restored from its copy"));
         Ok(Self::of(folder, name, current))
     }
 
@@ -193,7 +191,7 @@ fn keep_copy(folder: &Path, name: &str, bytes: &[u8]) {
         return;
     }
     if let Err(error) = replace(folder, &copy, bytes, SECRET_MODE) {
-        log::warn!("there is no copy of {name} now: {}", chain(&error));
+        log::warn!("cannot write the copy of {name}: {}", chain(&error));
         let _ = fs::remove_file(path);
     }
 }

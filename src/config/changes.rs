@@ -85,7 +85,7 @@ mod tests {
                 Some(text) => comment.push_str(text),
                 None => {
                     let setting = line.strip_prefix("#: ").unwrap_or(line);
-                    if comment.ends_with("Needs a restart.") {
+                    if comment.ends_with("Requires a restart.") {
                         let key = setting.split(' ').next().unwrap();
                         marked.push(format!("{section}{key}"));
                     }

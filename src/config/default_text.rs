@@ -3,102 +3,105 @@
 /// Every setting with its meaning and default. Lines that begin with `#: ` are
 /// examples that would change something if the mark were removed.
 pub const DEFAULT_TEXT: &str = r#"# espgate.toml: all settings with their defaults.
-# For every setting: a command line flag wins over the environment, that over
-# this file, that over the default. `espgate config check` finds mistakes,
-# `systemctl reload espgate` applies changes, but for those marked "Needs a
-# restart".
+# Precedence: command line flag, environment variable, this file, default.
+# `espgate config check` reports errors; `systemctl reload espgate` applies
+# changes, except to settings marked "Requires a restart".
 
-# Where everything is kept. Default: $STATE_DIRECTORY (systemd sets it),
-# else ./espgate-data. Environment: ESPGATE_DATA_DIR. Needs a restart.
+# Data directory. Default: $STATE_DIRECTORY (set by systemd), else
+# ./espgate-data. Environment: ESPGATE_DATA_DIR. Requires a restart.
 #: data_dir = "/var/lib/espgate"
 
 [http]
-# HTTPS addresses; "[::]:8443" takes IPv4 as well. Port 0 is any free one, which
-# is written to <data_dir>/run/https-address. Sockets passed by systemd replace
-# this list: then change espgate.socket.
+# Listen addresses for HTTPS; "[::]:8443" includes IPv4. Port 0 selects a free
+# port, written to <data_dir>/run/https-address. Ignored if systemd passes
+# sockets: change espgate.socket instead.
 listen = ["[::]:8443"]
-# What upload.sh carries, https://host[:port]; empty: from the certificate.
+# URL in upload.sh, https://host[:port]. Empty: from the certificate's names.
 public_url = ""
-# Connections at once: in all, and from one address.
+# Concurrent connections: in total, and per client address.
 max_connections = 512
 max_connections_per_address = 256
 
 [tls]
-# A certificate of your own. Without it a site CA and a server certificate are
-# made under <data_dir>/tls.
+# Your own certificate chain and key. Default: a site CA and a server certificate
+# are created in <data_dir>/tls.
 #: cert = "/etc/espgate/chain.pem"
 #: key = "/etc/espgate/key.pem"
-# A CA of your own, to make the server certificate with.
+# Your own CA, to issue the server certificate with.
 #: ca_cert = "/etc/espgate/ca.pem"
 #: ca_key = "/etc/espgate/ca.key"
-# More names and addresses for the certificate. Always in: espgate.internal,
-# the host name, host name.local, localhost, and up to 8 own addresses.
+# Additional names and addresses in the certificate. Always included:
+# espgate.internal, the host name, host name.local, localhost, and up to 8 of the
+# machine's addresses.
 names = []
-# Largest TLS record sent. "auto": 4096 for small devices (clients that do not
-# offer HTTP/2), the protocol's maximum for others; 0: the maximum for all.
+# Maximum size of TLS records sent. "auto": 4096 for small devices (clients that
+# do not offer HTTP/2), the protocol's maximum for others. 0: always the maximum.
 max_record_bytes = "auto"
 
 [auth]
-# "token", or "open" for a lab: devices say who they are by ?device_key=.
+# "token", or "open": no authentication, devices identify themselves with
+# ?device_key= (lab use only).
 devices = "token"
-# "token", or "open" (only if every listen address is loopback).
+# "token", or "open" (only allowed if every listen address is loopback).
 pipeline = "token"
 
 [coredumps]
-# Default <data_dir>/coredumps. Environment: COREDUMPS_DIR. Needs a restart.
+# Default <data_dir>/coredumps. Environment: COREDUMPS_DIR. Requires a restart.
 #: dir = "/srv/coredumps"
-# A larger body gets a 400; its first bytes are kept all the same.
+# Maximum upload size. A larger body is answered with 400, but its first bytes are
+# stored.
 max_upload_bytes = 1048576
-# Beyond this a device's oldest dump goes.
+# Dumps per device; the oldest is removed first.
 keep_per_device = 100
-# Of the same crash of a device the first and the newest are kept.
+# Dumps per crash of a device: the first and the newest ones are kept.
 keep_first_of_crash = 3
 keep_last_of_crash = 2
-# What dumps may take: part of the filesystem, or bytes.
+# Maximum size of all dumps: percentage of the filesystem, or bytes.
 max_total = "25%"
-# What must stay free (at most 1 GiB is asked for).
+# Minimum free disk space: percentage or bytes, at most 1 GiB.
 min_free = "5%"
 
 [firmware]
-# Default <data_dir>/assets. Environment: ASSETS_DIR. Needs a restart.
+# Default <data_dir>/assets. Environment: ASSETS_DIR. Requires a restart.
 #: dir = "/srv/firmware"
+# Maximum size of a firmware upload.
 max_bundle_bytes = 134217728
-# Versions of a model that are kept.
+# Builds kept per model.
 keep_versions = 10
-# Whether devices may fetch the bundle, with its ELF, as well as the .bin.
+# Whether devices may also download the bundle, which contains the ELF.
 zip_to_devices = true
 
 [serial]
-# "espressif": USB devices of Espressif's own are listened to; "all": every
-# known USB serial adapter; "off". Others are listed and never opened until
-# claimed (`espgate ports claim PORT`) or named below.
+# Ports opened automatically: "espressif" (Espressif's USB devices), "all" (every
+# known USB serial adapter) or "off". Other ports are listed, but only opened
+# after `espgate ports claim PORT` or if configured below.
 discover = "espressif"
-# More rules for masking secrets in stored console lines: `*` stands for
-# anything, what the last `*` stands for is masked.
+# Additional patterns to mask secrets in stored console lines: `*` matches any
+# text, and the text matched by the last `*` is masked.
 #: mask = ["*license=*"]
-# Where the boards' partition table is in flash.
+# Offset of the boards' partition table in flash.
 partition_table_offset = 0x8000
 
-# Fixed ports and exceptions.
+# Settings for individual ports.
 #: [[serial.port]]
 #: path = "/dev/ttyUSB0"
-# Speed of the console; USB-Serial-JTAG has none.
+# Console speed; ignored by USB-Serial-JTAG.
 #: baud = 115200
-# Whose dumps these are; empty: by the board's MAC address.
+# Device and model of dumps from this port. Empty: by the board's MAC address.
 #: device_key = ""
 #: model = ""
-# DTR and RTS after opening, always set together: "on" or "off".
+# DTR and RTS after opening: both "on" or both "off".
 #: lines = "on"
-# How the board is reset into its bootloader: "auto", "classic" (DTR and RTS
-# drive EN and IO0), "usb-jtag", or "none": no modem lines, never touch them.
+# How to reset the board into its bootloader: "auto", "classic" (DTR and RTS
+# drive EN and IO0), "usb-jtag", or "none" (never change the modem lines).
 #: reset = "auto"
-# When the coredump is read from flash, which resets the board: "never",
+# When to read coredumps from flash, which resets the board: "never",
 # "on-demand" (`espgate ports read`), or "on-crash".
 #: read_flash = "on-demand"
-# Answer "Press Enter to print core dump to UART".
+# Send Enter at the prompt "Press Enter to print core dump to UART".
 #: press_enter = true
 #: [[serial.port]]
-# Instead of path: usb_serial, vid and pid, or the place in the USB tree.
+# Instead of path: usb_serial, vid and pid, or place (position in the USB tree).
 #: match = { vid = 0x303a, pid = 0x1001, place = "1-1.4" }
 #: read_flash = "never"
 "#;

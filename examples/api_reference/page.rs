@@ -120,23 +120,23 @@ Made by `cargo run --example api_reference -- docs/api.md` from `src/api`,
 `src/http/routes.rs` and `examples/api_reference`; a test compares them.
 
 The same routes are served over HTTPS (port 8443) and at the control socket
-(`control.sock` in `/run/espgate`, or in `run` of the data directory), which is
-what the `espgate` commands use:
+(`control.sock` in `/run/espgate`, or in `run` of the data directory), which
+the `espgate` commands use:
 
     curl --cacert ca.pem -H "Authorization: Bearer $TOKEN" https://espgate.internal:8443/api/status
     curl --unix-socket /run/espgate/control.sock http://control/api/status
 
-*Roles.* Over HTTPS the role is the token's: `espgate devices add` makes tokens of
+*Roles.* Over HTTPS the role is the token's: `espgate devices add` creates tokens of
 devices, `espgate tokens add --role ..` all others. With
-`[auth] devices = "open"` a device needs no token but says `?device_key=KEY`. At
+`[auth] devices = "open"` a device needs no token, only `?device_key=KEY`. At
 the control socket a member of its group is a technician, and root (or the
 daemon's own user) is root.
 
-*Bodies* are JSON unless it says otherwise. They may grow: pass over fields that
-you do not know, and expect new words where a field holds a word. Lists have a
-`next_cursor`. Moments are RFC 3339 in UTC, hashes lower-case hex.
+*Bodies* are JSON unless stated otherwise. Fields and enumeration values may be
+added: ignore unknown fields, and accept unknown values. Lists have a
+`next_cursor`. Times are RFC 3339 in UTC, hashes lower-case hex.
 
-*Errors* have a status of 400 or more and this body; with 401 it is `error` alone:
+*Errors* have a status of 400 or more and this body; with 401 only `error`:
 
 ```json
 {
@@ -149,9 +149,9 @@ you do not know, and expect new words where a field holds a word. Lists have a
 }
 ```
 
-Any route may answer: 401 without a valid credential (not the public ones), 403
-`AUTHORIZATION_FAILED` with one of another role, 404 `RECORD_NOT_FOUND` for a path
-that is not there, 405 `METHOD_NOT_ALLOWED`, 408 `REQUEST_TIMEOUT`, 414 and 431 for
+Any route may answer: 401 without a valid token (except public routes), 403
+`AUTHORIZATION_FAILED` for another role, 404 `RECORD_NOT_FOUND` for an unknown
+path, 405 `METHOD_NOT_ALLOWED`, 408 `REQUEST_TIMEOUT`, 414 and 431 for
 a request line or headers that are too long, 500 `PROCESSING_ERROR` (the cause is
 in the journal under `CORRELATION_ID=`), 503 `SERVICE_UNAVAILABLE` while the daemon
 stops. 400 is `VALIDATION_FAILED`, 409 `CONFLICT`, 507 `INSUFFICIENT_STORAGE`.

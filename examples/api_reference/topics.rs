@@ -18,8 +18,8 @@ pub(crate) struct Topic {
 pub(crate) const TOPICS: &[Topic] = &[
     Topic {
         title: "Coredumps",
-        about: "Devices hand them in; people list them and read their reports. The fields of a \
-                report are in [report.md](report.md).",
+        about: "Devices upload coredumps; people list them and read their reports. Fields of a \
+                report: [report.md](report.md).",
         entries: coredumps,
         source: include_str!("../../src/api/coredumps.rs"),
         others: &[(
@@ -29,7 +29,7 @@ pub(crate) const TOPICS: &[Topic] = &[
     },
     Topic {
         title: "Firmware",
-        about: "The build machine hands it in, people choose what is active, devices fetch it. A \
+        about: "The build machine uploads builds, people choose the active one, devices download it. A \
                 build is addressed by its version (the newest upload of it), its name, or 8 and \
                 more digits of its id.",
         entries: firmware,
@@ -55,7 +55,7 @@ pub(crate) const TOPICS: &[Topic] = &[
     },
     Topic {
         title: "Tokens",
-        about: "Of CI, people and whole fleets. A token is shown once, when it is made.",
+        about: "Tokens of CI, people and whole fleets. A token is shown once, when it is created.",
         entries: tokens,
         source: include_str!("../../src/api/tokens.rs"),
         others: &[(
@@ -79,7 +79,7 @@ pub(crate) const TOPICS: &[Topic] = &[
     },
     Topic {
         title: "The gateway",
-        about: "How it is, and everything on it in one file.",
+        about: "Status, metrics and backup.",
         entries: gateway,
         source: include_str!("../../src/api/status.rs"),
         others: &[(
@@ -89,17 +89,17 @@ pub(crate) const TOPICS: &[Topic] = &[
     },
 ];
 
-const NO_COREDUMP: &[(u16, &str)] = &[(404, "for an id that is not there")];
-const NO_MODEL: &[(u16, &str)] = &[(404, "for a model that is not registered")];
+const NO_COREDUMP: &[(u16, &str)] = &[(404, "for an unknown id")];
+const NO_MODEL: &[(u16, &str)] = &[(404, "for an unregistered model")];
 const NO_BUILD: &[(u16, &str)] = &[
-    (400, "for digits that fit several builds"),
-    (404, "for a model or a build that is not there"),
+    (400, "if the digits match several builds"),
+    (404, "for an unknown model or build"),
 ];
-const NO_DEVICE: &[(u16, &str)] = &[(404, "for a device that is not there")];
-const NO_PORT: &[(u16, &str)] = &[(404, "for a port that is not there")];
+const NO_DEVICE: &[(u16, &str)] = &[(404, "for an unknown device")];
+const NO_PORT: &[(u16, &str)] = &[(404, "for an unknown port")];
 const KEY: (&str, &str) = (
     "device_key",
-    "the board; needed with a fleet token, and with `[auth] devices = \"open\"`",
+    "the board; required with a fleet token, and with `[auth] devices = \"open\"`",
 );
 
 fn coredumps() -> Vec<Entry> {
@@ -110,7 +110,7 @@ fn coredumps() -> Vec<Entry> {
              whatever it is, since devices erase their copy after one attempt.",
         )
         .query(&[
-            ("chip", "needed, such as `esp32s3`"),
+            ("chip", "required, such as `esp32s3`"),
             ("firmware_version", "needed"),
             KEY,
             (
@@ -125,20 +125,20 @@ fn coredumps() -> Vec<Entry> {
         .status(201)
         .answers("Stored", bodies::stored())
         .errors(&[
-            (400, "for a missing parameter, an empty body, or one that is too large (what fits is kept)"),
-            (404, "for a board that is not registered, without tokens"),
-            (507, "if there is no room"),
+            (400, "for a missing parameter, an empty body, or a too large one (its first part is stored)"),
+            (404, "for an unregistered board (open mode)"),
+            (507, "if there is no disk space"),
         ]),
         Entry::new("GET /api/coredumps", "Lists stored coredumps, newest first.")
             .query(&[
                 ("device", "of this device key only"),
                 ("model", "of this model only"),
-                ("since", "since this moment (RFC 3339)"),
-                ("limit", "1 to 1000 at once; 100 if it is not said"),
-                ("cursor", "`next_cursor` of the page before"),
+                ("since", "uploaded since this time (RFC 3339)"),
+                ("limit", "1 to 1000, default 100"),
+                ("cursor", "`next_cursor` of the previous page"),
             ])
             .answers("List", bodies::coredumps())
-            .errors(&[(400, "for a parameter that means nothing")]),
+            .errors(&[(400, "for an invalid parameter")]),
         Entry::new("GET /api/coredumps/{id}", "Shows one coredump.")
             .answers("Coredump", bodies::coredump())
             .errors(NO_COREDUMP),
@@ -147,25 +147,25 @@ fn coredumps() -> Vec<Entry> {
             "The decoded report, as JSON or, with `Accept: text/plain`, as text.",
         )
         .answers_words("the report ([report.md](report.md))")
-        .errors(&[(404, "for an id that is not there; and, with a `NoReport`, while there is no report")]),
-        Entry::new("GET /api/coredumps/{id}/dump", "The bytes as the device sent them.")
+        .errors(&[(404, "for an unknown id; with a `NoReport` body while there is no report")]),
+        Entry::new("GET /api/coredumps/{id}/dump", "The dump as received.")
             .answers_words("`application/octet-stream`")
             .errors(NO_COREDUMP),
         Entry::new(
             "GET /api/coredumps/{id}/log",
-            "The console's lines around the crash, of a dump that came over USB.",
+            "Console lines before and after the crash (USB only).",
         )
         .answers_words("`text/plain`")
-        .errors(&[(404, "for an id that is not there, or a dump without lines")]),
+        .errors(&[(404, "for an unknown id, or a dump without console lines")]),
         Entry::new(
             "GET /api/coredumps/{id}/export",
-            "One archive with everything a developer needs.",
+            "A ZIP with dump, report, console lines and firmware files.",
         )
         .answers_words("`application/zip`")
         .errors(NO_COREDUMP),
         Entry::new(
             "DELETE /api/coredumps/{id}",
-            "Removes a coredump and what was made from it.",
+            "Deletes a coredump with its report and console lines.",
         )
         .status(204)
         .errors(NO_COREDUMP),
@@ -180,10 +180,10 @@ fn coredumps() -> Vec<Entry> {
 }
 
 fn firmware() -> Vec<Entry> {
-    const VERSION: (&str, &str) = ("version", "another build than the device's");
+    const VERSION: (&str, &str) = ("version", "another version than the device's");
     const NOT_SERVED: &[(u16, &str)] = &[
         (304, "if `If-None-Match` names the build"),
-        (404, "if the device gets nothing"),
+        (404, "if there is no firmware for the device"),
         (416, "for a range outside the file"),
     ];
     vec![
@@ -198,14 +198,14 @@ fn firmware() -> Vec<Entry> {
         .errors(NOT_SERVED),
         Entry::new(
             "GET /api/iot/firmware.zip",
-            "The same for the bundle as it was uploaded.",
+            "The same for the bundle, as uploaded.",
         )
         .query(&[KEY, VERSION])
         .answers_words("`application/zip`")
         .errors(NOT_SERVED),
         Entry::new(
             "GET /api/iot/firmware-version",
-            "What the device would get.",
+            "The version that the device would get.",
         )
         .query(&[KEY])
         .answers("Offered", bodies::offered()),
@@ -220,14 +220,14 @@ fn firmware() -> Vec<Entry> {
         )
         .answers("Uploaded", bodies::uploaded())
         .errors(&[
-            (400, "with what is wrong with the bundle"),
-            (404, "for a model that is not registered"),
-            (413, "if it is too large"),
-            (507, "if there is no room"),
+            (400, "with the error in the bundle"),
+            (404, "for an unregistered model"),
+            (413, "if the body is too large"),
+            (507, "if there is no disk space"),
         ]),
         Entry::new(
             "GET /api/pipeline/models/{code}/firmware-version",
-            "The version that is active.",
+            "The active version.",
         )
         .answers("Version", bodies::version_of_model())
         .errors(NO_MODEL),
@@ -247,32 +247,32 @@ fn firmware() -> Vec<Entry> {
         .errors(NO_MODEL),
         Entry::new(
             "PUT /api/models/{code}/active",
-            "Serves this build from now on.",
+            "Activates a build.",
         )
         .takes("Named", bodies::named())
         .answers("Activated", bodies::activated())
         .errors(&[
-            (404, "for a model or a build that is not there"),
+            (404, "for an unknown model or build"),
             (409, "for a blocked build"),
         ]),
         Entry::new(
             "POST /api/models/{code}/rollback",
-            "Serves the build that was active before.",
+            "Activates the previously active build.",
         )
         .answers("Activated", bodies::rolled_back())
         .errors(&[
-            (404, "for a model that is not registered"),
-            (409, "if there is none to go back to"),
+            (404, "for an unregistered model"),
+            (409, "if there is no previous build"),
         ]),
         Entry::new(
             "PUT /api/models/{code}/blocked/{version}",
-            "No device gets this build from now on.",
+            "Blocks a build: it is no longer served.",
         )
         .answers("Blocked", bodies::blocked())
         .errors(NO_BUILD),
         Entry::new(
             "DELETE /api/models/{code}/blocked/{version}",
-            "Devices may get this build again.",
+            "Unblocks a build.",
         )
         .status(204)
         .errors(NO_BUILD),
@@ -285,22 +285,22 @@ fn firmware() -> Vec<Entry> {
         .errors(NO_BUILD),
         Entry::new(
             "DELETE /api/models/{code}/firmware/{version}",
-            "Removes a build.",
+            "Deletes a build.",
         )
         .status(204)
         .errors(&[
-            (400, "for digits that fit several builds"),
-            (404, "for a model or a build that is not there"),
-            (409, "for a build that is active or pinned"),
+            (400, "if the digits match several builds"),
+            (404, "for an unknown model or build"),
+            (409, "if the build is active or pinned"),
         ]),
         Entry::new(
             "DELETE /api/models/{code}/firmware",
-            "Removes all builds of a model, the active one too.",
+            "Deletes all builds of a model, including the active one.",
         )
         .answers("Deleted", bodies::deleted())
         .errors(&[
-            (404, "for a model that is not registered"),
-            (409, "while a device is pinned to one"),
+            (404, "for an unregistered model"),
+            (409, "if a device is pinned to one"),
         ]),
     ]
 }
@@ -319,9 +319,9 @@ fn models() -> Vec<Entry> {
         .takes("Change", bodies::model_change())
         .answers("Model", bodies::model())
         .errors(&[
-            (400, "for a value that nothing can be"),
-            (404, "if it may only change what is not there"),
-            (409, "if it may only register what is there"),
+            (400, "for an invalid value"),
+            (404, "with `If-Match` if it does not exist"),
+            (409, "with `If-None-Match` if it exists"),
         ]),
     ]
 }
@@ -334,13 +334,13 @@ fn devices() -> Vec<Entry> {
             .errors(NO_DEVICE),
         Entry::new(
             "POST /api/devices",
-            "Registers a device and makes its first token.",
+            "Registers a device and creates its first token.",
         )
         .takes("NewDevice", bodies::new_device())
         .answers("Minted", bodies::minted())
         .errors(&[
-            (400, "for a value that nothing can be"),
-            (404, "for a model that is not registered"),
+            (400, "for an invalid value"),
+            (404, "for an unregistered model"),
             (409, "if it is registered, or another one has its MAC address or USB serial number"),
         ]),
         Entry::new(
@@ -351,42 +351,42 @@ fn devices() -> Vec<Entry> {
         .takes("Change", bodies::device_change())
         .answers("Device", bodies::device())
         .errors(&[
-            (400, "for a value that nothing can be"),
-            (404, "for a model that is not registered, or if it may only change what is not there"),
-            (409, "if it may only register what is there, or another one has its MAC address or USB serial number"),
+            (400, "for an invalid value"),
+            (404, "for an unregistered model, or with `If-Match` if the device does not exist"),
+            (409, "with `If-None-Match` if it exists, or if another device has its MAC address or USB serial number"),
         ]),
         Entry::new(
             "DELETE /api/devices/{key}",
-            "Forgets a device and its tokens; its coredumps stay.",
+            "Removes a device and its tokens; its coredumps are kept.",
         )
         .status(204)
         .errors(NO_DEVICE),
         Entry::new(
             "PUT /api/devices/{key}/pin",
-            "The device gets this build from now on, whatever its model's active one is.",
+            "Pins a device to a build, regardless of its model's active one.",
         )
         .takes("Pin", bodies::pin())
         .answers("Device", bodies::device())
         .errors(&[
-            (400, "for digits that fit several builds"),
-            (404, "for a device or a build that is not there"),
+            (400, "if the digits match several builds"),
+            (404, "for an unknown device or build"),
             (409, "for a device without a model"),
         ]),
         Entry::new(
             "DELETE /api/devices/{key}/pin",
-            "The device gets what its model gets again.",
+            "Unpins a device: it gets its model's active build.",
         )
         .answers("Device", bodies::device())
         .errors(NO_DEVICE),
         Entry::new(
             "POST /api/devices/{key}/token",
-            "Makes one more token for a device. The older one ends when this one is first used.",
+            "Creates another token for a device. The older one expires when this one is first used.",
         )
         .answers("Minted", bodies::minted())
         .errors(NO_DEVICE),
         Entry::new(
             "DELETE /api/devices/{key}/tokens",
-            "The device's tokens open nothing any more.",
+            "Revokes all tokens of a device.",
         )
         .answers("Revoked", bodies::revoked())
         .errors(NO_DEVICE),
@@ -403,32 +403,32 @@ fn devices() -> Vec<Entry> {
 
 fn tokens() -> Vec<Entry> {
     vec![
-        Entry::new("GET /api/tokens", "Lists all tokens but those of devices.")
-            .answers("List", bodies::tokens()),
-        Entry::new("POST /api/tokens", "Makes a token.")
+        Entry::new(
+            "GET /api/tokens",
+            "Lists all tokens except those of devices.",
+        )
+        .answers("List", bodies::tokens()),
+        Entry::new("POST /api/tokens", "Creates a token.")
             .takes("NewToken", bodies::new_token())
             .answers("Made", bodies::made())
             .errors(&[
-                (400, "for a value that nothing can be"),
-                (404, "for a model that is not registered"),
-                (409, "for a name that is taken"),
+                (400, "for an invalid value"),
+                (404, "for an unregistered model"),
+                (409, "if the name exists"),
             ]),
-        Entry::new(
-            "DELETE /api/tokens/{name}",
-            "The token opens nothing any more.",
-        )
-        .status(204)
-        .errors(&[(404, "for a name that is not there")]),
+        Entry::new("DELETE /api/tokens/{name}", "Revokes a token.")
+            .status(204)
+            .errors(&[(404, "for an unknown name")]),
     ]
 }
 
 fn ports() -> Vec<Entry> {
     const BUSY: &[(u16, &str)] = &[
-        (404, "for a port that is not there"),
-        (409, "while it is lent or does not answer"),
+        (404, "for an unknown port"),
+        (409, "while it is lent or not responding"),
     ];
     vec![
-        Entry::new("GET /api/ports", "Lists the serial ports and what they do.")
+        Entry::new("GET /api/ports", "Lists the serial ports with their state.")
             .answers("List", bodies::ports()),
         Entry::new(
             "POST /api/ports/{name}/read",
@@ -437,45 +437,42 @@ fn ports() -> Vec<Entry> {
         )
         .answers("Read", bodies::read())
         .errors(&[
-            (404, "for a port that is not there"),
-            (409, "with why there is no coredump"),
-            (507, "if there is no room"),
+            (404, "for an unknown port"),
+            (409, "with the reason why no coredump was read"),
+            (507, "if there is no disk space"),
         ]),
         Entry::new(
             "GET /api/ports/{name}/reading",
-            "How far the read is that is under way.",
+            "Progress of the current read.",
         )
         .answers("Reading", bodies::reading())
         .errors(&[(404, "if there is none")]),
-        Entry::new(
-            "GET /api/ports/{name}/log",
-            "The newest lines of the board's console.",
-        )
-        .query(&[(
-            "follow",
-            "anything: those to come too, until the client leaves",
-        )])
-        .answers_words("`text/plain`")
-        .errors(NO_PORT),
+        Entry::new("GET /api/ports/{name}/log", "The latest console lines.")
+            .query(&[(
+                "follow",
+                "anything: keep sending new lines until the client disconnects",
+            )])
+            .answers_words("`text/plain`")
+            .errors(NO_PORT),
         Entry::new(
             "POST /api/ports/{name}/claim",
-            "Listens to a port that is only seen, or takes a released one back.",
+            "Opens a port that is only listed, or takes back a released one.",
         )
         .status(204)
         .errors(BUSY),
         Entry::new(
             "POST /api/ports/{name}/release",
-            "Leaves a port alone for a while.",
+            "Closes a port for a while.",
         )
         .takes("Release", bodies::release())
         .status(204)
         .errors(BUSY),
         Entry::new(
             "POST /api/ports/{name}/lease",
-            "Lends the port to the client, for as long as it reads the answer.",
+            "Lends the port to the client, for as long as it reads the response.",
         )
         .answers_words(
-            "`text/plain`: the path of the port, then empty lines until the client leaves",
+            "`text/plain`: the path of the port, then empty lines until the client disconnects",
         )
         .errors(BUSY),
     ]
@@ -483,46 +480,48 @@ fn ports() -> Vec<Entry> {
 
 fn tls() -> Vec<Entry> {
     vec![
-        Entry::new("GET /api/tls", "Shows what is served.").answers("Shown", bodies::tls()),
-        Entry::new(
-            "GET /api/tls/csr",
-            "A request for a certificate, to be signed elsewhere.",
-        )
-        .answers_words("`application/pkcs10`, PEM")
-        .errors(&[(400, "if the configuration names the certificate's files")]),
+        Entry::new("GET /api/tls", "Shows the served certificate.").answers("Shown", bodies::tls()),
+        Entry::new("GET /api/tls/csr", "A certificate signing request (CSR).")
+            .answers_words("`application/pkcs10`, PEM")
+            .errors(&[(
+                400,
+                "if the certificate's files are set in the configuration",
+            )]),
         Entry::new(
             "POST /api/tls/install",
-            "Serves a chain that was signed elsewhere.",
+            "Installs a signed certificate chain.",
         )
         .takes_words("the chain as PEM, the server's certificate first")
         .answers("Installed", bodies::installed())
-        .errors(&[(400, "with what is wrong with the chain")]),
+        .errors(&[(400, "with the error in the chain")]),
         Entry::new(
             "POST /api/tls/renew",
-            "Makes the certificate anew, with the same key.",
+            "Renews the certificate, with the same key.",
         )
         .answers("Shown", bodies::tls())
-        .errors(&[(400, "if the configuration names the certificate's files")]),
+        .errors(&[(
+            400,
+            "if the certificate's files are set in the configuration",
+        )]),
     ]
 }
 
 fn gateway() -> Vec<Entry> {
     vec![
-        Entry::new("GET /api/status", "The gateway on one screen.")
-            .answers("Status", bodies::status()),
-        Entry::new("GET /api/version", "What program answers.")
+        Entry::new("GET /api/status", "Status of the gateway.").answers("Status", bodies::status()),
+        Entry::new("GET /api/version", "Name and version of the program.")
             .answers("Version", bodies::version()),
         Entry::new("GET /healthz", "Whether the daemon is alive.")
             .answers("Health", bodies::health()),
-        Entry::new("GET /readyz", "Whether it can take a coredump now.")
+        Entry::new("GET /readyz", "Whether it can accept a coredump now.")
             .answers("Readiness", bodies::ready())
-            .errors(&[(503, "with the same body and the reasons, if it cannot")]),
+            .errors(&[(503, "with the same body and the reasons, if not")]),
         Entry::new("GET /metrics", "Counters for monitoring.").answers_words("OpenMetrics text"),
         Entry::new(
             "GET /api/backup",
-            "Everything that another machine needs to take this one's place; keys are in it.",
+            "A backup for moving to another machine. Contains keys.",
         )
-        .query(&[("with_dumps", "anything: the coredumps too")])
+        .query(&[("with_dumps", "anything: include the coredumps")])
         .answers_words("`application/zip`"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Coredumps: taken from devices, listed and decoded for people.
+//! Coredumps: uploaded by devices, listed and decoded for people.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,41 +23,41 @@ pub struct Coredump {
     /// The dump's file.
     #[serde(default)]
     pub filename: String,
-    /// When it came, if the clock was wrong then and its error is known since.
+    /// Corrected time of arrival, if the clock was wrong then and the error is known now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrected_at: Option<String>,
 }
 
-/// What a device is told that handed in a coredump.
+/// The response to a coredump upload.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Stored {
     /// `ok`
     pub status: String,
-    /// The file's name, of this dump or of the one that stands for it.
+    /// File name of this dump, or of the stored one that it duplicates.
     pub filename: String,
     /// Twelve hex digits.
     pub coredump_id: String,
-    /// `false` if this dump is held already, or is one more of a crash loop and
-    /// was only counted; else absent.
+    /// `false` if this dump is a duplicate, or was only counted as part of a crash
+    /// loop; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<bool>,
 }
 
-/// Coredumps that are decoded again.
+/// Coredumps queued for decoding.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Queued {
-    /// How many.
+    /// Number of coredumps.
     pub queued: u64,
 }
 
-/// There is no report of a coredump (404).
+/// A coredump has no report (404).
 #[derive(Clone, Debug, Serialize)]
 pub struct NoReport {
     pub error: String,
-    /// `pending`: it is not made yet; `failed`: it cannot be made.
+    /// `pending`: not decoded yet; `failed`: decoding failed.
     pub decode: OpenEnum<DecodeState>,
-    /// Why it cannot be made; else `null`.
+    /// Why decoding failed; otherwise `null`.
     pub decode_failure: Option<String>,
 }
 

@@ -5,12 +5,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::device::{DeviceKey, ModelCode};
 use crate::store::registry::{BuildRef, devices};
 
-/// All devices, those that were only seen on USB among them.
+/// All devices, including those only seen on USB.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct List {
     pub devices: Vec<Device>,
-    /// Always `null`: all are listed.
+    /// Always `null`: the list is complete.
     pub next_cursor: Option<String>,
 }
 
@@ -20,24 +20,24 @@ pub struct List {
 pub struct Device {
     pub device_key: String,
     pub model: Option<String>,
-    /// For people.
+    /// Display name.
     pub name: Option<String>,
     /// Twelve hex digits.
     pub mac: Option<String>,
     /// Serial number of its USB adapter.
     pub usb_serial: Option<String>,
-    /// The name of the build that it gets, whatever its model's active one is.
+    /// Name of the build that it is pinned to.
     pub pin: Option<String>,
-    /// The same build by its id; `null` also if it is not stored.
+    /// Id of that build; `null` if it is not stored.
     pub pin_build_id: Option<String>,
-    /// `false`: it was only seen.
+    /// `false`: only seen, not registered by a person.
     pub registered: bool,
-    /// The id of the fleet token that it is known by alone.
+    /// Id of the fleet token, if the device is known only by it.
     pub fleet_token: Option<String>,
     pub tokens: Vec<Token>,
     pub created_at: String,
     pub last_seen: Option<String>,
-    /// What it was last known to run.
+    /// The last known running build.
     pub running: Option<Running>,
 }
 
@@ -45,22 +45,22 @@ pub struct Device {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Token {
-    /// The eight characters that the journal calls it by.
+    /// Eight characters, used in the journal.
     pub id: String,
     pub created_at: String,
     pub first_used_at: Option<String>,
 }
 
-/// What a device runs.
+/// The build that a device runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Running {
-    /// The build itself, where that is known and not only what it says of itself.
+    /// The exact build, if known; otherwise only its version is known.
     pub build_id: Option<String>,
     pub version: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub at: String,
-    /// What told it: `dump`, `banner` or `download`.
+    /// Source: `dump`, `banner` or `download`.
     pub from: String,
 }
 
@@ -98,8 +98,8 @@ impl Device {
     }
 }
 
-/// What is to be known of a device from now on; what is absent stays as it is,
-/// `null` removes it.
+/// Changes to a device: an absent field is left unchanged, `null` removes the
+/// value.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
@@ -116,7 +116,7 @@ pub struct Change {
     pub usb_serial: Option<Option<String>>,
 }
 
-/// A field of a change: absent leaves the value as it is, `null` removes it.
+/// A field of a change: absent leaves the value unchanged, `null` removes it.
 fn given<'de, D, T>(from: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -125,7 +125,7 @@ where
     Option::deserialize(from).map(Some)
 }
 
-/// A device to be registered, with what a [`Change`] may say of it.
+/// A device to register, with the fields of a [`Change`].
 #[derive(Clone, Debug, Serialize)]
 pub struct NewDevice {
     /// 1 to 64 letters and digits.
@@ -134,7 +134,7 @@ pub struct NewDevice {
     pub about: Change,
 }
 
-/// The build that a device gets from now on.
+/// The build to pin a device to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -148,11 +148,11 @@ pub struct Pin {
 pub struct Minted {
     pub device_key: String,
     pub model: Option<String>,
-    /// Shown this once.
+    /// Only shown here.
     pub token: String,
 }
 
-/// Tokens of a device that open nothing any more.
+/// Revoked tokens of a device.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Revoked {

@@ -1,20 +1,20 @@
-//! Requests that were not done.
+//! Failed requests.
 
 use serde::{Deserialize, Serialize};
 
-/// The body of a request that was not done. With status 401 it is `error` alone,
-/// unless a device of an open gateway did not say who it is.
+/// The body of a failed request. With status 401 only `error` is present, except
+/// for a device in open mode without `device_key`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct ErrorBody {
-    /// What is wrong, in a sentence.
+    /// Error message.
     pub error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
-    /// What kind of trouble it is, for programs.
+    /// Error code for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// By which the journal's entry is found: `journalctl CORRELATION_ID=..`.
+    /// Id of the journal entry: `journalctl CORRELATION_ID=..`.
     #[serde(rename = "correlationId", skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 }
@@ -41,10 +41,10 @@ impl ErrorBody {
     }
 }
 
-/// More about a request that was not done.
+/// More about a failed request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Details {
-    /// The same for all requests with this code.
+    /// The same text for all errors with this code.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! Firmware: builds in, out, active, blocked, away.
+//! Firmware: builds uploaded, downloaded, activated, blocked, deleted.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use crate::store::registry::Model;
 pub struct List {
     /// Newest first.
     pub firmware: Vec<Build>,
-    /// Always `null`: all are listed.
+    /// Always `null`: the list is complete.
     pub next_cursor: Option<String>,
 }
 
@@ -22,22 +22,21 @@ pub struct List {
 #[serde(default)]
 pub struct Build {
     pub schema: u32,
-    /// What it is called: the version; `<version>~<8 hex digits>` if a newer
-    /// build has the same version.
+    /// The version; `<version>~<8 hex digits>` if a newer build has the same version.
     pub name: String,
     /// From the .bin.
     pub version: String,
-    /// What was uploaded.
+    /// Kind of upload.
     pub kind: OpenEnum<Kind>,
-    /// Bytes of what was uploaded.
+    /// Size of the upload in bytes.
     pub size: u64,
     /// Of what was uploaded.
     pub sha256: String,
     pub bin_size: u64,
     pub bin_sha256: String,
-    /// Of the .elf that the .bin was built from, as the .bin says.
+    /// SHA-256 of the matching .elf, from the .bin.
     pub app_elf_sha256: Option<String>,
-    /// Of the .elf in the bundle.
+    /// SHA-256 of the .elf in the bundle.
     pub elf_sha256: Option<String>,
     pub chip: Option<String>,
     pub project: Option<String>,
@@ -46,19 +45,19 @@ pub struct Build {
     /// As the .bin says.
     pub built_at: Option<String>,
     pub secure_version: u32,
-    /// What is not as it should be, a sentence each.
+    /// Warnings, a sentence each.
     pub warnings: Vec<String>,
     pub uploaded_at: String,
-    /// Grows from upload to upload.
+    /// Increases with each upload.
     pub sequence: u64,
     /// What another release knows of it.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-    /// SHA-256 of the .bin: the build's name for life.
+    /// SHA-256 of the .bin; identifies the build.
     pub build_id: String,
     /// Whether it is its model's active build.
     pub active: bool,
-    /// Whether no device gets it.
+    /// Whether it is blocked: no device gets it.
     pub blocked: bool,
 }
 
@@ -93,33 +92,33 @@ impl Build {
     }
 }
 
-/// A build that was handed in.
+/// An uploaded build.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Uploaded {
-    /// The model's number, for life.
+    /// The model's number; never changes.
     pub id: u64,
     pub code: String,
     pub firmware_version: String,
-    /// Whether devices get it now.
+    /// Whether it is active now.
     pub active: bool,
-    /// What is not as it should be, a sentence each.
+    /// Warnings, a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// A build that a person names.
+/// A build selected by version, name or id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Named {
-    /// Its version (the newest upload of it), its name, or 8 and more digits of
-    /// its id.
+    /// Its version (then the newest upload of it), its name, or at least 8 digits
+    /// of its id.
     pub version: String,
 }
 
-/// A build that devices get from now on.
+/// An activated build.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Activated {
-    /// The model's number, for life.
+    /// The model's number; never changes.
     pub id: u64,
     pub code: String,
     pub firmware_version: String,
@@ -129,7 +128,7 @@ pub struct Activated {
     pub active: bool,
 }
 
-/// A build that no device gets any more.
+/// A blocked build.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Blocked {
@@ -137,14 +136,14 @@ pub struct Blocked {
     pub name: String,
     pub build_id: String,
     pub blocked: bool,
-    /// Whether it is the active one: then the model's devices get nothing.
+    /// Whether it is the active build; then the model's devices get nothing.
     pub active: bool,
-    /// Another build of the same version that is active, and is served.
+    /// Another build with the same version that is still active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_active: Option<String>,
 }
 
-/// Builds that are gone.
+/// Deleted builds.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Deleted {
@@ -152,7 +151,7 @@ pub struct Deleted {
     pub deleted: Vec<String>,
 }
 
-/// The version that a model's devices get.
+/// The active version of a model.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Version {

@@ -1,9 +1,9 @@
-//! What the HTTP API is asked and what it answers: the types that `http` writes
-//! and `cli` reads. `docs/api.md` is made from them.
+//! Request and response bodies of the HTTP API: the types that `http` writes and
+//! `cli` reads. `docs/api.md` is made from them.
 //!
-//! The JSON may only grow. An answer of another release is read all the same:
-//! fields that this one does not know are passed over, those that are not there
-//! have their defaults, and words that it does not know are kept ([`OpenEnum`]).
+//! The JSON may only grow. Responses of other releases can be read: unknown fields
+//! are ignored, missing fields have defaults, and unknown enumeration values are
+//! kept ([`OpenEnum`]).
 
 pub mod coredumps;
 pub mod devices;

@@ -11,34 +11,34 @@ use crate::store::registry::{self, Activate, BuildRef};
 #[serde(default)]
 pub struct List {
     pub models: Vec<Model>,
-    /// Always `null`: all are listed.
+    /// Always `null`: the list is complete.
     pub next_cursor: Option<String>,
 }
 
-/// A product line and what its devices are served.
+/// A product line and its active build.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Model {
     pub code: String,
-    /// Its number, for life.
+    /// Its number; never changes.
     pub id: u64,
     /// When an upload becomes active.
     pub activate: OpenEnum<Activate>,
-    /// Whether its devices get nothing new.
+    /// Whether the model is held: nothing new is served.
     pub held: bool,
-    /// The name of the build that its devices get.
+    /// Name of the active build.
     pub active: Option<String>,
-    /// The same build by its id; `null` also if it is not stored.
+    /// Id of that build; `null` if it is not stored.
     pub active_build_id: Option<String>,
-    /// `served`; or why they get nothing: `blocked` and `missing` are of the
-    /// active build and its file, `held`, `nothing`: no build is active.
+    /// `served`, or why nothing is served: `blocked` (the active build), `missing`
+    /// (its file), `held` (the model), `nothing` (no active build).
     pub state: String,
-    /// The names of what was active before, the last one last.
+    /// Names of previously active builds, latest last.
     pub previous: Vec<String>,
-    /// The names of the builds that no device gets.
+    /// Names of blocked builds.
     pub blocked: Vec<String>,
     pub created_at: String,
-    /// How many devices are of this model.
+    /// Number of devices of this model.
     pub devices: u64,
 }
 
@@ -71,7 +71,7 @@ impl Model {
     }
 }
 
-/// What is to be so from now on; what is absent stays as it is.
+/// Changes; an absent field is left unchanged.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {

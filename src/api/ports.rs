@@ -12,7 +12,7 @@ use super::OpenEnum;
 #[serde(default)]
 pub struct List {
     pub ports: Vec<PortStatus>,
-    /// Always `null`: all are listed.
+    /// Always `null`: the list is complete.
     pub next_cursor: Option<String>,
 }
 
@@ -20,42 +20,42 @@ pub struct List {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct PortStatus {
-    /// What it is addressed by.
+    /// Name used to address it.
     pub name: String,
     pub path: PathBuf,
-    /// Place in the USB tree, or the path of what is not on USB.
+    /// Position in the USB tree, or the path of a port that is not on USB.
     pub place: String,
     /// Kind of adapter, such as `CP210x`; `null` if unknown or not on USB.
     pub adapter: Option<String>,
     pub usb: Option<Usb>,
     pub state: OpenEnum<State>,
-    /// Why it is listened to or not.
+    /// Why it is opened or not.
     pub why: Option<OpenEnum<Why>>,
-    /// What is wrong and what to do, in a sentence.
+    /// Error and next step, in a sentence.
     pub note: Option<String>,
-    /// Seconds until a released port is taken back; `null`: when it is claimed.
+    /// Seconds until a released port is opened again; `null`: when it is claimed.
     pub released_seconds: Option<u64>,
     pub baud: u32,
     pub device_key: Option<String>,
     pub model_code: Option<String>,
-    /// The board's, as twelve hex digits, if its USB or its bootloader told it.
+    /// MAC address of the board (twelve hex digits), from USB or bootloader.
     pub mac: Option<String>,
-    /// What the board said at its last boot.
+    /// Chip, from the last boot messages.
     pub chip: Option<String>,
-    /// The application's name, as the board said at its last boot.
+    /// Application name, from the last boot messages.
     pub project: Option<String>,
     pub firmware_version: Option<String>,
     pub app_elf_sha256: Option<String>,
     /// Bytes received since the daemon started.
     pub bytes: u64,
-    /// Boots that were seen, by the ROM's name for the reason.
+    /// Number of boots by reset reason (the ROM's name).
     pub resets: BTreeMap<String, u64>,
     pub brown_outs: u64,
     pub dumps: u64,
     pub panics: u64,
-    /// Crashes that the store has taken in, kept or counted.
+    /// Crashes stored or counted.
     pub stored: u64,
-    /// Crashes that were lost because the disk was too slow for them.
+    /// Crashes dropped because storage was too slow.
     pub dropped: u64,
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
@@ -70,31 +70,31 @@ pub enum State {
     Listening,
     /// Its flash is being read.
     ReadingFlash,
-    /// Not opened: nobody said so.
+    /// Not opened: not claimed or configured.
     Seen,
-    /// Left alone by a person, for a while or until it is claimed.
+    /// Released by a person, for a while or until claimed.
     Released,
-    /// Lent to a program that was started with `ports run`.
+    /// Lent to a program started with `ports run`.
     Lent,
-    /// Another program holds it.
+    /// In use by another program.
     Busy,
     /// Not plugged in.
     Absent,
-    /// It cannot be used; `note` says why.
+    /// Error; see `note`.
     Trouble,
 }
 
-/// Why a port is listened to, or not.
+/// Why a port is opened, or not.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// The configuration names it.
+    /// Named in the configuration.
     Configured,
-    /// A person claimed it.
+    /// Claimed with `ports claim`.
     Claimed,
-    /// The discovery rule takes it.
+    /// Matches the `discover` setting.
     Discovered,
-    /// Nobody said it may be opened.
+    /// Not claimed, configured or discovered.
     Seen,
 }
 
@@ -104,16 +104,16 @@ pub enum Why {
 pub struct Usb {
     pub vid: u16,
     pub pid: u16,
-    /// As the device says; many adapters share one or have none.
+    /// Serial number, from the device; many adapters share one or have none.
     pub serial: Option<String>,
     pub product: Option<String>,
     pub driver: Option<String>,
-    /// Where in the USB tree it is plugged in, such as `1-1.4`; with the
-    /// interface (`1-1.4:1.0`) if the device has several ports.
+    /// Position in the USB tree, such as `1-1.4`; with the interface
+    /// (`1-1.4:1.0`) if the device has several ports.
     pub place: String,
 }
 
-/// The newest crash that came in on a port.
+/// The latest crash received on a port.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct LastCrash {
@@ -122,43 +122,43 @@ pub struct LastCrash {
     pub coredump_id: String,
     pub filename: String,
     pub verdict: String,
-    /// Whether the bytes were kept; a round of a crash loop is only counted.
+    /// Whether the dump was stored; in a crash loop it is only counted.
     pub kept: bool,
 }
 
-/// The coredump that was read from a board's flash.
+/// The coredump read from a board's flash.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Read {
-    /// `null`: there is none in the flash.
+    /// `null`: the flash contains no coredump.
     pub coredump_id: Option<String>,
     pub filename: Option<String>,
     pub device_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// `false`: it is held already, or was only counted.
+    /// `false`: a duplicate, or only counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<bool>,
 }
 
-/// How far the read of a board's flash is.
+/// Progress of a flash read.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Reading {
-    /// What is done now, in words; `null` before the first step.
+    /// Current step in words; `null` before the first one.
     pub stage: Option<String>,
-    /// Bytes of this step that are done.
+    /// Bytes done in this step.
     pub done: u32,
-    /// Bytes of this step; `null` or 0 if that is not known.
+    /// Total bytes of this step; `null` or 0 if unknown.
     pub total: Option<u32>,
 }
 
-/// How long to leave a port alone.
+/// How long to release a port.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Release {
     /// 1 to 86400; 600 if it is `null` or absent.
     pub for_seconds: Option<u64>,
-    /// Until somebody claims it again, however long that is.
+    /// Until the port is claimed again.
     pub until_claimed: bool,
 }

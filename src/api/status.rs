@@ -1,4 +1,4 @@
-//! How the gateway is.
+//! Gateway status.
 
 use std::path::PathBuf;
 
@@ -9,38 +9,38 @@ use super::ports::PortStatus;
 use crate::store::coredumps::Source;
 use crate::store::last_shutdown::{self, ShutdownCause};
 
-/// The gateway on one screen.
+/// Gateway status.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Status {
-    /// Of the daemon.
+    /// Version of the daemon.
     pub version: String,
-    /// The same for life, also after a move to another machine.
+    /// Never changes, also after a move to another machine.
     pub gateway_id: String,
     pub started_at: String,
-    /// Seconds since then; `null` if the machine's clock went back.
+    /// Seconds since the start; `null` if the clock went back.
     pub uptime_s: Option<u64>,
     pub data_dir: PathBuf,
-    /// Addresses that HTTPS listens on.
+    /// HTTPS listen addresses.
     pub listeners: Vec<String>,
     /// `synced` or `unsynced`
     pub clock: String,
-    /// The coredump that came last; `null` if none is stored.
+    /// The latest coredump; `null` if none is stored.
     pub last_intake: Option<LastIntake>,
-    /// Coredumps that were stored since the daemon started.
+    /// Coredumps stored since the daemon started.
     pub received_since_start: u64,
     pub counts: Counts,
     pub disk: Disk,
     pub ports: Vec<PortStatus>,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
-    /// What is not as it should be, a sentence each.
+    /// Warnings, a sentence each.
     pub degraded: Vec<String>,
-    /// When a daemon on this data last ended without being told to.
+    /// The last unclean shutdown of the daemon.
     pub last_bad_end: Option<UncleanShutdown>,
 }
 
-/// The coredump that came last.
+/// The latest coredump.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct LastIntake {
@@ -49,7 +49,7 @@ pub struct LastIntake {
     pub source: OpenEnum<Source>,
 }
 
-/// How many there are.
+/// Number of stored and registered items.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Counts {
@@ -57,7 +57,7 @@ pub struct Counts {
     pub not_decoded_yet: u64,
     pub devices: u64,
     pub models: u64,
-    /// Those of devices are not among them.
+    /// Tokens, except those of devices.
     pub tokens: u64,
 }
 
@@ -65,19 +65,19 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Disk {
-    /// What the coredumps take.
+    /// Bytes used by coredumps.
     pub coredump_bytes: u64,
     pub free_bytes: Option<u64>,
     pub total_bytes: Option<u64>,
 }
 
-/// An end of the daemon that nobody asked for.
+/// An unclean shutdown of the daemon.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct UncleanShutdown {
-    /// When the next daemon started and found it.
+    /// When the next start detected it.
     pub found_at: String,
-    /// When the one that ended had started.
+    /// When that daemon had started.
     pub started_at: String,
     pub how: OpenEnum<ShutdownCause>,
 }
@@ -100,16 +100,16 @@ pub struct Health {
     pub status: String,
 }
 
-/// Whether a coredump can be taken now.
+/// Whether a coredump can be accepted now.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Readiness {
     pub ready: bool,
-    /// Why not, a sentence each.
+    /// Reasons if not ready, a sentence each.
     pub reasons: Vec<String>,
 }
 
-/// What program answers.
+/// Name and version of the program.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Version {

@@ -4,37 +4,37 @@ use serde::{Deserialize, Serialize};
 
 use super::OpenEnum;
 
-/// What is served.
+/// The served certificate.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Shown {
     pub source: OpenEnum<Source>,
     pub server: Certificate,
-    /// The CA that devices have to trust; `null` if a foreign chain is served.
+    /// The CA that devices must trust; `null` for a certificate of another CA.
     pub ca: Option<Certificate>,
-    /// Bytes that the server sends first in a TLS 1.2 handshake.
+    /// Size of the server's first flight in a TLS 1.2 handshake.
     pub flight_bytes: Option<usize>,
-    /// Whether that fits one record of a device with a 4 KiB receive buffer.
+    /// Whether the flight fits the 4 KiB receive buffer of small devices.
     pub fits_4096: Option<bool>,
-    /// Whether the certificate's dates cover the present moment.
+    /// Whether the certificate is valid now.
     pub valid_now: Option<bool>,
 }
 
-/// Where the certificate that is served comes from.
+/// Origin of the served certificate.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// Made here, signed by the site's own CA.
+    /// Created by espgate, issued by the site CA.
     SiteCa,
-    /// Made here, signed by the CA in the configuration.
+    /// Created by espgate, issued by the configured CA.
     ConfiguredCa,
-    /// Signed elsewhere and installed.
+    /// Issued by another CA and installed.
     Installed,
-    /// From the files in the configuration.
+    /// From the configured files.
     Configured,
 }
 
-/// A certificate in words.
+/// A certificate's contents.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Certificate {
@@ -54,6 +54,6 @@ pub struct Certificate {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Installed {
-    /// What devices may have trouble with, a sentence each.
+    /// Possible problems for devices, a sentence each.
     pub warnings: Vec<String>,
 }

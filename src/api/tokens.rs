@@ -7,12 +7,12 @@ use crate::device::ModelCode;
 use crate::store::registry::Role;
 use crate::store::registry::tokens::NamedToken;
 
-/// All tokens but those of devices.
+/// All tokens except those of devices.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct List {
     pub tokens: Vec<Token>,
-    /// Always `null`: all are listed.
+    /// Always `null`: the list is complete.
     pub next_cursor: Option<String>,
 }
 
@@ -21,10 +21,10 @@ pub struct List {
 #[serde(default)]
 pub struct Token {
     pub name: String,
-    /// The eight characters that the journal calls it by.
+    /// Eight characters, used in the journal.
     pub id: String,
     pub role: OpenEnum<Role>,
-    /// The only model it is for; `null`: all.
+    /// The model it is limited to; `null`: all.
     pub model: Option<String>,
     pub created_at: String,
     /// `null`: never.
@@ -45,22 +45,22 @@ impl Token {
     }
 }
 
-/// A token that is asked for.
+/// A token to create.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// 1 to 64 of `A-Z a-z 0-9 . _ @ -`.
     pub name: String,
     pub role: Role,
-    /// The only model it is for; a fleet token needs one.
+    /// The model it is limited to; required for a fleet token.
     #[serde(default)]
     pub model: Option<ModelCode>,
-    /// Such as `365d`, `12h`, or a moment in RFC 3339; `null` or absent: never.
+    /// Such as `365d`, `12h`, or a time in RFC 3339; `null` or absent: never.
     #[serde(default)]
     pub expires: Option<String>,
 }
 
-/// A token that was made.
+/// A created token.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Made {
@@ -68,6 +68,6 @@ pub struct Made {
     pub role: OpenEnum<Role>,
     pub model: Option<String>,
     pub expires_at: Option<String>,
-    /// Shown this once.
+    /// Only shown here.
     pub token: String,
 }

@@ -1,4 +1,4 @@
-//! `run/life.json`: whether the daemon that ran last was stopped, or just ended.
+//! `run/life.json`: whether the last daemon was stopped or ended uncleanly.
 
 use std::fs;
 use std::io;
@@ -13,22 +13,22 @@ use crate::clock::{Moment, iso8601};
 
 const FILE: &str = "life.json";
 
-/// How a daemon ended that was not told to.
+/// Cause of an unclean shutdown.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShutdownCause {
-    /// The machine went down with it: a power cut, mostly.
+    /// The machine went down too, usually by a power cut.
     WithMachine,
-    /// It crashed, was killed, or hung until the watchdog ended it.
+    /// The daemon crashed, was killed, or was ended by the watchdog.
     Alone,
 }
 
-/// An end that nobody asked for.
+/// An unclean shutdown.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UncleanShutdown {
-    /// When the next daemon started and found it. ISO 8601, UTC.
+    /// When the next start detected it. ISO 8601, UTC.
     pub found_at: String,
-    /// When the one that ended had started.
+    /// When that daemon had started.
     pub started_at: String,
     pub how: ShutdownCause,
 }
@@ -40,7 +40,7 @@ pub struct RunRecord {
     pub schema: u32,
     pub boot_id: String,
     pub started_at: String,
-    /// Absent while the daemon runs, and for ever if it was not stopped.
+    /// Absent while the daemon runs, and after an unclean shutdown.
     pub stopped_at: Option<String>,
     pub last_bad_end: Option<UncleanShutdown>,
     #[serde(flatten)]
@@ -48,14 +48,15 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// What the file in `run` says. One that is missing or does not parse says
-    /// nothing; it matters for advice only.
+    /// Reads the file in `run`. A missing or invalid file counts as empty: it is
+    /// only used for advice.
     pub fn read(run: &Path) -> Self {
         let bytes = fs::read(run.join(FILE)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// The life that begins now, after `self`; and whether `self` ended badly.
+    /// The record of the run that starts now, and whether the previous run, `self`,
+    /// ended uncleanly.
     pub fn next(self, now: &Moment) -> (Self, bool) {
         let was_running = !self.started_at.is_empty() && self.stopped_at.is_none();
         let now_at = iso8601(now.wall);
@@ -78,7 +79,7 @@ impl RunRecord {
         (next, was_running)
     }
 
-    /// Puts it down in `run`.
+    /// Writes it to `run`.
     ///
     /// # Errors
     /// [`super::Error::Full`] or [`super::Error::Io`].

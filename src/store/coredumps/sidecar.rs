@@ -13,7 +13,7 @@ pub const REBUILT: &str = "rebuilt";
 /// Sightings that are remembered.
 const MAX_SIGHTINGS: usize = 20;
 
-/// How a dump came in.
+/// Source of a dump.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -33,13 +33,13 @@ impl Source {
     }
 }
 
-/// How far the dump has been read.
+/// Decoding state of a dump.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecodeState {
     Pending,
     Done,
-    /// Read without symbols: nobody uploaded the ELF yet.
+    /// Decoded without symbols: its ELF was not uploaded yet.
     NoElf,
     Failed,
 }

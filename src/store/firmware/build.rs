@@ -11,7 +11,7 @@ use crate::digest::Sha256;
 /// The schema this program writes.
 const SCHEMA: u32 = 1;
 
-/// How a build was uploaded, and is stored.
+/// Kind of upload and of stored file.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

@@ -9,7 +9,7 @@ use super::BuildRef;
 use crate::build_id::BuildId;
 use crate::device::ModelCode;
 
-/// When a new upload becomes active.
+/// When an upload becomes active.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activate {
@@ -32,12 +32,12 @@ pub struct Block {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Model {
-    /// The model's number, for life.
+    /// The model's number; never changes.
     pub id: u64,
     pub activate: Activate,
-    /// Whether new firmware is withheld from devices.
+    /// Whether the model is held: nothing new is served.
     pub held: bool,
-    /// The build that devices are served.
+    /// The active build.
     pub active: Option<BuildRef>,
     /// What was active before, newest last; at most [`MAX_HISTORY`].
     pub previous: Vec<BuildRef>,
@@ -77,7 +77,7 @@ impl Model {
         }
     }
 
-    /// Never serves `build` again, or, with `false`, does.
+    /// Blocks or unblocks `build`.
     pub fn set_blocked(&mut self, build: BuildId, version: &str, blocked: bool) {
         if blocked == self.is_blocked(build) {
             return;

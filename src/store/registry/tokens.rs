@@ -14,17 +14,17 @@ const ID_LENGTH: usize = 8;
 const SECRET_LENGTH: usize = 32;
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// What the bearer of a token may do.
+/// Role of a token.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Uploads firmware.
     Pipeline,
-    /// Sees and changes.
+    /// Reads and changes everything, except tokens and TLS.
     Technician,
-    /// Sees.
+    /// Reads.
     Viewer,
-    /// Speaks for devices of a model that have no token of their own.
+    /// Identifies devices of a model that have no token of their own.
     Fleet,
 }
 

@@ -1,4 +1,4 @@
-//! What time it is, and how far that can be believed.
+//! The time, and whether the clock is synchronized.
 //!
 //! A Raspberry Pi has no clock of its own: until time is synced the wall clock
 //! may be years off. So a moment also carries the boot it belongs to and the

@@ -1,4 +1,4 @@
-//! espgate collects coredumps of ESP32s at a site, keeps and reads them, and
+//! espgate collects, stores and decodes coredumps of ESP32s at a site, and
 //! serves firmware to the devices.
 //!
 //! Layers, lowest first; a module uses its own topic and lower layers only
@@ -7,10 +7,10 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 use      firmware  fleet  ingest  worker
-//! 2 means    config  journal  clock  identity  metrics  store  decode  api
+//! 3 rules    firmware  fleet  ingest  worker
+//! 2 base     config  journal  clock  identity  metrics  store  decode  api
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
-//! 0 words    build_id  device  digest  printable
+//! 0 types    build_id  device  digest  printable
 //! ```
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! What is counted, in Prometheus' terms. No label comes from a device.
+//! Prometheus metrics. No label comes from a device.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `version.json`: what the build pipeline says of the build.
+//! `version.json`: the build pipeline's data about the build.
 
 use serde_json::Value;
 

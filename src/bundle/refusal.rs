@@ -1,4 +1,4 @@
-//! Why an upload is not taken, in the words that build pipelines know.
+//! Why a firmware upload is refused; build pipelines know these texts.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::esp::app_image::InvalidImage;
 pub enum Refusal {
     #[error("No firmware content provided")]
     Empty,
-    /// The file is no usable ZIP, or one that nobody should unpack.
+    /// Not a usable ZIP, or an unsafe one.
     #[error("Invalid firmware ZIP: {0}")]
     Zip(String),
     /// Expected files that are not there, sorted.

@@ -1,4 +1,4 @@
-//! What `sdkconfig` gives away: coredumps turned off, secrets built in.
+//! Checks `sdkconfig`: coredumps disabled, secrets included.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ const SECRET_NAMES: [&str; 10] = [
     "PRIVATE_KEY",
 ];
 
-/// More names than this help nobody.
+/// Maximum number of names listed.
 const MAX_NAMED: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What may be wrong with a bundle that is taken all the same.
+//! Warnings about a bundle that is stored.
 
 use std::fmt;
 

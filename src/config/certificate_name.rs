@@ -1,4 +1,4 @@
-//! Names that a certificate can carry.
+//! Checks names for the certificate.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! What differs between two configurations, and what of it waits for a restart.
+//! Differences between two configurations, and which of them require a restart.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Text to [`Config`]: unknown keys, wrong types and impossible values, each
-//! with its line.
+//! Parses text to [`Config`] and reports unknown keys, wrong types and invalid
+//! values, each with its line.
 
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::problem::line_of;
 use super::{AuthMode, Config, Problem};
 
-/// So many wrong values are told at once; reading begins anew after each.
+/// Maximum number of reported type errors; parsing restarts after each.
 const MAX_WRONG: usize = 50;
 
 /// Largest limit of a firmware bundle's size.

@@ -1,4 +1,4 @@
-//! `espgate.toml`: what it may say, what it says, and what is wrong with it.
+//! The configuration, `espgate.toml`: structure, parsing, errors.
 
 mod certificate_name;
 mod changes;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceKey, ModelCode};
 
-/// Where the configuration is looked for when nobody says.
+/// The default path of the configuration.
 pub const DEFAULT_PATH: &str = "/etc/espgate/espgate.toml";
 
 /// The whole configuration, every value checked.
@@ -104,7 +104,7 @@ pub struct Firmware {
     pub zip_to_devices: bool,
 }
 
-/// Which serial ports are taken without being told to.
+/// Which serial ports are opened automatically.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Discover {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and on which line.
+//! An error in the configuration, with line and key.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Values that are a number or a word: `"25%"` or bytes, `"auto"` or bytes.
+//! Values that are a number or a keyword: `"25%"` or bytes, `"auto"` or bytes.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Tasks without which the daemon is of no use: one that ends, panics or hangs
-//! is noticed, and the daemon with it is restarted.
+//! Critical tasks: if one exits, panics or hangs, the daemon stops and systemd
+//! restarts it.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,9 +9,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How often a task shows that it is not stuck.
+/// Interval of a task's signs of life.
 const BEAT: Duration = Duration::from_secs(5);
-/// One that was not heard of for so long is stuck.
+/// A task without a sign of life for this long is stuck.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The critical tasks; clones are the same.
@@ -23,7 +23,7 @@ pub(super) struct CriticalTasks {
     beating: Arc<Mutex<Vec<Beating>>>,
 }
 
-/// When a task last showed that it is not stuck.
+/// Time of the last sign of life.
 struct Heartbeat(Mutex<Instant>);
 
 impl Heartbeat {
@@ -43,7 +43,7 @@ impl Heartbeat {
     }
 }
 
-/// A task that runs.
+/// A running task.
 struct Beating {
     name: String,
     heartbeat: Weak<Heartbeat>,
@@ -60,7 +60,7 @@ impl CriticalTasks {
         }
     }
 
-    /// Runs a task that must not end before the daemon is told to.
+    /// Runs a task that must not exit before the daemon is stopped.
     pub(super) fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_until(name, &self.stop, task);
     }

@@ -1,4 +1,4 @@
-//! What is unsuitable about where the data is kept, said once at the start.
+//! Warns at the start if the data directory is on an unsuitable filesystem.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::journal::Event;
 use crate::store::{Store, disk_space};
 
-/// Looks at the filesystem below the data.
+/// Checks filesystem and owner of the data directory.
 pub(super) fn look(store: &Store) {
     for folder in [store.data_dir.root(), store.coredumps.root()] {
         let me = nix::unistd::geteuid().as_raw();
@@ -29,7 +29,7 @@ pub(super) fn look(store: &Store) {
     }
 }
 
-/// Says of configured folders that they had to be made.
+/// Warns about configured folders that had to be created.
 pub(super) fn made(folders: &[&PathBuf]) {
     for folder in folders {
         Event::DataDirectoryUnsuitable.entry().say(format_args!(

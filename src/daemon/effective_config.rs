@@ -1,5 +1,5 @@
-//! Which configuration the daemon runs with: the file's, or, if that is
-//! impossible, the one it ran with last.
+//! The effective configuration: the file's, or, if that is rejected, the last one
+//! that worked.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use crate::store::publish::{SECRET_MODE, replace};
 /// The last configuration that ran, in `state/`.
 const LAST_GOOD: &str = "espgate.toml.last";
 
-/// Where the daemon was told to find things.
+/// Paths from command line and environment.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// `--config` or `ESPGATE_CONFIG`.
@@ -25,13 +25,13 @@ pub struct Options {
 #[derive(Debug)]
 pub struct EffectiveConfig {
     pub config: Config,
-    /// The text it was read from, to be kept once it ran.
+    /// Its text, saved once the daemon runs with it.
     pub text: String,
-    /// What is wrong with the file, if the last good one stands in for it.
+    /// Why the file was rejected, if the last working configuration is used.
     pub degraded: Option<String>,
 }
 
-/// Why there is no configuration to run with.
+/// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {}", .path.display())]
@@ -46,7 +46,7 @@ fn list(faults: &[Problem]) -> String {
 }
 
 impl Options {
-    /// The configuration file: the one named, or the usual one if it is there.
+    /// The configuration file: the given one, or the default one if it exists.
     pub fn config_path(&self) -> Option<PathBuf> {
         match &self.config {
             Some(path) => Some(path.clone()),
@@ -54,7 +54,7 @@ impl Options {
         }
     }
 
-    /// The data directory: as told, as configured, systemd's, or one here.
+    /// The data directory: from the options, the configuration, systemd, or the default.
     pub fn data_dir(&self, config: Option<&Config>) -> PathBuf {
         let state_directory = || {
             let all = std::env::var("STATE_DIRECTORY").ok()?;
@@ -89,7 +89,7 @@ impl Options {
     /// The configuration to start with. Unknown keys are journalled.
     ///
     /// # Errors
-    /// What is wrong, if neither the file nor a last good one will do.
+    /// The error, if neither the file nor the last working configuration is usable.
     pub fn choose(&self) -> Result<EffectiveConfig, ConfigError> {
         let fault = match self.read() {
             Ok(None) => {
@@ -147,7 +147,7 @@ impl EffectiveConfig {
         }
     }
 
-    /// Says it, if this is not the configuration that was asked for.
+    /// Reports it, if this is not the requested configuration.
     pub(super) fn say_degraded(&self) {
         if let Some(degraded) = &self.degraded {
             Event::ConfigurationFaulty
@@ -163,7 +163,7 @@ fn last_good(data_dir: &Path) -> Option<(String, Config)> {
     Some((text, loaded.config))
 }
 
-/// Keeps a configuration that runs, to fall back to.
+/// Saves a working configuration as the fallback.
 ///
 /// # Errors
 /// As [`replace`].

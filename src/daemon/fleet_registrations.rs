@@ -1,4 +1,4 @@
-//! Writes the boards that fleet tokens registered, together those of a moment.
+//! Saves boards registered by fleet tokens, several in one write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use crate::http::app_state::AppState;
 use crate::journal::chain;
 
-/// So long others may join. Each write is of the whole register.
+/// Time to wait for more registrations. Each write is of the whole register.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Goes on until `stop`; what is then unwritten is written with the other notes.
+/// Runs until `stop`; the rest is saved with the other pending state.
 pub(super) async fn keep_written(app: Arc<AppState>, stop: CancellationToken) {
     loop {
         let gathered = async {
@@ -26,7 +26,7 @@ pub(super) async fn keep_written(app: Arc<AppState>, stop: CancellationToken) {
         let written =
             tokio::task::spawn_blocking(move || writing.store.registry.devices.flush()).await;
         if let Ok(Err(error)) = written {
-            // still noted: written with the other notes within a minute
+            // still pending: saved within a minute
             error.event().entry().say(format_args!(
                 "cannot save registered boards: {}",
                 chain(&error)

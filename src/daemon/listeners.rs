@@ -1,4 +1,4 @@
-//! The sockets that requests come in by.
+//! Listeners: HTTPS and control socket.
 
 use std::fs;
 use std::io;
@@ -36,7 +36,7 @@ impl Listening {
     }
 }
 
-/// A socket to be taken into use, with the address that was asked for.
+/// A new socket, with the configured address.
 pub(super) type Opened = (SocketAddr, TcpListener);
 
 /// Takes a new socket into use; `stop` ends it with all others.
@@ -59,7 +59,7 @@ pub(super) fn fresh(
 /// are, the others are opened. Nothing is closed.
 ///
 /// # Errors
-/// The address that cannot be had, and why.
+/// The address that cannot be used, and why.
 pub(super) fn change(
     present: &[Listening],
     wanted: &[SocketAddr],
@@ -88,8 +88,8 @@ pub(super) fn change(
     .collect()
 }
 
-/// Two sockets of one port may be in each other's way, and the one that is in
-/// use is not given up before there is the other.
+/// Two sockets of one port may conflict, and the one in use is not closed before
+/// the other is open.
 fn in_the_way(error: io::Error, address: SocketAddr, going: &[Listening]) -> io::Error {
     let port = going.iter().find(|old| old.wanted.port() == address.port());
     match port {
@@ -107,7 +107,7 @@ fn in_the_way(error: io::Error, address: SocketAddr, going: &[Listening]) -> io:
 /// The HTTPS sockets: systemd's, else those of the configuration.
 ///
 /// # Errors
-/// The address that cannot be had, and why.
+/// The address that cannot be used, and why.
 pub(super) fn https(configured: &[SocketAddr]) -> io::Result<(Vec<Opened>, bool)> {
     let passed = systemd::passed_sockets();
     if passed.is_empty() {
@@ -184,7 +184,7 @@ pub(super) fn control(run: &Path) -> io::Result<(UnixListener, PathBuf)> {
         None => run.to_owned(),
     };
     let path = folder.join("control.sock");
-    // We hold the data directory's lock: whoever made this socket is gone.
+    // We hold the data directory's lock: this socket is left over from an earlier run.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -45,13 +45,13 @@ use signals::{Signals, Told};
 use status_line::ConnectionMetrics;
 use watchdog::Watchdog;
 
-/// Exit status for a configuration that cannot be run with (sysexits' EX_CONFIG).
+/// Exit status for a rejected configuration (EX_CONFIG of sysexits).
 const EXIT_CONFIG: u8 = 78;
-/// How long requests may take to end when the daemon stops.
+/// Time for requests to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How long all of the stop may take; the unit's TimeoutStopSec is 60.
+/// Time for the whole shutdown; the unit's TimeoutStopSec is 60.
 const STOP: Duration = Duration::from_secs(45);
-/// How long the last entries of the journal may take after that.
+/// Time for the last journal entries after that.
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Runs until told to stop. `greet` is called once requests are answered.
@@ -98,7 +98,7 @@ fn run_with_journal(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCod
     }
 }
 
-/// What a person who starts the daemon on a terminal wants to know.
+/// Data for the greeting on a terminal.
 #[derive(Debug)]
 pub struct Greeting {
     pub addresses: Vec<SocketAddr>,
@@ -140,7 +140,7 @@ async fn serve(
     periodic::warn_if_open(&chosen.config);
     daemon.begin_life();
     go_on(Restored::announce(&store.data_dir.state()));
-    // A disk that is full must not keep the daemon down: it makes the room.
+    // Start also with a full disk: retention frees space.
     go_on(effective_config::keep(
         &store.data_dir.state(),
         &chosen.text,
@@ -204,7 +204,7 @@ impl Daemon<'_> {
         addresses
     }
 
-    /// Starts what goes on beside the requests.
+    /// Starts the background tasks.
     fn begin_work(&self, control_socket: &Path) {
         let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
         let decoder = ChildDecoder::default();
@@ -256,7 +256,7 @@ impl Daemon<'_> {
         });
     }
 
-    /// Says how the daemon before this one ended, if nobody had told it to.
+    /// Reports an unclean shutdown of the previous daemon.
     fn begin_life(&self) {
         let run = self.app.store.data_dir.run();
         let (life, ended_badly) = RunRecord::read(&run).next(&Moment::now());
@@ -300,8 +300,7 @@ impl Daemon<'_> {
 
     /// Stops in order: no new connections, a bounded wait for those there are,
     /// then everything else, as far as the time allows: a disk that stalls must
-    /// not keep the daemon until systemd kills it. In `run` it is written down
-    /// for the next daemon that this one was told to stop.
+    /// not keep the daemon until systemd kills it. Records the regular stop in `run`.
     async fn end(self, run: Option<PathBuf>) {
         let until = tokio::time::Instant::now() + STOP;
         systemd::stopping();
@@ -332,14 +331,14 @@ impl Daemon<'_> {
     }
 }
 
-/// Writes down that this daemon was told to end, for the next one.
+/// Records the regular stop for the next start.
 fn end_life(run: &Path) {
     let mut life = RunRecord::read(run);
     life.stopped_at = Some(iso8601(Moment::now().wall));
     go_on(life.write(run));
 }
 
-/// For what is written down for others: without it the daemon runs as well.
+/// For files written for other programs: the daemon works without them.
 fn go_on(written: crate::store::Result<()>) {
     if let Err(error) = written {
         let entry = error.event().entry();

@@ -1,6 +1,6 @@
-//! What is done every minute: notes are written, the clock is looked at. When
-//! devices were seen alone is written more seldom: it changes all the time, and
-//! each write is of the whole register.
+//! Periodic work, every minute: saves pending state and checks the clock. Times of
+//! last contact are saved less often: they change constantly, and each write is of
+//! the whole register.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::store::Store;
 use crate::store::registry::Gateway;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Passing notes are written in every so many minutes.
+/// Times of last contact are saved every so many minutes.
 const PASSING_EVERY: u64 = 10;
 
-/// Writes what is only noted in memory: crash counts, when devices were seen.
+/// Saves pending state: crash counts, times of last contact.
 pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
     let store = &app.store;
     store.coredumps.flush().and(store.registry.devices.flush())
 }
 
-/// Writes what is due in this minute since the start.
+/// Saves what is due in this minute since the start.
 fn write_due(store: &Store, minute: u64) -> crate::store::Result<()> {
     let devices = &store.registry.devices;
     let counts = store.coredumps.flush();
@@ -96,7 +96,7 @@ async fn write(app: &Arc<AppState>, synced: bool, minute: u64) {
     }
 }
 
-/// Says which doors the configuration leaves open.
+/// Warns about disabled authentication.
 pub(super) fn warn_if_open(config: &Config) {
     if config.auth.devices == AuthMode::Open {
         Event::AuthenticationOpen.entry().say(

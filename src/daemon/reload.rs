@@ -1,4 +1,4 @@
-//! Taking a changed configuration into use while everything runs.
+//! Reloads the configuration while the daemon runs.
 
 use std::sync::Arc;
 
@@ -15,13 +15,12 @@ use crate::systemd;
 struct Changes {
     /// Settings that have another value now.
     made: Vec<String>,
-    /// What is in the file and not in force, a sentence for each setting.
+    /// Settings that require a restart, a sentence each.
     waiting: Vec<String>,
 }
 
 impl Daemon<'_> {
-    /// Takes the configuration file's present text into use, or says what is
-    /// wrong with it and goes on as before.
+    /// Applies the configuration file, or reports its errors and changes nothing.
     pub(super) fn reload(&mut self) {
         systemd::reloading();
         match self.try_reload() {
@@ -95,7 +94,7 @@ impl Daemon<'_> {
             ));
         self.config.send_replace(Arc::clone(&new));
         periodic::warn_if_open(&new);
-        // What was never started with is nothing to fall back to.
+        // A configuration that was never started with is no fallback.
         if *new == loaded.config {
             go_on(effective_config::keep(
                 &self.app.store.data_dir.state(),

@@ -1,4 +1,4 @@
-//! What the daemon is told by signals.
+//! Signals: stop and reload.
 
 use std::io;
 
@@ -26,7 +26,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one; breaking off the wait loses none.
+    /// Waits for the next one; cancelling the wait loses none.
     pub(super) async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told::Stop,

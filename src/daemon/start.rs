@@ -1,5 +1,5 @@
-//! Starts with a configuration, or with the last one that worked if it names
-//! what cannot be used.
+//! Starts with a configuration, or with the last one that worked if it cannot be
+//! used.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! The line that `systemctl status` shows, and the figures of connections and
-//! certificate in the metrics.
+//! The status line of `systemctl status`, and the metrics of connections and
+//! certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::http::server::Server;
 use crate::store::disk_space::Space;
 use crate::systemd;
 
-/// How often they are made anew.
+/// Update interval.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keeps the figures that nobody else keeps.
+/// Updates the metrics of connections and certificate.
 pub(super) struct ConnectionMetrics {
     app: Arc<AppState>,
     server: Server,
@@ -22,7 +22,7 @@ pub(super) struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
-    /// ConnectionMetrics of `server`, in the metrics of `app`.
+    /// Metrics of `server`, in the metrics of `app`.
     pub(super) fn new(app: Arc<AppState>, server: Server) -> Self {
         Self {
             app,
@@ -31,7 +31,7 @@ impl ConnectionMetrics {
         }
     }
 
-    /// Keeps line and figures up to date until `stop`.
+    /// Updates status line and metrics until `stop`.
     pub(super) async fn keep(mut self, stop: CancellationToken) {
         loop {
             self.update();
@@ -57,7 +57,7 @@ impl ConnectionMetrics {
     }
 }
 
-/// Tells systemd how things are.
+/// Sends the status line to systemd.
 pub(super) fn say(app: &AppState) {
     systemd::status(&line(app));
 }

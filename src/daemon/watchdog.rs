@@ -1,5 +1,5 @@
-//! Feeds systemd's watchdog while a request through the control socket is
-//! answered and no critical task is stuck: a hung daemon is restarted.
+//! Notifies systemd's watchdog while the control socket answers and no critical
+//! task is stuck; a hung daemon is restarted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::http::app_state::AppState;
 use crate::http::server::Server;
 use crate::systemd;
 
-/// A worker that was not heard of for so long hangs; one decoding takes less.
+/// A worker without a sign of life for this long hangs; one decoding takes less.
 const WORKER_SILENCE: Duration = Duration::from_secs(300);
 
-/// What is looked at before the watchdog is fed.
+/// What is checked before the watchdog is notified.
 pub(super) struct Watchdog {
     /// The control socket.
     pub(super) socket: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Feeds until `stop`; returns at once if nobody watches.
+    /// Notifies the watchdog until `stop`; returns at once without a watchdog.
     pub(super) async fn feed(self, stop: CancellationToken) {
         let Some(interval) = systemd::watchdog_interval() else {
             return;
@@ -61,8 +61,7 @@ impl Watchdog {
     }
 }
 
-/// Feeds while the daemon stops, which takes a bounded time: what would answer
-/// for it ends one after the other.
+/// Notifies the watchdog during shutdown, which takes a bounded time.
 pub(super) async fn feed_to_the_end() {
     let Some(interval) = systemd::watchdog_interval() else {
         return;

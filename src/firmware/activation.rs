@@ -1,4 +1,4 @@
-//! Whether an upload becomes what devices get: a decision, without any I/O.
+//! Whether an upload becomes active: a decision, without I/O.
 
 use crate::store::firmware::Build;
 use crate::store::registry::{Activate, Model};

@@ -1,4 +1,4 @@
-//! A build comes in: checked, stored, and made active if its model wants that.
+//! Adds an uploaded build: check, store, and activate it if its model's policy says so.
 
 use super::activation::Activation;
 use super::{Error, Result};
@@ -13,13 +13,13 @@ use crate::store::firmware::{Arrival, PublishError, Published};
 use crate::store::publish::Temporary;
 use crate::store::{self, Store};
 
-/// What became of an upload.
+/// The result of an upload.
 #[derive(Clone, Debug)]
 pub struct TakenIn {
     /// The model's number.
     pub model_id: u64,
     pub version: Version,
-    /// Whether devices get it from now on.
+    /// Whether it is active now.
     pub active: bool,
     pub warnings: Vec<String>,
 }

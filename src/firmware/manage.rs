@@ -1,4 +1,4 @@
-//! What people decide about builds: activate, roll back, block, pin.
+//! Changes to builds: activate, roll back, block.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -65,7 +65,7 @@ pub fn roll_back(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Ac
     Ok(activated(model, model_id, build, caller))
 }
 
-/// What was tried in between is not gone back to again.
+/// Builds activated in between are skipped.
 fn go_back(model: &mut Model, there: &BTreeSet<BuildId>) -> Option<BuildId> {
     let usable = |build: &BuildRef| {
         let id = build.id();
@@ -192,7 +192,7 @@ fn change<R>(
         .change(|models| change(models.ensure(model, &iso8601(Moment::now().wall))))?
 }
 
-/// Takes away what a model serves and would go back to.
+/// Clears a model's active and previous builds.
 ///
 /// # Errors
 /// [`Error::Store`].

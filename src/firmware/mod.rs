@@ -1,4 +1,4 @@
-//! What is done with firmware: taken in, made active, offered to devices, removed.
+//! Firmware rules: builds are added, activated, offered to devices, removed.
 //!
 //! The rules are here, over plain values; the store keeps the files, and who asks over HTTP
 //! or at the control socket adds none.
@@ -22,7 +22,7 @@ use crate::bundle::Refusal;
 use crate::device::{DeviceKey, ModelCode};
 use crate::store;
 
-/// Why something was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("DeviceModel {0} was not found")]

@@ -52,17 +52,17 @@ impl ModelState {
     }
 }
 
-/// What devices of a model get. Reads the model's folder if nobody did yet.
+/// What devices of a model get. Reads the model's folder if necessary.
 pub fn state_of(store: &Store, code: &ModelCode, model: &Model) -> ModelState {
     ModelState::of(model, |build| has_file(store, code, build))
 }
 
-/// A folder that cannot be read is another trouble, which requests tell.
+/// An unreadable folder is another error, reported by requests.
 fn has_file(store: &Store, code: &ModelCode, build: BuildId) -> bool {
     store.firmware.has_file(code, build).unwrap_or(true)
 }
 
-/// Says which builds devices should get but whose files are not there.
+/// Reports active and pinned builds whose files are missing.
 /// Blocks, and reads every model's folder.
 pub fn say_missing(store: &Store) {
     let mut wanted = BTreeSet::new();

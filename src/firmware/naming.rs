@@ -1,4 +1,4 @@
-//! From what people type to a build, and back.
+//! Resolves what people type to a build, and names builds.
 
 use super::{Error, Result};
 use crate::build_id::BuildId;
@@ -18,7 +18,7 @@ pub fn known_model(store: &Store, code: &str) -> Result<ModelCode> {
     known.then_some(model).ok_or_else(missing)
 }
 
-/// The build that a text stands for: an exact version (its newest upload),
+/// The build that a text selects: an exact version (its newest upload),
 /// `<version>~<hash8>`, or 8 and more digits of the id.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::build_id::BuildId;
 use crate::device::DeviceKey;
 
-/// A sequence that was silent for longer begins anew.
+/// A sequence ends after this idle time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Devices remembered at once.
 const MAX_DEVICES: usize = 10_000;

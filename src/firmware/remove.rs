@@ -1,4 +1,4 @@
-//! Builds that go: by a person's word, or by the rule.
+//! Removes builds, on request or by the retention rule.
 
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ fn may_run(running: &Running, build: &Build) -> bool {
     }
 }
 
-/// Whether a build is what calls itself so: by the ELF hash if there is one.
+/// Whether a build matches a reported one, by the ELF hash if there is one.
 fn fits(build: &Build, version: Option<&str>, app_elf: Option<&str>) -> bool {
     match app_elf {
         Some(prefix) => build

@@ -78,7 +78,7 @@ fn say_made(key: &DeviceKey, device: &Device, actor: &Caller) {
         ));
 }
 
-/// The device's tokens open nothing any more: their ids.
+/// Revokes all tokens of a device; returns their ids.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Store`].

@@ -1,4 +1,4 @@
-//! What people do with devices: register, change, remove.
+//! Devices: register, change, remove.
 
 use super::{Condition, Error, Result, must_exist, no_device};
 use crate::api::devices::Change;
@@ -81,7 +81,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Whoever came with a fleet token is known by a person from now on.
+/// A board known by a fleet token counts as registered by a person.
 pub(super) fn by_a_person(device: &mut Device) {
     device.registered = true;
     device.fleet_token = None;
@@ -126,7 +126,7 @@ pub fn put(
     Ok(device)
 }
 
-/// Forgets a device and its tokens; its dumps stay.
+/// Removes a device and its tokens; its dumps are kept.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Store`].
@@ -156,7 +156,7 @@ pub(super) fn alter<R>(
     })?
 }
 
-/// Writes down who did what to a device.
+/// Reports a change to a device and its actor.
 pub(super) fn say_changed(key: &DeviceKey, device: &Device, actor: &Caller, done: &str) {
     Event::DeviceChanged
         .entry()

@@ -1,6 +1,6 @@
-//! What a fleet's token does for a board: the first sight of it registers it,
-//! up to a number. Beyond, and for a board that has a token of its own or is of
-//! another model, the board's dump is kept and nothing else is done for it.
+//! Fleet tokens: a board's first request registers it, up to a limit. Beyond it,
+//! and for a board that has a token of its own or another model, only its dump is
+//! stored.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,9 +30,9 @@ pub struct FleetToken<'a> {
 /// What a fleet token does for a board.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Admission {
-    /// The board is registered: it is served.
+    /// The board is registered and served.
     Registered,
-    /// Its dump is kept under this key; nothing else is done for it.
+    /// Only its dump is stored, under this key.
     DumpOnly { key: DeviceKey, why: String },
 }
 
@@ -142,8 +142,8 @@ fn decide(
     }
 }
 
-/// Whether the device ever used a token of its own. Somebody else may have the
-/// fleet's token; nobody but the device has this one.
+/// Whether the device ever used a token of its own, which, unlike the fleet token,
+/// only the device has.
 fn has_own_token(device: &Device) -> bool {
     let is_used = |token: &Credential| token.first_used_at.is_some();
     device.own_token_since.is_some() || device.tokens.iter().any(is_used)

@@ -1,5 +1,5 @@
-//! When a device was last heard of, and which build it runs as far as that is
-//! known: from its dumps, its console, and what it fetched. Only noted (see
+//! A device's last contact and running build, from its dumps, its console and its
+//! downloads. Only noted in memory (see
 //! [`crate::store::registry::StateFile::note`]): this never waits for the disk.
 
 use crate::build_id::BuildId;
@@ -8,7 +8,7 @@ use crate::device::{DeviceKey, ModelCode};
 use crate::store::registry::devices::Running;
 use crate::store::registry::{Devices, Registry};
 
-/// What a contact says of the build that the device runs.
+/// The running build, as far as a contact tells.
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
     /// The build itself, where that is known and not only what it says of itself.
@@ -18,14 +18,14 @@ pub struct Runs {
     pub app_elf_sha256: Option<String>,
 }
 
-/// How a device was heard of.
+/// Kind of contact.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Way {
-    /// A dump that it sent.
+    /// It sent a dump.
     Dump,
     /// A dump that came over USB.
     UsbDump,
-    /// What it printed at its boot, over USB.
+    /// Its boot messages, over USB.
     Banner,
     /// It fetched this build.
     Download,
@@ -58,7 +58,7 @@ pub fn heard(registry: &Registry, key: &DeviceKey) {
     });
 }
 
-/// The device was heard of in a way that tells what it runs. `model` is taken if
+/// A contact that tells what the device runs. `model` is taken if
 /// none is known.
 pub fn heard_that(
     registry: &Registry,

@@ -1,6 +1,6 @@
-//! Who is there: models, devices, and the tokens that speak for them. Each file
-//! has its rules as plain functions over the registers, and below them the few
-//! lines that make a change durable and say who made it. These block.
+//! Models, devices and tokens. Each file has its rules as plain functions over the
+//! registers, and below them the functions that save and report a change; these
+//! block.
 
 pub mod device_tokens;
 pub mod devices;
@@ -16,15 +16,15 @@ use crate::device::{DeviceKey, ModelCode};
 use crate::store;
 use crate::store::registry::Models;
 
-/// Why a register was not changed.
+/// Why a change failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value that nothing can be.
+    /// An invalid value.
     #[error("{0}")]
     Invalid(String),
     #[error("{0} was not found")]
     Missing(String),
-    /// It is there already, or another one has it.
+    /// It already exists, or conflicts with another one.
     #[error("{0}")]
     Conflict(String),
     #[error("cannot create a token")]

@@ -1,4 +1,4 @@
-//! Models: added, set, held.
+//! Models: add, change, hold.
 
 use super::{Condition, Result};
 use crate::api::models::Change;

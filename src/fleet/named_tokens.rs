@@ -1,4 +1,4 @@
-//! Tokens of CI, people and fleets: made, shown once, revoked.
+//! Tokens of CI, people and fleets: create, revoke.
 
 use serde_json::Map;
 use time::{Duration, OffsetDateTime};
@@ -11,13 +11,13 @@ use crate::journal::Event;
 use crate::store::registry::tokens::{NamedToken, generate};
 use crate::store::registry::{Registry, Role};
 
-/// Longest time a token may be asked to last.
+/// Maximum lifetime of a token.
 const MAX_DAYS: i64 = 36500;
 
 /// When the token that is asked for ends, if it does.
 ///
 /// # Errors
-/// [`Error::Invalid`] for what no token can be.
+/// [`Error::Invalid`] for invalid values.
 fn checked(wanted: &NewToken, now: OffsetDateTime) -> Result<Option<String>> {
     check_name(&wanted.name)?;
     if wanted.role == Role::Fleet && wanted.model.is_none() {
@@ -73,7 +73,7 @@ pub fn mint(
     Ok((token, text))
 }
 
-/// The token opens nothing any more.
+/// Revokes a token.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Store`].

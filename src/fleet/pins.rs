@@ -1,4 +1,4 @@
-//! Devices that get one build whatever their model's active one is.
+//! Pins: devices that get a build other than their model's active one.
 
 use super::devices::{alter, known, say_changed};
 use super::{Error, Result, no_device};
@@ -59,7 +59,7 @@ fn set_pin(
     Ok(device)
 }
 
-/// The device gets what its model's devices get: it as it is then.
+/// Unpins a device; returns the changed device.
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Store`].

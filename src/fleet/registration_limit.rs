@@ -1,5 +1,5 @@
-//! How many boards a fleet token may register at a time, and how often a person
-//! is told that it is at its limit.
+//! Rate limit for boards registered by a fleet token, and how often reaching it is
+//! reported.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) const BURST: u32 = 500;
 /// Beyond the burst it registers one in this time.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// A token at its limit is told of once in this time.
+/// A token at its limit is reported once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// How many boards a token may register now.
@@ -42,7 +42,7 @@ impl Allowance {
         is_left
     }
 
-    /// Whether a person is told now that the limit is reached.
+    /// Whether to report now that the limit is reached.
     pub(super) fn tell(&mut self, now: Instant) -> bool {
         let is_due = |told: Instant| now.duration_since(told) >= TELL_EVERY;
         let is_due = self.told.is_none_or(is_due);

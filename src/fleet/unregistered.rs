@@ -1,4 +1,4 @@
-//! Boards that nobody registered: how many are told apart, and what is kept of
+//! Unregistered boards: how many are told apart, and what is kept of
 //! them so that they are recognised.
 
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use crate::digest::Sha256;
 use crate::journal::Event;
 use crate::store::registry::{Devices, Registry};
 
-/// The most devices that are kept apart although nobody registered them.
+/// Maximum number of unregistered devices with keys of their own.
 pub const MOST: usize = 64;
 
 /// Whether a board without a registration gets a place of its own in the

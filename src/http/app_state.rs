@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! [`AppState`], which all handlers get.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ use super::tls::Tls;
 use super::upload_limit::{self, UploadSlots};
 use crate::device::DeviceKey;
 
-/// The daemon, as handlers see it.
+/// The state shared by all handlers.
 #[derive(Debug)]
 pub struct AppState {
     pub store: Arc<Store>,
@@ -46,16 +46,16 @@ pub struct AppState {
     missing_configs: Mutex<HashSet<DeviceKey>>,
 }
 
-/// What the status shows and nothing else keeps.
+/// Values for the status that are kept nowhere else.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Addresses that HTTPS listens on.
+    /// HTTPS listen addresses.
     pub listeners: Vec<String>,
-    /// What is not as it should be, one sentence each.
+    /// Warnings, one sentence each.
     pub degraded: Vec<String>,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
-    /// When a daemon on this data last ended without being told to.
+    /// The last unclean shutdown of a daemon on this data.
     pub last_bad_end: Option<UncleanShutdown>,
 }
 
@@ -89,12 +89,12 @@ impl AppState {
         }
     }
 
-    /// The configuration in force.
+    /// The current configuration.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
     }
 
-    /// What the worker needs of all this.
+    /// The parts that the worker needs.
     pub fn worker_parts(&self) -> worker::Parts {
         worker::Parts {
             store: Arc::clone(&self.store),
@@ -123,7 +123,7 @@ impl AppState {
         format!("https://{name}:{port}")
     }
 
-    /// Whether this device asks for a configuration in vain for the first time.
+    /// Whether this is the device's first request for a missing configuration.
     pub fn first_missing_config(&self, device: &DeviceKey) -> bool {
         let mut seen = self
             .missing_configs

@@ -1,4 +1,5 @@
-//! Who sends a request, by its credential or by the socket it came in on.
+//! Authentication: the caller of a request, by token or control socket; refuses
+//! unknown, expired and revoked tokens.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use crate::printable::escaped;
 /// has ended the older one when this returns.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for a credential that opens nothing; when the
-/// end of a token cannot be written down.
+/// [`Error::Unauthenticated`] for an invalid token; an error if the end of a token
+/// cannot be saved.
 pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
     let peer = parts.extensions.get::<Peer>();
     if let Some(Peer::Control { uid }) = peer {

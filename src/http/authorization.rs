@@ -1,4 +1,4 @@
-//! Lets a request through to its handler if its caller may.
+//! Authorization: checks the caller's role before a request reaches its handler.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::error::Result;
 use crate::config::AuthMode;
 use crate::identity::{Caller, RequiredRole, check};
 
-/// Middleware: checks the caller against the route's need, then hands it on as
-/// an extension. Device routes find out about their device themselves.
+/// Middleware: checks the caller against the route's required role, then adds it to
+/// the request as an extension. Device routes identify their device themselves.
 ///
 /// # Errors
 /// 401 or 403, as the contract of the route says.

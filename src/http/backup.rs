@@ -1,6 +1,6 @@
-//! Everything that another machine needs to take this one's place, as one
-//! archive, while the daemon runs: a file in the data directory is complete or
-//! absent, so copying them one by one is enough.
+//! Backup: a ZIP with everything needed to move to another machine, created while
+//! the daemon runs. Files in the data directory are complete or absent, so they
+//! can be copied one by one.
 
 use std::io;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::identity::Caller;
 use crate::journal::{Event, chain};
 use crate::store::backup::{self, Item, LEFT_OUT, Lacking, LeftOut, MANIFEST, Manifest, SCHEMA};
 
-/// So many of those that are left out have a line in the journal each.
+/// Maximum number of journal lines for missing files.
 const MAX_TOLD: usize = 20;
 
 /// `GET /api/backup?with_dumps=1`: a ZIP of the data directory, keys and all.
 ///
 /// # Errors
-/// When the daemon is ending.
+/// When the daemon is stopping.
 pub async fn backup(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
@@ -41,7 +41,7 @@ pub async fn backup(
                 .into_iter()
                 .filter_map(std::result::Result::err)
             {
-                // A full or broken disk is when a backup is needed most.
+                // Continue: a backup is needed most when the disk is full or failing.
                 Event::BackupMade.entry().at(Level::Warn).say(format_args!(
                     "backup lacks pending state, which cannot be saved: {}",
                     chain(&error)
@@ -95,13 +95,13 @@ fn manifest(app: &AppState, with_dumps: bool) -> Manifest {
     }
 }
 
-/// Adds all that belongs in a backup; gives what could not be read.
+/// Adds everything that belongs in a backup; returns what could not be read.
 fn fill(app: &AppState, archive: &mut Archive, with_dumps: bool) -> io::Result<Vec<Lacking>> {
     let mut left_out = Vec::new();
     backup::walk(&app.store.data_dir, with_dumps, &mut |mut item| {
         let added = match item.fault.take() {
             Some(fault) => Err(Unreadable::of(&item.path, fault)),
-            // Removed meanwhile, it is not in the backup.
+            // Removed meanwhile: not in the backup.
             None => archive.add_file(&item.name, &item.path).map(|_| ()),
         };
         match added {
@@ -116,8 +116,7 @@ fn fill(app: &AppState, archive: &mut Archive, with_dumps: bool) -> io::Result<V
     Ok(left_out)
 }
 
-/// Notes that an entry is not in the backup, or not as a whole; `before` it,
-/// so many others are not.
+/// Reports a missing or incomplete entry; `before` is the number of earlier ones.
 fn leave_out(item: Item, error: &io::Error, before: usize) -> Lacking {
     let why = chain(error);
     if before < MAX_TOLD {

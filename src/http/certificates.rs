@@ -1,4 +1,4 @@
-//! The server's certificate for people: show, sign elsewhere, renew.
+//! Routes for the server's certificate: show, request, install, renew.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub async fn show(State(app): State<Arc<AppState>>) -> Json<Shown> {
 /// `GET /api/tls/csr`: a request for a certificate, to be signed elsewhere.
 ///
 /// # Errors
-/// 400 if the key is not ours to use.
+/// 400 if the key is set in the configuration.
 pub async fn csr(State(app): State<Arc<AppState>>) -> Result<Response> {
     let pem = tokio::task::spawn_blocking(move || app.tls.csr()).await??;
     Ok(([(CONTENT_TYPE, "application/pkcs10")], pem).into_response())
@@ -41,7 +41,7 @@ pub async fn csr(State(app): State<Arc<AppState>>) -> Result<Response> {
 /// `POST /api/tls/install` with a PEM chain.
 ///
 /// # Errors
-/// 400 with what is wrong with the chain.
+/// 400 with the error in the chain.
 pub async fn install(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
@@ -55,7 +55,7 @@ pub async fn install(
 /// `POST /api/tls/renew`
 ///
 /// # Errors
-/// 400 if the certificate is not made here.
+/// 400 if the certificate was not created by espgate.
 pub async fn renew(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,

@@ -1,5 +1,5 @@
-//! `POST /api/iot/coredump`: a device hands in its dump. It erases its copy
-//! whatever is answered, so what can be kept is kept.
+//! `POST /api/iot/coredump`: a device uploads its dump. Devices erase their copy
+//! whatever the response, so everything that can be stored is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +30,13 @@ use crate::store::coredumps::Source;
 /// and a little longer, waiting costs less than the dump, which a refusal would
 /// lose and more memory than there is would not save.
 const MEMORY_WAIT: Duration = Duration::from_secs(60);
-/// What a device may say along with a dump, kept in the sidecar.
+/// Query parameters that are stored in the sidecar.
 const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
 
 /// Handles the request: query, identity, body, in this order.
 ///
 /// # Errors
-/// In the words devices know; the content of the dump is never a reason.
+/// As the contract says; the content of the dump is never a reason.
 pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let refused = |device: Option<&DeviceKey>, error| refuse(&app, &parts, device, error);
@@ -91,7 +91,7 @@ pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Resu
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-/// Who sends a dump, and what is said along with it.
+/// The sender of a dump, and the values sent with it.
 async fn origin(app: &Arc<AppState>, parts: &Parts) -> Result<Origin> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let required = |name: &str| {
@@ -124,8 +124,8 @@ async fn origin(app: &Arc<AppState>, parts: &Parts) -> Result<Origin> {
     Ok(origin)
 }
 
-/// Says that an upload is refused, which for a device means that its dump is
-/// lost; a fault of ours says so where it becomes an answer.
+/// Reports a refused upload: the device loses its dump. Internal errors are
+/// reported where they become a response.
 fn refuse(app: &AppState, parts: &Parts, device: Option<&DeviceKey>, error: Error) -> Error {
     let (status, ..) = error.status();
     if !status.is_client_error() {
@@ -153,8 +153,8 @@ fn refuse(app: &AppState, parts: &Parts, device: Option<&DeviceKey>, error: Erro
     error
 }
 
-/// GroupCommit in one blocking call, which a leaving client cannot cut short.
-/// The memory is free again when it is done, not when the client leaves.
+/// Stores the dump in one blocking call, which a disconnecting client cannot interrupt.
+/// The memory is released when it is done, not when the client disconnects.
 async fn keep(
     app: &Arc<AppState>,
     bytes: Bytes,
@@ -194,7 +194,7 @@ fn reported(query: &Query) -> Map<String, Value> {
         .collect()
 }
 
-/// A limit as people say it: `1MB`, `512KB`, `1000 bytes`.
+/// A size for people: `1MB`, `512KB`, `1000 bytes`.
 pub fn in_words(bytes: usize) -> String {
     const KIB: usize = 1024;
     const MIB: usize = 1024 * 1024;

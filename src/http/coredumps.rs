@@ -1,4 +1,4 @@
-//! Stored coredumps for people: list, show, fetch, delete.
+//! Routes for stored coredumps: list, show, download, delete.
 
 use std::fs;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const MAX_LIMIT: usize = 1000;
 /// `GET /api/coredumps?device=&model=&since=&limit=&cursor=`, newest first.
 ///
 /// # Errors
-/// 400 for parameters that mean nothing.
+/// 400 for invalid parameters.
 pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<Json<List>> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let filter = Filter::of(&query)?;
@@ -86,7 +86,7 @@ impl Filter {
         let coredumps = found
             .iter()
             .filter_map(|(_, device, stem)| {
-                // Removed meanwhile: it is simply not on the page.
+                // Removed meanwhile: skip it.
                 let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
                 Some(shown(app, sidecar, stem))
             })
@@ -107,7 +107,7 @@ fn shown(app: &AppState, mut sidecar: Sidecar, stem: &str) -> Coredump {
         .zip(sidecar.monotonic_us)
         .filter(|_| sidecar.clock.as_deref() == Some("unsynced"))
         .and_then(|(boot, since)| gateway.time_of(boot, since));
-    // What another program wrote into the sidecar is not said twice.
+    // Do not repeat fields that another program wrote into the sidecar.
     for name in ["filename", "corrected_at"] {
         sidecar.extra.remove(name);
     }
@@ -187,8 +187,8 @@ enum Made {
     NotYet(Box<Sidecar>),
 }
 
-/// The report, if it is made and can be read. One that does not parse is set
-/// aside and made again.
+/// The report, if there is a readable one. An invalid one is renamed to `.damaged`
+/// and the dump is decoded again.
 fn stored_report(app: &AppState, found: Found) -> Result<Made> {
     let Some(bytes) = file(app, &found, "report.json")? else {
         return missing_report(app, &found);
@@ -198,7 +198,7 @@ fn stored_report(app: &AppState, found: Found) -> Result<Made> {
     }
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
         let path = folder.file(&found.stem, "report.json");
-        // Somebody else may have found it just before.
+        // Another request may have done so just before.
         if fs::read(&path).is_ok_and(|now| now == bytes) {
             set_aside(&path)?;
         }
@@ -216,7 +216,7 @@ fn stored_report(app: &AppState, found: Found) -> Result<Made> {
     Ok(Made::NotYet(Box::new(sidecar)))
 }
 
-/// What there is in place of a report; one that was made and is gone is made again.
+/// The state of a dump without report; a lost report is made again.
 fn missing_report(app: &AppState, found: &Found) -> Result<Made> {
     let mut was_made = false;
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
@@ -237,7 +237,7 @@ fn missing_report(app: &AppState, found: &Found) -> Result<Made> {
 /// `GET /api/coredumps/{id}/report`, as JSON or, for `Accept: text/plain`, as text.
 ///
 /// # Errors
-/// 404, with `"decode":"pending"` if it is not made yet, or `"failed"` and why.
+/// 404, with `"decode":"pending"` before decoding, or `"failed"` and the reason.
 pub async fn report(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,

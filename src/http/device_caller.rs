@@ -1,4 +1,4 @@
-//! Which device a request of a device is from, and of which model.
+//! The device and model of a request, from its token or query.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::store::registry::Role;
 /// The identity of who shows a fleet's token.
 const FLEET_TOKEN: &str = "fleet-token";
 
-/// A device that speaks to us.
+/// An identified device.
 #[derive(Clone, Debug)]
 pub struct DeviceCaller {
     pub key: DeviceKey,
@@ -27,25 +27,24 @@ pub struct DeviceCaller {
     pub identity: &'static str,
 }
 
-/// Who hands in a dump.
+/// The sender of a dump.
 #[derive(Clone, Debug)]
 pub enum Sender {
     Device(DeviceCaller),
-    /// A board that only its dump is taken from.
+    /// A board of which only the dump is stored.
     DumpOnly {
-        /// Where the dump goes.
+        /// The key under which the dump is stored.
         device: DeviceCaller,
-        /// Who the board says that it is.
+        /// The key that the board claims to have.
         claimed: DeviceKey,
-        /// Why nothing else is done for it.
+        /// Why it gets nothing else.
         why: String,
     },
 }
 
 impl DeviceCaller {
-    /// Whether it showed a credential of its own. A fleet's token is in every
-    /// board: whoever has one reads nothing with it that is for one device, nor
-    /// a bundle with its symbols.
+    /// Whether it used a token of its own. A fleet token is in every board, so it
+    /// does not give access to data of a single device or to bundles with symbols.
     pub fn has_own_credential(&self) -> bool {
         self.identity != FLEET_TOKEN
     }
@@ -61,11 +60,11 @@ impl DeviceCaller {
     }
 }
 
-/// Tells the device: its own token; a fleet's token and `?device_key=`; or, in
-/// open mode, `?device_key=` alone. That it came is noted.
+/// Identifies the device by its own token, by a fleet token and `?device_key=`, or,
+/// in open mode, by `?device_key=` alone. Notes the contact.
 ///
 /// # Errors
-/// 400, 401, 403 or 404 in the words devices know.
+/// 400, 401, 403 or 404 as the contract says.
 pub async fn identify(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result<DeviceCaller> {
     match sender(app, parts, query).await? {
         Sender::Device(device) => Ok(device),
@@ -73,8 +72,8 @@ pub async fn identify(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Resu
     }
 }
 
-/// As [`identify`], for a dump: it is also taken from boards for which nothing
-/// else is done.
+/// As [`identify`], for a dump, which is also stored for boards that get nothing
+/// else.
 ///
 /// # Errors
 /// As [`identify`].

@@ -1,4 +1,4 @@
-//! What went wrong, as a status and the body that devices and CI know.
+//! Errors as HTTP status and error body.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -16,19 +16,19 @@ use crate::identity::{AuthError, Denied};
 use crate::journal::{Event, chain};
 use crate::store;
 
-/// A request that was not done.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
-    /// No credential, or one that opens nothing.
+    /// No token, or an invalid one.
     #[error("{0}")]
     Unauthenticated(String),
-    /// Open mode, and the device did not say who it is.
+    /// Open mode without `device_key`.
     #[error("Device authentication required")]
     DeviceUnknown,
-    /// The caller is known and may not.
+    /// The caller lacks the role.
     #[error("{0}")]
     Forbidden(String),
     #[error("{0} was not found")]
@@ -37,30 +37,30 @@ pub enum Error {
     NoSuchRoute,
     #[error("Method not allowed")]
     MethodNotAllowed,
-    /// Something is there already, or in the way.
+    /// It exists already, or conflicts with something.
     #[error("{0}")]
     Conflict(String),
-    /// More bytes than are taken.
+    /// Body too large.
     #[error("{0}")]
     TooLarge(String),
-    /// The body did not come in time.
+    /// The body timed out.
     #[error("Request body timed out")]
     TooSlow,
-    /// Too many bodies were in memory for as long as anybody waits.
+    /// No memory for the body became free in time.
     #[error("Timed out waiting for memory for the request body")]
     NoMemory,
-    /// The client went away; nobody reads the answer.
+    /// The client disconnected; the response is not read.
     #[error("Client closed the connection")]
     ClientGone,
     #[error("Gateway is stopping")]
     Stopping,
     #[error("No space left on the gateway's disk")]
     NoRoom,
-    /// A device's dump that could not be kept: the device is told the cause, the
-    /// journal whose dump it was.
+    /// A device's dump that could not be stored: the device gets the cause, the journal
+    /// also the device.
     #[error("{cause}")]
     Lost { device: DeviceKey, cause: Box<Self> },
-    /// A fault of ours; the cause goes to the journal.
+    /// An internal error; the cause goes to the journal.
     #[error("Internal error")]
     Internal(String),
 }
@@ -69,7 +69,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A fault of ours, for the journal with all its causes.
+    /// An internal error, with its causes for the journal.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         Self::Internal(chain(error))
     }

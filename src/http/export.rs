@@ -1,4 +1,4 @@
-//! One archive with everything that a developer needs to look at a crash.
+//! Export: a ZIP with everything a developer needs to examine a crash.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ use crate::journal::chain;
 use crate::printable::escaped;
 use crate::store::coredumps::Sidecar;
 
-/// What goes into the archive, looked up before the answer begins.
+/// The contents of the archive, collected before the response begins.
 struct Contents {
     sidecar: Sidecar,
     dump: Vec<u8>,
@@ -29,7 +29,7 @@ struct Contents {
     bundle: Option<Bundle>,
 }
 
-/// The firmware that crashed, if it is here.
+/// The firmware that crashed, if it is stored.
 struct Bundle {
     file: File,
     model: ModelCode,
@@ -117,7 +117,7 @@ fn fill(archive: &mut Archive, contents: Contents) -> io::Result<()> {
         .map(|bundle| format!("{}.elf", bundle.model));
     let examination = coredump::examine(&dump);
     let readme = readme(&sidecar, &stem, &examination, app_elf.as_deref());
-    // All below one folder: nobody wants it strewn over the present one.
+    // Everything in one folder, so that unpacking does not clutter the current one.
     let top = format!("coredump-{}", sidecar.id);
     let below = |name: &str| format!("{top}/{name}");
     archive.add(&below("README.txt"), readme.as_bytes())?;
@@ -159,7 +159,7 @@ fn readme(
     examination: &Examination,
     app_elf: Option<&str>,
 ) -> String {
-    // The dump knows better than whoever sent it.
+    // The dump's own data takes precedence over the sender's.
     let sent = || sidecar.chip.as_deref().and_then(|chip| chip.parse().ok());
     let chip: Option<Chip> = examination.chip.or_else(sent);
     let gdb = match chip {

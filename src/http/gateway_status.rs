@@ -1,4 +1,4 @@
-//! How the gateway is: alive, ready, its figures, its status.
+//! Routes for the gateway's state: health, readiness, metrics, status.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub async fn healthz() -> Json<Health> {
     })
 }
 
-/// `GET /readyz`: whether a dump can be taken now; 503 with the reasons if not.
+/// `GET /readyz`: whether a dump can be accepted now; 503 with the reasons if not.
 pub async fn readyz(State(app): State<Arc<AppState>>) -> Response {
     let reasons = unready(&app);
     let status = match reasons.is_empty() {

@@ -1,4 +1,4 @@
-//! Serial ports for people: list, follow, claim, release, lend.
+//! Routes for serial ports: list, follow, claim, release, lend.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::journal::{Event, chain};
 use crate::serial::flash::FlashError;
 use crate::serial::{self, ReadError};
 
-/// How long a release lasts if nobody says.
+/// Default duration of a release.
 const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
 /// The longest release.
 const MAX_RELEASE_SECONDS: u64 = 24 * 3600;
-/// How often a lender looks whether the borrower is still there.
+/// How often to check that the client of a lease is still connected.
 const PULSE: Duration = Duration::from_secs(1);
 
 impl From<serial::Error> for Error {
@@ -45,7 +45,7 @@ impl From<serial::Error> for Error {
 /// `GET /api/ports`
 ///
 /// # Errors
-/// When the daemon is ending.
+/// When the daemon is stopping.
 pub async fn list(State(app): State<Arc<AppState>>) -> Result<Json<List>> {
     let ports = tokio::task::spawn_blocking(move || app.ports.list()).await?;
     Ok(Json(List {
@@ -107,11 +107,11 @@ pub async fn claim(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/ports/{name}/read`: fetches the coredump from flash now. How far
-/// it is, is told by `GET /api/ports/{name}/reading` meanwhile.
+/// `POST /api/ports/{name}/read`: reads the coredump from flash now. Progress:
+/// `GET /api/ports/{name}/reading`.
 ///
 /// # Errors
-/// 404; 409 with one line that says why there is no coredump.
+/// 404; 409 with the reason why no coredump was read.
 pub async fn read(
     State(app): State<Arc<AppState>>,
     Path(name): Path<String>,
@@ -120,10 +120,10 @@ pub async fn read(
     let name = decode(&name);
     let begun = app.ports.begin_read(&name)?;
     say_changed(&app, &caller, "reads the flash behind", &name);
-    // whoever asked may leave; the read goes on without them
+    // the client may disconnect; the read continues
     let read = match begun.finish().await {
         Ok(read) => read,
-        // Nothing to store is an answer, not a fault.
+        // No coredump in the flash is not an error.
         Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
             return Ok(Json(Read::default()));
         }
@@ -187,7 +187,7 @@ pub async fn release(
 }
 
 /// `POST /api/ports/{name}/lease`: the port is lent while the answer is read.
-/// Its first line is the device node's path; more lines come as a pulse.
+/// Its first line is the device node's path; empty lines keep it alive.
 ///
 /// # Errors
 /// 404, 409.
@@ -201,7 +201,7 @@ pub async fn lease(
     say_changed(&app, &caller, "borrowed", &name);
     let first = format!("{}\n", lease.path);
     let stop = app.stopping.clone();
-    // The lease lives in the stream: it ends when the client leaves.
+    // The lease belongs to the stream: it ends when the client disconnects.
     let pulse = stream::unfold((lease, stop), |(lease, stop)| async move {
         tokio::select! {
             () = stop.cancelled() => None,

@@ -1,5 +1,4 @@
-//! Query strings as devices in the field write them: nothing is percent-encoded
-//! that they did not think of.
+//! Query strings as devices write them, often without percent-encoding.
 
 use crate::digest::nibble;
 

@@ -7,23 +7,23 @@
 use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{Method, StatusCode};
 
-/// What to answer to a `GET` or `HEAD` of a file.
+/// The response to a `GET` or `HEAD` of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RangeAnswer {
-    /// All of it.
+    /// The whole file.
     Full,
-    /// The client has it already.
+    /// The client already has this file.
     NotModified,
-    /// The client wants another file than the one there is.
+    /// The client requires another file.
     PreconditionFailed,
     /// The bytes from `first` to `last`, both included.
     Partial { first: u64, last: u64 },
-    /// The range begins behind the end.
+    /// The range begins after the end of the file.
     Unsatisfiable,
 }
 
 impl RangeAnswer {
-    /// The status that says so.
+    /// The response's status.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Full => StatusCode::OK,
@@ -112,7 +112,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     }
 }
 
-/// One byte range as it was asked for.
+/// One requested byte range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Range {
     From(u64),

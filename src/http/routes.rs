@@ -1,5 +1,5 @@
-//! All routes, each with what it needs its caller to be. Everything that is
-//! served is in this table; tests walk it.
+//! All routes, each with the role it requires. Everything that is served is in
+//! this table; tests check each entry.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The service that answers all of them.
+/// The router with all routes.
 pub fn router(app: Arc<AppState>) -> Router {
     let mut router = Router::new();
     for route in routes() {

@@ -1,6 +1,5 @@
-//! Whose dump may be read into memory now: so many bytes in all, first come
-//! first served, and only a few uploads of one device, so that one with a fault
-//! does not keep the others waiting.
+//! Limits the memory for uploads: a total of bytes, first come first served, and
+//! few uploads per device, so that a faulty device does not block others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,7 +15,7 @@ pub const MEMORY: usize = 64 << 20;
 
 /// Uploads of one device at once; a healthy one has a single one.
 const PER_DEVICE: usize = 4;
-/// What is counted at once, bytes.
+/// Unit of counting, in bytes.
 const PIECE: usize = 1024;
 
 /// The memory for uploads.
@@ -27,7 +26,7 @@ pub struct UploadSlots {
     devices: Mutex<HashMap<DeviceKey, Weak<Semaphore>>>,
 }
 
-/// Memory for one upload; dropped, it is free again.
+/// Memory for one upload, released when dropped.
 #[derive(Debug)]
 pub struct Slot {
     _device: OwnedSemaphorePermit,
@@ -45,8 +44,8 @@ impl UploadSlots {
         }
     }
 
-    /// Whether somebody waits, or the next has to: who waits takes what becomes
-    /// free, though it is not enough yet.
+    /// Whether uploads are waiting, or the next one has to: a waiting upload collects
+    /// memory as it becomes free.
     pub fn are_taken(&self) -> bool {
         self.memory.available_permits() == 0
     }
@@ -58,7 +57,7 @@ impl UploadSlots {
         let pieces = bytes.div_ceil(PIECE).clamp(1, self.pieces);
         let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
         let both = async {
-            // A device that waits for itself takes nothing from the others.
+            // A device waiting for its own uploads takes no memory from others.
             let device = of_device.acquire_owned().await.ok()?;
             let memory = Arc::clone(&self.memory);
             Some(Slot {

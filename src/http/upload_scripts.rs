@@ -1,5 +1,5 @@
-//! The scripts with which a build pipeline uploads: templates with the gateway's
-//! address and CA put in.
+//! Upload scripts for build pipelines: templates with the gateway's address and
+//! CA filled in.
 
 /// A script that packs an ESP-IDF build folder and uploads it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -10,7 +10,7 @@ pub enum Script {
     PowerShell,
 }
 
-/// Why a script cannot be made; it would otherwise carry text that a shell runs.
+/// Why a script cannot be generated: its text could be executed by a shell.
 #[derive(Debug, thiserror::Error, Eq, PartialEq)]
 pub enum Unsafe {
     #[error("not an https:// URL of letters, digits and plain punctuation")]

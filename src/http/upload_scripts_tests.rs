@@ -1,4 +1,4 @@
-//! The scripts as text, and `upload.sh` run against a curl that only writes down what it is told.
+//! The scripts as text, and `upload.sh` run with a curl that only records its arguments.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! An archive that is made while it is sent: nothing of it lies on the disk.
+//! Streams a ZIP archive while creating it, without a file on disk.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
@@ -78,8 +78,8 @@ impl Write for Pipe {
 }
 
 /// Answers with the ZIP that `fill` writes, off the async threads. If `fill`
-/// fails or panics, the client's connection breaks and the ZIP has no end, so that
-/// nobody takes a part for the whole.
+/// fails or panics, the connection is aborted and the ZIP has no end, so that it is
+/// not taken for complete.
 pub fn answer(
     name: &str,
     fill: impl FnOnce(&mut Archive) -> io::Result<()> + Send + 'static,
@@ -117,7 +117,7 @@ pub fn answer_then<T>(
                 Event::RequestFailed
                     .entry()
                     .say(format_args!("archive incomplete: {}", chain(&error)));
-                // Whoever left meanwhile does not hear it.
+                // A client that disconnected does not see it.
                 let _ = failed.blocking_send(Err(error));
             }
         }

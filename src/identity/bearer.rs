@@ -1,4 +1,4 @@
-//! From a bearer token, or the other end of the control socket, to a caller.
+//! Identifies the caller from a bearer token or the control socket.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::store::registry::{Devices, Role, Tokens};
 /// Who is asking.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Caller {
-    /// Nobody said who.
+    /// No credential.
     Anonymous,
     /// A board with a token of its own.
     Device {
@@ -29,7 +29,7 @@ pub enum Caller {
         role: Role,
         model: Option<ModelCode>,
     },
-    /// Somebody at the control socket.
+    /// A user at the control socket.
     Local {
         uid: u32,
         /// Root, or the daemon's own user.
@@ -49,7 +49,7 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Why a credential is no good.
+/// Why authentication failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthError {
     #[error("No valid token provided")]

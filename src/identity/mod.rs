@@ -1,5 +1,4 @@
-//! Who is asking, and what that allows: decisions over the registers, without
-//! any I/O.
+//! Authentication and authorization: decisions over the registers, without I/O.
 
 mod bearer;
 mod required_role;

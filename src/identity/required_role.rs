@@ -1,10 +1,10 @@
-//! What a request needs its caller to be.
+//! The role that a route requires of its caller.
 
 use super::Caller;
 use crate::device::ModelCode;
 use crate::store::registry::Role;
 
-/// What a route asks of its caller.
+/// The role that a route requires.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RequiredRole {
     /// Anybody.
@@ -13,18 +13,18 @@ pub enum RequiredRole {
     Device,
     /// CI, for the model in the path.
     Pipeline,
-    /// Somebody who looks.
+    /// Reads.
     Viewer,
-    /// Somebody who changes.
+    /// Reads and changes.
     Technician,
     /// Root at the control socket: mints tokens, changes TLS.
     Root,
 }
 
-/// Why a known caller may not.
+/// Why an identified caller is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody said who asks.
+    /// No credential.
     #[error("No valid token provided")]
     Anonymous,
     #[error("Missing required role: device")]

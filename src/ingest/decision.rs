@@ -1,5 +1,5 @@
-//! Whether a dump is new, held already, or one more round of a crash loop: a
-//! decision over the device's index, without any I/O.
+//! Whether a dump is new, a duplicate, or part of a crash loop: a decision over
+//! the device's index, without I/O.
 
 use crate::clock::{Moment, parse};
 use crate::coredump::Examination;
@@ -25,7 +25,7 @@ pub enum Decision {
 /// The rule for crash loops.
 #[derive(Clone, Copy, Debug)]
 pub struct Thinning {
-    /// So many dumps of a crash are always written.
+    /// Number of dumps of a crash that are always stored.
     pub keep_first: usize,
 }
 

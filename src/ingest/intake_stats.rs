@@ -1,4 +1,4 @@
-//! What came in since the start.
+//! Counts received dumps since the start.
 
 use tokio::time::Instant;
 
@@ -6,7 +6,7 @@ use super::Origin;
 use crate::clock::{Moment, iso8601};
 use crate::store::coredumps::Source;
 
-/// What came in since the start.
+/// Dumps received since the start.
 #[derive(Clone, Debug, Default)]
 pub struct IntakeStats {
     /// Dumps that were stored.
@@ -17,7 +17,7 @@ pub struct IntakeStats {
 }
 
 impl IntakeStats {
-    /// When the last one came, by a clock that nobody sets.
+    /// When the last one arrived, by the monotonic clock.
     pub fn last_at(&self) -> Option<Instant> {
         self.last_at
     }

@@ -1,4 +1,4 @@
-//! The door: every dump comes in here, whichever way it travelled.
+//! Stores received dumps, whatever their source.
 
 mod decision;
 mod intake_stats;
@@ -28,7 +28,7 @@ use crate::store::{self, Store, dump_removal};
 /// Version of the recipe that fingerprints are made by.
 const FINGERPRINT_ALGORITHM: u32 = 1;
 
-/// What became of a dump.
+/// The result for a dump.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Received {
     /// The file's name, of this dump or of the one that stands for it.
@@ -40,7 +40,7 @@ pub struct Received {
     pub fingerprint: Option<String>,
 }
 
-/// The door for dumps. Everything it does blocks: call it from a thread that may.
+/// Stores received dumps. All methods block.
 #[derive(Debug)]
 pub struct Ingest {
     store: Arc<Store>,
@@ -50,7 +50,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// A door to `store`.
+    /// An ingest into `store`.
     pub fn new(store: Arc<Store>, metrics: Arc<Metrics>, settings: config::Coredumps) -> Self {
         Self {
             store,
@@ -65,7 +65,7 @@ impl Ingest {
         *lock(&self.settings) = settings;
     }
 
-    /// What came in since the start.
+    /// Dumps received since the start.
     pub fn intake_stats(&self) -> IntakeStats {
         self.intake.borrow().clone()
     }
@@ -75,11 +75,11 @@ impl Ingest {
         self.intake.subscribe()
     }
 
-    /// Keeps a dump. When this returns, data, sidecar and folder are on the disk.
+    /// Stores a dump. When this returns, data, sidecar and folder are on the disk.
     ///
     /// # Errors
-    /// [`store::Error::Full`] if there is no room after the rules removed what
-    /// they may; [`store::Error::Io`].
+    /// [`store::Error::Full`] if there is no space after retention;
+    /// [`store::Error::Io`].
     pub fn coredump(&self, bytes: &[u8], origin: Origin) -> store::Result<Received> {
         let started = Instant::now();
         let found = coredump::examine(bytes);

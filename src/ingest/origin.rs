@@ -1,4 +1,4 @@
-//! Where a dump comes from, as its way in knows it.
+//! Origin of a dump: device, source, and what was reported with it.
 
 use serde_json::{Map, Value};
 
@@ -8,32 +8,32 @@ use crate::store::coredumps::Source;
 /// Longest text that a device may put into a sidecar, in bytes.
 const MAX_TEXT: usize = 128;
 
-/// Who sent a dump, and what was said along with it.
+/// Sender and data of a dump.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub device: DeviceKey,
     pub model: Option<ModelCode>,
     pub source: Source,
-    /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
+    /// How the device was identified: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
     pub identity: &'static str,
     pub serial_port: Option<String>,
-    /// As the device said; otherwise the dump's own chip is taken.
+    /// From the device; otherwise from the dump.
     pub chip: Option<String>,
     pub firmware_version: Option<String>,
-    /// As the device said; the dump's own prefix goes first.
+    /// From the device; the prefix in the dump takes precedence.
     pub app_elf_sha256: Option<String>,
-    /// As the console printed it; the dump's own goes first.
+    /// From the console; the reason in the dump takes precedence.
     pub panic_reason: Option<String>,
     /// More that is kept in the sidecar.
     pub reported: Map<String, Value>,
-    /// What is known to be wrong with the bytes.
+    /// Known problems of the data.
     pub problems: Vec<String>,
     /// Console lines around the crash.
     pub log: Option<Vec<u8>>,
 }
 
 impl Origin {
-    /// An origin of which no more is known.
+    /// An origin without further data.
     pub fn new(device: DeviceKey, source: Source, identity: &'static str) -> Self {
         Self {
             device,

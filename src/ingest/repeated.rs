@@ -8,8 +8,7 @@ use crate::journal::Event;
 use crate::store;
 use crate::store::coredumps::{DeviceFolder, Sidecar};
 
-/// The dump is held already: another source is a sighting, the same source an
-/// occurrence.
+/// A duplicate: another source is a sighting, the same source an occurrence.
 pub(super) fn seen(
     folder: &mut DeviceFolder,
     stem: &str,
@@ -53,7 +52,7 @@ pub(super) fn seen(
     })
 }
 
-/// Another way in may know what the first one did not.
+/// Another source may have data that the first one lacked.
 fn complete(sidecar: &mut Sidecar, origin: &Origin) {
     let fill = |known: &mut Option<String>, said: &Option<String>| {
         if known.is_none() {
@@ -68,7 +67,7 @@ fn complete(sidecar: &mut Sidecar, origin: &Origin) {
     fill(&mut sidecar.model_code, &model);
 }
 
-/// One more round of a crash loop: counted, not written.
+/// A repeated crash of a crash loop: counted, not stored.
 pub(super) fn counted(
     folder: &mut DeviceFolder,
     stem: &str,

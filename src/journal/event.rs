@@ -1,10 +1,10 @@
-//! Every event that has a place in the journal's catalog.
+//! All events with their message ids.
 
 use log::Level;
 
 macro_rules! events {
     ($($variant:ident $level:ident $id:literal,)+) => {
-        /// Something that happened which a person or a program may look for.
+        /// An event for people and programs to look for.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum Event {
             $($variant,)+
@@ -14,7 +14,7 @@ macro_rules! events {
             /// All events, for the catalog's test.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// The event's `MESSAGE_ID`: fixed for ever, known to the catalog.
+            /// The event's `MESSAGE_ID`; never changes.
             pub fn message_id(self) -> &'static str {
                 match self {
                     $(Self::$variant => $id,)+

@@ -1,6 +1,6 @@
-//! Where log records go: to journald if it started us, else to standard error;
-//! events also to the events file. Both are written by threads of their own: a
-//! card that stalls, and a journal that waits for it, keep nobody waiting.
+//! Log output: to journald if started by systemd, else to standard error; events
+//! also to the events file. Both are written by threads of their own, so that
+//! logging does not wait for a slow card or journal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -71,7 +71,7 @@ pub fn attach_events_file(mut file: EventsFile) {
     }
 }
 
-/// Waits until all that was said is written, or for as long as `patience`.
+/// Waits until all entries are written, at most `patience`.
 pub fn flush(patience: Duration) {
     if let Some(logger) = LOGGER.get() {
         logger.sink.flush(patience / 2);

@@ -1,5 +1,5 @@
-//! The journal: one event, one structured entry, with a message id that tools
-//! and the catalog know it by.
+//! The journal: one structured entry per event, with a fixed message id for tools
+//! and the catalog.
 
 mod event;
 mod events_file;

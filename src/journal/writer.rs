@@ -1,5 +1,4 @@
-//! A thread that writes, so that nobody who has something to say waits for a
-//! slow disk or a busy journal.
+//! A writer thread, so that logging does not wait for a slow disk or journal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

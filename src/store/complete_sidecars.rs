@@ -1,5 +1,4 @@
-//! What sidecars that were made anew lack, as far as the rest of the data
-//! directory tells.
+//! Completes rebuilt sidecars from the rest of the data directory.
 
 use serde_json::Value;
 
@@ -10,7 +9,7 @@ use crate::device::DeviceKey;
 use crate::journal::chain;
 
 impl Store {
-    /// Adds to the sidecars that were made anew from their dumps what only the
+    /// Adds to rebuilt sidecars what only the
     /// registers, the other dumps and the firmware know: model and version.
     /// Blocks, and reads every folder.
     pub fn complete_rebuilt(&self) {

@@ -1,4 +1,4 @@
-//! The data directory as a whole: its folders, its format number, its lock.
+//! The data directory: its folders, format number and lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -26,7 +26,7 @@ pub struct DataDir {
     root: PathBuf,
     coredumps: PathBuf,
     assets: PathBuf,
-    /// What was found, if that is not [`FORMAT`].
+    /// The format found, if it is not [`FORMAT`].
     older_format: Option<u32>,
     _lock: Flock<File>,
 }
@@ -214,7 +214,7 @@ fn lock(root: &Path) -> Result<Flock<File>> {
     Ok(lock)
 }
 
-/// Says whose the directory is, where that is what is wrong.
+/// Names the owner of the directory if that is the cause.
 fn not_writable(root: &Path, error: Error) -> Error {
     let Error::Io { path, source, .. } = &error else {
         return error;

@@ -1,4 +1,4 @@
-//! How much room the filesystem has, and whether it is one to keep things on.
+//! Free disk space, and filesystems that are unsuitable for data.
 
 use std::path::Path;
 
@@ -45,8 +45,8 @@ pub fn try_write(folder: &Path, bytes: usize) -> Result<()> {
     file.sync()
 }
 
-/// What is wrong with keeping data on the filesystem that holds `path`, as the
-/// end of a sentence; `None` if nothing is known against it.
+/// Why the filesystem that holds `path` is unsuitable for data, as the end of a
+/// sentence; `None` if it is suitable.
 pub fn unsuitable(path: &Path) -> Option<&'static str> {
     trouble_with(statfs(path).ok()?.filesystem_type())
 }

@@ -1,4 +1,4 @@
-//! Removing dumps by the rules: list, decide ([`super::retention`]), act.
+//! Removes dumps by the retention rules: list, decide ([`super::retention`]), act.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::config;
 use crate::device::DeviceKey;
 use crate::journal::{Event, chain};
 
-/// More free room than this is never asked for.
+/// Upper limit of the free space required.
 const MAX_FREE_ASKED: u64 = 1024 * 1024 * 1024;
 
 /// What one round removed.
@@ -23,14 +23,14 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// The free room that `min_free` asks for on a filesystem of this size.
+/// The free space that `min_free` requires on a filesystem of this size.
 pub fn free_asked(settings: &config::Coredumps, total: u64) -> u64 {
     settings.min_free.of(total).min(MAX_FREE_ASKED)
 }
 
-/// Removes what the rules say, and `needed` more bytes than are free if that
-/// is not enough. Dumps that are held (see `Coredumps::hold`) stay. What cannot
-/// be removed is journalled, and others go in its place.
+/// Applies the retention rules, and frees `needed` more bytes if necessary. Dumps
+/// that are held (see `Coredumps::hold`) stay. Dumps that cannot be removed are
+/// reported, and others are removed instead.
 ///
 /// # Errors
 /// [`super::Error::Io`] if the free room is not known, or [`super::Error::Full`]

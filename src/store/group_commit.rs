@@ -1,7 +1,7 @@
-//! Makes the files of many devices durable together: while one sync of the
-//! whole filesystem (`syncfs`) is under way, everybody who comes waits for the
-//! next one, which is for all of them. A card does one sync at a time, so after
-//! a power cut at a site this is what decides how long the last board waits.
+//! Group commit: while one sync of the whole filesystem (`syncfs`) is running, all
+//! further uploads wait for the next one, which makes them durable together. A card
+//! does one sync at a time, so this determines how long the last board of a site
+//! waits after a power cut.
 //!
 //! Steps of one member: files under temporary names, a sync, renames, a sync,
 //! answer. Whoever is alone syncs its own files and folder instead, and so does
@@ -29,15 +29,15 @@ const GATHERING: Duration = Duration::from_millis(5);
 /// Takes files of folders of one filesystem.
 #[derive(Debug, Default)]
 pub struct GroupCommit {
-    /// `None`: everybody syncs its own files.
+    /// `None`: each member syncs its own files.
     shared: Option<SharedSync>,
     patience: Duration,
-    /// GroupCommit under way.
+    /// The commit in progress.
     members: AtomicUsize,
     turns: Mutex<Turns>,
     /// One has ended.
     turned: Condvar,
-    /// Everybody waits for the next.
+    /// All members wait for the next one.
     gathered: Condvar,
 }
 
@@ -54,11 +54,11 @@ struct Turns {
     failed: u64,
 }
 
-/// What became of the sync that a member waited for.
+/// Result of the sync that a member waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Turn {
     Done,
-    /// It takes too long: sync what is yours.
+    /// It takes too long: sync your own files.
     Late,
     /// One failed since the member began. Whose file it was is not said.
     Failed,
@@ -177,7 +177,7 @@ impl Member<'_> {
         !self.is_alone && shared.is_some_and(|shared| shared.covers(folder))
     }
 
-    /// Waits for a sync that begins after this call; does it if nobody else does.
+    /// Waits for a sync that begins after this call, or does it.
     fn turn(&self) -> Turn {
         let Some(shared) = &self.commits.shared else {
             return Turn::Late;
@@ -200,7 +200,7 @@ impl Member<'_> {
                 turns = self.sync(shared, turns);
                 continue;
             };
-            // One that takes that long is waited for by nobody who comes later.
+            // Later members do not wait for a sync that takes this long.
             let until = until.min(since + self.commits.patience);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -211,7 +211,7 @@ impl Member<'_> {
         }
     }
 
-    /// Does the next sync for all who wait for it.
+    /// Does the next sync for all waiting members.
     fn sync<'a>(
         &'a self,
         shared: &SharedSync,

@@ -1,5 +1,5 @@
-//! What release 0.1 wrote (FORMAT 1): its registers name builds by version, a
-//! name that an upload could give another meaning.
+//! Migrates data of release 0.1 (FORMAT 1), whose registers name builds by version
+//! instead of id.
 
 use std::convert::Infallible;
 

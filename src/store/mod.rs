@@ -1,4 +1,4 @@
-//! The data directory: what is in it is complete or absent.
+//! The data directory: its files are complete or absent.
 
 pub mod backup;
 mod complete_sidecars;
@@ -29,10 +29,10 @@ use nix::errno::Errno;
 
 use crate::journal::Event;
 
-/// What can go wrong with the files.
+/// Errors of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The filesystem has no room (or no quota left).
+    /// No space (or quota) left on the filesystem.
     #[error("no space left on the disk to {action} {}", .path.display())]
     Full {
         action: &'static str,
@@ -45,7 +45,7 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
-    /// It was read and means nothing; one that cannot be read is [`Self::Io`].
+    /// Invalid contents; an unreadable file is [`Self::Io`].
     #[error("invalid contents in {}", .path.display())]
     Damaged {
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum Error {
     Exists { path: PathBuf },
     #[error("{} is in use by another espgate ({holder})", .path.display())]
     Locked { path: PathBuf, holder: String },
-    /// The data directory is not ours to write in.
+    /// No permission to write to the data directory.
     #[error("cannot use the data directory {}: {why}", .path.display())]
     NotWritable { path: PathBuf, why: String },
     #[error(
@@ -71,7 +71,7 @@ pub enum Error {
     },
     #[error("{} is not a data directory: {why}", .path.display())]
     Format { path: PathBuf, why: String },
-    /// Parts of a gateway: with these a daemon would make up the others anew.
+    /// An incomplete gateway: a daemon would create the missing parts again.
     #[error("incomplete restore in {}: run `espgate restore FILE` again", .path.display())]
     RestoreCutOff { path: PathBuf },
 }
@@ -100,7 +100,7 @@ impl Error {
         }
     }
 
-    /// The event that this is told by, where it is nobody's request that failed.
+    /// The event that reports this error outside of a request.
     pub fn event(&self) -> Event {
         match self {
             Self::Full { .. } => Event::DiskFull,

@@ -1,12 +1,11 @@
-//! Words of a known set in the store's JSON files and in the API's. A newer
-//! release may write others: they are carried along as they are, and are no
-//! damage.
+//! Enumerations in the JSON of store and API. Values of newer releases are kept
+//! unchanged and are not errors.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A word that this release knows, or one that it only carries along.
+/// A value that this release knows, or an unknown one that it only keeps.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum OpenEnum<T> {
@@ -15,7 +14,7 @@ pub enum OpenEnum<T> {
 }
 
 impl<T: Copy> OpenEnum<T> {
-    /// The word, if this release knows it.
+    /// The value, if this release knows it.
     pub fn known(&self) -> Option<T> {
         match self {
             Self::Known(word) => Some(*word),
@@ -25,7 +24,7 @@ impl<T: Copy> OpenEnum<T> {
 }
 
 impl<T> Default for OpenEnum<T> {
-    /// What is not said.
+    /// An empty value.
     fn default() -> Self {
         Self::Unknown(String::new())
     }
@@ -44,7 +43,7 @@ impl<T: PartialEq> PartialEq<T> for OpenEnum<T> {
 }
 
 impl<T: Serialize> fmt::Display for OpenEnum<T> {
-    /// The word as it is in the JSON.
+    /// The value as it is in the JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }

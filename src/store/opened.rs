@@ -1,4 +1,4 @@
-//! The opened store: the data directory and everything kept in it.
+//! The opened store: the data directory and its contents.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::bundle;
 use crate::clock::Moment;
 use crate::journal::{Event, EventsFile, attach_events_file};
 
-/// Everything that is kept.
+/// The data directory and its contents.
 #[derive(Debug)]
 pub struct Store {
     pub data_dir: DataDir,

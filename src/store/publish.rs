@@ -1,4 +1,4 @@
-//! The one place that makes a file visible: temp name in the same folder,
+//! Publishes files, the only place that does: temporary name in the same folder,
 //! sync, rename, sync the folder. A reader sees all of a file or none of it.
 
 use std::fs::{self, File, OpenOptions};
@@ -137,7 +137,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if self.armed {
-            // Left over, it goes at the next start.
+            // A leftover is removed at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -286,7 +286,7 @@ pub(super) fn make_folder_unsynced(folder: &Path, mode: u32) -> Result<bool> {
     Ok(is_new)
 }
 
-/// Moves a file that does not parse out of the way, to `<name>.damaged`
+/// Renames an invalid file to `<name>.damaged`
 /// (replacing an older one), and gives the new path.
 ///
 /// # Errors

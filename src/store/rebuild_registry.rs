@@ -1,4 +1,4 @@
-//! What lost registers said, as far as the rest of the data directory tells.
+//! Rebuilds lost registers from the rest of the data directory.
 
 use std::convert::Infallible;
 

@@ -1,5 +1,4 @@
-//! A count that goes up for as long as the data directory lives, over restarts
-//! and lost files: numbers are reserved on disk in blocks before they are used.
+//! A counter that only increases, also over restarts and lost files: numbers are reserved on disk in blocks before they are used.
 
 use std::fs;
 use std::path::{Path, PathBuf};

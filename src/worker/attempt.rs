@@ -1,5 +1,5 @@
-//! One attempt to decode one dump. It is written down before it begins, so that
-//! a dump that takes the whole daemon down is not tried for ever.
+//! One attempt to decode one dump. It is recorded before it begins, so that a dump
+//! that crashes the daemon is not tried forever.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,7 @@ use crate::store::{Error, Result};
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeFailed {
-    /// No decoder could be started, which says nothing about the dump.
+    /// The decoder could not be started; not the dump's fault.
     #[error("{0}")]
     NotStarted(String),
     #[error("{0}")]
@@ -43,7 +43,7 @@ pub(super) enum Next {
     EndRound,
 }
 
-/// Tries one dump and writes down what came of it, also if it is broken off.
+/// Decodes one dump and records the result, also if it is cancelled.
 pub(super) async fn attempt(
     parts: &Parts,
     decoder: &impl Decoder,
@@ -82,7 +82,7 @@ enum Outcome {
     BrokenOff,
 }
 
-/// Writes down that the attempt begins; whether it may.
+/// Records the start of the attempt; whether it may start.
 fn begin(parts: &Parts, job: &Job) -> bool {
     let mut may = false;
     let begun = with_dump(parts, job, |folder| {
@@ -222,7 +222,7 @@ fn say_trouble(job: &Job, what: &str, error: &Error) {
         ));
 }
 
-/// What matters of a report here.
+/// The fields of a report needed here.
 struct Summary {
     /// How sure it is that the ELF fits: 2 exact, 1 unverified, 0 without.
     strength: u8,

@@ -1,4 +1,4 @@
-//! What others have to do with the worker: they wake it, and look whether it
+//! Handle to the worker: wakes it, and checks whether it
 //! moves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,13 +25,13 @@ impl Default for Handle {
 }
 
 impl Handle {
-    /// Says that there may be something to decode: a bundle came, or somebody
-    /// wants dumps decoded again. Dumps that come in wake the worker anyway.
+    /// Wakes the worker after an uploaded bundle or a request to decode again. New
+    /// dumps wake it anyway.
     pub fn wake(&self) {
         self.woken.notify_one();
     }
 
-    /// How long ago the worker last showed that it moves.
+    /// Time since the worker's last sign of life.
     pub fn silent_for(&self) -> Duration {
         let last = self.last_beat.load(Ordering::Relaxed);
         Duration::from_micros(monotonic_us().saturating_sub(last))
@@ -42,7 +42,7 @@ impl Handle {
         self.last_beat.store(monotonic_us(), Ordering::Relaxed);
     }
 
-    /// Waits until somebody woke the worker since the last wait.
+    /// Waits until the worker was woken since the last wait.
     pub(super) async fn woken(&self) {
         self.woken.notified().await;
     }

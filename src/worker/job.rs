@@ -1,4 +1,4 @@
-//! What there is to decode, read from the store.
+//! The dumps to decode, from the store.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) elf: Option<Elf>,
 }
 
-/// What is passed over.
+/// Dumps to skip.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     /// Ids of the dumps that were tried in this round.

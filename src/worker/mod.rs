@@ -1,6 +1,6 @@
-//! Works through what is stored: decodes what lacks a report, removes what the
-//! rules say, then sleeps. Nothing is queued: what there is to do is read from
-//! the store each time, so a crash or a restart loses nothing.
+//! The worker: decodes dumps without a report, applies retention, then sleeps.
+//! Nothing is queued: the work is read from the store each time, so a crash or a
+//! restart loses nothing.
 
 mod attempt;
 mod handle;
@@ -30,12 +30,11 @@ use crate::store::{Store, disk_space, dump_removal};
 
 /// Longest sleep between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
-/// Least time between two looks at the rules: they go through every dump, which
-/// is not for every arrival.
+/// Minimum time between two retention rounds, since each checks every dump.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
-/// Dumps that come in go before those to be decoded: until none came for so long.
+/// Receiving dumps has priority: decoding waits until none arrived for this long.
 const QUIET: Duration = Duration::from_millis(100);
-/// But a dump waits no longer than this for its turn.
+/// Maximum time that decoding waits for this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the worker works with.

@@ -1,4 +1,4 @@
-//! Waiting until nothing comes in.
+//! Waits until no dump has arrived for a while.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::ingest::IntakeStats;
 
-/// Waits until nothing has come in for as long as `quiet`.
+/// Waits until no dump has arrived for `quiet`.
 pub(super) async fn wait_for_quiet(intake: &mut watch::Receiver<IntakeStats>, quiet: Duration) {
     loop {
         let last = intake.borrow_and_update().last_at();

@@ -1,4 +1,4 @@
-//! `GET /api/iot/firmware` and what belongs to it: firmware for devices.
+//! Firmware routes for devices: `GET /api/iot/firmware` and related ones.
 
 use std::fs;
 use std::io;
@@ -113,11 +113,11 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
     )
 }
 
-/// What a device wants.
+/// A device's firmware request.
 struct Wanted {
     device: DeviceKey,
     model: ModelCode,
-    /// The build that it names itself.
+    /// The build that it asks for.
     version: Option<String>,
     is_range: bool,
     what: What,
@@ -128,12 +128,12 @@ struct Opened {
     stored: OpenedFile,
     image: Option<Arc<Vec<u8>>>,
     build: BuildId,
-    /// What people call the build.
+    /// The build's name.
     name: String,
 }
 
 impl Wanted {
-    /// Opens what the device gets; `None` for nothing.
+    /// Opens the file that the device gets, if any.
     fn open(&self, app: &AppState) -> Result<Option<Opened>> {
         let model = &self.model;
         let asked = match &self.version {
@@ -188,8 +188,8 @@ impl Wanted {
     }
 }
 
-/// Answers with a stored file: whole, in part, or not at all. `done` is told
-/// how the delivery ended.
+/// Responds with a stored file or a part of it. `done` is called when the transfer
+/// ends.
 ///
 /// # Errors
 /// None of its own; header values are all made here.
@@ -260,7 +260,7 @@ fn part_of(image: Arc<Vec<u8>>, start: u64, length: u64) -> Option<Bytes> {
     (end <= whole.len()).then(|| whole.slice(start..end))
 }
 
-/// Says how a download ended.
+/// Reports how a download ended.
 struct Report {
     app: Arc<AppState>,
     device: DeviceCaller,
@@ -278,7 +278,7 @@ impl Report {
         }
         match outcome {
             Delivery::Complete { sent } => metrics.download("complete", sent),
-            // Devices hang up when they see that they run this version.
+            // Devices disconnect when they already run this version.
             Delivery::BrokenOff { sent } => return metrics.download("broken-off", sent),
         }
         if answer != RangeAnswer::Full {

@@ -1,5 +1,5 @@
-//! Small images in memory while somebody downloads them: a rollout to a fleet
-//! reads the disk once.
+//! Keeps small images in memory while they are downloaded, so that a rollout to a
+//! fleet reads the disk once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::digest::Sha256;
 /// Larger images are read from their file block by block.
 const MAX_IMAGE: u64 = 4 * 1024 * 1024;
 
-/// The images that are being sent now; an image goes with its last download.
+/// Images being sent; an image is freed with its last download.
 #[derive(Debug, Default)]
 pub struct ImageCache(Mutex<HashMap<Sha256, Weak<Vec<u8>>>>);
 

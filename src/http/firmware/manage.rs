@@ -1,4 +1,4 @@
-//! Builds for people: list, activate, roll back, block, delete, fetch; and the
+//! Routes for builds: list, activate, roll back, block, delete, download; and the
 //! upload scripts.
 
 use std::sync::Arc;
@@ -112,7 +112,7 @@ pub async fn activate(
 /// `POST /api/models/{code}/rollback`: the build that was active before.
 ///
 /// # Errors
-/// 404, 409 if there is none to go back to.
+/// 404, 409 if there is no previous build.
 pub async fn rollback(
     State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
@@ -139,7 +139,7 @@ fn shown(model: &ModelCode, activated: manage::Activated) -> Activated {
 }
 
 /// `PUT /api/models/{code}/blocked/{version}`: never serve it again. The answer
-/// tells whether the model serves nothing now.
+/// says whether nothing is served for the model now.
 ///
 /// # Errors
 /// 404.

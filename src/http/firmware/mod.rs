@@ -1,4 +1,4 @@
-//! Firmware: out to devices, in from CI, managed by people.
+//! Firmware routes: downloads of devices, uploads of CI, management.
 
 pub mod device;
 mod image_cache;

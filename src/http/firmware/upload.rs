@@ -1,5 +1,5 @@
-//! `POST /api/pipeline/models/{code}/firmware`: CI hands in a build. The body
-//! goes to a file as it comes; it is never held in memory.
+//! `POST /api/pipeline/models/{code}/firmware`: CI uploads a build. The body is
+//! streamed to a file.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use crate::identity::Caller;
 use crate::journal::{Event, chain};
 use crate::store::publish::Temporary;
 
-/// How often an upload looks whether there is still room, bytes.
+/// Bytes between checks of the free disk space.
 const LOOK_AT_ROOM_EVERY: u64 = 4 * 1024 * 1024;
-/// Pieces of a body that wait for the disk.
+/// Maximum number of body parts waiting for the disk.
 const PIECES_AHEAD: usize = 8;
 
 /// Handles the request.
 ///
 /// # Errors
-/// 400 in the words CI knows, 404, 413, 507.
+/// 400 as the contract says, 404, 413, 507.
 pub async fn receive(
     State(app): State<Arc<AppState>>,
     Path(code): Path<String>,
@@ -139,7 +139,7 @@ async fn write_body(
         Ok(boundary) => send_field(body, boundary, sender).await,
         Err(_) => send(body.into_data_stream().map_err(unread), sender).await,
     };
-    // The disk's error tells more than that nobody takes the pieces any more.
+    // The disk's error is more precise than the closed channel.
     let written = writer.await??;
     sent?;
     Ok(written)

@@ -1,5 +1,4 @@
-//! What people register: models, devices, tokens. What is allowed, and what is
-//! written down of it, is [`crate::fleet`]'s.
+//! Routes for models, devices and tokens; the rules are in [`crate::fleet`].
 
 pub mod devices;
 pub mod models;

@@ -1,4 +1,4 @@
-//! Tokens over HTTP: made, shown once, listed by id, revoked.
+//! Routes for tokens: create, list, revoke.
 
 use std::sync::Arc;
 

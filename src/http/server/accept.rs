@@ -1,5 +1,5 @@
-//! Accept loops. A slot is taken before a connection is accepted; who comes
-//! when there is none waits in the kernel's queue.
+//! Accept loops. A permit is taken before a connection is accepted; without one,
+//! clients wait in the kernel's queue.
 
 use std::io;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use super::{Peer, Server, connection};
 use crate::http::tls::Tls;
 use crate::journal::Event;
 
-/// Rest after a failed accept: most often there are no file descriptors left,
-/// and asking again at once would only burn the processor.
+/// Pause after a failed accept: usually there are no file descriptors left, and
+/// retrying at once would only use processor time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Server {
@@ -70,7 +70,7 @@ impl Server {
             };
             match accepted {
                 (room, Ok((stream, _))) => {
-                    // Linux names the user at the other end; who has no name gets no answer.
+                    // Linux reports the peer's user; without it the connection is refused.
                     let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid()) else {
                         continue;
                     };
@@ -88,7 +88,7 @@ impl Server {
 }
 
 async fn pause(error: &io::Error, what: &str) {
-    // A client that left before it was accepted is nobody's trouble.
+    // The client disconnected before it was accepted: not an error.
     if error.kind() != io::ErrorKind::ConnectionAborted {
         Event::ConnectionTrouble
             .entry()

@@ -1,4 +1,4 @@
-//! One connection's life: handshake, requests, end.
+//! One connection: handshake, requests, shutdown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,12 +113,11 @@ fn report(peer: SocketAddr, error: &io::Error) {
     }
 }
 
-/// Waits for the server's end, and then a little for who has not yet asked
-/// anything: an accepted connection is told nothing by closing it, and what it
-/// was about to send would be lost.
+/// Waits for the server's shutdown, then a short time for the connection's first
+/// request: closing an accepted connection earlier would lose that request.
 async fn ending_after_first_request(inner: &Inner, asked: &CancellationToken) {
     inner.ending.cancelled().await;
-    // Over means it had its time.
+    // Timed out: close it without a request.
     let _ = timeout(FIRST_REQUEST, asked.cancelled()).await;
 }
 

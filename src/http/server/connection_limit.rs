@@ -60,7 +60,7 @@ impl ConnectionLimit {
     }
 
     /// Waits until there is room for one more connection. Until then the
-    /// kernel queues who comes.
+    /// kernel queues new connections.
     pub(super) async fn room(&self) -> Permit {
         self.all.take().await
     }
@@ -70,7 +70,7 @@ impl ConnectionLimit {
         self.all.try_take().is_none()
     }
 
-    /// A slot for a peer without address.
+    /// A permit for a peer without address.
     pub(super) fn without_address(room: Permit) -> ConnectionPermit {
         ConnectionPermit {
             _all: room,
@@ -78,7 +78,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// A slot for a connection from `address`. While it waits for its
+    /// A permit for a connection from `address`. While it waits for its
     /// address's share it leaves its room to others. `None`: too many wait, or
     /// it took too long.
     pub(super) async fn claim(&self, room: Permit, address: IpAddr) -> Option<ConnectionPermit> {
@@ -116,7 +116,7 @@ impl ConnectionLimit {
     }
 }
 
-/// One client's addresses: IPv6 hosts pick their own within a /64.
+/// The address that is counted: IPv6 hosts choose any address within a /64.
 fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

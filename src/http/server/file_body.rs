@@ -1,4 +1,4 @@
-//! Answers from files and from memory, and how their delivery ended.
+//! Response bodies from files and memory, and whether they were sent completely.
 
 use std::fs::File;
 use std::future::Future;
@@ -18,7 +18,7 @@ const BLOCK: u64 = 256 * 1024;
 /// Handed on at once from memory.
 const SLICE: usize = 64 * 1024;
 
-/// How an answer ended.
+/// How a response ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Delivery {
     /// All of it was handed to the connection.

@@ -1,5 +1,5 @@
-//! Connections: who may have one, for how long, and what has to be right before
-//! a request reaches its handler.
+//! Connections: accepting, limits, timeouts, and checks before a request reaches
+//! its handler.
 
 mod accept;
 mod connection;
@@ -26,7 +26,7 @@ use connection_limit::ConnectionLimit;
 pub use file_body::{Delivery, from_file, from_memory};
 pub use request_body::{Unread, read_limited};
 
-/// What clients may cost. Sizes in bytes.
+/// Limits for clients. Sizes in bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// HTTPS connections at once; more wait in the kernel's queue.
@@ -43,15 +43,15 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Request target (414).
     pub uri_bytes: usize,
-    /// Silence between two requests.
+    /// Idle time between two requests.
     pub keep_alive: Duration,
-    /// Silence within a request's body.
+    /// Idle time within a request's body.
     pub body_idle: Duration,
-    /// Least average rate of a request's body while it is waited for.
+    /// Minimum average rate of a request's body while waiting for it.
     pub body_bytes_per_second: u64,
-    /// A client that does not read its answer.
+    /// Timeout of a client that does not read its response.
     pub write_stall: Duration,
-    /// Least average rate of reading an answer while it is waited for.
+    /// Minimum average rate of reading a response while waiting for the client.
     pub write_bytes_per_second: u64,
     /// Age at which a connection ends after the request at hand; a minute
     /// later it ends in any case.
@@ -95,7 +95,7 @@ impl From<&crate::config::Http> for Limits {
     }
 }
 
-/// Who is at the other end; an extension of every request.
+/// The client's address or user; an extension of every request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peer {
     /// A client of the network.
@@ -107,7 +107,7 @@ pub enum Peer {
     },
 }
 
-/// What happened to connections since the start.
+/// Connection counters since the start.
 #[derive(Debug, Default)]
 pub struct Counts {
     accepted: AtomicU64,
@@ -122,7 +122,7 @@ impl Counts {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Of these, closed because their address had too many.
+    /// Of these, closed because their address had too many connections.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(Ordering::Relaxed)
     }
@@ -154,9 +154,9 @@ struct Inner {
     /// Accept loops.
     listeners: TaskTracker,
     connections: TaskTracker,
-    /// Connections end after the request at hand.
+    /// Connections close after the current request.
     ending: CancellationToken,
-    /// Connections end now.
+    /// Connections close now.
     aborting: CancellationToken,
 }
 
@@ -184,8 +184,8 @@ impl Server {
         }
     }
 
-    /// Changes the limits. Connections there are go on with those they began
-    /// with; while there are more than may be, none is added.
+    /// Changes the limits. Open connections keep the old limits; while there are
+    /// more than allowed, none is accepted.
     pub fn set_limits(&self, limits: Limits) {
         let (slots, control) = (&self.inner.slots, &self.inner.control_slots);
         slots.resize(limits.connections, limits.connections_per_address);
@@ -198,7 +198,7 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// What happened to connections so far.
+    /// Connection counters.
     pub fn counts(&self) -> &Counts {
         &self.inner.counts
     }
@@ -214,16 +214,15 @@ impl Server {
         self.inner.control_slots.are_taken()
     }
 
-    /// Accepts no more and ends all connections: idle ones at once, busy ones
-    /// after the answer at hand or when `grace` is over. Whether all ended by
-    /// themselves.
+    /// Stops accepting and closes all connections: idle ones at once, busy ones
+    /// after the current response or after `grace`. Whether all closed in time.
     pub async fn drain(&self, grace: Duration) -> bool {
         let inner = &self.inner;
         inner.ending.cancel();
         inner.listeners.close();
         inner.connections.close();
         let ended = tokio::time::timeout(grace, async {
-            // one that is just accepted must not be overlooked
+            // include a connection that was just accepted
             inner.listeners.wait().await;
             inner.connections.wait().await;
         })

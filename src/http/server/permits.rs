@@ -1,10 +1,10 @@
-//! So many at once, where "so many" can change while some are taken.
+//! A semaphore whose size can change while permits are in use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Permits; who waits gets them in turn.
+/// A resizable semaphore; permits are given in order of waiting.
 #[derive(Debug)]
 pub(super) struct Permits {
     permits: Arc<Semaphore>,
@@ -14,7 +14,7 @@ pub(super) struct Permits {
 #[derive(Debug)]
 struct Size {
     wanted: usize,
-    /// Permits that are taken beyond what is wanted: they go when they come back.
+    /// Permits in use beyond the new size: dropped when they are returned.
     excess: usize,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Permit {
 }
 
 impl Permits {
-    /// At least one, and no more than there can be.
+    /// `size` permits, at least one.
     pub(super) fn new(size: usize) -> Arc<Self> {
         let size = possible(size);
         Arc::new(Self {
@@ -53,8 +53,8 @@ impl Permits {
         Some(Permit { pool, permit })
     }
 
-    /// Changes how many there are. If more are taken than there are now, nobody
-    /// gets one until enough came back.
+    /// Changes the size. If more permits are in use than that, none is given until
+    /// enough were returned.
     pub(super) fn resize(&self, wanted: usize) {
         let wanted = possible(wanted);
         let mut size = self.size();

@@ -18,28 +18,28 @@ pub enum Unread {
         /// The first bytes, as many as the limit.
         kept: Bytes,
     },
-    /// The client paused too long or was too slow on the average (408).
+    /// The client was idle too long or too slow on average (408).
     #[error("body timed out ({got} bytes received)")]
     TooSlow {
-        /// Bytes that came.
+        /// Bytes received.
         got: usize,
     },
-    /// The client left before the end; nobody reads an answer.
+    /// The client disconnected before the end of the body.
     #[error("client disconnected ({got} bytes received)")]
     ClientGone {
-        /// Bytes that came.
+        /// Bytes received.
         got: usize,
     },
-    /// Broken chunks (400).
+    /// Invalid chunked encoding (400).
     #[error("invalid chunked encoding ({got} bytes received)")]
     Malformed {
-        /// Bytes that came.
+        /// Bytes received.
         got: usize,
     },
 }
 
 impl Unread {
-    /// Sorts an error of a body that is read in pieces, after `got` bytes.
+    /// Classifies an error while reading a body, after `got` bytes.
     pub fn of(error: &dyn std::error::Error, got: usize) -> Self {
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -61,7 +61,7 @@ impl Unread {
         Self::ClientGone { got }
     }
 
-    /// What the request is refused for, if somebody is there to read it.
+    /// The error to answer with, unless the client disconnected.
     pub(super) fn refusal(&self) -> Option<RequestError> {
         match self {
             Self::TooSlow { .. } => Some(RequestError::TooSlow),

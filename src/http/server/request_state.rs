@@ -17,7 +17,7 @@ struct Inside {
     /// hyper has a request whose response is not completely given back.
     busy: bool,
     error: Option<RequestError>,
-    /// Nobody waits for more of the request's body.
+    /// No more of the request's body is read.
     body_done: bool,
     idle_since: Instant,
     waker: Option<Waker>,
@@ -70,12 +70,12 @@ impl RequestState {
         self.lock().error.take()
     }
 
-    /// Nobody reads more of the current request's body.
+    /// Notes that no more of the current request's body is read.
     pub(super) fn body_done(&self) {
         self.lock().body_done = true;
     }
 
-    /// Whether nobody waits for more of the current request's body.
+    /// Whether no more of the current request's body is read.
     pub(super) fn is_body_done(&self) -> bool {
         self.lock().body_done
     }

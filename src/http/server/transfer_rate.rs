@@ -1,4 +1,4 @@
-//! How long one waits for a peer that is slow or silent.
+//! Idle timeout and minimum transfer rate for slow or silent clients.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is set anew as often as need be.
+/// A timer that can be reset.
 #[derive(Debug, Default)]
 pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
@@ -24,8 +24,8 @@ impl Timer {
     }
 }
 
-/// Counts only the time that was spent waiting for the peer: pauses of our own
-/// (a slow disk) are not the peer's fault.
+/// Counts only time spent waiting for the peer, not our own pauses such as for a
+/// slow disk.
 #[derive(Debug)]
 pub(super) struct TransferRate {
     idle: Duration,
@@ -35,7 +35,7 @@ pub(super) struct TransferRate {
     moved: u64,
 }
 
-/// Waiting that is free before the average rate counts.
+/// Waiting time before the average rate is checked.
 const GRACE: Duration = Duration::from_secs(20);
 
 impl TransferRate {
@@ -58,12 +58,12 @@ impl TransferRate {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
 
-    /// Whether one waits for the peer.
+    /// Whether the peer is being waited for.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting_since.is_some()
     }
 
-    /// Notes that one has to wait; the moment at which that was too long.
+    /// Notes the start of a wait; returns when it times out.
     pub(super) fn deadline(&mut self, now: Instant) -> Instant {
         let since = *self.waiting_since.get_or_insert(now);
         let earned = Duration::from_secs(self.moved / self.bytes_per_second);

@@ -1,5 +1,5 @@
-//! Keeps the certificate right while the daemon runs: its dates, the
-//! gateway's names, files that somebody replaces.
+//! Renews the certificate while the daemon runs: before it expires, when the
+//! gateway's names change, and when its files are replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::Tls;
 use crate::journal::{Event, chain};
 
-/// How often names and dates are looked at.
+/// Interval for checking names and dates.
 const LOOK: Duration = Duration::from_secs(15);
 /// Looks between two readings of the files, for a chain replaced in place.
 const LOOKS_PER_READING: u32 = 240;
 
-/// Looks after `tls` until `stop`. A change of names counts once it has been
-/// the same for two looks, so that a network coming up step by step makes one
-/// certificate, not five.
+/// Checks `tls` until `stop`. Changed names are used once they are the same in two
+/// checks, so that a network that comes up in steps causes one new certificate.
 pub async fn follow(tls: Arc<Tls>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

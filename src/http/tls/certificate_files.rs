@@ -1,4 +1,4 @@
-//! From files to a certificate that can be served; what is missing or due is made.
+//! Loads certificate and key from files, and creates what is missing or due.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::store::publish;
 
 pub(super) const SERVER_FILE: &str = "server.pem";
 const SERVER_KEY_FILE: &str = "server.key";
-/// A chain from a CA of one's own, for the server's key.
+/// A chain from the user's own CA, for the server's key.
 pub(super) const INSTALLED_FILE: &str = "installed.pem";
 
 /// A certificate that can be served.
@@ -71,11 +71,11 @@ pub(super) fn load(folder: &Path, settings: &Settings, now: OffsetDateTime) -> R
     own(folder, settings, now)
 }
 
-/// The certificate that is made here.
+/// The certificate created by espgate.
 fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded> {
     let authority = authority(folder, settings)?;
     let key = match server_key(folder) {
-        // Devices know the CA, not this key: another one serves them as well.
+        // Devices trust the CA, so a new key works too.
         Err(Error::Key { place, why }) => {
             let aside = publish::set_aside(&folder.join(SERVER_KEY_FILE))?;
             Event::StoreRepaired.entry().say(format_args!(
@@ -99,7 +99,7 @@ fn own(folder: &Path, settings: &Settings, now: OffsetDateTime) -> Result<Loaded
         true => server_certificate::Reason::Unreadable,
         false => server_certificate::Reason::Absent,
     };
-    // What cannot be read is made anew: it is ours, and the key stays.
+    // An unreadable certificate of ours is created again; the key stays.
     let present = chain::read(&path).and_then(|pem| certify(&pem)).ok();
     let reason = present.as_ref().map_or(Some(missing), |(facts, _)| {
         server_certificate::why_anew(facts, &authority.facts, &wanted, now)
@@ -138,7 +138,7 @@ fn authority(folder: &Path, settings: &Settings) -> Result<Authority> {
     }
 }
 
-/// The server's key, made once.
+/// The server's key, created once.
 pub(super) fn server_key(folder: &Path) -> Result<KeyPair> {
     let path = folder.join(SERVER_KEY_FILE);
     if path.exists() {

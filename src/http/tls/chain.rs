@@ -1,5 +1,4 @@
-//! A certificate chain and its key as files carry them: read, checked, and
-//! what they say in words.
+//! Reads and checks certificate chains and keys from PEM files.
 
 use std::net::IpAddr;
 use std::path::Path;

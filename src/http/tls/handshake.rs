@@ -1,4 +1,4 @@
-//! The TLS library's configuration, and which client gets which.
+//! rustls configurations, and which client gets which.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,7 +28,7 @@ pub(super) fn provider() -> CryptoProvider {
     }
 }
 
-/// Hands out the certificate of the moment, so that a new one needs no restart.
+/// Gives the current certificate, so that a new one needs no restart.
 #[derive(Debug)]
 pub(super) struct Current(RwLock<Arc<CertifiedKey>>);
 

@@ -1,5 +1,5 @@
-//! Who the gateway is to its clients: the site's CA, the server's certificate,
-//! and the TLS configuration that small devices can talk to.
+//! TLS: the site's CA, the server's certificate, and a configuration that works
+//! for small devices.
 
 mod auto_renewal;
 mod certificate_files;
@@ -30,7 +30,7 @@ pub use auto_renewal::follow;
 pub use handshake::SMALL_RECORD;
 pub use names::{COMMON_NAME, check as check_names, wanted as wanted_names};
 
-/// What can be wrong with certificates and keys.
+/// Errors of certificates and keys.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read {}", .path.display())]
@@ -76,9 +76,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Tls {
     folder: PathBuf,
     current: Arc<Current>,
-    /// Never held while the disk is waited for: every handshake wants it.
+    /// Never held while waiting for the disk: every handshake needs it.
     served: RwLock<Arc<Served>>,
-    /// Held while files are read and written, so that changes follow each other.
+    /// Held while files are read and written, to serialize changes.
     changing: Mutex<()>,
 }
 
@@ -94,7 +94,7 @@ impl Tls {
     /// if absent. Blocks on the disk.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The file and its error.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self> {
         publish::make_folder(folder, publish::SECRET_FOLDER_MODE)?;
         let loaded = certificate_files::load(folder, &settings, OffsetDateTime::now_utc())?;
@@ -122,7 +122,7 @@ impl Tls {
     /// the disk.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The file and its error.
     pub fn reload(&self, settings: Settings) -> Result<()> {
         let _changing = self.changing();
         let before = self.served();
@@ -140,12 +140,11 @@ impl Tls {
         Ok(())
     }
 
-    /// Looks again at files, dates and names, and serves what is right now;
-    /// whether the certificate changed. On an error all stays as it was.
-    /// Blocks on the disk.
+    /// Checks files, dates and names again and renews the certificate if necessary;
+    /// whether it changed. On an error nothing changes. Blocks on the disk.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The file and its error.
     pub fn refresh(&self, now: OffsetDateTime) -> Result<bool> {
         let _changing = self.changing();
         let served = self.served();
@@ -187,7 +186,7 @@ impl Tls {
     /// given up for it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Configured`] if the files are somebody else's, else what failed.
+    /// [`Error::Configured`] if the files are set in the configuration, else what failed.
     pub fn renew(&self) -> Result<Shown> {
         {
             let _changing = self.changing();
@@ -209,7 +208,7 @@ impl Tls {
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Configured`] if key and certificate are somebody else's.
+    /// [`Error::Configured`] if key and certificate are set in the configuration.
     pub fn csr(&self) -> Result<String> {
         let served = self.served();
         if let Some(path) = &served.settings.cert {
@@ -221,9 +220,8 @@ impl Tls {
         )
     }
 
-    /// Serves `pem` from now on: a chain for the server's key, the server's
-    /// certificate first. Answers with what a person should know about it.
-    /// Blocks on the disk.
+    /// Installs `pem`: a chain for the server's key, the server's certificate first.
+    /// Returns warnings. Blocks on the disk.
     ///
     /// # Errors
     /// [`Error::Chain`] or [`Error::Key`] if it cannot be used, [`Error::Configured`].
@@ -324,7 +322,7 @@ fn fits_small(flight: usize) -> bool {
     (1..=SMALL_RECORD - 5).contains(&flight)
 }
 
-/// Says what is served from now on, and what a person should look at.
+/// Reports the new certificate and its problems.
 fn announce(loaded: &Loaded, flight: Option<usize>) {
     let facts = &loaded.facts;
     let until = clock::iso8601(facts.not_after);

@@ -1,5 +1,5 @@
-//! The names a server certificate carries: fixed ones, the host's, configured
-//! ones, and the machine's own lasting addresses.
+//! Names in the server certificate: fixed and configured names, the host name, and
+//! the machine's permanent addresses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -86,7 +86,7 @@ pub fn wanted(configured: &[String]) -> Vec<String> {
     compose(&host, configured, own_addresses())
 }
 
-/// Whether a certificate with `present` has to be made anew for `wanted`: a
+/// Whether a certificate with `present` has to be renewed for `wanted`: a
 /// name is missing, or it has a DNS name too many. An address that is gone for
 /// the moment may stay in.
 pub(super) fn differ(present: &[String], wanted: &[String]) -> bool {

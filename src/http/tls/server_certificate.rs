@@ -1,4 +1,4 @@
-//! The server's own certificate: when it has to be made anew, and how.
+//! The server certificate: when it has to be renewed, and how.
 
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
@@ -13,13 +13,13 @@ use super::{Error, Result};
 
 /// Longest validity that common TLS clients accept of a server's certificate.
 const LIFETIME: Duration = Duration::days(825);
-/// Made anew this long before the end: an outage of the gateway's clock or
+/// Renewed this long before it expires: an outage of the gateway's clock or
 /// power for some weeks does not leave devices without a valid certificate.
 const RENEW_BEFORE: Duration = Duration::days(30);
 /// Clients whose clocks are behind the gateway's.
 const BACKDATED: Duration = Duration::days(1);
 
-/// Why a certificate is made anew.
+/// Why a certificate is renewed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reason {
     Absent,

@@ -1,4 +1,4 @@
-//! The certificate authority of a site: made once, valid whatever the clock says.
+//! The site's CA: created once, with dates that are valid even with a wrong clock.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is known of one crash of one device, also after its dumps are gone:
+//! One crash of one device, kept also after its dumps are removed:
 //! `crash_<fingerprint>.json`.
 
 use std::collections::BTreeMap;

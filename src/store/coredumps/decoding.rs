@@ -1,16 +1,15 @@
-//! What an attempt to decode a dump changes of its sidecar, so that a restart
-//! goes on where the daemon ended.
+//! How decoding attempts change a dump's sidecar, so that they survive restarts.
 
 use super::sidecar::{DecodeState, Decoding, Sidecar};
 use crate::digest::Sha256;
 
-/// After so many failed attempts a dump is given up.
+/// Maximum number of decoding attempts.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// Longest reason that is kept, in bytes.
 const MAX_REASON: usize = 256;
 
 impl Sidecar {
-    /// Has the dump decoded again, as if that had never been tried.
+    /// Resets decoding, as for a new dump.
     pub fn decode_again(&mut self) {
         self.decode = DecodeState::Pending.into();
         self.decoding = Decoding::default();
@@ -29,7 +28,7 @@ impl Sidecar {
         true
     }
 
-    /// The attempt was broken off for a reason that is not the dump's.
+    /// The attempt was cancelled, not because of the dump.
     pub fn cancel_attempt(&mut self) {
         self.decoding.attempts = self.decoding.attempts.saturating_sub(1);
     }

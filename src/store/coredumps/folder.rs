@@ -1,5 +1,5 @@
-//! One device's folder: the dumps in it, indexed from their sidecars, and the
-//! changes to it. Whoever holds it is its only writer.
+//! One device's folder: its dumps, indexed from their sidecars, and all changes to
+//! it. The holder is the only writer.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -84,7 +84,7 @@ impl Coredumps {
     }
 
     /// Does something with one device's folder, as its only user meanwhile.
-    /// The folder is read first if nobody did yet.
+    /// The folder is read first if necessary.
     ///
     /// # Errors
     /// What `work` says, or what reading the folder says.
@@ -183,7 +183,7 @@ impl Coredumps {
         }
     }
 
-    /// Whether somebody holds the dump with this id.
+    /// Whether the dump with this id is held.
     pub fn is_held(&self, id: &str) -> bool {
         lock(&self.held).contains(id)
     }

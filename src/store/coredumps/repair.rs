@@ -1,4 +1,4 @@
-//! Reading a device's folder, and putting right what a crash left in it.
+//! Reads a device's folder and repairs what a crash left in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,11 +16,11 @@ use crate::clock;
 use crate::coredump;
 use crate::digest::Sha256;
 
-/// One thing that was put right, as a sentence.
+/// One repair, as a sentence.
 pub(super) type Mended = String;
 
-/// Reads `path`, which may not exist; adds to `mended` what had to be put right,
-/// also if the rest cannot be read.
+/// Reads `path`, which may not exist; adds repairs to `mended`, also if the rest
+/// cannot be read.
 ///
 /// Only what is read and does not parse is damaged. A file that cannot be read
 /// now may be whole: it is left as it is and out of the index, for the board's

@@ -1,4 +1,4 @@
-//! What is known of one stored dump: the JSON file beside it.
+//! A stored dump's metadata: the JSON file beside it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -62,7 +62,7 @@ impl DecodeState {
 #[serde(default)]
 pub struct Decoding {
     /// Attempts that began and gave no report. While one is under way it is
-    /// counted already: a dump that takes the daemon down is given up too.
+    /// counted already, so that a dump that crashes the daemon is given up too.
     #[serde(rename = "decode_attempts")]
     pub attempts: u32,
     /// Why the last attempt failed.
@@ -104,7 +104,7 @@ pub struct Sidecar {
     pub sha256: String,
     pub source: OpenEnum<Source>,
     pub serial_port: Option<String>,
-    /// How the device was told: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
+    /// How the device was identified: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
     pub identity: String,
     pub format: Option<String>,
     pub header_version: Option<String>,

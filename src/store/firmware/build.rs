@@ -1,4 +1,4 @@
-//! What is known of one stored build: the JSON file beside it.
+//! A stored build's metadata: the JSON file beside it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -115,7 +115,7 @@ impl Build {
         }
     }
 
-    /// What tells it from every other build.
+    /// The build's id.
     pub fn id(&self) -> BuildId {
         self.bin_sha256.into()
     }

@@ -1,4 +1,4 @@
-//! Removing builds by the rule: list, decide ([`super::retention`]), act.
+//! Removes builds by the retention rule: list, decide ([`super::retention`]), act.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Use {
     pub needed: bool,
 }
 
-/// A build that went.
+/// A removed build.
 #[derive(Clone, Debug)]
 pub struct Removed {
     pub model: ModelCode,

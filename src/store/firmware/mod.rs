@@ -69,7 +69,7 @@ impl Firmware {
         }
     }
 
-    /// Changes what uploads to come may cost.
+    /// Changes the limits of future uploads.
     pub fn set_limits(&self, limits: BundleLimits) {
         *lock(&self.limits) = limits;
     }
@@ -95,7 +95,7 @@ impl Firmware {
         lock(&self.decision)
     }
 
-    /// The build that release 0.1 called so.
+    /// The build that release 0.1 named so.
     ///
     /// # Errors
     /// What reading the folder says.
@@ -221,7 +221,7 @@ impl Firmware {
     }
 
     /// Does something with a model's folder, as its only user meanwhile. The folder is read
-    /// first if nobody did yet, and again after an error, which may have left it half-way.
+    /// first if necessary, and again after an error.
     fn with<R, E: From<Error>>(
         &self,
         model: &ModelCode,

@@ -22,7 +22,7 @@ use crate::store::{Error, Result};
 pub(super) struct ModelFolder {
     folder: PathBuf,
     pub(super) builds: BTreeMap<String, Build>,
-    /// Builds whose files somebody took away: what to call them is still known.
+    /// Builds whose files are missing, kept for their names.
     lost: Vec<Build>,
     /// What could not be read; it may be whole, so it is read again later.
     unread: Vec<Error>,

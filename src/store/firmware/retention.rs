@@ -1,4 +1,4 @@
-//! Which builds go: a decision over a list, without I/O.
+//! Which builds are removed: a decision over a list, without I/O.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

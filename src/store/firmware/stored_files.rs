@@ -1,4 +1,4 @@
-//! Giving out: images and bundles for devices, .elf files for the decoder.
+//! Opens stored files: images and bundles for devices, .elf files for the decoder.
 
 use std::fs::File;
 use std::io;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::store::Error;
 
-/// GroupCommit whose syncs are `sync`, told how many there were before.
+/// A group commit with `sync` for its syncs, called with the number of earlier ones.
 fn commits(
     root: &Path,
     sync: impl Fn(usize) -> io::Result<()> + Send + Sync + 'static,

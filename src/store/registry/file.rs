@@ -29,7 +29,7 @@ pub struct StateFile<T> {
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
     /// Reads `folder/name`. If it does not parse it is set aside as `.damaged`;
     /// then, or if it is missing, its copy takes its place. Without a copy the
-    /// register begins anew, empty.
+    /// register starts empty.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -84,7 +84,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         }
     }
 
-    /// Whether what was in the register is lost, and it began anew.
+    /// Whether the register's contents were lost and it started empty.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }

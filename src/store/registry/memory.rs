@@ -1,4 +1,4 @@
-//! A register as it is in memory. Nobody waits for the disk here: what is noted
+//! A register in memory. Nothing here waits for the disk: what is noted
 //! while a change is on its way to the disk is not lost by it.
 
 use std::fmt;

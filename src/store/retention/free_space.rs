@@ -1,4 +1,4 @@
-//! Making room: from whom, and how much.
+//! Frees disk space: from which devices, and how much.
 
 use std::collections::VecDeque;
 

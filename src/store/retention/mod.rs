@@ -34,7 +34,7 @@ pub enum Owner {
     Fleet,
     /// It came with a fleet token that did not register it.
     FleetUnregistered,
-    /// It was seen on USB, and nobody registered it.
+    /// Seen on USB, not registered.
     UsbUnregistered,
     /// It was registered once.
     Removed,
@@ -66,7 +66,7 @@ pub const MAX_UNREGISTERED: usize = 64;
 /// Dumps of a device that are never removed for lack of room alone.
 pub const SAFE_PER_DEVICE: usize = 20;
 
-/// Why a dump goes.
+/// Why a dump is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rule {
     CrashLoop,

@@ -103,7 +103,7 @@ impl Options {
                 for unknown in &loaded.unknown {
                     Event::ConfigurationUnknownKey
                         .entry()
-                        .say(format_args!("unknown configuration key ignored: {unknown}"));
+                        .say(format_args!("configuration: {unknown}, ignored"));
                 }
                 return Ok(EffectiveConfig {
                     config: loaded.config,

@@ -11,13 +11,13 @@ use super::Limits;
 /// Why a request is refused before it has a handler.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum RequestError {
-    #[error("malformed request: {0}")]
+    #[error("Malformed request: {0}")]
     Malformed(String),
-    #[error("request target too long")]
+    #[error("Request target too long")]
     UriTooLong,
-    #[error("request headers too large")]
+    #[error("Request headers too large")]
     HeadTooLarge,
-    #[error("request timed out")]
+    #[error("Request timed out")]
     TooSlow,
 }
 

@@ -119,7 +119,7 @@ fn shown(app: &AppState, mut sidecar: Sidecar, stem: &str) -> Coredump {
 }
 
 /// One dump, found by its id.
-pub struct Found {
+pub struct DumpLocation {
     pub device: DeviceKey,
     pub stem: String,
 }
@@ -128,11 +128,11 @@ pub struct Found {
 ///
 /// # Errors
 /// 404.
-pub fn find(app: &AppState, id: &str) -> Result<Found> {
+pub fn find(app: &AppState, id: &str) -> Result<DumpLocation> {
     app.store
         .coredumps
         .locate(id)
-        .map(|(device, stem)| Found { device, stem })
+        .map(|(device, stem)| DumpLocation { device, stem })
         .ok_or_else(|| Error::NotFound(format!("Coredump {id}")))
 }
 
@@ -143,7 +143,7 @@ pub fn find(app: &AppState, id: &str) -> Result<Found> {
 pub async fn with_dump<R: Send + 'static>(
     app: Arc<AppState>,
     id: String,
-    work: impl FnOnce(&AppState, Found) -> Result<R> + Send + 'static,
+    work: impl FnOnce(&AppState, DumpLocation) -> Result<R> + Send + 'static,
 ) -> Result<R> {
     tokio::task::spawn_blocking(move || {
         let found = find(&app, &id)?;
@@ -170,7 +170,7 @@ pub async fn show(
     .await
 }
 
-fn file(app: &AppState, found: &Found, extension: &str) -> Result<Option<Vec<u8>>> {
+fn file(app: &AppState, found: &DumpLocation, extension: &str) -> Result<Option<Vec<u8>>> {
     let path = app.store.coredumps.with(&found.device, |folder| {
         Ok(folder.file(&found.stem, extension))
     })?;
@@ -182,19 +182,19 @@ fn file(app: &AppState, found: &Found, extension: &str) -> Result<Option<Vec<u8>
 }
 
 /// A dump's report, or what its sidecar says in place of one.
-enum Made {
+enum ReportState {
     Report(Vec<u8>),
     NotYet(Box<Sidecar>),
 }
 
 /// The report, if there is a readable one. An invalid one is renamed to `.damaged`
 /// and the dump is decoded again.
-fn stored_report(app: &AppState, found: Found) -> Result<Made> {
+fn stored_report(app: &AppState, found: DumpLocation) -> Result<ReportState> {
     let Some(bytes) = file(app, &found, "report.json")? else {
         return missing_report(app, &found);
     };
     if serde_json::from_slice::<Report>(&bytes).is_ok() {
-        return Ok(Made::Report(bytes));
+        return Ok(ReportState::Report(bytes));
     }
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
         let path = folder.file(&found.stem, "report.json");
@@ -213,11 +213,11 @@ fn stored_report(app: &AppState, found: Found) -> Result<Made> {
             sidecar.id, found.device
         ));
     app.worker.wake();
-    Ok(Made::NotYet(Box::new(sidecar)))
+    Ok(ReportState::NotYet(Box::new(sidecar)))
 }
 
 /// The state of a dump without report; a lost report is made again.
-fn missing_report(app: &AppState, found: &Found) -> Result<Made> {
+fn missing_report(app: &AppState, found: &DumpLocation) -> Result<ReportState> {
     let mut was_made = false;
     let sidecar = app.store.coredumps.with(&found.device, |folder| {
         let sidecar = folder.sidecar(&found.stem)?;
@@ -231,7 +231,7 @@ fn missing_report(app: &AppState, found: &Found) -> Result<Made> {
     if was_made {
         app.worker.wake();
     }
-    Ok(Made::NotYet(Box::new(sidecar)))
+    Ok(ReportState::NotYet(Box::new(sidecar)))
 }
 
 /// `GET /api/coredumps/{id}/report`, as JSON or, for `Accept: text/plain`, as text.
@@ -244,8 +244,8 @@ pub async fn report(
     headers: HeaderMap,
 ) -> Result<Response> {
     let report = match with_dump(app, id, stored_report).await? {
-        Made::Report(report) => report,
-        Made::NotYet(sidecar) => {
+        ReportState::Report(report) => report,
+        ReportState::NotYet(sidecar) => {
             let body = NoReport {
                 error: String::from("The report was not found"),
                 decode: sidecar.decode,

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::app_state::AppState;
-use super::coredumps::{Found, with_dump};
+use super::coredumps::{DumpLocation, with_dump};
 use super::error::Error;
 use super::zip_stream::{self, Archive};
 use crate::coredump::{self, Container, Examination, PayloadFormat, Verdict};
@@ -50,7 +50,7 @@ pub async fn export(
     }))
 }
 
-fn look_up(app: &AppState, found: Found) -> Result<Contents, Error> {
+fn look_up(app: &AppState, found: DumpLocation) -> Result<Contents, Error> {
     let (sidecar, dump, report, log) = app.store.coredumps.with(&found.device, |folder| {
         Ok((
             folder.sidecar(&found.stem)?,

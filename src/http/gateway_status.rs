@@ -93,7 +93,7 @@ fn describe(app: &AppState) -> Status {
     let registry = &app.store.registry;
     // A name need not be text, and JSON takes nothing else.
     let data_dir = app.store.data_dir.root().to_string_lossy().into_owned();
-    let stored = Stored::of(app);
+    let stored = DumpTotals::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
     let mut degraded = facts.degraded.clone();
     degraded.extend(unready(app));
@@ -138,14 +138,14 @@ fn describe(app: &AppState) -> Status {
 
 /// The stored dumps in figures.
 #[derive(Default)]
-struct Stored {
+struct DumpTotals {
     count: u64,
     pending: u64,
     bytes: u64,
     newest: Option<(String, String, OpenEnum<Source>)>,
 }
 
-impl Stored {
+impl DumpTotals {
     fn of(app: &AppState) -> Self {
         let mut stored = Self::default();
         let mut newest = None;

@@ -187,7 +187,7 @@ fn what_waits_for_the_disk_when_the_daemon_is_stopped_is_stored() {
     bench.crash(5);
     bench.wait_for_a_sync();
     bench.site.daemon.signal("TERM");
-    bench.site.daemon.wait_for("stopping");
+    bench.site.daemon.wait_for_event("Stopping", "");
     bench.go_on();
     let folder = Arc::clone(&bench.site.daemon.folder);
     assert_eq!(bench.site.daemon.stop(), Some(0));

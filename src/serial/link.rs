@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 
-mod kernel;
+mod ioctl;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod tty;

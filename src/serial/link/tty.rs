@@ -1,8 +1,8 @@
-//! The real [`Link`]: a terminal of Linux, opened so that the board behind it
-//! is disturbed as little as the kernel allows.
+//! The real [`Link`]: a port opened, configured, locked and read by
+//! `serialport` and `tokio-serial`, with what they lack (`ioctl`).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,11 +10,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
-use nix::sys::termios::{FlushArg, tcflush};
-use tokio::io::unix::AsyncFd;
+use nix::sys::termios::tcgetattr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
+use tokio_serial::{ClearBuffer, ErrorKind, SerialPort as _, SerialStream};
 
-use super::kernel::{self, Locked};
+use super::ioctl;
 use super::{Lines, Link, LinkError};
 
 /// An open serial port that nobody else uses at the same time.
@@ -29,7 +30,7 @@ pub struct SerialLink {
     lines: Lines,
     /// `None` only while a port that went away is waited for: the kernel
     /// gives its name to nothing else, nor to itself, while it is open.
-    tty: Option<AsyncFd<Locked>>,
+    stream: Option<SerialStream>,
 }
 
 impl SerialLink {
@@ -37,98 +38,85 @@ impl SerialLink {
     ///
     /// The kernel asserts both lines at opening, whatever is asked for here.
     /// Must be called within a tokio runtime. [`LinkError::Busy`] if the open
-    /// or the lock fails because of somebody else, [`LinkError::Gone`] if
+    /// or the lock fails because of another program, [`LinkError::Gone`] if
     /// there is no such port.
     pub fn open(path: &Path, baud: u32, lines: Lines) -> Result<Self, LinkError> {
         refuse_touch(baud)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|error| failed("open", error))?;
-        // The lock goes first: TIOCEXCL on a port that somebody else uses
-        // would outlive this attempt.
-        let file =
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
-                |(_, errno)| match errno {
-                    Errno::EWOULDBLOCK => LinkError::Busy,
-                    other => failed("lock", other.into()),
-                },
-            )?;
-        kernel::set_exclusive(&file, true).map_err(|errno| failed("claim", errno.into()))?;
-        kernel::set_raw(&file, baud).map_err(|errno| failed("configure", errno.into()))?;
-        let tty = kernel::watch(file).map_err(|error| failed("watch", error))?;
+        let unlocked = try_lock(path)?;
+        let settings = tokio_serial::new(path.to_string_lossy(), baud);
+        let stream = match SerialStream::open(&settings) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::NoDevice => return Err(LinkError::Busy),
+            // Of most errors only the text is left. Our own descriptor either
+            // has the number or can be used.
+            Err(_) => ioctl::adopt(unlocked, baud).map_err(|error| failed("configure", error))?,
+        };
+        ioctl::clear_hupcl_and_ignpar(ioctl::descriptor(&stream))
+            .map_err(|errno| failed("configure", errno.into()))?;
         let mut link = Self {
             path: path.to_owned(),
             baud,
             lines,
-            tty: Some(tty),
+            stream: Some(stream),
         };
         link.set_lines(lines)?;
         Ok(link)
     }
 
-    fn tty(&self) -> Result<&AsyncFd<Locked>, LinkError> {
-        self.tty.as_ref().ok_or(LinkError::Gone)
-    }
-
-    fn file(&self) -> Result<&File, LinkError> {
-        self.tty().map(|tty| tty.get_ref().file())
+    fn stream(&mut self) -> Result<&mut SerialStream, LinkError> {
+        self.stream.as_mut().ok_or(LinkError::Gone)
     }
 
     /// Closes the port without waiting for anything.
     fn close(&mut self) {
-        if let Some(tty) = self.tty.take() {
-            let file = tty.get_ref().file();
+        if let Some(stream) = self.stream.take() {
             // Closing waits up to 30 s for bytes that a stuck adapter never sends.
-            let _ = tcflush(file, FlushArg::TCOFLUSH);
-            // The flag outlives us if root has the port open as well.
-            let _ = kernel::set_exclusive(file, false);
+            let _ = stream.clear(ClearBuffer::Output);
         }
     }
 }
 
+/// Opens the port and finds out whether another program has locked it.
+///
+/// `serialport` alone sets `TIOCEXCL` before it looks at the lock and clears it
+/// when that fails, which (as root) takes it from the program that has the port;
+/// and its errors do not tell a port that is gone from others.
+fn try_lock(path: &Path) -> Result<File, LinkError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| failed("open", error))?;
+    let locked =
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => LinkError::Busy,
+            other => failed("lock", other.into()),
+        })?;
+    locked
+        .unlock()
+        .map_err(|(_, errno)| failed("unlock", errno.into()))
+}
+
 impl Link for SerialLink {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
-        loop {
-            let mut ready = self
-                .tty()?
-                .readable()
-                .await
-                .map_err(|e| failed("read", e))?;
-            match ready.try_io(|tty| tty.get_ref().file().read(buffer)) {
-                // A terminal reads 0 bytes only after it was hung up, and for
-                // ever then.
-                Ok(Ok(0)) => return Err(LinkError::Gone),
-                Ok(Ok(count)) => return Ok(count),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(failed("read", error)),
-                Err(_not_ready) => {}
-            }
+        match self.stream()?.read(buffer).await {
+            // A terminal reads 0 bytes only after it was hung up, and for
+            // ever then.
+            Ok(0) => Err(LinkError::Gone),
+            Ok(count) => Ok(count),
+            Err(error) => Err(failed("read", error)),
         }
     }
 
-    async fn write(&mut self, mut bytes: &[u8]) -> Result<(), LinkError> {
-        while !bytes.is_empty() {
-            let mut ready = self
-                .tty()?
-                .writable()
-                .await
-                .map_err(|e| failed("write", e))?;
-            match ready.try_io(|tty| tty.get_ref().file().write(bytes)) {
-                Ok(Ok(0)) => return Err(LinkError::Gone),
-                Ok(Ok(count)) => bytes = bytes.get(count..).unwrap_or_default(),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(failed("write", error)),
-                Err(_not_ready) => {}
-            }
-        }
-        Ok(())
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        // Never flushed: that blocks the thread until the adapter has sent all.
+        let written = self.stream()?.write_all(bytes).await;
+        written.map_err(|error| failed("write", error))
     }
 
     fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError> {
-        match kernel::set_lines(self.file()?, lines) {
+        match ioctl::set_lines(ioctl::descriptor(self.stream()?), lines) {
             Ok(()) => Ok(true),
             // Pseudo terminals, and drivers without modem lines.
             Err(Errno::ENOTTY | Errno::EINVAL) => Ok(false),
@@ -138,13 +126,24 @@ impl Link for SerialLink {
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {
         refuse_touch(baud)?;
-        kernel::set_raw(self.file()?, baud).map_err(|e| failed("set the speed of", e.into()))?;
+        let stream = self.stream()?;
+        if stream.set_baud_rate(baud).is_err() {
+            // Fails with a number, or works in emulators.
+            ioctl::set_standard_speed(ioctl::descriptor(stream), baud)
+                .map_err(|errno| failed("set the speed of", errno.into()))?;
+        }
         self.baud = baud;
         Ok(())
     }
 
     fn discard(&mut self) -> Result<(), LinkError> {
-        tcflush(self.file()?, FlushArg::TCIOFLUSH).map_err(|e| failed("flush", e.into()))
+        let stream = self.stream()?;
+        stream
+            .clear(ClearBuffer::All)
+            .map_err(|error| match tcgetattr(ioctl::descriptor(stream)) {
+                Ok(_) => failed("clear", error.into()),
+                Err(errno) => failed("clear", errno.into()),
+            })
     }
 
     async fn reopen(&mut self) -> Result<(), LinkError> {
@@ -191,114 +190,4 @@ const REOPEN_ATTEMPTS: u32 = 30;
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-
-    use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-    use nix::sys::termios::tcgetattr;
-
-    use super::*;
-
-    /// The other side of a pseudo terminal, and the path of ours.
-    fn pair() -> (PtyMaster, PathBuf) {
-        let master = posix_openpt(nix::fcntl::OFlag::O_RDWR | nix::fcntl::OFlag::O_NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let path = ptsname_r(&master).unwrap().into();
-        (master, path)
-    }
-
-    #[tokio::test]
-    async fn bytes_pass_untranslated_both_ways() {
-        let (mut master, path) = pair();
-        let mut link = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        let all: Vec<u8> = (0..=255).collect();
-        link.write(&all).await.unwrap();
-        let mut there = [0; 256];
-        master.read_exact(&mut there).unwrap();
-        assert_eq!(there.to_vec(), all);
-        master.write_all(&all).unwrap();
-        let mut back = Vec::new();
-        while back.len() < all.len() {
-            let mut buffer = [0; 64];
-            let count = link.read(&mut buffer).await.unwrap();
-            back.extend_from_slice(&buffer[..count]);
-        }
-        assert_eq!(back, all);
-    }
-
-    #[tokio::test]
-    async fn a_pseudo_terminal_has_no_modem_lines_and_works() {
-        let (_master, path) = pair();
-        let mut link = SerialLink::open(&path, 115_200, Lines::OFF).unwrap();
-        assert!(!link.set_lines(Lines::ON).unwrap());
-        link.set_baud(921_600).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_second_open_is_busy_and_closing_ends_that() {
-        let (_master, path) = pair();
-        let first = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        let second = SerialLink::open(&path, 115_200, Lines::ON);
-        assert!(matches!(second, Err(LinkError::Busy)), "{second:?}");
-        drop(first);
-        SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_port_whose_other_side_closed_is_gone() {
-        let (master, path) = pair();
-        let mut link = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        drop(OwnedFd::from(master));
-        let read = link.read(&mut [0; 16]).await;
-        assert!(matches!(read, Err(LinkError::Gone)), "{read:?}");
-        let write = link.write(b"x").await;
-        assert!(matches!(write, Err(LinkError::Gone)), "{write:?}");
-        drop(link);
-        let reopened = SerialLink::open(&path, 115_200, Lines::ON);
-        assert!(matches!(reopened, Err(LinkError::Gone)), "{reopened:?}");
-    }
-
-    #[tokio::test]
-    async fn the_port_is_never_opened_or_set_to_1200_baud() {
-        let (_master, path) = pair();
-        let open = SerialLink::open(&path, 1200, Lines::ON);
-        assert!(matches!(open, Err(LinkError::Baud(1200))), "{open:?}");
-        let mut link = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        assert!(matches!(link.set_baud(1200), Err(LinkError::Baud(1200))));
-    }
-
-    #[tokio::test]
-    async fn closing_does_not_hang_up() {
-        use nix::sys::termios::ControlFlags;
-        let (_master, path) = pair();
-        let link = SerialLink::open(&path, 115_200, Lines::ON).unwrap();
-        let flags = tcgetattr(link.file().unwrap()).unwrap().control_flags;
-        assert!(!flags.contains(ControlFlags::HUPCL), "{flags:?}");
-        assert!(flags.contains(ControlFlags::CLOCAL), "{flags:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_port_that_comes_back_under_its_name_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let name = folder.path().join("port");
-        let (first, path) = pair();
-        std::os::unix::fs::symlink(&path, &name).unwrap();
-        let mut link = SerialLink::open(&name, 115_200, Lines::ON).unwrap();
-        drop(first);
-        std::fs::remove_file(&name).unwrap();
-        let (mut second, path) = pair();
-        let (reopened, ()) = tokio::join!(link.reopen(), async {
-            sleep(REOPEN_PAUSE * 3).await;
-            std::os::unix::fs::symlink(&path, &name).unwrap();
-        });
-        reopened.unwrap();
-        link.write(b"x").await.unwrap();
-        let mut there = [0];
-        second.read_exact(&mut there).unwrap();
-        assert_eq!(there, *b"x");
-        std::fs::remove_file(&name).unwrap();
-        assert!(matches!(link.reopen().await, Err(LinkError::Gone)));
-        assert!(matches!(link.discard(), Err(LinkError::Gone)));
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
-use espgate::serial::discover::Roots;
+use espgate::serial::discover::PortSources;
 use espgate::serial::intake::Intake;
 use espgate::serial::status::State;
 use espgate::store::Store;
@@ -171,15 +171,16 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
         config.coredumps.clone(),
     );
     let intake = Intake::new(Arc::new(ingest), store, Box::new(|_| None));
-    let roots = Roots {
+    let sources = PortSources {
         sys: folder.path().to_owned(),
         dev: PathBuf::from("/dev"),
+        list: Arc::new(Vec::new),
     };
     let state = folder.path().join("data/state");
     let ports = Ports::new(
         intake,
         metrics,
-        roots,
+        sources,
         &state,
         config.serial,
         config.coredumps.max_upload_bytes,

@@ -21,7 +21,7 @@ use crate::http::tls::Tls;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
-use crate::serial::discover::Roots;
+use crate::serial::discover::PortSources;
 use crate::serial::intake::Intake;
 use crate::store::Store;
 
@@ -139,7 +139,7 @@ fn serial_ports(
     Ports::new(
         Intake::new(Arc::clone(ingest), Arc::clone(store), maker),
         Arc::clone(metrics),
-        Roots::default(),
+        PortSources::default(),
         &store.data_dir.state(),
         config.serial.clone(),
         config.coredumps.max_upload_bytes,

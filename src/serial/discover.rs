@@ -1,7 +1,15 @@
-//! Which serial ports there are, from sysfs (no libudev, no polling).
+//! Which serial ports there are: `serialport`'s list (without libudev).
+//!
+//! Read from sysfs here is what that list lacks: the place in the USB tree with
+//! the interface, which tells apart equal adapters and the ports of one adapter
+//! (`serialport` has the interface's number without its configuration), and the
+//! driver.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_serial::{SerialPortInfo, SerialPortType};
 
 pub use crate::api::ports::Usb;
 
@@ -48,42 +56,59 @@ impl Usb {
 
 const ESPRESSIF: u16 = 0x303a;
 
-/// A serial port that exists.
+/// A USB serial port that exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Found {
+pub struct FoundPort {
     /// The device node.
     pub path: PathBuf,
     pub usb: Usb,
 }
 
-/// Where the kernel shows its devices; other folders in tests.
-#[derive(Clone, Debug)]
-pub struct Roots {
+/// Where ports are looked for; tests have folders and lists of their own.
+#[derive(Clone)]
+pub struct PortSources {
     pub sys: PathBuf,
     pub dev: PathBuf,
+    /// All serial ports, those that are not on USB among them.
+    pub list: Arc<dyn Fn() -> Vec<SerialPortInfo> + Send + Sync>,
 }
 
-impl Default for Roots {
+impl Default for PortSources {
     fn default() -> Self {
         Self {
             sys: PathBuf::from("/sys"),
             dev: PathBuf::from("/dev"),
+            list: Arc::new(|| {
+                // available_ports panics without this folder
+                let exists = Path::new("/sys/class/tty").is_dir();
+                let ports = exists.then(tokio_serial::available_ports);
+                ports.and_then(Result::ok).unwrap_or_default()
+            }),
         }
     }
 }
 
-/// All serial ports on USB, by place. What vanishes meanwhile is left out.
-pub fn scan(roots: &Roots) -> Vec<Found> {
-    let Ok(entries) = fs::read_dir(roots.sys.join("class/tty")) else {
-        return Vec::new();
-    };
-    let mut found: Vec<(String, Found)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let path = roots.dev.join(&name);
-            let (usb, interface) = usb_of(&fs::canonicalize(entry.path()).ok()?)?;
-            path.exists().then_some((interface, Found { path, usb }))
+/// All serial ports on USB, ordered by their place. A port that is unplugged
+/// meanwhile is left out.
+pub fn scan(sources: &PortSources) -> Vec<FoundPort> {
+    let mut found: Vec<(String, FoundPort)> = (sources.list)()
+        .into_iter()
+        .filter_map(|port| {
+            let SerialPortType::UsbPort(info) = port.port_type else {
+                return None;
+            };
+            let path = PathBuf::from(port.port_name);
+            let tty = sources.sys.join("class/tty").join(path.file_name()?);
+            let (place, interface, driver) = attachment(&fs::canonicalize(tty).ok()?)?;
+            let usb = Usb {
+                vid: info.vid,
+                pid: info.pid,
+                serial: info.serial_number.filter(|text| !text.is_empty()),
+                product: info.product.filter(|text| !text.is_empty()),
+                driver,
+                place,
+            };
+            Some((interface, FoundPort { path, usb }))
         })
         .collect();
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -104,51 +129,35 @@ pub fn scan(roots: &Roots) -> Vec<Found> {
     found.into_iter().map(|(_, port)| port).collect()
 }
 
-/// The USB device above a tty's folder in sysfs, and the interface's name.
-fn usb_of(tty: &Path) -> Option<(Usb, String)> {
-    let device = tty
+/// Where a tty's folder in sysfs is in the USB tree: `1-1.4`, `1-1.4:1.0`, and
+/// the driver there.
+fn attachment(tty: &Path) -> Option<(String, String, Option<String>)> {
+    // .../1-1.4/1-1.4:1.0/tty/ttyACM0, .../1-1.4/1-1.4:1.0/ttyUSB0/tty/ttyUSB0
+    let name = |folder: &Path| Some(folder.file_name()?.to_str()?.to_owned());
+    let interface = tty
         .ancestors()
-        .find(|folder| folder.join("idVendor").is_file())?;
-    let below = tty.strip_prefix(device).ok()?;
-    let interface = below
-        .components()
-        .next()?
-        .as_os_str()
-        .to_string_lossy()
-        .into_owned();
-    let id = |name| u16::from_str_radix(&attribute(device, name)?, 16).ok();
-    let driver = fs::read_link(device.join(&interface).join("driver")).ok();
-    let usb = Usb {
-        vid: id("idVendor")?,
-        pid: id("idProduct")?,
-        serial: attribute(device, "serial"),
-        product: attribute(device, "product"),
-        driver: driver.and_then(|link| Some(link.file_name()?.to_string_lossy().into_owned())),
-        place: device.file_name()?.to_string_lossy().into_owned(),
-    };
-    Some((usb, interface))
+        .find(|folder| name(folder).is_some_and(|name| name.contains(':')))?;
+    let driver = fs::read_link(interface.join("driver")).ok();
+    Some((
+        name(interface.parent()?)?,
+        name(interface)?,
+        driver.as_deref().and_then(name),
+    ))
 }
-
-/// A file of sysfs with one short text.
-fn attribute(folder: &Path, name: &str) -> Option<String> {
-    let text = fs::read(folder.join(name)).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let text: String = text.trim().chars().take(MOST_CHARS).collect();
-    (!text.is_empty()).then_some(text)
-}
-
-/// USB strings have at most 126 characters.
-const MOST_CHARS: usize = 126;
 
 #[cfg(test)]
 pub(super) mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::Mutex;
+
+    use tokio_serial::UsbPortInfo;
 
     use super::*;
 
-    /// A folder that looks like `/sys` and `/dev` with USB serial ports.
+    /// A list of ports, and folders that look like `/sys` and `/dev` with them.
     pub(in crate::serial) struct FakeTree {
         folder: tempfile::TempDir,
+        ports: Arc<Mutex<Vec<SerialPortInfo>>>,
     }
 
     impl FakeTree {
@@ -157,13 +166,16 @@ pub(super) mod tests {
             for name in ["sys/class/tty", "sys/devices/usb1", "sys/drivers", "dev"] {
                 fs::create_dir_all(folder.path().join(name)).unwrap();
             }
-            Self { folder }
+            let ports = Arc::default();
+            Self { folder, ports }
         }
 
-        pub(in crate::serial) fn roots(&self) -> Roots {
-            Roots {
+        pub(in crate::serial) fn sources(&self) -> PortSources {
+            let ports = Arc::clone(&self.ports);
+            PortSources {
                 sys: self.folder.path().join("sys"),
                 dev: self.folder.path().join("dev"),
+                list: Arc::new(move || ports.lock().unwrap().clone()),
             }
         }
 
@@ -176,38 +188,39 @@ pub(super) mod tests {
             serial: &str,
             tty: &str,
         ) {
-            let roots = self.roots();
-            let device = roots.sys.join("devices/usb1").join(place);
+            let sources = self.sources();
+            let device = sources.sys.join("devices/usb1").join(place);
             let interface = device.join(format!("{place}:{interface}"));
             let folder = interface.join("tty").join(tty);
             fs::create_dir_all(&folder).unwrap();
-            let driver = roots.sys.join("drivers/cdc_acm");
+            let driver = sources.sys.join("drivers/cdc_acm");
             fs::create_dir_all(&driver).unwrap();
             symlink(driver, interface.join("driver")).unwrap();
-            write(&device.join("idVendor"), &format!("{:04x}\n", ids.0));
-            write(&device.join("idProduct"), &format!("{:04x}\n", ids.1));
-            write(&device.join("serial"), &format!("{serial}\n"));
-            symlink(folder, roots.sys.join("class/tty").join(tty)).unwrap();
-            if !roots.dev.join(tty).exists() {
-                write(&roots.dev.join(tty), "");
+            self.ports.lock().unwrap().push(SerialPortInfo {
+                port_name: sources.dev.join(tty).to_str().unwrap().to_owned(),
+                port_type: SerialPortType::UsbPort(UsbPortInfo {
+                    vid: ids.0,
+                    pid: ids.1,
+                    serial_number: Some(serial.to_owned()),
+                    manufacturer: None,
+                    product: None,
+                }),
+            });
+            symlink(folder, sources.sys.join("class/tty").join(tty)).unwrap();
+            if !sources.dev.join(tty).exists() {
+                fs::File::create(sources.dev.join(tty)).unwrap();
             }
         }
 
         pub(in crate::serial) fn unplug(&self, tty: &str) {
-            let link = self.roots().sys.join("class/tty").join(tty);
+            let named = |port: &SerialPortInfo| port.port_name.ends_with(tty);
+            self.ports.lock().unwrap().retain(|port| !named(port));
+            let link = self.sources().sys.join("class/tty").join(tty);
             let folder = fs::canonicalize(&link).unwrap();
             fs::remove_file(link).unwrap();
-            fs::remove_file(self.roots().dev.join(tty)).unwrap();
+            fs::remove_file(self.sources().dev.join(tty)).unwrap();
             fs::remove_dir_all(folder.ancestors().nth(3).unwrap()).unwrap();
         }
-    }
-
-    fn write(path: &Path, text: &str) {
-        use std::io::Write as _;
-        fs::File::create(path)
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
     }
 
     #[test]
@@ -220,7 +233,7 @@ pub(super) mod tests {
             "84:F7:03:00:00:01",
             "ttyACM0",
         );
-        let found = scan(&tree.roots());
+        let found = scan(&tree.sources());
         assert_eq!(found.len(), 1);
         let usb = &found[0].usb;
         assert_eq!(usb.place, "1-1.4");
@@ -236,27 +249,35 @@ pub(super) mod tests {
         tree.plug("1-2", "1.1", (0x0403, 0x6010), "x", "ttyUSB1");
         tree.plug("1-2", "1.0", (0x0403, 0x6010), "x", "ttyUSB0");
         tree.plug("1-3", "1.0", (0x10c4, 0xea60), "0001", "ttyUSB2");
-        let found = scan(&tree.roots());
+        let found = scan(&tree.sources());
         let places: Vec<&str> = found.iter().map(|port| port.usb.place.as_str()).collect();
         assert_eq!(places, ["1-2:1.0", "1-2:1.1", "1-3"]);
     }
 
     #[test]
-    fn ports_that_are_not_on_usb_or_have_no_node_are_left_out() {
+    fn ports_that_are_not_on_usb_or_just_left_it_are_left_out() {
         let tree = FakeTree::new();
-        let roots = tree.roots();
-        let plain = roots.sys.join("devices/platform/tty/ttyS0");
-        fs::create_dir_all(&plain).unwrap();
-        symlink(plain, roots.sys.join("class/tty/ttyS0")).unwrap();
         tree.plug("1-1", "1.0", (0x303a, 0x4001), "", "ttyACM0");
-        fs::remove_file(roots.dev.join("ttyACM0")).unwrap();
-        assert_eq!(scan(&roots), []);
-        assert_eq!(
-            scan(&Roots {
-                sys: "/nowhere".into(),
-                dev: "/nowhere".into()
-            }),
-            []
-        );
+        let mut listed = (tree.sources().list)();
+        listed.push(SerialPortInfo {
+            port_name: String::from("/dev/ttyS0"),
+            port_type: SerialPortType::Unknown,
+        });
+        let sources = PortSources {
+            list: Arc::new(move || listed.clone()),
+            ..tree.sources()
+        };
+        let found = scan(&sources);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].usb.serial, None);
+        tree.unplug("ttyACM0");
+        assert_eq!(scan(&sources), []);
+    }
+
+    #[test]
+    fn the_machines_own_ports_can_be_listed() {
+        for port in scan(&PortSources::default()) {
+            assert!(port.path.starts_with("/dev") && !port.usb.place.is_empty());
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::store;
 use crate::store::registry::StateFile;
 
 use super::backlog::Backlog;
-use super::discover::{self, Roots};
+use super::discover::{self, PortSources};
 use super::error::Error;
 use super::hotplug::Watcher;
 use super::intake::{Intake, Site};
@@ -38,7 +38,7 @@ use super::storing::Storing;
 pub(super) struct Keeper {
     intake: Arc<Intake>,
     metrics: Arc<Metrics>,
-    roots: Roots,
+    sources: PortSources,
     settings: Mutex<config::Serial>,
     common: watch::Sender<Common>,
     pub(super) notes: Arc<Notes>,
@@ -66,7 +66,7 @@ impl Keeper {
     pub(super) fn new(
         intake: Intake,
         metrics: Arc<Metrics>,
-        roots: Roots,
+        sources: PortSources,
         state: &Path,
         settings: config::Serial,
         max_dump_bytes: usize,
@@ -78,7 +78,7 @@ impl Keeper {
             intake,
             backlog: Backlog::new(Arc::clone(&metrics)),
             metrics,
-            roots,
+            sources,
             common: watch::Sender::new(Common::of(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
             notes: Arc::new(notes),
@@ -166,10 +166,10 @@ impl Keeper {
             let target = |path: &Path| Some(path.with_file_name(fs::read_link(path).ok()?));
             let mut watched: Vec<PathBuf> = paths().filter_map(target).collect();
             watched.extend(paths().map(Path::to_owned));
-            watched.push(self.roots.dev.join("tty"));
+            watched.push(self.sources.dev.join("tty"));
             watcher.watch(watched.iter().map(PathBuf::as_path));
         }
-        let found = discover::scan(&self.roots);
+        let found = discover::scan(&self.sources);
         let named: Vec<Named> = paths()
             .map(|path| Named {
                 path: path.to_owned(),
@@ -197,7 +197,7 @@ impl Keeper {
         let mut entries = lock(&self.entries);
         let here: Vec<String> = plans.iter().map(|plan| plan.id.clone()).collect();
         for plan in plans {
-            let name = policy::name_of(&plan.path, &self.roots.dev);
+            let name = policy::name_of(&plan.path, &self.sources.dev);
             match entries.get(&plan.id) {
                 Some(entry) if !self.has_died(entry) => entry.take(plan, name),
                 _ => {
@@ -213,7 +213,7 @@ impl Keeper {
                 present: false,
                 ..entry.plan.borrow().clone()
             };
-            entry.take(gone, policy::name_of(Path::new(id), &self.roots.dev));
+            entry.take(gone, policy::name_of(Path::new(id), &self.sources.dev));
             absent += 1;
         }
         if absent > MOST_ABSENT {

@@ -71,11 +71,11 @@ impl Bench {
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let node = self.tree.roots().dev.join(tty);
+        let node = self.tree.sources().dev.join(tty);
         symlink(ptsname_r(&master).unwrap(), node).unwrap();
         self.tree.plug(place, "1.0", ids, "84:F7:03:00:00:01", tty);
         // sysfs tells nobody, a node in /dev does: once more, now that all is there
-        let hint = self.tree.roots().dev.join("hint");
+        let hint = self.tree.sources().dev.join("hint");
         drop(File::create(&hint).unwrap());
         std::fs::remove_file(hint).unwrap();
         File::from(OwnedFd::from(master))
@@ -111,7 +111,7 @@ fn ports(store: &Arc<Store>, tree: &FakeTree) -> Ports {
     Ports::new(
         intake,
         metrics,
-        tree.roots(),
+        tree.sources(),
         &state,
         config.serial,
         1 << 20,

@@ -47,7 +47,7 @@ const MOST_CRASHES: usize = 64;
 mod tests {
     use super::*;
     use crate::coredump::Verdict;
-    use crate::serial::discover::{Found, Usb};
+    use crate::serial::discover::{FoundPort, Usb};
     use crate::serial::policy;
     use crate::serial::state::PortsState;
 
@@ -59,7 +59,7 @@ mod tests {
             place: "1-1".to_owned(),
             ..Usb::default()
         };
-        let found = [Found {
+        let found = [FoundPort {
             path: "/dev/ttyACM0".into(),
             usb,
         }];

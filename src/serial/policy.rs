@@ -8,7 +8,7 @@ use crate::api::ports::Why;
 use crate::clock::Moment;
 use crate::config::{self, Discover, PortMatch};
 
-use super::discover::{Found, Usb};
+use super::discover::{FoundPort, Usb};
 use super::plan::{Plan, PortSettings, Released};
 use super::state::PortsState;
 
@@ -23,7 +23,7 @@ pub struct Named {
 
 /// Plans all ports; `named` are the configuration's paths.
 pub fn plan(
-    found: &[Found],
+    found: &[FoundPort],
     named: &[Named],
     config: &config::Serial,
     state: &PortsState,
@@ -93,12 +93,12 @@ pub fn plan(
     plans
 }
 
-fn is_unique(usb: Option<&Usb>, found: &[Found]) -> bool {
-    let same = |port: &&Found| Some(&port.usb.serial) == usb.map(|usb| &usb.serial);
+fn is_unique(usb: Option<&Usb>, found: &[FoundPort]) -> bool {
+    let same = |port: &&FoundPort| Some(&port.usb.serial) == usb.map(|usb| &usb.serial);
     found.iter().filter(same).count() <= 1
 }
 
-fn matches(entry: &config::SerialPort, port: &Found, named: &[Named]) -> bool {
+fn matches(entry: &config::SerialPort, port: &FoundPort, named: &[Named]) -> bool {
     if let Some(path) = &entry.path {
         let target = named
             .iter()
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::serial::state::Release;
 
-    fn port(path: &str, ids: (u16, u16), place: &str) -> Found {
+    fn port(path: &str, ids: (u16, u16), place: &str) -> FoundPort {
         let usb = Usb {
             vid: ids.0,
             pid: ids.1,
@@ -157,13 +157,13 @@ mod tests {
             place: place.to_owned(),
             ..Usb::default()
         };
-        Found {
+        FoundPort {
             path: path.into(),
             usb,
         }
     }
 
-    fn found() -> Vec<Found> {
+    fn found() -> Vec<FoundPort> {
         vec![
             port("/dev/ttyACM0", (0x303a, 0x1001), "1-1"),
             port("/dev/ttyUSB0", (0x10c4, 0xea60), "1-2"),

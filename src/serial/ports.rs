@@ -12,7 +12,7 @@ use crate::config;
 use crate::metrics::Metrics;
 use crate::store;
 
-use super::discover::Roots;
+use super::discover::PortSources;
 use super::error::Error;
 use super::intake::Intake;
 use super::keeper::Keeper;
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Ports {
 }
 
 impl Ports {
-    /// All ports below `roots`, none of them opened before [`Ports::run`].
+    /// All ports below `sources`, none of them opened before [`Ports::run`].
     /// `state` is the folder of `ports.json`.
     ///
     /// # Errors
@@ -38,12 +38,12 @@ impl Ports {
     pub fn new(
         intake: Intake,
         metrics: Arc<Metrics>,
-        roots: Roots,
+        sources: PortSources,
         state: &Path,
         settings: config::Serial,
         max_dump_bytes: usize,
     ) -> store::Result<Self> {
-        let keeper = Keeper::new(intake, metrics, roots, state, settings, max_dump_bytes)?;
+        let keeper = Keeper::new(intake, metrics, sources, state, settings, max_dump_bytes)?;
         Ok(Self(Arc::new(keeper)))
     }
 

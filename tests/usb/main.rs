@@ -16,7 +16,7 @@ use espgate::config;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
-use espgate::serial::discover::Roots;
+use espgate::serial::discover::PortSources;
 use espgate::serial::intake::Intake;
 use espgate::serial::status::{Board as Shown, State};
 use espgate::store::Store;
@@ -79,16 +79,17 @@ impl Site {
                 .then(|| ("demo".parse().unwrap(), "1.2.2".parse().unwrap()))
         };
         let intake = Intake::new(Arc::new(ingest), Arc::clone(&store), Box::new(maker));
-        let roots = Roots {
+        let sources = PortSources {
             sys: folder.path().join("sys"),
             dev: folder.path().to_owned(),
+            list: Arc::new(Vec::new),
         };
         let state = folder.path().join("data/state");
         let limit = config.coredumps.max_upload_bytes;
         let ports = Ports::new(
             intake,
             Arc::clone(&metrics),
-            roots,
+            sources,
             &state,
             config.serial,
             limit,

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser;
-use espgate::bootloader::Settings;
-use espgate::serial::flash::{Options, read_coredump};
-use espgate::serial::link::{Lines, SerialLink};
-use espgate::serial::reset::Reset;
+use espgate::bootloader::SessionSettings;
+use espgate::serial::flash_session::{FlashReadOptions, read_coredump};
+use espgate::serial::link::{ModemLines, SerialLink};
+use espgate::serial::reset::ResetSetting;
 use tokio_util::sync::CancellationToken;
 
 /// Reads the coredump from a board's flash. The board is reset.
@@ -35,14 +35,14 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let reset: Reset = arguments.reset.parse()?;
-    let options = Options {
+    let reset: ResetSetting = arguments.reset.parse()?;
+    let options = FlashReadOptions {
         reset: reset.resolve(None),
-        lines: Lines::ON,
+        lines: ModemLines::ON,
         console_baud: 115_200,
-        settings: Settings {
+        settings: SessionSettings {
             faster: Some(arguments.baud),
-            ..Settings::default()
+            ..SessionSettings::default()
         },
     };
     let stop = CancellationToken::new();

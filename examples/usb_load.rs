@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
+use espgate::serial::crash_recorder::CrashRecorder;
 use espgate::serial::discover::PortSources;
-use espgate::serial::intake::Intake;
 use espgate::serial::status::State;
 use espgate::store::Store;
 use espgate::{bundle, config};
@@ -170,7 +170,7 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
         Arc::clone(&metrics),
         config.coredumps.clone(),
     );
-    let intake = Intake::new(Arc::new(ingest), store, Box::new(|_| None));
+    let intake = CrashRecorder::new(Arc::new(ingest), store, Box::new(|_| None));
     let sources = PortSources {
         sys: folder.path().to_owned(),
         dev: PathBuf::from("/dev"),
@@ -195,7 +195,7 @@ async fn listen(paths: &[String]) -> anyhow::Result<ExitCode> {
     }
     for path in paths {
         ports
-            .board(path)?
+            .monitor(path)?
             .until(|status| status.state == State::Listening)
             .await;
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use esp_idf_part::Flags;
 use espgate::bootloader::partition::BadTable;
-use espgate::bootloader::{Failure, Found, Heard, Progress, Settings, Stage};
+use espgate::bootloader::{self, LineActivity, RawDump, ReadProgress, ReadStage, SessionSettings};
 use espgate::device::Chip;
-use espgate::serial::flash::{FlashError, Note, Options, read_coredump};
-use espgate::serial::link::{Lines, LinkError, SerialLink};
-use espgate::serial::reset::Kind;
+use espgate::serial::flash_session::{
+    BootloaderNote, FlashReadOptions, SessionError, read_coredump,
+};
+use espgate::serial::link::{LinkError, ModemLines, SerialLink};
+use espgate::serial::reset::ResetCircuit;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -44,31 +46,31 @@ fn patient(chip: Silicon, dump: &[u8], faults: Faults) -> Spec {
 }
 
 struct Outcome {
-    read: Result<Found, FlashError>,
-    notes: Vec<Note>,
-    progress: Vec<Progress>,
+    read: Result<RawDump, SessionError>,
+    notes: Vec<BootloaderNote>,
+    progress: Vec<ReadProgress>,
     opcodes: Vec<u8>,
 }
 
 impl Outcome {
-    fn failure(self) -> Failure {
+    fn failure(self) -> bootloader::Error {
         match self.read {
-            Err(FlashError::Bootloader(failure)) => failure,
+            Err(SessionError::Bootloader(failure)) => failure,
             other => panic!("{other:?}"),
         }
     }
 }
 
 async fn read(spec: Spec) -> Outcome {
-    read_with(spec, Settings::default(), CancellationToken::new()).await
+    read_with(spec, SessionSettings::default(), CancellationToken::new()).await
 }
 
-async fn read_with(spec: Spec, settings: Settings, stop: CancellationToken) -> Outcome {
+async fn read_with(spec: Spec, settings: SessionSettings, stop: CancellationToken) -> Outcome {
     let unplugged = spec.faults.gone_after.is_some();
     let mut board = SimulatedBoard::start(spec);
-    let options = Options {
-        reset: Kind::Classic,
-        lines: Lines::ON,
+    let options = FlashReadOptions {
+        reset: ResetCircuit::Classic,
+        lines: ModemLines::ON,
         console_baud: 115_200,
         settings,
     };
@@ -83,7 +85,7 @@ async fn read_with(spec: Spec, settings: Settings, stop: CancellationToken) -> O
     )
     .await;
     if !unplugged {
-        assert_eq!(notes, [Note::Entering, Note::Left]);
+        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
         // Waiting blocks; other boards of the same test go on.
         let waiting = tokio::task::spawn_blocking(move || {
             board.wait_for(Mode::Application);
@@ -148,7 +150,7 @@ async fn progress_counts_up_to_the_length_in_the_header() {
     assert!(done.is_sorted(), "{done:?}");
     assert_eq!(done.first(), Some(&(64, 1000)));
     assert_eq!(done.last(), Some(&(1000, 1000)));
-    assert_eq!(outcome.progress[0].stage, Stage::Connecting);
+    assert_eq!(outcome.progress[0].stage, ReadStage::Connecting);
 }
 
 #[tokio::test]
@@ -160,7 +162,7 @@ async fn each_reason_for_no_dump_has_its_own_failure() {
     let mut erased_dump = vec![0; 32];
     erased_dump[..4].fill(0xFF);
     let available = COREDUMP_SIZE;
-    let table = |cause| Failure::Table {
+    let table = |cause| bootloader::Error::Table {
         offset: 0x8000,
         cause,
     };
@@ -170,49 +172,55 @@ async fn each_reason_for_no_dump_has_its_own_failure() {
     };
     let cases = [
         (esp32(FlashImage::erased()), table(BadTable::Missing)),
-        (esp32(image(None)), Failure::NoPartition),
+        (esp32(image(None)), bootloader::Error::NoPartition),
         (
             esp32(FlashImage::erased().with_table(plain)),
-            Failure::Empty,
+            bootloader::Error::Empty,
         ),
-        (esp32(image(plain).with_dump(&erased_dump)), Failure::Empty),
-        (esp32(image(plain).with_dump(&[0; 4])), Failure::Empty),
+        (
+            esp32(image(plain).with_dump(&erased_dump)),
+            bootloader::Error::Empty,
+        ),
+        (
+            esp32(image(plain).with_dump(&[0; 4])),
+            bootloader::Error::Empty,
+        ),
         (
             esp32(image(plain).with_dump(&0x2_0001_u32.to_le_bytes())),
-            Failure::Implausible {
+            bootloader::Error::Implausible {
                 length: 0x2_0001,
                 available,
             },
         ),
         (
             encrypting(Silicon::Esp32, image(plain).encrypted()),
-            Failure::Encrypted,
+            bootloader::Error::Encrypted,
         ),
         (
             encrypting(Silicon::Esp32C3, image(plain).encrypted()),
-            Failure::Encrypted,
+            bootloader::Error::Encrypted,
         ),
         (
             encrypting(Silicon::Esp32C3, image(Some(Flags::ENCRYPTED))),
-            Failure::Encrypted,
+            bootloader::Error::Encrypted,
         ),
         (
             Spec {
                 secure_download: true,
                 ..board(Silicon::Esp32C3, &dump)
             },
-            Failure::SecureDownload,
+            bootloader::Error::SecureDownload,
         ),
         (
             Spec {
                 secure_download: true,
                 ..board(Silicon::Esp32S2, &dump)
             },
-            Failure::SecureDownload,
+            bootloader::Error::SecureDownload,
         ),
         (
             board(Silicon::Unknown(4711), &dump),
-            Failure::UnknownChip("chip id 4711".to_owned()),
+            bootloader::Error::UnknownChip("chip id 4711".to_owned()),
         ),
     ];
     let cases = cases.map(async |(spec, expected)| {
@@ -231,14 +239,17 @@ async fn the_encrypted_flag_means_nothing_on_a_chip_that_does_not_encrypt() {
 
 #[tokio::test]
 async fn a_dump_past_the_limit_is_not_fetched() {
-    let settings = Settings {
+    let settings = SessionSettings {
         limit: 4096,
-        ..Settings::default()
+        ..SessionSettings::default()
     };
     let spec = board(Silicon::Esp32, &coredump(9396, 0));
     let outcome = read_with(spec, settings, CancellationToken::new()).await;
     let (length, limit) = (9396, 4096);
-    assert_eq!(outcome.failure(), Failure::TooLarge { length, limit });
+    assert_eq!(
+        outcome.failure(),
+        bootloader::Error::TooLarge { length, limit }
+    );
 }
 
 #[tokio::test]
@@ -246,9 +257,9 @@ async fn a_table_that_was_moved_is_read_where_it_is() {
     let dump = coredump(500, 0);
     let image = FlashImage::erased().with_table_at(0x10_000, Some(Flags::empty()));
     let spec = quick(Silicon::Esp32, image.with_dump(&dump));
-    let settings = Settings {
+    let settings = SessionSettings {
         table_offset: 0x10_000,
-        ..Settings::default()
+        ..SessionSettings::default()
     };
     let outcome = read_with(spec, settings, CancellationToken::new()).await;
     assert_eq!(outcome.read.unwrap().bytes, dump);
@@ -315,7 +326,10 @@ async fn an_esp32_whose_clock_drifted_is_still_heard_at_the_new_speed() {
 async fn a_bootloader_that_hears_nothing_is_told_from_a_silent_line() {
     let mut spec = board(Silicon::Esp32, &coredump(500, 0));
     spec.faults.deaf = true;
-    assert_eq!(read(spec).await.failure(), Failure::NoAnswer(Heard::Prompt));
+    assert_eq!(
+        read(spec).await.failure(),
+        bootloader::Error::NoAnswer(LineActivity::DownloadPrompt)
+    );
 }
 
 #[tokio::test]
@@ -324,7 +338,7 @@ async fn a_board_that_falls_silent_half_way_is_given_up() {
     spec.faults.silent_after = Some(50);
     assert_eq!(
         read(spec).await.failure(),
-        Failure::Lost(Stage::ReadingDump)
+        bootloader::Error::Lost(ReadStage::ReadingDump)
     );
 }
 
@@ -335,9 +349,9 @@ async fn a_board_that_is_unplugged_half_way_is_noted_as_not_reset() {
     let outcome = read(spec).await;
     assert!(matches!(
         outcome.read,
-        Err(FlashError::Link(LinkError::Gone))
+        Err(SessionError::Link(LinkError::Gone))
     ));
-    assert_eq!(outcome.notes, [Note::Entering]);
+    assert_eq!(outcome.notes, [BootloaderNote::Entering]);
 }
 
 #[tokio::test]
@@ -345,6 +359,6 @@ async fn an_interrupted_read_ends_with_the_board_in_its_application() {
     let stop = CancellationToken::new();
     stop.cancel();
     let spec = board(Silicon::Esp32, &coredump(9396, 0));
-    let outcome = read_with(spec, Settings::default(), stop).await;
-    assert!(matches!(outcome.read, Err(FlashError::Interrupted)));
+    let outcome = read_with(spec, SessionSettings::default(), stop).await;
+    assert!(matches!(outcome.read, Err(SessionError::Interrupted)));
 }

@@ -97,7 +97,7 @@ impl Command {
 
     /// What `frame` says in answer to this command; `None` if it is something
     /// else: an echo, noise, or the answer to another command.
-    pub fn answer(self, frame: &[u8]) -> Option<Answer> {
+    pub fn answer(self, frame: &[u8]) -> Option<RomReply> {
         let mut reader = Reader::new(frame);
         let (direction, opcode) = (reader.byte()?, reader.byte()?);
         let (length, value) = (reader.half()?, reader.word()?);
@@ -108,8 +108,8 @@ impl Command {
         }
         let refusal = |status: &[u8]| match status {
             [0, ..] | [] => None,
-            [_, reason, ..] => Some(Answer::Refused { reason: *reason }),
-            [_] => Some(Answer::Refused { reason: 0 }),
+            [_, reason, ..] => Some(RomReply::Refused { reason: *reason }),
+            [_] => Some(RomReply::Refused { reason: 0 }),
         };
         if opcode != self.opcode() {
             // Some ROMs put another opcode into the refusal of a command that
@@ -129,7 +129,7 @@ impl Command {
             return None;
         }
         refusal(status).or_else(|| {
-            Some(Answer::Done {
+            Some(RomReply::Done {
                 value,
                 data: data.to_vec(),
             })
@@ -139,7 +139,7 @@ impl Command {
 
 /// A ROM's answer to one command.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub enum RomReply {
     /// `value` is the register for [`Command::ReadRegister`] and without
     /// meaning for the others, but never 0 after a ROM's first sync.
     Done { value: u32, data: Vec<u8> },
@@ -195,7 +195,7 @@ mod tests {
         };
         assert_eq!(
             command.answer(&magic),
-            Some(Answer::Done {
+            Some(RomReply::Done {
                 value: 0x00F0_1D83,
                 data: vec![]
             })
@@ -203,7 +203,7 @@ mod tests {
         let mut info = vec![1, 0x14, 24, 0, 7, 7, 0x12, 0x20];
         info.extend([0; 11]);
         info.extend([0x0C, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let Some(Answer::Done { data, .. }) = Command::SecurityInfo.answer(&info) else {
+        let Some(RomReply::Done { data, .. }) = Command::SecurityInfo.answer(&info) else {
             panic!("no answer");
         };
         assert_eq!(data[12..16], [13, 0, 0, 0]);
@@ -217,7 +217,7 @@ mod tests {
         };
         for status in [&[0, 0][..], &[0, 0, 0, 0]] {
             let rest = [&[9; BLOCK], status].concat();
-            let Some(Answer::Done { data, .. }) = read.answer(&answer(0x0E, 1, &rest)) else {
+            let Some(RomReply::Done { data, .. }) = read.answer(&answer(0x0E, 1, &rest)) else {
                 panic!("status of {} bytes", status.len());
             };
             assert_eq!(data, [9; BLOCK]);
@@ -237,14 +237,14 @@ mod tests {
         ] {
             assert_eq!(
                 read.answer(&answer(0x0E, 0, rest)),
-                Some(Answer::Refused { reason: 9 }),
+                Some(RomReply::Refused { reason: 9 }),
                 "{rest:?}"
             );
         }
         for opcode in [0x14, 0x00, 0x0A] {
             assert_eq!(
                 Command::SecurityInfo.answer(&answer(opcode, 0, &[1, 5, 0, 0])),
-                Some(Answer::Refused { reason: 5 }),
+                Some(RomReply::Refused { reason: 5 }),
                 "{opcode:#x}"
             );
         }

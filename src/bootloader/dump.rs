@@ -2,12 +2,12 @@
 //! next, and when none are worth reading.
 
 use super::command::FLASH_BLOCK;
-use super::outcome::Failure;
+use super::outcome::Error;
 use crate::reader::word_at;
 
 /// A dump that is read block by block from its beginning.
 #[derive(Debug, Default)]
-pub(super) struct Dump {
+pub(super) struct PartialDump {
     /// Where in flash the partition, and so the dump, begins.
     pub(super) offset: u32,
     pub(super) partition_size: u32,
@@ -17,7 +17,7 @@ pub(super) struct Dump {
     bytes: Vec<u8>,
 }
 
-impl Dump {
+impl PartialDump {
     pub(super) fn new(offset: u32, partition_size: u32, limit: u32) -> Self {
         Self {
             offset,
@@ -29,7 +29,7 @@ impl Dump {
 
     /// Takes the next block; offset and length of the one after it, or `None`
     /// once all is there.
-    pub(super) fn feed(&mut self, block: &[u8]) -> Result<Option<(u32, u32)>, Failure> {
+    pub(super) fn feed(&mut self, block: &[u8]) -> Result<Option<(u32, u32)>, Error> {
         if self.bytes.is_empty() {
             self.length = self.plausible(word_at(block, 0).unwrap_or_default())?;
         }
@@ -57,14 +57,14 @@ impl Dump {
 
     /// A dump begins with its own length. Erased flash is all ones, and
     /// ESP-IDF leaves ones and then zeros when it erases a dump.
-    fn plausible(&self, length: u32) -> Result<u32, Failure> {
+    fn plausible(&self, length: u32) -> Result<u32, Error> {
         let (available, limit) = (self.partition_size, self.limit);
         match length {
-            0 | u32::MAX => Err(Failure::Empty),
+            0 | u32::MAX => Err(Error::Empty),
             _ if length < SHORTEST || length > available => {
-                Err(Failure::Implausible { length, available })
+                Err(Error::Implausible { length, available })
             }
-            _ if length > limit => Err(Failure::TooLarge { length, limit }),
+            _ if length > limit => Err(Error::TooLarge { length, limit }),
             _ => Ok(length),
         }
     }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn exactly_the_bytes_that_the_header_says_are_taken() {
         for length in [16, 63, 64, 65, 128, 1000] {
-            let mut dump = Dump::new(0x11_0000, 0x1_0000, 0x1_0000);
+            let mut dump = PartialDump::new(0x11_0000, 0x1_0000, 0x1_0000);
             let mut next = dump.feed(&block(length)).unwrap();
             let mut asked = 64.min(length);
             while let Some((offset, wanted)) = next {
@@ -100,15 +100,19 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_are_told_apart() {
-        let outcome = |length| Dump::new(0, 4096, 2048).feed(&block(length)).unwrap_err();
+        let outcome = |length| {
+            PartialDump::new(0, 4096, 2048)
+                .feed(&block(length))
+                .unwrap_err()
+        };
         for empty in [0, u32::MAX] {
-            assert_eq!(outcome(empty), Failure::Empty);
+            assert_eq!(outcome(empty), Error::Empty);
         }
         for length in [1, 15, 4097, u32::MAX - 1] {
             let available = 4096;
-            assert_eq!(outcome(length), Failure::Implausible { length, available });
+            assert_eq!(outcome(length), Error::Implausible { length, available });
         }
         let (length, limit) = (2049, 2048);
-        assert_eq!(outcome(length), Failure::TooLarge { length, limit });
+        assert_eq!(outcome(length), Error::TooLarge { length, limit });
     }
 }

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use super::command::{Answer, Command};
+use super::command::{Command, RomReply};
 use super::slip::Decoder;
 
 /// What an exchange wants next.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Event {
+pub(super) enum ExchangeEvent {
     /// Send these bytes and wait this long.
     Send(Vec<u8>, Duration),
-    Answered(Answer),
+    Answered(RomReply),
     /// No answer to any attempt.
     Silent,
 }
@@ -41,7 +41,7 @@ impl Exchange {
     }
 
     /// Begins with `command`; forgets the one before.
-    pub(super) fn begin(&mut self, command: Command) -> Event {
+    pub(super) fn begin(&mut self, command: Command) -> ExchangeEvent {
         self.command = command;
         self.syncing = None;
         self.attempts = if command == Command::Sync {
@@ -56,7 +56,7 @@ impl Exchange {
     ///
     /// What follows an answer in the same piece cannot answer anything asked
     /// later, so it is dropped.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Option<Event> {
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Option<ExchangeEvent> {
         let mut event = None;
         for byte in bytes {
             if let Some(frame) = self.decoder.feed(*byte)
@@ -69,46 +69,46 @@ impl Exchange {
     }
 
     /// The time for an answer is over.
-    pub(super) fn expire(&mut self) -> Event {
+    pub(super) fn expire(&mut self) -> ExchangeEvent {
         match &mut self.syncing {
-            Some(0) => Event::Silent,
+            Some(0) => ExchangeEvent::Silent,
             Some(left) => {
                 *left -= 1;
-                Event::Send(Command::Sync.frame(), SYNC_PATIENCE)
+                ExchangeEvent::Send(Command::Sync.frame(), SYNC_PATIENCE)
             }
             None => self.again(),
         }
     }
 
     /// Tries the command again, if that is still allowed.
-    pub(super) fn again(&mut self) -> Event {
+    pub(super) fn again(&mut self) -> ExchangeEvent {
         if self.attempts == 0 {
-            return Event::Silent;
+            return ExchangeEvent::Silent;
         }
         if self.command == Command::Sync {
             return self.send();
         }
         self.syncing = Some(SYNC_ATTEMPTS - 1);
-        Event::Send(Command::Sync.frame(), SYNC_PATIENCE)
+        ExchangeEvent::Send(Command::Sync.frame(), SYNC_PATIENCE)
     }
 
-    fn send(&mut self) -> Event {
+    fn send(&mut self) -> ExchangeEvent {
         self.attempts = self.attempts.saturating_sub(1);
         let patience = if self.command == Command::Sync {
             SYNC_PATIENCE
         } else {
             PATIENCE
         };
-        Event::Send(self.command.frame(), patience)
+        ExchangeEvent::Send(self.command.frame(), patience)
     }
 
-    fn consider(&mut self, frame: &[u8]) -> Option<Event> {
+    fn consider(&mut self, frame: &[u8]) -> Option<ExchangeEvent> {
         if self.syncing.is_some() {
             Command::Sync.answer(frame)?;
             self.syncing = None;
             return Some(self.send());
         }
-        self.command.answer(frame).map(Event::Answered)
+        self.command.answer(frame).map(ExchangeEvent::Answered)
     }
 }
 
@@ -134,8 +134,8 @@ mod tests {
         super::super::slip::encode(&[1, opcode, 4, 0, value, 0, 0, 0, 0, 0, 0, 0])
     }
 
-    fn done(value: u32) -> Event {
-        Event::Answered(Answer::Done {
+    fn done(value: u32) -> ExchangeEvent {
+        ExchangeEvent::Answered(RomReply::Done {
             value,
             data: vec![],
         })
@@ -159,12 +159,12 @@ mod tests {
         exchange.begin(READ);
         assert_eq!(
             exchange.expire(),
-            Event::Send(Command::Sync.frame(), SYNC_PATIENCE)
+            ExchangeEvent::Send(Command::Sync.frame(), SYNC_PATIENCE)
         );
         // The first attempt's answer arrives after all, then the sync's.
         assert_eq!(exchange.receive(&answer(0x0A, 1)), None);
         let again = exchange.receive(&answer(0x08, 7));
-        assert_eq!(again, Some(Event::Send(READ.frame(), PATIENCE)));
+        assert_eq!(again, Some(ExchangeEvent::Send(READ.frame(), PATIENCE)));
         assert_eq!(exchange.receive(&answer(0x0A, 2)), Some(done(2)));
     }
 
@@ -184,7 +184,7 @@ mod tests {
             let mut exchange = Exchange::idle();
             let mut event = exchange.begin(command);
             let mut count = 0;
-            while event != Event::Silent {
+            while event != ExchangeEvent::Silent {
                 count += 1;
                 event = exchange.expire();
             }
@@ -197,13 +197,13 @@ mod tests {
         let mut exchange = Exchange::idle();
         let mut event = exchange.begin(READ);
         let mut count = 0;
-        while let Event::Send(bytes, _) = event {
+        while let ExchangeEvent::Send(bytes, _) = event {
             count += u32::from(bytes == READ.frame());
             event = match bytes == Command::Sync.frame() {
                 true => exchange.receive(&answer(0x08, 7)).unwrap(),
                 false => exchange.expire(),
             };
         }
-        assert_eq!((count, event), (3, Event::Silent));
+        assert_eq!((count, event), (3, ExchangeEvent::Silent));
     }
 }

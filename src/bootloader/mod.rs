@@ -4,7 +4,7 @@
 //! The facts are those of Espressif's [Serial Protocol] page; the vocabulary
 //! here holds no command that writes, erases or runs anything.
 //!
-//! [`Session`] is the whole conversation as a value: it is fed what arrived,
+//! [`ReadSession`] is the whole conversation as a value: it is fed what arrived,
 //! says what to send, and how long to wait for the answer.
 //!
 //! [Serial Protocol]: https://docs.espressif.com/projects/esptool/en/latest/esp32/advanced-topics/serial-protocol.html
@@ -19,8 +19,8 @@ mod phase;
 mod session;
 pub mod slip;
 
-pub use outcome::{Failure, Found, Heard, Progress, Stage};
-pub use session::{Action, Session, Settings};
+pub use outcome::{Error, LineActivity, RawDump, ReadProgress, ReadStage};
+pub use session::{ReadSession, SessionAction, SessionSettings};
 
 /// The speed at which every ROM listens after a reset; it measures the first
 /// frame and follows other speeds too.

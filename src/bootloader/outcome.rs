@@ -7,7 +7,7 @@ use crate::device::{Chip, MacAddress};
 
 /// A coredump as it lay in flash: header, payload and checksum, unverified.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Found {
+pub struct RawDump {
     pub bytes: Vec<u8>,
     pub chip: Chip,
     /// `None` if the eFuses hold none.
@@ -19,12 +19,12 @@ pub struct Found {
 
 /// Why there is no coredump to be had. Each is one line for a person.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Failure {
+pub enum Error {
     #[error("no answer from the bootloader: {0}")]
-    NoAnswer(Heard),
+    NoAnswer(LineActivity),
     /// It answered, and then no more.
     #[error("the bootloader stopped answering while {0}")]
-    Lost(Stage),
+    Lost(ReadStage),
     /// It no longer answers after its speed was raised to this.
     #[error("the bootloader does not answer at {0} baud")]
     SpeedLost(u32),
@@ -51,32 +51,32 @@ pub enum Failure {
     #[error("the coredump partition at {offset:#x} is out of the bootloader's reach")]
     OutOfReach { offset: u32 },
     #[error("the bootloader refused while {stage} (reason {reason})")]
-    Refused { stage: Stage, reason: u8 },
+    Refused { stage: ReadStage, reason: u8 },
 }
 
 /// What came over the line instead of an answer; what tells more is greater.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Heard {
-    Nothing,
+pub enum LineActivity {
+    Silent,
     /// Text, but not the bootloader's.
-    Application,
+    OtherText,
     /// The bootloader's own prompt: it runs and does not hear us.
-    Prompt,
+    DownloadPrompt,
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for LineActivity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "the line is silent",
-            Self::Application => "the board runs its application, its reset lines may not be wired",
-            Self::Prompt => "it waits for download but does not hear us, is our TX wired?",
+            Self::Silent => "the line is silent",
+            Self::OtherText => "the board runs its application, its reset lines may not be wired",
+            Self::DownloadPrompt => "it waits for download but does not hear us, is our TX wired?",
         })
     }
 }
 
 /// What a conversation is busy with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stage {
+pub enum ReadStage {
     Connecting,
     Identifying,
     AttachingFlash,
@@ -84,7 +84,7 @@ pub enum Stage {
     ReadingDump,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for ReadStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connecting => "connecting",
@@ -99,8 +99,8 @@ impl fmt::Display for Stage {
 /// How far a conversation is; both numbers are 0 until the dump's length is
 /// known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Progress {
-    pub stage: Stage,
+pub struct ReadProgress {
+    pub stage: ReadStage,
     /// The board's, once it told.
     pub mac: Option<MacAddress>,
     pub done: u32,

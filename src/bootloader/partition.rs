@@ -42,12 +42,12 @@ pub enum BadTable {
 
 /// A table that is read piece by piece, from its beginning.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct PartitionTable {
     partitions: Vec<Partition>,
     digest: Md5,
 }
 
-impl Table {
+impl PartitionTable {
     /// Takes the next whole entries; `true` once the table is at its end.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, BadTable> {
         for entry in bytes.as_chunks::<ENTRY_SIZE>().0 {
@@ -107,7 +107,7 @@ const COREDUMP: u8 = 0x03;
 
 #[cfg(test)]
 mod tests {
-    use esp_idf_part::{AppType, DataType, Flags, PartitionTable, SubType, Type};
+    use esp_idf_part::{AppType, DataType, Flags, SubType, Type};
     use proptest::prelude::*;
 
     use super::*;
@@ -117,7 +117,7 @@ mod tests {
         let entry = esp_idf_part::Partition::new;
         let data = |kind| SubType::Data(kind);
         let factory = SubType::App(AppType::Factory);
-        PartitionTable::new(vec![
+        esp_idf_part::PartitionTable::new(vec![
             entry(
                 "nvs",
                 Type::Data,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Option<Partition>, BadTable> {
-        let mut table = Table::default();
+        let mut table = PartitionTable::default();
         for piece in bytes.chunks(64) {
             if table.feed(piece)? {
                 return Ok(table.coredump().cloned());

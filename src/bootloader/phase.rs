@@ -1,6 +1,6 @@
 //! The steps of a conversation, in their order.
 
-use super::outcome::Stage;
+use super::outcome::ReadStage;
 
 /// What is being waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,22 +23,22 @@ pub(super) enum Phase {
 
 impl Phase {
     /// What a person calls it.
-    pub(super) fn stage(self) -> Stage {
+    pub(super) fn stage(self) -> ReadStage {
         match self {
-            Self::Sync => Stage::Connecting,
+            Self::Sync => ReadStage::Connecting,
             Self::SecurityInfo
             | Self::Magic
             | Self::Encryption
             | Self::MacLow
-            | Self::MacHigh { .. } => Stage::Identifying,
+            | Self::MacHigh { .. } => ReadStage::Identifying,
             Self::Attach
             | Self::FlashSize
             | Self::Calibration
             | Self::SlowClock { .. }
             | Self::Speed { .. }
-            | Self::FastSync { .. } => Stage::AttachingFlash,
-            Self::Table { .. } => Stage::ReadingTable,
-            Self::Dump => Stage::ReadingDump,
+            | Self::FastSync { .. } => ReadStage::AttachingFlash,
+            Self::Table { .. } => ReadStage::ReadingTable,
+            Self::Dump => ReadStage::ReadingDump,
         }
     }
 }

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use super::chip;
-use super::command::{Answer, Command, FLASH_BLOCK};
-use super::dump::Dump;
-use super::exchange::{Event, Exchange};
-use super::outcome::{Failure, Found, Heard, Progress, Stage};
-use super::partition::Table;
+use super::command::{Command, FLASH_BLOCK, RomReply};
+use super::dump::PartialDump;
+use super::exchange::{Exchange, ExchangeEvent};
+use super::outcome::{Error, LineActivity, RawDump, ReadProgress, ReadStage};
+use super::partition::PartitionTable;
 use super::phase::Phase;
 use crate::device::{Chip, MacAddress};
 use crate::reader::{Reader, word_at};
 
 /// What the caller decides about a conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settings {
+pub struct SessionSettings {
     /// Where the partition table is; 0x8000 unless the project moved it.
     pub table_offset: u32,
     /// A faster speed than the first one, if the line can do it.
@@ -23,7 +23,7 @@ pub struct Settings {
     pub limit: u32,
 }
 
-impl Default for Settings {
+impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             table_offset: 0x8000,
@@ -33,28 +33,28 @@ impl Default for Settings {
     }
 }
 
-/// What a [`Session`] wants done next.
+/// What a [`ReadSession`] wants done next.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Action {
-    /// Send `bytes`; call [`Session::receive`] with what arrives, or
-    /// [`Session::expire`] once `patience` is over without another action.
+pub enum SessionAction {
+    /// Send `bytes`; call [`ReadSession::receive`] with what arrives, or
+    /// [`ReadSession::expire`] once `patience` is over without another action.
     Send {
         bytes: Vec<u8>,
         patience: Duration,
     },
     /// Set the port to `baud`, wait `settle`, drop what arrived meanwhile,
-    /// then call [`Session::speed_changed`].
+    /// then call [`ReadSession::speed_changed`].
     ChangeSpeed {
         baud: u32,
         settle: Duration,
     },
-    Done(Result<Found, Failure>),
+    Done(Result<RawDump, Error>),
 }
 
 /// The conversation with a ROM that finds and reads the coredump.
 #[derive(Debug)]
-pub struct Session {
-    settings: Settings,
+pub struct ReadSession {
+    settings: SessionSettings,
     exchange: Exchange,
     phase: Phase,
     /// What came before the first answer, for a better message.
@@ -62,17 +62,17 @@ pub struct Session {
     chip: Option<Chip>,
     mac: Option<MacAddress>,
     encrypting: bool,
-    table: Table,
-    dump: Dump,
+    table: PartitionTable,
+    dump: PartialDump,
 }
 
 /// The end of a conversation, early or not, is passed up like an error.
-type Step = Result<Action, Result<Found, Failure>>;
+type Step = Result<SessionAction, Result<RawDump, Error>>;
 
-impl Session {
+impl ReadSession {
     /// A conversation with a board that was just reset into its bootloader,
     /// and its first action.
-    pub fn begin(settings: Settings) -> (Self, Action) {
+    pub fn begin(settings: SessionSettings) -> (Self, SessionAction) {
         let mut session = Self {
             settings,
             exchange: Exchange::idle(),
@@ -81,46 +81,46 @@ impl Session {
             chip: None,
             mac: None,
             encrypting: false,
-            table: Table::default(),
-            dump: Dump::default(),
+            table: PartitionTable::default(),
+            dump: PartialDump::default(),
         };
         let first = session.ask(Phase::Sync, Command::Sync);
-        let first = first.unwrap_or_else(Action::Done);
+        let first = first.unwrap_or_else(SessionAction::Done);
         (session, first)
     }
 
     /// Takes what arrived; `None` while the answer is not there yet.
-    pub fn receive(&mut self, bytes: &[u8]) -> Option<Action> {
+    pub fn receive(&mut self, bytes: &[u8]) -> Option<SessionAction> {
         if self.phase == Phase::Sync {
             let room = HEARD.saturating_sub(self.heard.len());
             self.heard.extend(bytes.iter().take(room));
         }
         let event = self.exchange.receive(bytes)?;
-        Some(self.handle(event).unwrap_or_else(Action::Done))
+        Some(self.handle(event).unwrap_or_else(SessionAction::Done))
     }
 
     /// The time for an answer is over.
-    pub fn expire(&mut self) -> Action {
+    pub fn expire(&mut self) -> SessionAction {
         let event = match self.phase {
             // Nobody knows at which speed the ROM listens now.
-            Phase::Speed { .. } => Event::Silent,
+            Phase::Speed { .. } => ExchangeEvent::Silent,
             _ => self.exchange.expire(),
         };
-        self.handle(event).unwrap_or_else(Action::Done)
+        self.handle(event).unwrap_or_else(SessionAction::Done)
     }
 
     /// The port has the speed that was asked for.
-    pub fn speed_changed(&mut self) -> Action {
+    pub fn speed_changed(&mut self) -> SessionAction {
         let step = match self.phase {
             Phase::Speed { baud } => self.ask(Phase::FastSync { baud }, Command::Sync),
             _ => self.read_table(0),
         };
-        step.unwrap_or_else(Action::Done)
+        step.unwrap_or_else(SessionAction::Done)
     }
 
     /// How far the conversation is.
-    pub fn progress(&self) -> Progress {
-        Progress {
+    pub fn progress(&self) -> ReadProgress {
+        ReadProgress {
             stage: self.phase.stage(),
             mac: self.mac,
             done: self.dump.done(),
@@ -128,12 +128,12 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, event: Event) -> Step {
+    fn handle(&mut self, event: ExchangeEvent) -> Step {
         match event {
-            Event::Send(bytes, patience) => Ok(Action::Send { bytes, patience }),
-            Event::Answered(Answer::Done { value, data }) => self.advance(value, &data),
-            Event::Answered(Answer::Refused { reason }) => self.refused(reason),
-            Event::Silent => Err(Err(self.silence())),
+            ExchangeEvent::Send(bytes, patience) => Ok(SessionAction::Send { bytes, patience }),
+            ExchangeEvent::Answered(RomReply::Done { value, data }) => self.advance(value, &data),
+            ExchangeEvent::Answered(RomReply::Refused { reason }) => self.refused(reason),
+            ExchangeEvent::Silent => Err(Err(self.silence())),
         }
     }
 
@@ -144,8 +144,8 @@ impl Session {
             // The speed stays.
             Phase::Speed { .. } => self.read_table(0),
             _ => match self.exchange.again() {
-                Event::Send(bytes, patience) => Ok(Action::Send { bytes, patience }),
-                _ => Err(Err(Failure::Refused {
+                ExchangeEvent::Send(bytes, patience) => Ok(SessionAction::Send { bytes, patience }),
+                _ => Err(Err(Error::Refused {
                     stage: self.phase.stage(),
                     reason,
                 })),
@@ -153,22 +153,22 @@ impl Session {
         }
     }
 
-    fn silence(&self) -> Failure {
+    fn silence(&self) -> Error {
         match self.phase {
-            Phase::Sync => Failure::NoAnswer(self.heard()),
-            Phase::Speed { baud } | Phase::FastSync { baud } => Failure::SpeedLost(baud),
-            _ => Failure::Lost(self.phase.stage()),
+            Phase::Sync => Error::NoAnswer(self.line_activity()),
+            Phase::Speed { baud } | Phase::FastSync { baud } => Error::SpeedLost(baud),
+            _ => Error::Lost(self.phase.stage()),
         }
     }
 
-    fn heard(&self) -> Heard {
+    fn line_activity(&self) -> LineActivity {
         let said = |text: &[u8]| self.heard.windows(text.len()).any(|window| window == text);
         if said(b"waiting for download") {
-            Heard::Prompt
+            LineActivity::DownloadPrompt
         } else if self.heard.iter().any(u8::is_ascii_graphic) {
-            Heard::Application
+            LineActivity::OtherText
         } else {
-            Heard::Nothing
+            LineActivity::Silent
         }
     }
 
@@ -179,7 +179,7 @@ impl Session {
             Phase::SecurityInfo => self.identify(data),
             Phase::Magic => {
                 let chip = chip::from_magic(value);
-                let unknown = || Err(Failure::UnknownChip(format!("magic {value:#010x}")));
+                let unknown = || Err(Error::UnknownChip(format!("magic {value:#010x}")));
                 self.chip = Some(chip.ok_or_else(unknown)?);
                 match chip {
                     Some(Chip::Esp32) => self.register(Phase::Encryption, chip::ESP32_ENCRYPTION),
@@ -208,7 +208,7 @@ impl Session {
                 let wanted = self.settings.faster.unwrap_or(super::ROM_BAUD);
                 self.change_speed(wanted, chip::esp32_speed(wanted, calibration, value))
             }
-            Phase::Speed { baud } => Ok(Action::ChangeSpeed {
+            Phase::Speed { baud } => Ok(SessionAction::ChangeSpeed {
                 baud,
                 settle: SETTLE,
             }),
@@ -225,13 +225,13 @@ impl Session {
         let flags = info.word().unwrap_or_default();
         self.encrypting = chip::is_encrypting(info.byte().unwrap_or_default().into());
         if flags & SECURE_DOWNLOAD != 0 {
-            return Err(Err(Failure::SecureDownload));
+            return Err(Err(Error::SecureDownload));
         }
         let Some(id) = word_at(data, 12) else {
             return self.register(Phase::Magic, chip::MAGIC_REGISTER);
         };
         let chip = u16::try_from(id).ok().and_then(Chip::from_id);
-        let unknown = || Err(Failure::UnknownChip(format!("chip id {id}")));
+        let unknown = || Err(Error::UnknownChip(format!("chip id {id}")));
         self.chip = Some(chip.ok_or_else(unknown)?);
         self.read_mac()
     }
@@ -265,8 +265,8 @@ impl Session {
             Ok(false) => self.read_table(read.saturating_add(FLASH_BLOCK)),
             Ok(true) => self.open_partition(),
             // The table is encrypted as soon as anything is.
-            Err(_) if self.encrypting => Err(Err(Failure::Encrypted)),
-            Err(cause) => Err(Err(Failure::Table {
+            Err(_) if self.encrypting => Err(Err(Error::Encrypted)),
+            Err(cause) => Err(Err(Error::Table {
                 offset: self.settings.table_offset,
                 cause,
             })),
@@ -274,15 +274,15 @@ impl Session {
     }
 
     fn open_partition(&mut self) -> Step {
-        let partition = self.table.coredump().ok_or(Err(Failure::NoPartition))?;
+        let partition = self.table.coredump().ok_or(Err(Error::NoPartition))?;
         let (offset, size) = (partition.offset, partition.size);
         if partition.encrypted && self.encrypting {
-            return Err(Err(Failure::Encrypted));
+            return Err(Err(Error::Encrypted));
         }
         if offset.checked_add(size).is_none_or(|end| end > REACH) {
-            return Err(Err(Failure::OutOfReach { offset }));
+            return Err(Err(Error::OutOfReach { offset }));
         }
-        self.dump = Dump::new(offset, size, self.settings.limit);
+        self.dump = PartialDump::new(offset, size, self.settings.limit);
         self.read_flash(Phase::Dump, offset, FLASH_BLOCK)
     }
 
@@ -290,8 +290,8 @@ impl Session {
         if let Some((offset, length)) = self.dump.feed(data).map_err(Err)? {
             return self.read_flash(Phase::Dump, offset, length);
         }
-        let chip = self.chip.ok_or(Err(Failure::Lost(Stage::Identifying)))?;
-        Err(Ok(Found {
+        let chip = self.chip.ok_or(Err(Error::Lost(ReadStage::Identifying)))?;
+        Err(Ok(RawDump {
             bytes: self.dump.bytes().to_vec(),
             chip,
             mac: self.mac,
@@ -369,17 +369,17 @@ mod tests {
         fn whatever_a_rom_answers_the_session_comes_to_an_end(
             replies in prop::collection::vec(reply(), 0..200),
         ) {
-            let (mut session, mut action) = Session::begin(Settings::default());
+            let (mut session, mut action) = ReadSession::begin(SessionSettings::default());
             let mut replies = replies.iter();
             for _ in 0..10_000 {
                 action = match action {
-                    Action::Send { bytes, .. } => {
+                    SessionAction::Send { bytes, .. } => {
                         let arrived = replies.next().map(|reply| answer(&bytes, reply));
                         let next = arrived.and_then(|wire| session.receive(&wire));
                         next.unwrap_or_else(|| session.expire())
                     }
-                    Action::ChangeSpeed { .. } => session.speed_changed(),
-                    Action::Done(_) => return Ok(()),
+                    SessionAction::ChangeSpeed { .. } => session.speed_changed(),
+                    SessionAction::Done(_) => return Ok(()),
                 };
             }
             prop_assert!(false, "still busy");

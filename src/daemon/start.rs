@@ -21,8 +21,8 @@ use crate::http::tls::Tls;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
+use crate::serial::crash_recorder::CrashRecorder;
 use crate::serial::discover::PortSources;
-use crate::serial::intake::Intake;
 use crate::store::Store;
 
 /// A daemon that can be reached.
@@ -137,7 +137,7 @@ fn serial_ports(
         Some((model, build.version))
     });
     Ports::new(
-        Intake::new(Arc::clone(ingest), Arc::clone(store), maker),
+        CrashRecorder::new(Arc::clone(ingest), Arc::clone(store), maker),
         Arc::clone(metrics),
         PortSources::default(),
         &store.data_dir.state(),

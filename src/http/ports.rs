@@ -17,11 +17,11 @@ use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::query::{Query, decode};
 use crate::api::ports::{List, Read, Reading, Release};
-use crate::bootloader::Failure;
+use crate::bootloader;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
-use crate::serial::flash::FlashError;
-use crate::serial::{self, ReadError};
+use crate::serial::flash_session::SessionError;
+use crate::serial::{self, FlashReadError};
 
 /// Default duration of a release.
 const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
@@ -63,11 +63,11 @@ pub async fn log(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response> {
-    let board = app.ports.board(&decode(&name))?;
+    let port = app.ports.monitor(&decode(&name))?;
     let follow = Query::parse(request.uri().query().unwrap_or_default())
         .get("follow")
         .is_some();
-    let (lines, receiver) = board.log();
+    let (lines, receiver) = port.log();
     let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     if !follow {
@@ -118,16 +118,16 @@ pub async fn read(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Read>> {
     let name = decode(&name);
-    let begun = app.ports.begin_read(&name)?;
+    let read = app.ports.start_flash_read(&name)?;
     say_changed(&app, &caller, "reads the flash behind", &name);
     // the client may disconnect; the read continues
-    let read = match begun.finish().await {
+    let read = match read.finish().await {
         Ok(read) => read,
         // No coredump in the flash is not an error.
-        Err(ReadError::Flash(FlashError::Bootloader(Failure::Empty))) => {
+        Err(FlashReadError::Flash(SessionError::Bootloader(bootloader::Error::Empty))) => {
             return Ok(Json(Read::default()));
         }
-        Err(ReadError::Store(error)) => return Err(error.into()),
+        Err(FlashReadError::Store(error)) => return Err(error.into()),
         Err(other) => return Err(Error::Conflict(chain(&other))),
     };
     Ok(Json(Read {
@@ -148,7 +148,7 @@ pub async fn reading(
     Path(name): Path<String>,
 ) -> Result<Json<Reading>> {
     let name = decode(&name);
-    let progress = app.ports.board(&name)?.reading();
+    let progress = app.ports.monitor(&name)?.reading();
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
     Ok(Json(progress.map_or_else(Reading::default, |progress| {
         Reading {
@@ -216,8 +216,8 @@ pub async fn lease(
 
 fn say_changed(app: &AppState, caller: &Caller, what: &str, name: &str) {
     // the same in the field as in the port's other entries
-    let board = app.ports.board(name).ok();
-    let path = board.map_or_else(|| name.into(), |board| board.status().path);
+    let port = app.ports.monitor(name).ok();
+    let path = port.map_or_else(|| name.into(), |port| port.status().path);
     Event::PortChanged
         .entry()
         .port(&path.display())

@@ -99,7 +99,7 @@ pub fn scan(sources: &PortSources) -> Vec<FoundPort> {
             };
             let path = PathBuf::from(port.port_name);
             let tty = sources.sys.join("class/tty").join(path.file_name()?);
-            let (place, interface, driver) = attachment(&fs::canonicalize(tty).ok()?)?;
+            let (place, interface, driver) = usb_position(&fs::canonicalize(tty).ok()?)?;
             let usb = Usb {
                 vid: info.vid,
                 pid: info.pid,
@@ -131,7 +131,7 @@ pub fn scan(sources: &PortSources) -> Vec<FoundPort> {
 
 /// Where a tty's folder in sysfs is in the USB tree: `1-1.4`, `1-1.4:1.0`, and
 /// the driver there.
-fn attachment(tty: &Path) -> Option<(String, String, Option<String>)> {
+fn usb_position(tty: &Path) -> Option<(String, String, Option<String>)> {
     // .../1-1.4/1-1.4:1.0/tty/ttyACM0, .../1-1.4/1-1.4:1.0/ttyUSB0/tty/ttyUSB0
     let name = |folder: &Path| Some(folder.file_name()?.to_str()?.to_owned());
     let interface = tty

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Complaint {
+pub(super) enum PortProblem {
     /// The port comes and goes.
     Flapping,
     /// The board is reset for lack of voltage.
@@ -17,7 +17,7 @@ pub(super) enum Complaint {
     InBootloader,
 }
 
-impl Complaint {
+impl PortProblem {
     /// What is wrong and what to do.
     pub(super) fn text(self, baud: u32) -> String {
         match self {
@@ -38,15 +38,15 @@ impl Complaint {
 pub(super) struct Health {
     losses: VecDeque<Duration>,
     brown_outs: VecDeque<Duration>,
-    told: Vec<Complaint>,
+    told: Vec<PortProblem>,
 }
 
 impl Health {
     /// The port went away by itself.
-    pub(super) fn lost(&mut self, now: Duration) -> Option<Complaint> {
+    pub(super) fn lost(&mut self, now: Duration) -> Option<PortProblem> {
         let many = often(&mut self.losses, now);
         if many {
-            self.tell(Complaint::Flapping)
+            self.report(PortProblem::Flapping)
         } else {
             None
         }
@@ -70,56 +70,56 @@ impl Health {
     }
 
     /// That brown-outs are many, if it is not known yet.
-    pub(super) fn many_brown_outs(&mut self) -> Option<Complaint> {
+    pub(super) fn many_brown_outs(&mut self) -> Option<PortProblem> {
         let many = self.brown_outs.len() >= OFTEN;
-        many.then(|| self.tell(Complaint::BrownOuts))?
+        many.then(|| self.report(PortProblem::BrownOuts))?
     }
 
     /// Lets time pass: what was often and is not any more is over. Answers
-    /// whether a complaint is.
+    /// whether a problem is.
     pub(super) fn pass(&mut self, now: Duration) -> bool {
         let told = self.told.len();
-        for (times, complaint) in [
-            (&mut self.losses, Complaint::Flapping),
-            (&mut self.brown_outs, Complaint::BrownOuts),
+        for (times, problem) in [
+            (&mut self.losses, PortProblem::Flapping),
+            (&mut self.brown_outs, PortProblem::BrownOuts),
         ] {
             forget(times, now);
             if times.len() < OFTEN {
-                self.told.retain(|told| *told != complaint);
+                self.told.retain(|told| *told != problem);
             }
         }
         self.told.len() < told
     }
 
-    /// When [`Self::pass`] may end a complaint.
+    /// When [`Self::pass`] may end a problem.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let watched = [
-            (&self.losses, Complaint::Flapping),
-            (&self.brown_outs, Complaint::BrownOuts),
+            (&self.losses, PortProblem::Flapping),
+            (&self.brown_outs, PortProblem::BrownOuts),
         ];
         let told = watched
             .into_iter()
-            .filter(|(_, complaint)| self.told.contains(complaint));
+            .filter(|(_, problem)| self.told.contains(problem));
         let oldest = told.filter_map(|(times, _)| times.front());
         oldest.min().map(|oldest| *oldest + WINDOW + MOMENT)
     }
 
-    /// The complaint, if it is not known yet.
-    pub(super) fn tell(&mut self, complaint: Complaint) -> Option<Complaint> {
-        if self.told.contains(&complaint) {
+    /// The problem, if it is not known yet.
+    pub(super) fn report(&mut self, problem: PortProblem) -> Option<PortProblem> {
+        if self.told.contains(&problem) {
             return None;
         }
-        self.told.push(complaint);
-        Some(complaint)
+        self.told.push(problem);
+        Some(problem)
     }
 
     /// It is over; the next time is told again.
-    pub(super) fn over(&mut self, complaint: Complaint) {
-        self.told.retain(|told| *told != complaint);
+    pub(super) fn resolved(&mut self, problem: PortProblem) {
+        self.told.retain(|told| *told != problem);
     }
 
     /// What is wrong now, the newest first.
-    pub(super) fn complaint(&self) -> Option<Complaint> {
+    pub(super) fn problem(&self) -> Option<PortProblem> {
         self.told.last().copied()
     }
 }
@@ -155,11 +155,11 @@ mod tests {
     fn a_flapping_port_is_told_once_until_it_was_calm() {
         let mut health = Health::default();
         let told: Vec<_> = (0..20).filter_map(|n| health.lost(AT(n * 10))).collect();
-        assert_eq!(told, [Complaint::Flapping]);
+        assert_eq!(told, [PortProblem::Flapping]);
         assert!(health.is_flapping(AT(300)));
         assert!(!health.is_flapping(AT(2000)));
         let told: Vec<_> = (0..20).filter_map(|n| health.lost(AT(3000 + n))).collect();
-        assert_eq!(told, [Complaint::Flapping]);
+        assert_eq!(told, [PortProblem::Flapping]);
     }
 
     #[test]
@@ -185,6 +185,6 @@ mod tests {
         assert_eq!(told, [false, false, false, false, true]);
         let deadline = health.deadline().unwrap();
         assert!(!health.pass(AT(600)) && health.pass(deadline));
-        assert_eq!((health.complaint(), health.deadline()), (None, None));
+        assert_eq!((health.problem(), health.deadline()), (None, None));
     }
 }

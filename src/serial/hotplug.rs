@@ -12,14 +12,14 @@ use tokio::net::unix::pipe::Receiver;
 
 /// Watches folders for nodes that come, go or change their mode (udev gives
 /// a node its group after it made it).
-pub struct Watcher {
+pub struct HotplugWatcher {
     inotify: Inotify,
     /// The same queue, read as bytes: that something came is all that matters.
     queue: Receiver,
     watched: BTreeMap<PathBuf, WatchDescriptor>,
 }
 
-impl Watcher {
+impl HotplugWatcher {
     /// A watcher of nothing. Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ mod tests {
     async fn a_node_that_comes_or_goes_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ttyUSB0");
-        let mut watcher = Watcher::new().unwrap();
+        let mut watcher = HotplugWatcher::new().unwrap();
         watcher.watch([path.as_path()]);
         fs::File::create(&path).unwrap();
         watcher.changed().await.unwrap();
@@ -98,7 +98,7 @@ mod tests {
     async fn a_folder_that_does_not_exist_yet_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("by-id/board");
-        let mut watcher = Watcher::new().unwrap();
+        let mut watcher = HotplugWatcher::new().unwrap();
         watcher.watch([path.as_path()]);
         fs::create_dir(path.parent().unwrap()).unwrap();
         watcher.changed().await.unwrap();

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::Error;
-use super::keeper::Keeper;
 use super::ports::Ports;
-use super::state::{Release, Remembered};
+use super::state::{PortRecord, Release};
+use super::supervisor::Supervisor;
 use crate::journal::Event;
 
 /// A lent port. It is taken back when this is dropped; if the daemon itself
 /// ends meanwhile, some minutes later, since the program goes on.
 pub struct Lease {
-    keeper: Arc<Keeper>,
+    supervisor: Arc<Supervisor>,
     id: String,
     /// The device node to use.
     pub path: String,
@@ -33,22 +33,26 @@ impl Ports {
         }
         // from here on it is given back, also if whoever waits leaves
         let mut lease = Lease {
-            keeper: Arc::clone(&self.0),
+            supervisor: Arc::clone(&self.0),
             id,
             path,
         };
-        lease.path = self.0.let_go(name, Some(LENT), true).await?;
+        lease.path = self.0.close_port(name, Some(LENT), true).await?;
         Ok(lease)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.keeper.lent(&self.id, false);
-        if self.keeper.stop.is_cancelled() {
+        self.supervisor.lent(&self.id, false);
+        if self.supervisor.stop.is_cancelled() {
             return;
         }
-        let (keeper, id, path) = (Arc::clone(&self.keeper), self.id.clone(), self.path.clone());
+        let (supervisor, id, path) = (
+            Arc::clone(&self.supervisor),
+            self.id.clone(),
+            self.path.clone(),
+        );
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -56,11 +60,11 @@ impl Drop for Lease {
             // if it cannot be written, the deadline takes it back; what a
             // person released meanwhile stays released
             let lent = |release: &mut Release| release.lent;
-            let give_back = move |port: &mut Remembered| {
+            let give_back = move |port: &mut PortRecord| {
                 port.released.take_if(lent);
             };
-            let _ = keeper.remember(id, give_back).await;
-            keeper.look.notify_one();
+            let _ = supervisor.remember(id, give_back).await;
+            supervisor.rescan_requested.notify_one();
             Event::PortChanged
                 .entry()
                 .port(&path)

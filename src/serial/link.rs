@@ -17,12 +17,12 @@ pub use tty::SerialLink;
 /// circuit RTS alone holds the chip in reset, DTR alone holds IO0 low, and
 /// both together (or neither) do nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Lines {
+pub struct ModemLines {
     pub dtr: bool,
     pub rts: bool,
 }
 
-impl Lines {
+impl ModemLines {
     /// Both asserted, as the kernel leaves them after opening.
     pub const ON: Self = Self {
         dtr: true,
@@ -69,7 +69,7 @@ pub trait Link: Send {
 
     /// Sets both modem lines in one step, so that no state in between reaches
     /// the board. `false` if the port has none (a pseudo terminal).
-    fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError>;
+    fn set_lines(&mut self, lines: ModemLines) -> Result<bool, LinkError>;
 
     /// Changes the speed of both directions, at once.
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError>;
@@ -95,7 +95,7 @@ impl<L: Link> Link for &mut L {
         (**self).write(bytes)
     }
 
-    fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError> {
+    fn set_lines(&mut self, lines: ModemLines) -> Result<bool, LinkError> {
         (**self).set_lines(lines)
     }
 

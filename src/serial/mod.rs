@@ -8,38 +8,38 @@
 //! No task of a port waits for the disk: crashes wait in `backlog`, all else in
 //! `notes`, for threads that may.
 
-mod backlog;
+mod automatic_read;
+mod console_listener;
+mod crash_backlog;
+mod crash_queue;
+pub mod crash_recorder;
+pub mod device_identity;
 pub mod discover;
 mod error;
-pub mod flash;
+mod flash_read;
+mod flash_read_request;
+pub mod flash_session;
 mod health;
 pub mod hotplug;
-pub mod intake;
-mod keeper;
-#[cfg(test)]
-mod keeper_tests;
 mod lease;
 pub mod link;
-mod listener;
-mod marks;
-mod notes;
-mod on_crash;
-pub mod plan;
-pub mod policy;
-mod port;
+mod port_lifecycle;
+pub mod port_plan;
+mod port_task;
 mod ports;
-mod reading;
 mod release;
-mod request;
 pub mod reset;
+pub mod selection;
 pub mod state;
+mod state_writer;
 pub mod status;
-mod storing;
-mod task;
-mod waiting;
-pub mod whose;
+mod store_task;
+mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
+mod udev_marks;
 
 pub use error::Error;
+pub use flash_read_request::{FlashRead, FlashReadError};
 pub use lease::Lease;
-pub use ports::{Begun, Ports};
-pub use request::{Read, ReadError};
+pub use ports::{Ports, StartedRead};

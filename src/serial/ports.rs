@@ -12,16 +12,16 @@ use crate::config;
 use crate::metrics::Metrics;
 use crate::store;
 
+use super::crash_recorder::CrashRecorder;
 use super::discover::PortSources;
 use super::error::Error;
-use super::intake::Intake;
-use super::keeper::Keeper;
-use super::request::{Read, ReadError, Request};
-use super::status::{Board, PortStatus, Reading, State};
+use super::flash_read_request::{FlashRead, FlashReadError, FlashReadRequest};
+use super::status::{ActiveRead, PortMonitor, PortStatus, State};
+use super::supervisor::Supervisor;
 
 /// The handle to all ports; clones are the same.
 #[derive(Clone)]
-pub struct Ports(pub(super) Arc<Keeper>);
+pub struct Ports(pub(super) Arc<Supervisor>);
 
 impl std::fmt::Debug for Ports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,15 +36,16 @@ impl Ports {
     /// # Errors
     /// If `ports.json` cannot be read.
     pub fn new(
-        intake: Intake,
+        recorder: CrashRecorder,
         metrics: Arc<Metrics>,
         sources: PortSources,
         state: &Path,
         settings: config::Serial,
         max_dump_bytes: usize,
     ) -> store::Result<Self> {
-        let keeper = Keeper::new(intake, metrics, sources, state, settings, max_dump_bytes)?;
-        Ok(Self(Arc::new(keeper)))
+        let supervisor =
+            Supervisor::new(recorder, metrics, sources, state, settings, max_dump_bytes)?;
+        Ok(Self(Arc::new(supervisor)))
     }
 
     /// Keeps the ports until `stop`; returns when all are closed, their boards
@@ -67,8 +68,8 @@ impl Ports {
     ///
     /// # Errors
     /// [`Error::Unknown`]
-    pub fn board(&self, name: &str) -> Result<Arc<Board>, Error> {
-        self.0.find(name, |_, entry| Arc::clone(&entry.board))
+    pub fn monitor(&self, name: &str) -> Result<Arc<PortMonitor>, Error> {
+        self.0.find(name, |_, entry| Arc::clone(&entry.monitor))
     }
 
     /// Listens to a port from now on, whatever the rules say; a port that was
@@ -89,7 +90,7 @@ impl Ports {
                 port.released = None;
             })
             .await?;
-        self.0.look.notify_one();
+        self.0.rescan_requested.notify_one();
         Ok(())
     }
 
@@ -105,7 +106,7 @@ impl Ports {
         if self.0.is_lent(&id) {
             return Err(Error::Lent(path));
         }
-        self.0.let_go(name, duration, false).await?;
+        self.0.close_port(name, duration, false).await?;
         Ok(())
     }
 
@@ -114,47 +115,47 @@ impl Ports {
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::BeingRead`]
-    pub fn begin_read(&self, name: &str) -> Result<Begun, Error> {
-        let (board, requests) = self.0.find(name, |_, entry| {
-            (Arc::clone(&entry.board), entry.requests.clone())
+    pub fn start_flash_read(&self, name: &str) -> Result<StartedRead, Error> {
+        let (monitor, requests) = self.0.find(name, |_, entry| {
+            (Arc::clone(&entry.monitor), entry.requests.clone())
         })?;
-        let reading = board.begin_reading();
-        Ok(Begun {
+        let reading = monitor.start_read();
+        Ok(StartedRead {
             reading: reading.ok_or_else(|| Error::BeingRead(name.to_owned()))?,
-            board,
+            monitor,
             requests,
         })
     }
 }
 
 /// A read of a board's flash that nobody else can begin meanwhile.
-pub struct Begun {
-    board: Arc<Board>,
-    reading: Reading,
-    requests: mpsc::Sender<Request>,
+pub struct StartedRead {
+    monitor: Arc<PortMonitor>,
+    reading: ActiveRead,
+    requests: mpsc::Sender<FlashReadRequest>,
 }
 
-impl Begun {
+impl StartedRead {
     /// Reads, and stores what was read. Dropping the future does not break off
     /// the read.
     ///
     /// # Errors
     /// Why there is no dump.
-    pub async fn finish(self) -> Result<Read, ReadError> {
-        match self.board.status().state {
+    pub async fn finish(self) -> Result<FlashRead, FlashReadError> {
+        match self.monitor.status().state {
             OpenEnum::Known(State::Listening | State::ReadingFlash) => {}
-            OpenEnum::Known(State::Absent) => return Err(ReadError::Absent),
-            _ => return Err(ReadError::NotOpen),
+            OpenEnum::Known(State::Absent) => return Err(FlashReadError::Absent),
+            _ => return Err(FlashReadError::NotOpen),
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request {
+        let request = FlashReadRequest {
             crash: None,
             reading: self.reading,
             reply: Some(reply),
         };
         if self.requests.send(request).await.is_err() {
-            return Err(ReadError::BrokenOff);
+            return Err(FlashReadError::BrokenOff);
         }
-        answer.await.unwrap_or(Err(ReadError::BrokenOff))
+        answer.await.unwrap_or(Err(FlashReadError::BrokenOff))
     }
 }

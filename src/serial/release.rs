@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::clock::Moment;
 
 use super::error::Error;
-use super::keeper::{Keeper, lock};
-use super::state::{Release, Remembered};
+use super::state::{PortRecord, Release};
+use super::supervisor::{Supervisor, lock};
 
-impl Keeper {
+impl Supervisor {
     /// Releases a port and waits until it is closed; answers with its path. A
     /// port that is not closed in time is not released.
-    pub(super) async fn let_go(
+    pub(super) async fn close_port(
         &self,
         name: &str,
         duration: Option<Duration>,
@@ -21,14 +21,14 @@ impl Keeper {
         let (id, path, mut open) = self.find(name, |id, entry| {
             (id.to_owned(), entry.path(), entry.open.clone())
         })?;
-        let before = self.notes.state.read().of(&id);
+        let before = self.state_writer.state.read().of(&id);
         let release = Release::new(duration, lent, &Moment::now());
         self.remember(id.clone(), move |port| {
             port.claimed &= lent || duration.is_some();
             port.released = Some(release);
         })
         .await?;
-        self.look.notify_one();
+        self.rescan_requested.notify_one();
         let closed = tokio::time::timeout(LET_GO, open.wait_for(|open| !open));
         if closed.await.is_ok() {
             return Ok(path);
@@ -38,7 +38,7 @@ impl Keeper {
             port.released = before.released;
         })
         .await?;
-        self.look.notify_one();
+        self.rescan_requested.notify_one();
         Err(Error::Stuck(path))
     }
 
@@ -46,11 +46,11 @@ impl Keeper {
     pub(super) async fn remember(
         &self,
         id: String,
-        change: impl FnOnce(&mut Remembered) + Send + 'static,
+        change: impl FnOnce(&mut PortRecord) + Send + 'static,
     ) -> Result<(), Error> {
-        let notes = Arc::clone(&self.notes);
+        let writer = Arc::clone(&self.state_writer);
         let work = move || {
-            notes.state.change(|state| {
+            writer.state.change(|state| {
                 change(state.ensure(&id));
                 state.tidy(&Moment::now());
                 Ok::<_, std::convert::Infallible>(())

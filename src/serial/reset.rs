@@ -9,20 +9,20 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::link::{Lines, Link, LinkError};
+use super::link::{Link, LinkError, ModemLines};
 
 /// What the configuration can say about a board's reset circuit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Reset {
+pub enum ResetSetting {
     /// By the port's USB ids.
     #[default]
     Auto,
-    Kind(Kind),
+    Circuit(ResetCircuit),
 }
 
 /// A reset circuit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum ResetCircuit {
     /// Two transistors between DTR, RTS and EN, IO0.
     Classic,
     /// The chip's own USB-Serial-JTAG unit.
@@ -31,13 +31,13 @@ pub enum Kind {
     None,
 }
 
-impl Reset {
+impl ResetSetting {
     /// The kind for a port with these USB vendor and product ids.
-    pub fn resolve(self, usb: Option<(u16, u16)>) -> Kind {
+    pub fn resolve(self, usb: Option<(u16, u16)>) -> ResetCircuit {
         match (self, usb) {
-            (Self::Kind(kind), _) => kind,
-            (Self::Auto, Some((0x303A, 0x1001))) => Kind::UsbJtag,
-            (Self::Auto, _) => Kind::Classic,
+            (Self::Circuit(kind), _) => kind,
+            (Self::Auto, Some((0x303A, 0x1001))) => ResetCircuit::UsbJtag,
+            (Self::Auto, _) => ResetCircuit::Classic,
         }
     }
 }
@@ -47,15 +47,15 @@ impl Reset {
 #[error("reset is one of auto, classic, usb-jtag and none")]
 pub struct UnknownReset;
 
-impl FromStr for Reset {
+impl FromStr for ResetSetting {
     type Err = UnknownReset;
 
     fn from_str(text: &str) -> Result<Self, UnknownReset> {
         match text {
             "auto" => Ok(Self::Auto),
-            "classic" => Ok(Self::Kind(Kind::Classic)),
-            "usb-jtag" => Ok(Self::Kind(Kind::UsbJtag)),
-            "none" => Ok(Self::Kind(Kind::None)),
+            "classic" => Ok(Self::Circuit(ResetCircuit::Classic)),
+            "usb-jtag" => Ok(Self::Circuit(ResetCircuit::UsbJtag)),
+            "none" => Ok(Self::Circuit(ResetCircuit::None)),
             _ => Err(UnknownReset),
         }
     }
@@ -63,44 +63,44 @@ impl FromStr for Reset {
 
 /// One step of a reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum ResetStep {
     /// Both lines in one call.
-    Lines(Lines),
+    Set(ModemLines),
     Wait(Duration),
 }
 
-impl Kind {
+impl ResetCircuit {
     /// The steps into the bootloader. `hold` is how long IO0 stays low after
     /// the reset; boards with a large capacitor at EN need half a second.
-    pub fn enter(self, hold: Duration) -> Vec<Step> {
+    pub fn enter(self, hold: Duration) -> Vec<ResetStep> {
         match self {
             Self::Classic => vec![
-                Step::Lines(Lines::OFF),
-                Step::Lines(Lines::ON),
+                ResetStep::Set(ModemLines::OFF),
+                ResetStep::Set(ModemLines::ON),
                 IN_RESET,
-                Step::Wait(RESET),
+                ResetStep::Wait(RESET),
                 BOOT_LOW,
-                Step::Wait(hold),
-                Step::Lines(Lines::OFF),
+                ResetStep::Wait(hold),
+                ResetStep::Set(ModemLines::OFF),
             ],
             // The unit looks at IO0 at the moment when RTS falls, and takes
             // both lines asserted for nothing: the way to reset leads there.
             Self::UsbJtag => vec![
-                Step::Lines(Lines::OFF),
-                Step::Wait(RESET),
+                ResetStep::Set(ModemLines::OFF),
+                ResetStep::Wait(RESET),
                 BOOT_LOW,
-                Step::Wait(RESET),
-                Step::Lines(Lines::ON),
+                ResetStep::Wait(RESET),
+                ResetStep::Set(ModemLines::ON),
                 IN_RESET,
-                Step::Wait(RESET),
-                Step::Lines(Lines::OFF),
+                ResetStep::Wait(RESET),
+                ResetStep::Set(ModemLines::OFF),
             ],
             Self::None => vec![],
         }
     }
 
     /// The steps into the application, which end with the lines at `rest`.
-    pub fn leave(self, rest: Lines) -> Vec<Step> {
+    pub fn leave(self, rest: ModemLines) -> Vec<ResetStep> {
         let (reset, settle) = match self {
             Self::Classic => (RESET, Duration::ZERO),
             // The unit leaves the bus and comes back.
@@ -108,27 +108,27 @@ impl Kind {
             Self::None => return vec![],
         };
         vec![
-            Step::Lines(Lines::OFF),
+            ResetStep::Set(ModemLines::OFF),
             IN_RESET,
-            Step::Wait(reset),
-            Step::Lines(Lines::OFF),
-            Step::Wait(settle),
-            Step::Lines(rest),
+            ResetStep::Wait(reset),
+            ResetStep::Set(ModemLines::OFF),
+            ResetStep::Wait(settle),
+            ResetStep::Set(rest),
         ]
     }
 }
 
 /// Goes through `steps`. `false` if the port has no modem lines, in which case
 /// nothing happened.
-pub async fn run<L: Link>(link: &mut L, steps: &[Step]) -> Result<bool, LinkError> {
+pub async fn run<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, LinkError> {
     for step in steps {
         match step {
-            Step::Lines(lines) => {
+            ResetStep::Set(lines) => {
                 if !link.set_lines(*lines)? {
                     return Ok(false);
                 }
             }
-            Step::Wait(time) => tokio::time::sleep(*time).await,
+            ResetStep::Wait(time) => tokio::time::sleep(*time).await,
         }
     }
     Ok(!steps.is_empty())
@@ -136,23 +136,23 @@ pub async fn run<L: Link>(link: &mut L, steps: &[Step]) -> Result<bool, LinkErro
 
 /// The same where nothing can be awaited: waits block the thread, and only for
 /// as long as a chip needs to notice.
-pub(super) fn run_now<L: Link>(link: &mut L, steps: &[Step]) -> Result<(), LinkError> {
+pub(super) fn run_now<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<(), LinkError> {
     for step in steps {
         match step {
-            Step::Lines(lines) => {
+            ResetStep::Set(lines) => {
                 link.set_lines(*lines)?;
             }
-            Step::Wait(time) => std::thread::sleep(*time.min(&NOTICED)),
+            ResetStep::Wait(time) => std::thread::sleep(*time.min(&NOTICED)),
         }
     }
     Ok(())
 }
 
-const IN_RESET: Step = Step::Lines(Lines {
+const IN_RESET: ResetStep = ResetStep::Set(ModemLines {
     dtr: false,
     rts: true,
 });
-const BOOT_LOW: Step = Step::Lines(Lines {
+const BOOT_LOW: ResetStep = ResetStep::Set(ModemLines {
     dtr: true,
     rts: false,
 });
@@ -165,20 +165,20 @@ const NOTICED: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
-    use super::super::link::scripted::{Deed, ScriptedLink};
+    use super::super::link::scripted::{LinkCall, ScriptedLink};
     use super::*;
 
     /// `+` asserted, `-` released, DTR first; with the time in milliseconds.
-    async fn drawn(steps: &[Step]) -> Vec<String> {
+    async fn drawn(steps: &[ResetStep]) -> Vec<String> {
         let mut link = ScriptedLink::silent();
-        let record = link.record();
+        let calls = link.calls();
         run(&mut link, steps).await.unwrap();
         let sign = |on| if on { '+' } else { '-' };
-        let deeds = record.lock().unwrap();
-        deeds
+        let calls = calls.lock().unwrap();
+        calls
             .iter()
-            .map(|(at, deed)| match deed {
-                Deed::Lines { dtr, rts } => {
+            .map(|(at, call)| match call {
+                LinkCall::SetLines { dtr, rts } => {
                     format!("{} {}{}", at.as_millis(), sign(*dtr), sign(*rts))
                 }
                 other => panic!("{other:?}"),
@@ -191,11 +191,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn classic_releases_reset_in_the_step_that_pulls_io0_low() {
         assert_eq!(
-            drawn(&Kind::Classic.enter(HOLD)).await,
+            drawn(&ResetCircuit::Classic.enter(HOLD)).await,
             ["0 --", "0 ++", "0 -+", "100 +-", "150 --"]
         );
         assert_eq!(
-            drawn(&Kind::Classic.leave(Lines::ON)).await,
+            drawn(&ResetCircuit::Classic.leave(ModemLines::ON)).await,
             ["0 --", "0 -+", "100 --", "100 ++"]
         );
     }
@@ -203,30 +203,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn usb_jtag_goes_through_both_asserted() {
         assert_eq!(
-            drawn(&Kind::UsbJtag.enter(HOLD)).await,
+            drawn(&ResetCircuit::UsbJtag.enter(HOLD)).await,
             ["0 --", "100 +-", "200 ++", "200 -+", "300 --"]
         );
         assert_eq!(
-            drawn(&Kind::UsbJtag.leave(Lines::OFF)).await,
+            drawn(&ResetCircuit::UsbJtag.leave(ModemLines::OFF)).await,
             ["0 --", "0 -+", "200 --", "400 --"]
         );
     }
 
     #[test]
     fn none_leaves_the_lines_alone() {
-        assert_eq!(Kind::None.enter(HOLD), []);
-        assert_eq!(Kind::None.leave(Lines::ON), []);
+        assert_eq!(ResetCircuit::None.enter(HOLD), []);
+        assert_eq!(ResetCircuit::None.leave(ModemLines::ON), []);
     }
 
     #[test]
     fn auto_goes_by_the_usb_ids() {
-        let auto = Reset::Auto;
-        assert_eq!(auto.resolve(Some((0x303A, 0x1001))), Kind::UsbJtag);
+        let auto = ResetSetting::Auto;
+        assert_eq!(auto.resolve(Some((0x303A, 0x1001))), ResetCircuit::UsbJtag);
         for usb in [None, Some((0x303A, 0x0002)), Some((0x10C4, 0xEA60))] {
-            assert_eq!(auto.resolve(usb), Kind::Classic, "{usb:?}");
+            assert_eq!(auto.resolve(usb), ResetCircuit::Classic, "{usb:?}");
         }
-        let none: Reset = "none".parse().unwrap();
-        assert_eq!(none.resolve(Some((0x303A, 0x1001))), Kind::None);
-        assert_eq!("rts".parse::<Reset>(), Err(UnknownReset));
+        let none: ResetSetting = "none".parse().unwrap();
+        assert_eq!(none.resolve(Some((0x303A, 0x1001))), ResetCircuit::None);
+        assert_eq!("rts".parse::<ResetSetting>(), Err(UnknownReset));
     }
 }

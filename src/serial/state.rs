@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::discover::Usb;
-use super::plan::Plan;
+use super::port_plan::PortPlan;
 use crate::clock::{self, Moment};
 use crate::device::MacAddress;
 
@@ -17,7 +17,7 @@ use crate::device::MacAddress;
 #[serde(default)]
 pub struct PortsState {
     pub schema: u32,
-    pub ports: BTreeMap<String, Remembered>,
+    pub ports: BTreeMap<String, PortRecord>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -25,7 +25,7 @@ pub struct PortsState {
 /// What is remembered of one port.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Remembered {
+pub struct PortRecord {
     /// A person wants it listened to although the rules would not.
     pub claimed: bool,
     pub released: Option<Release>,
@@ -33,8 +33,11 @@ pub struct Remembered {
     pub in_bootloader: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<KnownBoard>,
-    #[serde(skip_serializing_if = "UnaskedReads::is_empty")]
-    pub unasked_reads: UnaskedReads,
+    #[serde(
+        rename = "unasked_reads",
+        skip_serializing_if = "AutomaticReads::is_empty"
+    )]
+    pub automatic_reads: AutomaticReads,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -55,13 +58,13 @@ pub struct KnownBoard {
 /// For which crashes a board's flash was read without being asked.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
-pub struct UnaskedReads {
+pub struct AutomaticReads {
     /// Fingerprints, the oldest first.
     pub crashes: Vec<String>,
-    pub last: Option<Stamp>,
+    pub last: Option<StoredMoment>,
 }
 
-impl UnaskedReads {
+impl AutomaticReads {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -69,13 +72,13 @@ impl UnaskedReads {
 
 /// A moment as it is written down.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Stamp {
+pub struct StoredMoment {
     pub at: String,
     pub boot_id: String,
     pub monotonic_us: u64,
 }
 
-impl Stamp {
+impl StoredMoment {
     /// This moment.
     pub fn of(now: &Moment) -> Self {
         Self {
@@ -106,7 +109,7 @@ pub struct Release {
     #[serde(default)]
     pub lent: bool,
     #[serde(flatten)]
-    pub began: Stamp,
+    pub began: StoredMoment,
 }
 
 impl Release {
@@ -115,7 +118,7 @@ impl Release {
         Self {
             seconds: duration.map(|duration| duration.as_secs()),
             lent,
-            began: Stamp::of(now),
+            began: StoredMoment::of(now),
         }
     }
 
@@ -130,26 +133,26 @@ impl Release {
 
 impl PortsState {
     /// What is remembered of the port, made if it is new.
-    pub fn ensure(&mut self, id: &str) -> &mut Remembered {
+    pub fn ensure(&mut self, id: &str) -> &mut PortRecord {
         self.schema = 1;
         self.ports.entry(id.to_owned()).or_default()
     }
 
     /// What is remembered of the port.
-    pub fn of(&self, id: &str) -> Remembered {
+    pub fn of(&self, id: &str) -> PortRecord {
         self.ports.get(id).cloned().unwrap_or_default()
     }
 
     /// The MAC address of the board that is plugged in there, if its bootloader
     /// told it once and no other board can have taken its place unnoticed.
-    pub fn mac(&self, plan: &Plan, boot_id: &str) -> Option<MacAddress> {
+    pub fn mac(&self, plan: &PortPlan, boot_id: &str) -> Option<MacAddress> {
         let board = self.ports.get(&plan.id)?.board.as_ref()?;
         let counts = board.boot_id.as_ref().is_none_or(|boot| boot == boot_id);
         (counts && board.adapter == adapter(plan)).then(|| board.mac.parse().ok())?
     }
 
     /// Notes which board is plugged in there; `None`: who knows.
-    pub fn note_board(&mut self, plan: &Plan, mac: Option<MacAddress>) {
+    pub fn note_board(&mut self, plan: &PortPlan, mac: Option<MacAddress>) {
         let boot_id = (!plan.is_told_apart()).then(|| clock::boot_id().to_owned());
         self.ensure(&plan.id).board = mac.map(|mac| KnownBoard {
             mac: mac.to_string(),
@@ -170,11 +173,11 @@ impl PortsState {
                 port.released = None;
             }
         }
-        self.ports.retain(|_, port| *port != Remembered::default());
+        self.ports.retain(|_, port| *port != PortRecord::default());
     }
 }
 
-fn adapter(plan: &Plan) -> String {
+fn adapter(plan: &PortPlan) -> String {
     plan.usb.as_ref().map(Usb::identity).unwrap_or_default()
 }
 
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_forgotten_and_unknown_fields_survive() {
-        let text = r#"{"schema":1,"ports":{"1-1":{"claimed":true,"later":7},"1-2":{"claimed":false}},"more":1}"#;
+        let text = r#"{"schema":1,"ports":{"1-1":{"claimed":true,"later":7,"unasked_reads":{"crashes":["a"]}},"1-2":{"claimed":false}},"more":1}"#;
         let mut state: PortsState = serde_json::from_str(text).unwrap();
         let began = moment("2026-02-11T14:00:00Z", "a", 100);
         state.ensure("1-3").released =
@@ -223,17 +226,19 @@ mod tests {
             (&again["more"], &again["ports"]["1-1"]["later"]),
             (&1.into(), &7.into())
         );
+        assert_eq!(state.of("1-1").automatic_reads.crashes, ["a"]);
     }
+
     #[test]
     fn a_board_is_known_as_long_as_another_would_be_noticed() {
-        let plan = |id: &str, serial: &str| Plan {
+        let plan = |id: &str, serial: &str| PortPlan {
             usb: Some(Usb {
                 vid: 0x10c4,
                 pid: 0xea60,
                 serial: Some(serial.to_owned()),
                 ..Usb::default()
             }),
-            ..Plan::configured(id)
+            ..PortPlan::configured(id)
         };
         let (own, shared) = (plan("1-2", "A6008isP"), plan("1-3", "0001"));
         let mac = "30:AE:A4:4B:41:7C".parse().ok();

@@ -8,63 +8,63 @@ use tokio::sync::{broadcast, watch};
 
 use crate::api::ports::LastCrash;
 pub use crate::api::ports::{PortStatus, State};
-use crate::bootloader::Progress;
+use crate::bootloader::ReadProgress;
 use crate::clock::{Moment, iso8601};
 use crate::device::DeviceKey;
 use crate::ingest::Received;
 
 use super::discover::Usb;
-use super::plan::Plan;
+use super::port_plan::PortPlan;
 
 /// A port's status and newest lines, shared between its task and its readers.
 #[derive(Debug)]
-pub struct Board {
+pub struct PortMonitor {
     status: Mutex<PortStatus>,
     tail: Mutex<VecDeque<String>>,
     lines: broadcast::Sender<String>,
     changed: watch::Sender<()>,
     /// How far the read of its flash is, if there is one.
-    reading: Mutex<Option<Option<Progress>>>,
+    reading: Mutex<Option<Option<ReadProgress>>>,
 }
 
 /// A read of a board's flash, from when it was asked for until the dump is
 /// stored or the read failed. Whichever way that ends, dropping this ends it.
 #[derive(Debug)]
-pub(super) struct Reading(Arc<Board>);
+pub(super) struct ActiveRead(Arc<PortMonitor>);
 
-impl Reading {
+impl ActiveRead {
     /// Shows how far it is.
-    pub(super) fn show(&self, progress: Progress) {
+    pub(super) fn show(&self, progress: ReadProgress) {
         *lock(&self.0.reading) = Some(Some(progress));
     }
 }
 
-impl Drop for Reading {
+impl Drop for ActiveRead {
     fn drop(&mut self) {
         *lock(&self.0.reading) = None;
     }
 }
 
-impl Board {
+impl PortMonitor {
     /// The board of a port that was just found.
-    pub(super) fn new(plan: &Plan, name: String) -> Self {
+    pub(super) fn new(plan: &PortPlan, name: String) -> Self {
         let status = PortStatus {
             state: State::Seen.into(),
             ..PortStatus::default()
         };
-        let board = Self {
+        let monitor = Self {
             status: Mutex::new(status),
             tail: Mutex::default(),
             lines: broadcast::channel(FOLLOWER_LINES).0,
             changed: watch::Sender::new(()),
             reading: Mutex::default(),
         };
-        board.describe(plan, name);
-        board
+        monitor.describe(plan, name);
+        monitor
     }
 
     /// Takes over what a new plan says.
-    pub(super) fn describe(&self, plan: &Plan, name: String) {
+    pub(super) fn describe(&self, plan: &PortPlan, name: String) {
         self.change(|status| {
             // behind another adapter is another board
             let identity = |usb: &Option<Usb>| usb.as_ref().map(Usb::identity);
@@ -94,18 +94,18 @@ impl Board {
     }
 
     /// Begins a read of the flash, unless there is one.
-    pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
+    pub(super) fn start_read(self: &Arc<Self>) -> Option<ActiveRead> {
         let mut reading = lock(&self.reading);
         if reading.is_some() {
             return None;
         }
         *reading = Some(None);
-        Some(Reading(Arc::clone(self)))
+        Some(ActiveRead(Arc::clone(self)))
     }
 
     /// How far the read of the flash is: `None` if there is none, `Some(None)`
     /// if it has not begun yet.
-    pub fn reading(&self) -> Option<Option<Progress>> {
+    pub fn reading(&self) -> Option<Option<ReadProgress>> {
         *lock(&self.reading)
     }
 
@@ -197,42 +197,42 @@ const FOLLOWER_LINES: usize = 1024;
 pub(super) mod tests {
     use super::*;
     use crate::clock::Moment;
-    use crate::serial::policy::{self, Named};
+    use crate::serial::selection::{self, ConfiguredPath};
     use crate::serial::state::PortsState;
 
     /// A configured port that is not on USB.
-    pub(in crate::serial) fn board(path: &str) -> (Plan, Arc<Board>) {
+    pub(in crate::serial) fn port(path: &str) -> (PortPlan, Arc<PortMonitor>) {
         let text = format!("[[serial.port]]\npath = \"{path}\"\n");
         let config = crate::config::parse(&text).unwrap().config.serial;
-        let named = [Named {
+        let named = [ConfiguredPath {
             path: path.into(),
             target: Some(path.into()),
         }];
         let state = PortsState::default();
-        let plan = policy::plan(&[], &named, &config, &state, &Moment::now()).remove(0);
-        let board = Arc::new(Board::new(&plan, path.to_owned()));
-        (plan, board)
+        let plan = selection::plan_ports(&[], &named, &config, &state, &Moment::now()).remove(0);
+        let monitor = Arc::new(PortMonitor::new(&plan, path.to_owned()));
+        (plan, monitor)
     }
 
     #[test]
     fn a_read_is_over_whichever_way_it_ends() {
-        let (_, board) = board("/dev/ttyUSB0");
-        assert_eq!(board.reading(), None);
-        let reading = board.begin_reading().unwrap();
-        assert_eq!(board.reading(), Some(None));
-        assert!(board.begin_reading().is_none(), "two at once");
+        let (_, monitor) = port("/dev/ttyUSB0");
+        assert_eq!(monitor.reading(), None);
+        let reading = monitor.start_read().unwrap();
+        assert_eq!(monitor.reading(), Some(None));
+        assert!(monitor.start_read().is_none(), "two at once");
         drop(reading);
-        assert_eq!(board.reading(), None);
-        assert!(board.begin_reading().is_some());
+        assert_eq!(monitor.reading(), None);
+        assert!(monitor.start_read().is_some());
     }
 
     #[test]
     fn a_port_is_seen_until_its_task_says_more() {
-        let board = Board::new(&Plan::configured("/dev/ttyS0"), String::from("ttyS0"));
-        let said = serde_json::to_value(board.status()).unwrap();
+        let monitor = PortMonitor::new(&PortPlan::configured("/dev/ttyS0"), String::from("ttyS0"));
+        let said = serde_json::to_value(monitor.status()).unwrap();
         assert_eq!(said["state"], "seen");
-        board.enter(State::ReadingFlash, None);
-        let said = serde_json::to_value(board.status()).unwrap();
+        monitor.enter(State::ReadingFlash, None);
+        let said = serde_json::to_value(monitor.status()).unwrap();
         assert_eq!(said["state"], "reading-flash");
     }
 }

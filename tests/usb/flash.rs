@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use espgate::coredump::Verdict;
 use espgate::serial::status::State;
-use espgate::serial::{Error, Read, ReadError};
+use espgate::serial::{Error, FlashRead, FlashReadError};
 use espgate::store::coredumps::Source;
 
 use super::Site;
@@ -26,8 +26,12 @@ fn plug_in(site: &Site, flash: &[u8], console: Vec<console::Piece>) -> Simulated
     simulated
 }
 
-async fn read(site: &Site) -> Result<Read, ReadError> {
-    site.ports.begin_read(&site.name).unwrap().finish().await
+async fn read(site: &Site) -> Result<FlashRead, FlashReadError> {
+    site.ports
+        .start_flash_read(&site.name)
+        .unwrap()
+        .finish()
+        .await
 }
 
 #[tokio::test]
@@ -62,10 +66,10 @@ async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
     let site = Site::with("");
     let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
     site.reaches(State::Listening).await;
-    let begun = site.ports.begin_read(&site.name).unwrap();
+    let begun = site.ports.start_flash_read(&site.name).unwrap();
     let reading = tokio::spawn(begun.finish());
     site.reaches(State::ReadingFlash).await;
-    let second = site.ports.begin_read(&site.name).map(drop);
+    let second = site.ports.start_flash_read(&site.name).map(drop);
     assert!(matches!(second, Err(Error::BeingRead(_))), "{second:?}");
     assert!(site.shown().await.reading().is_some());
     reading.abort();
@@ -79,7 +83,7 @@ async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
         .await
         .unwrap();
     // and so does one that ends with its port
-    let begun = site.ports.begin_read(&site.name).unwrap();
+    let begun = site.ports.start_flash_read(&site.name).unwrap();
     let reading = tokio::spawn(begun.finish());
     site.reaches(State::ReadingFlash).await;
     let site = site.stop().await;
@@ -207,7 +211,7 @@ async fn a_loan_whose_asker_left_while_the_flash_was_read_is_given_back() {
     let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
     site.reaches(State::Listening).await;
     let reading = tokio::spawn({
-        let begun = site.ports.begin_read(&site.name).unwrap();
+        let begun = site.ports.start_flash_read(&site.name).unwrap();
         begun.finish()
     });
     site.reaches(State::ReadingFlash).await;

@@ -16,9 +16,9 @@ use espgate::config;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
+use espgate::serial::crash_recorder::CrashRecorder;
 use espgate::serial::discover::PortSources;
-use espgate::serial::intake::Intake;
-use espgate::serial::status::{Board as Shown, State};
+use espgate::serial::status::{PortMonitor as Shown, State};
 use espgate::store::Store;
 use espgate::store::coredumps::Entry;
 use tokio::task::JoinHandle;
@@ -78,7 +78,7 @@ impl Site {
             hash.starts_with("1b43c5e74")
                 .then(|| ("demo".parse().unwrap(), "1.2.2".parse().unwrap()))
         };
-        let intake = Intake::new(Arc::new(ingest), Arc::clone(&store), Box::new(maker));
+        let intake = CrashRecorder::new(Arc::new(ingest), Arc::clone(&store), Box::new(maker));
         let sources = PortSources {
             sys: folder.path().join("sys"),
             dev: folder.path().to_owned(),
@@ -123,7 +123,7 @@ impl Site {
 
     async fn shown(&self) -> Arc<Shown> {
         loop {
-            match self.ports.board(&self.name) {
+            match self.ports.monitor(&self.name) {
                 Ok(shown) => return shown,
                 Err(_) => tokio::task::yield_now().await,
             }

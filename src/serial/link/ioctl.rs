@@ -16,7 +16,7 @@ use nix::sys::termios::{
 use serialport::TTYPort;
 use tokio_serial::SerialStream;
 
-use super::Lines;
+use super::ModemLines;
 
 mod raw {
     use nix::libc;
@@ -34,7 +34,7 @@ pub(super) fn descriptor(stream: &SerialStream) -> BorrowedFd<'_> {
 /// Sets DTR and RTS in one call and leaves the other modem bits alone.
 ///
 /// `serialport` sets one line per call. The state in between resets the board.
-pub(super) fn set_lines(tty: BorrowedFd<'_>, lines: Lines) -> Result<(), Errno> {
+pub(super) fn set_lines(tty: BorrowedFd<'_>, lines: ModemLines) -> Result<(), Errno> {
     let fd = tty.as_raw_fd();
     let mut bits: libc::c_int = 0;
     // SAFETY: the kernel writes one int to a valid one.

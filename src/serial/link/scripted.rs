@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Lines, Link, LinkError};
+use super::{Link, LinkError, ModemLines};
 
 /// One thing done to a [`ScriptedLink`].
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Deed {
-    Lines { dtr: bool, rts: bool },
+pub(crate) enum LinkCall {
+    SetLines { dtr: bool, rts: bool },
     Baud(u32),
     Write(Vec<u8>),
     Discard,
@@ -19,14 +19,14 @@ pub(crate) enum Deed {
 
 /// What was done so far, each with the time since the link was made; stays
 /// readable after the link is gone.
-pub(crate) type Record = Arc<Mutex<Vec<(Duration, Deed)>>>;
+pub(crate) type CallLog = Arc<Mutex<Vec<(Duration, LinkCall)>>>;
 
 /// A port without a board: reads give the scripted pieces, one per call, then
 /// wait for ever (or report [`LinkError::Gone`]).
 #[derive(Debug)]
 pub(crate) struct ScriptedLink {
     begun: Instant,
-    record: Record,
+    calls: CallLog,
     pieces: VecDeque<Vec<u8>>,
     gone_at_the_end: bool,
     gone: bool,
@@ -38,7 +38,7 @@ impl ScriptedLink {
     pub(crate) fn new<P: Into<Vec<u8>>>(pieces: impl IntoIterator<Item = P>) -> Self {
         Self {
             begun: Instant::now(),
-            record: Record::default(),
+            calls: CallLog::default(),
             pieces: pieces.into_iter().map(Into::into).collect(),
             gone_at_the_end: false,
             gone: false,
@@ -67,16 +67,16 @@ impl ScriptedLink {
     }
 
     /// What is done to the link, as it happens.
-    pub(crate) fn record(&self) -> Record {
-        Arc::clone(&self.record)
+    pub(crate) fn calls(&self) -> CallLog {
+        Arc::clone(&self.calls)
     }
 
-    fn note(&self, deed: Deed) -> Result<(), LinkError> {
+    fn log(&self, call: LinkCall) -> Result<(), LinkError> {
         if self.gone {
             return Err(LinkError::Gone);
         }
-        let mut record = self.record.lock().unwrap();
-        record.push((self.begun.elapsed(), deed));
+        let mut calls = self.calls.lock().unwrap();
+        calls.push((self.begun.elapsed(), call));
         Ok(())
     }
 }
@@ -102,20 +102,20 @@ impl Link for ScriptedLink {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.note(Deed::Write(bytes.to_vec()))
+        self.log(LinkCall::Write(bytes.to_vec()))
     }
 
-    fn set_lines(&mut self, Lines { dtr, rts }: Lines) -> Result<bool, LinkError> {
-        self.note(Deed::Lines { dtr, rts })?;
+    fn set_lines(&mut self, ModemLines { dtr, rts }: ModemLines) -> Result<bool, LinkError> {
+        self.log(LinkCall::SetLines { dtr, rts })?;
         Ok(true)
     }
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {
-        self.note(Deed::Baud(baud))
+        self.log(LinkCall::Baud(baud))
     }
 
     fn discard(&mut self) -> Result<(), LinkError> {
-        self.note(Deed::Discard)
+        self.log(LinkCall::Discard)
     }
 
     async fn reopen(&mut self) -> Result<(), LinkError> {

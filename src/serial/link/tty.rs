@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_serial::{ClearBuffer, ErrorKind, SerialPort as _, SerialStream};
 
 use super::ioctl;
-use super::{Lines, Link, LinkError};
+use super::{Link, LinkError, ModemLines};
 
 /// An open serial port that nobody else uses at the same time.
 ///
@@ -27,7 +27,7 @@ use super::{Lines, Link, LinkError};
 pub struct SerialLink {
     path: PathBuf,
     baud: u32,
-    lines: Lines,
+    lines: ModemLines,
     /// `None` only while a port that went away is waited for: the kernel
     /// gives its name to nothing else, nor to itself, while it is open.
     stream: Option<SerialStream>,
@@ -40,7 +40,7 @@ impl SerialLink {
     /// Must be called within a tokio runtime. [`LinkError::Busy`] if the open
     /// or the lock fails because of another program, [`LinkError::Gone`] if
     /// there is no such port.
-    pub fn open(path: &Path, baud: u32, lines: Lines) -> Result<Self, LinkError> {
+    pub fn open(path: &Path, baud: u32, lines: ModemLines) -> Result<Self, LinkError> {
         refuse_touch(baud)?;
         let unlocked = try_lock(path)?;
         let settings = tokio_serial::new(path.to_string_lossy(), baud);
@@ -115,7 +115,7 @@ impl Link for SerialLink {
         written.map_err(|error| failed("write", error))
     }
 
-    fn set_lines(&mut self, lines: Lines) -> Result<bool, LinkError> {
+    fn set_lines(&mut self, lines: ModemLines) -> Result<bool, LinkError> {
         match ioctl::set_lines(ioctl::descriptor(self.stream()?), lines) {
             Ok(()) => Ok(true),
             // Pseudo terminals, and drivers without modem lines.

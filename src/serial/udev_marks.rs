@@ -11,9 +11,9 @@ use crate::store;
 use crate::store::publish::{SECRET_FOLDER_MODE, SECRET_MODE, make_folder, replace};
 
 /// The folder of marks; `udev/60-espgate.rules` names it as well.
-pub(super) struct Marks(PathBuf);
+pub(super) struct UdevMarks(PathBuf);
 
-impl Marks {
+impl UdevMarks {
     /// Marks in a folder of their own below `state`.
     pub(super) fn below(state: &Path) -> Self {
         Self(state.join("listened"))

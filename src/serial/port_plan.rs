@@ -8,7 +8,7 @@ use crate::config::{self, ReadFlash, Reset};
 use crate::device::{DeviceKey, ModelCode};
 
 use super::discover::Usb;
-use super::link::Lines;
+use super::link::ModemLines;
 
 /// How one port is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,7 +16,7 @@ pub struct PortSettings {
     pub baud: u32,
     pub device_key: Option<DeviceKey>,
     pub model: Option<ModelCode>,
-    pub lines: Lines,
+    pub lines: ModemLines,
     pub reset: Reset,
     pub read_flash: ReadFlash,
     pub press_enter: bool,
@@ -30,8 +30,8 @@ impl PortSettings {
             device_key: port.device_key.clone(),
             model: port.model.clone(),
             lines: match port.lines {
-                config::Lines::On => Lines::ON,
-                config::Lines::Off => Lines::OFF,
+                config::Lines::On => ModemLines::ON,
+                config::Lines::Off => ModemLines::OFF,
             },
             reset: port.reset,
             read_flash: port.read_flash,
@@ -42,7 +42,7 @@ impl PortSettings {
 
 /// One port and what is to be done with it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct PortPlan {
     /// The place in the USB tree, or the path of what is not on USB.
     pub id: String,
     pub path: PathBuf,
@@ -64,7 +64,7 @@ pub struct Released {
     pub lent: bool,
 }
 
-impl Plan {
+impl PortPlan {
     /// A port that is not on USB, as the configuration's defaults say.
     pub(super) fn configured(id: &str) -> Self {
         Self {

@@ -11,10 +11,10 @@ use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use tokio_util::sync::CancellationToken;
 
+use super::crash_recorder::CrashRecorder;
 use super::discover::tests::FakeTree;
-use super::intake::Intake;
 use super::ports::Ports;
-use super::status::{Board, State};
+use super::status::{PortMonitor, State};
 use crate::api::ports::Why;
 use crate::bundle;
 use crate::ingest::Ingest;
@@ -81,10 +81,10 @@ impl Bench {
         File::from(OwnedFd::from(master))
     }
 
-    async fn reaches(&self, name: &str, state: State) -> Arc<Board> {
+    async fn reaches(&self, name: &str, state: State) -> Arc<PortMonitor> {
         let reached = async {
             loop {
-                if let Ok(board) = self.ports.board(name) {
+                if let Ok(board) = self.ports.monitor(name) {
                     board.until(|status| status.state == state).await;
                     return board;
                 }
@@ -106,10 +106,10 @@ fn ports(store: &Arc<Store>, tree: &FakeTree) -> Ports {
     let metrics = Arc::new(Metrics::default());
     let config = crate::config::parse("").unwrap().config;
     let ingest = Ingest::new(Arc::clone(store), Arc::clone(&metrics), config.coredumps);
-    let intake = Intake::new(Arc::new(ingest), Arc::clone(store), Box::new(|_| None));
+    let recorder = CrashRecorder::new(Arc::new(ingest), Arc::clone(store), Box::new(|_| None));
     let state = store.data_dir.state();
     Ports::new(
-        intake,
+        recorder,
         metrics,
         tree.sources(),
         &state,
@@ -170,13 +170,13 @@ async fn a_port_whose_task_died_is_listened_to_again() {
     let bench = Bench::new();
     let mut wire = bench.plug("1-1", NATIVE, "ttyACM0");
     let before = bench.reaches("ttyACM0", State::Listening).await;
-    let keeper = &bench.ports.0;
-    keeper
+    let supervisor = &bench.ports.0;
+    supervisor
         .find("ttyACM0", |_, entry| entry.tasks[0].abort())
         .unwrap();
     let again = async {
         loop {
-            keeper.look.notify_one();
+            supervisor.rescan_requested.notify_one();
             let board = bench.reaches("ttyACM0", State::Listening).await;
             if !Arc::ptr_eq(&board, &before) {
                 return board;

@@ -9,12 +9,12 @@ use crate::clock::Moment;
 use crate::config::{self, Discover, PortMatch};
 
 use super::discover::{FoundPort, Usb};
-use super::plan::{Plan, PortSettings, Released};
+use super::port_plan::{PortPlan, PortSettings, Released};
 use super::state::PortsState;
 
 /// A path that the configuration names, and what it leads to.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct ConfiguredPath {
     /// As written.
     pub path: PathBuf,
     /// With links resolved, if it exists.
@@ -22,14 +22,14 @@ pub struct Named {
 }
 
 /// Plans all ports; `named` are the configuration's paths.
-pub fn plan(
+pub fn plan_ports(
     found: &[FoundPort],
-    named: &[Named],
+    named: &[ConfiguredPath],
     config: &config::Serial,
     state: &PortsState,
     now: &Moment,
-) -> Vec<Plan> {
-    let mut plans: Vec<Plan> = found
+) -> Vec<PortPlan> {
+    let mut plans: Vec<PortPlan> = found
         .iter()
         .map(|port| {
             let remembered = state.of(&port.usb.place);
@@ -49,7 +49,7 @@ pub fn plan(
                 || PortSettings::of(&config::SerialPort::default()),
                 PortSettings::of,
             );
-            Plan {
+            PortPlan {
                 id: port.usb.place.clone(),
                 path: port.path.clone(),
                 usb: Some(port.usb.clone()),
@@ -73,11 +73,11 @@ pub fn plan(
         {
             continue;
         }
-        plans.push(Plan {
+        plans.push(PortPlan {
             path: path.clone(),
             settings: PortSettings::of(entry),
             present: target.is_some(),
-            ..Plan::configured(&path.display().to_string())
+            ..PortPlan::configured(&path.display().to_string())
         });
     }
     for plan in &mut plans {
@@ -98,7 +98,7 @@ fn is_unique(usb: Option<&Usb>, found: &[FoundPort]) -> bool {
     found.iter().filter(same).count() <= 1
 }
 
-fn matches(entry: &config::SerialPort, port: &FoundPort, named: &[Named]) -> bool {
+fn matches(entry: &config::SerialPort, port: &FoundPort, named: &[ConfiguredPath]) -> bool {
     if let Some(path) = &entry.path {
         let target = named
             .iter()
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn whys(config: &config::Serial, state: &PortsState) -> Vec<Why> {
-        plan(&found(), &[], config, state, &Moment::now())
+        plan_ports(&found(), &[], config, state, &Moment::now())
             .iter()
             .map(|plan| plan.why)
             .collect()
@@ -223,7 +223,7 @@ mod tests {
             "[[serial.port]]\npath = \"/dev/espgate/a\"\nbaud = 921600\n\
              [[serial.port]]\npath = \"/dev/pts/7\"\n[[serial.port]]\npath = \"/dev/ttyX\"\n",
         );
-        let named = |path: &str, target: Option<&str>| Named {
+        let named = |path: &str, target: Option<&str>| ConfiguredPath {
             path: path.into(),
             target: target.map(Into::into),
         };
@@ -232,7 +232,7 @@ mod tests {
             named("/dev/pts/7", Some("/dev/pts/7")),
             named("/dev/ttyX", None),
         ];
-        let plans = plan(
+        let plans = plan_ports(
             &found(),
             &named,
             &config,
@@ -266,8 +266,8 @@ mod tests {
         state.ensure("1-1").released = release(600);
         state.ensure("1-2").released = release(0);
         state.ensure("1-2").claimed = true;
-        let plans = plan(&found(), &[], &config(""), &state, &now);
-        let listening: Vec<bool> = plans.iter().map(Plan::listens).collect();
+        let plans = plan_ports(&found(), &[], &config(""), &state, &now);
+        let listening: Vec<bool> = plans.iter().map(PortPlan::listens).collect();
         assert_eq!(listening, [false, true, false, false]);
     }
 

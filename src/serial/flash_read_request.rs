@@ -7,20 +7,20 @@ use tokio::sync::oneshot;
 use crate::device::DeviceKey;
 use crate::ingest::Received;
 
-use super::flash::FlashError;
-use super::intake::Captured;
-use super::status::Reading;
+use super::crash_recorder::CapturedCrash;
+use super::flash_session::SessionError;
+use super::status::ActiveRead;
 
 /// What a flash read brought.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct FlashRead {
     pub received: Received,
     pub device: DeviceKey,
 }
 
 /// Why a flash read brought nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum FlashReadError {
     #[error("the configuration says read_flash = \"never\" for this port")]
     Never,
     #[error("the port is not listened to; `espgate ports claim` takes it")]
@@ -28,7 +28,7 @@ pub enum ReadError {
     #[error("nothing is plugged in there")]
     Absent,
     #[error(transparent)]
-    Flash(#[from] FlashError),
+    Flash(#[from] SessionError),
     #[error("cannot store the coredump")]
     Store(#[source] crate::store::Error),
     #[error("the read was broken off")]
@@ -37,17 +37,17 @@ pub enum ReadError {
 
 /// Asks a port's task to read.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct FlashReadRequest {
     /// The crash for which it is read, if it is for one.
-    pub(super) crash: Option<Arc<Captured>>,
-    pub(super) reading: Reading,
+    pub(super) crash: Option<Arc<CapturedCrash>>,
+    pub(super) reading: ActiveRead,
     /// To whoever waits for the dump.
-    pub(super) reply: Option<oneshot::Sender<Result<Read, ReadError>>>,
+    pub(super) reply: Option<oneshot::Sender<Result<FlashRead, FlashReadError>>>,
 }
 
 /// Who waits for a dump that was read from flash.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) reading: Reading,
-    pub(super) reply: oneshot::Sender<Result<Read, ReadError>>,
+pub(super) struct ReadRequester {
+    pub(super) reading: ActiveRead,
+    pub(super) reply: oneshot::Sender<Result<FlashRead, FlashReadError>>,
 }

@@ -11,44 +11,44 @@ use crate::clock::Moment;
 use crate::ingest::Received;
 use crate::journal::{Event, chain};
 
-use super::backlog::{Outlet, Taken};
-use super::intake::{Captured, Crash, Intake, Likeness};
-use super::notes::Notes;
-use super::on_crash;
-use super::reading;
-use super::request::{Asked, Read, ReadError, Request};
-use super::status::Board;
+use super::automatic_read;
+use super::crash_backlog::{BacklogReceiver, NextCrash};
+use super::crash_recorder::{CapturedCrash, Crash, CrashRecorder, RepeatKey};
+use super::flash_read;
+use super::flash_read_request::{FlashRead, FlashReadError, FlashReadRequest, ReadRequester};
+use super::state_writer::StateWriter;
+use super::status::PortMonitor;
 
 /// What a port captured on its way to the store.
-pub(super) struct Storing {
-    pub(super) crashes: Outlet,
-    pub(super) board: Arc<Board>,
-    pub(super) intake: Arc<Intake>,
+pub(super) struct StoreTask {
+    pub(super) crashes: BacklogReceiver,
+    pub(super) monitor: Arc<PortMonitor>,
+    pub(super) recorder: Arc<CrashRecorder>,
     /// To ask the port's task for the flash, if the console gave too little.
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<FlashReadRequest>,
     /// Where it is noted for which crashes that was done.
-    pub(super) notes: Arc<Notes>,
+    pub(super) state_writer: Arc<StateWriter>,
     pub(super) stop: CancellationToken,
 }
 
-impl Storing {
+impl StoreTask {
     /// Stores one crash after the other until the port's task is gone.
     pub(super) async fn run(self) {
-        while let Some(taken) = self.crashes.next().await {
-            let Taken {
+        while let Some(next) = self.crashes.next().await {
+            let NextCrash {
                 number,
                 captured,
                 asked,
-            } = taken;
+            } = next;
             let outcome = self.store(number, &captured, asked.as_ref()).await;
             let stored = outcome.as_ref().ok().map(|read| &read.received);
-            self.crashes.done(number, stored.and_then(Likeness::of));
+            self.crashes.done(number, stored.and_then(RepeatKey::of));
             if let Crash::Flash(_) = captured.crash {
-                reading::say(&captured.site.plan, &outcome);
+                flash_read::say(&captured.context.plan, &outcome);
             } else if let Some(received) = stored {
                 self.read_flash(captured, received);
             }
-            if let Some(Asked { reading, reply }) = asked {
+            if let Some(ReadRequester { reading, reply }) = asked {
                 drop(reading);
                 // whoever asked may have left
                 let _ = reply.send(outcome);
@@ -57,18 +57,18 @@ impl Storing {
     }
 
     /// Asks for the flash, if this crash is worth it.
-    fn read_flash(&self, captured: Arc<Captured>, received: &Received) {
-        let (plan, now) = (&captured.site.plan, Moment::now());
+    fn read_flash(&self, captured: Arc<CapturedCrash>, received: &Received) {
+        let (plan, now) = (&captured.context.plan, Moment::now());
         let id = plan.id.clone();
-        let reads = self.notes.state.read().of(&id).unasked_reads;
-        if !on_crash::wants(plan, received, &reads, &now) {
+        let reads = self.state_writer.state.read().of(&id).automatic_reads;
+        if !automatic_read::should_read(plan, received, &reads, &now) {
             return;
         }
-        let Some(reading) = self.board.begin_reading() else {
+        let Some(reading) = self.monitor.start_read() else {
             return; // it is being read as it is
         };
         // nobody waits for it: what comes of it is in the journal
-        let request = Request {
+        let request = FlashReadRequest {
             crash: Some(captured),
             reading,
             reply: None,
@@ -77,8 +77,12 @@ impl Storing {
             return;
         }
         let crash = received.fingerprint.clone();
-        self.notes.note(move |state| {
-            on_crash::remember(&mut state.ensure(&id).unasked_reads, crash.as_deref(), &now);
+        self.state_writer.record(move |state| {
+            automatic_read::record_read(
+                &mut state.ensure(&id).automatic_reads,
+                crash.as_deref(),
+                &now,
+            );
         });
     }
 
@@ -88,32 +92,32 @@ impl Storing {
     async fn store(
         &self,
         number: u64,
-        captured: &Arc<Captured>,
-        asked: Option<&Asked>,
-    ) -> Result<Read, ReadError> {
-        let path = captured.site.plan.path.display();
+        captured: &Arc<CapturedCrash>,
+        asked: Option<&ReadRequester>,
+    ) -> Result<FlashRead, FlashReadError> {
+        let path = captured.context.plan.path.display();
         let mut pause = FIRST_PAUSE;
         loop {
-            let work = (Arc::clone(captured), Arc::clone(&self.intake));
+            let work = (Arc::clone(captured), Arc::clone(&self.recorder));
             let stored = tokio::task::spawn_blocking(move || {
-                let (captured, intake) = work;
-                intake.take(&captured.crash, &captured.site)
+                let (captured, recorder) = work;
+                recorder.store(&captured.crash, &captured.context)
             });
             let error = match stored.await {
                 Ok(Ok((received, device))) => {
-                    self.board.stored(&received, &device);
-                    return Ok(Read { received, device });
+                    self.monitor.stored(&received, &device);
+                    return Ok(FlashRead { received, device });
                 }
                 Ok(Err(error)) => error,
                 // one dump may cost its attempt, not the daemon
                 Err(panic) => {
                     let why = format!("storing it failed inside espgate: {panic}");
                     self.crashes.lost(number, &why);
-                    return Err(ReadError::BrokenOff);
+                    return Err(FlashReadError::BrokenOff);
                 }
             };
             if asked.is_some_and(|asked| !asked.reply.is_closed()) {
-                return Err(ReadError::Store(error));
+                return Err(FlashReadError::Store(error));
             }
             Event::PortTrouble.entry().port(&path).say(format_args!(
                 "{path}: a crash cannot be stored yet, and is tried again: {}",
@@ -127,7 +131,7 @@ impl Storing {
             }
             if !self.crashes.try_again(number) {
                 // the daemon ends, and has said that the crash is lost
-                return Err(ReadError::BrokenOff);
+                return Err(FlashReadError::BrokenOff);
             }
             pause = if self.stop.is_cancelled() {
                 FIRST_PAUSE
@@ -144,10 +148,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use super::super::backlog::Backlog;
-    use super::super::intake::{self, Site};
-    use super::super::marks::Marks;
+    use super::super::crash_backlog::CrashBacklog;
+    use super::super::crash_recorder::{self, CaptureContext};
     use super::super::status;
+    use super::super::udev_marks::UdevMarks;
     use super::*;
     use crate::bundle;
     use crate::ingest::Ingest;
@@ -169,35 +173,35 @@ mod tests {
         ));
         // asked only for a crash that says its build
         let maker = Box::new(|_: &str| panic!("a fault"));
-        let intake = Arc::new(Intake::new(ingest, Arc::clone(&store), maker));
+        let recorder = Arc::new(CrashRecorder::new(ingest, Arc::clone(&store), maker));
         let state = store.data_dir.state();
         let file = StateFile::open(&state, "ports.json").unwrap();
-        let notes = Notes::new(file, Marks::below(&state), Arc::clone(&intake));
+        let state_writer = StateWriter::new(file, UdevMarks::below(&state), Arc::clone(&recorder));
 
-        let (plan, board) = status::tests::board("/dev/ttyUSB0");
-        let (inlet, crashes) = Backlog::new(Arc::clone(&metrics)).of(&plan.id, &board);
+        let (plan, monitor) = status::tests::port("/dev/ttyUSB0");
+        let (sender, crashes) = CrashBacklog::new(Arc::clone(&metrics)).of(&plan.id, &monitor);
         let abort = "abort() was called at PC 0x400d66b9 on core 0\r\n";
         for text in [
             &format!("{abort}ELF file SHA256: 0123456789abcdef\r\n"),
             abort,
         ] {
-            let site = Site {
+            let context = CaptureContext {
                 plan: plan.clone(),
                 mac: None,
             };
-            inlet.push(intake::tests::panic(text), site, None);
+            sender.push(crash_recorder::tests::panic(text), context, None);
         }
-        drop(inlet);
-        let storing = Storing {
+        drop(sender);
+        let task = StoreTask {
             crashes,
-            board: Arc::clone(&board),
-            intake,
+            monitor: Arc::clone(&monitor),
+            recorder,
             requests: mpsc::channel(1).0,
-            notes: Arc::new(notes),
+            state_writer: Arc::new(state_writer),
             stop: CancellationToken::new(),
         };
-        storing.run().await;
-        let status = board.status();
+        task.run().await;
+        let status = monitor.status();
         assert_eq!((status.dropped, status.stored), (1, 1));
         assert_eq!(metrics.serial_crashes_dropped.get(), 1);
         assert_eq!(metrics.serial_waiting_bytes.get(), 0);

@@ -6,37 +6,40 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Lines, Link, LinkError};
-use super::reset::{self, Kind};
-use crate::bootloader::{Action, Failure, Found, Heard, Progress, ROM_BAUD, Session, Settings};
+use super::link::{Link, LinkError, ModemLines};
+use super::reset::{self, ResetCircuit};
+use crate::bootloader::{
+    self, LineActivity, ROM_BAUD, RawDump, ReadProgress, ReadSession, SessionAction,
+    SessionSettings,
+};
 
 /// How to reach the board, and how it is to be left.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub reset: Kind,
+pub struct FlashReadOptions {
+    pub reset: ResetCircuit,
     /// The lines at rest, before and afterwards.
-    pub lines: Lines,
+    pub lines: ModemLines,
     /// The speed of the board's console, to which the port returns.
     pub console_baud: u32,
-    pub settings: Settings,
+    pub settings: SessionSettings,
 }
 
 /// What must survive us: written down before it is true, and struck out when
 /// it no longer is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Note {
+pub enum BootloaderNote {
     /// The board is about to be taken out of its application.
     Entering,
     /// The board was reset into its application.
     Left,
 }
 
-/// Why there is no coredump. Unless [`Note::Left`] was given, the board still
+/// Why there is no coredump. Unless [`BootloaderNote::Left`] was given, the board still
 /// has to be reset into its application.
 #[derive(Debug, thiserror::Error)]
-pub enum FlashError {
+pub enum SessionError {
     #[error(transparent)]
-    Bootloader(#[from] Failure),
+    Bootloader(#[from] bootloader::Error),
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("interrupted")]
@@ -48,19 +51,19 @@ pub enum FlashError {
 /// Takes the board out of its application for as long as it takes (64 KiB need
 /// some seconds), and puts it back whatever happens: success, refusal, `stop`,
 /// and if the future is dropped half-way. Only then, and only if the port is
-/// still there, is `note` told [`Note::Left`]. A port without modem lines is
+/// still there, is `note` told [`BootloaderNote::Left`]. A port without modem lines is
 /// read as far as something answers, and cannot be reset.
 ///
 /// The bytes are what the header promised; whether they are a coredump is for
 /// the caller to find out, since nothing in the protocol protects them.
 pub async fn read_coredump<L: Link>(
     link: &mut L,
-    options: &Options,
+    options: &FlashReadOptions,
     stop: &CancellationToken,
-    note: &mut (dyn FnMut(Note) + Send),
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Found, FlashError> {
-    note(Note::Entering);
+    note: &mut (dyn FnMut(BootloaderNote) + Send),
+    progress: &mut (dyn FnMut(ReadProgress) + Send),
+) -> Result<RawDump, SessionError> {
+    note(BootloaderNote::Entering);
     let mut visit = Visit {
         link,
         options,
@@ -69,7 +72,7 @@ pub async fn read_coredump<L: Link>(
     };
     let outcome = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(FlashError::Interrupted),
+        () = stop.cancelled() => Err(SessionError::Interrupted),
         outcome = visit.read(progress) => outcome,
     };
     match visit.leave().await {
@@ -80,10 +83,13 @@ pub async fn read_coredump<L: Link>(
     outcome
 }
 
-/// Resets the board behind `link` into its application: after a [`Note`] that
+/// Resets the board behind `link` into its application: after a [`BootloaderNote`] that
 /// was never struck out. `false` if that cannot be done from here: no modem
 /// lines.
-pub async fn reset_into_app<L: Link>(link: &mut L, options: &Options) -> Result<bool, LinkError> {
+pub async fn reset_into_app<L: Link>(
+    link: &mut L,
+    options: &FlashReadOptions,
+) -> Result<bool, LinkError> {
     link.set_baud(options.console_baud)?;
     let steps = options.reset.leave(options.lines);
     reset::run(link, &steps).await
@@ -92,22 +98,22 @@ pub async fn reset_into_app<L: Link>(link: &mut L, options: &Options) -> Result<
 /// A stay in the bootloader; ends with the application running again.
 struct Visit<'a, L: Link> {
     link: &'a mut L,
-    options: &'a Options,
-    note: &'a mut (dyn FnMut(Note) + Send),
+    options: &'a FlashReadOptions,
+    note: &'a mut (dyn FnMut(BootloaderNote) + Send),
     inside: bool,
 }
 
 impl<L: Link> Visit<'_, L> {
     async fn read(
         &mut self,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Found, FlashError> {
+        progress: &mut (dyn FnMut(ReadProgress) + Send),
+    ) -> Result<RawDump, SessionError> {
         let mut settings = self.options.settings;
         if self.is_usb_unit() {
             // USB has no speed to raise.
             settings.faster = None;
         }
-        let mut heard = Heard::Nothing;
+        let mut heard = LineActivity::Silent;
         let mut attempt = 0;
         loop {
             let hold = if attempt % 2 == 0 {
@@ -126,12 +132,14 @@ impl<L: Link> Visit<'_, L> {
             match conversation? {
                 Ok(found) => return Ok(found),
                 // The line cannot do it: once more from the beginning, slowly.
-                Err(Failure::SpeedLost(_)) if settings.faster.is_some() => settings.faster = None,
-                Err(Failure::NoAnswer(now)) => {
+                Err(bootloader::Error::SpeedLost(_)) if settings.faster.is_some() => {
+                    settings.faster = None
+                }
+                Err(bootloader::Error::NoAnswer(now)) => {
                     heard = heard.max(now);
                     attempt += 1;
                     if attempt == ATTEMPTS {
-                        return Err(Failure::NoAnswer(heard).into());
+                        return Err(bootloader::Error::NoAnswer(heard).into());
                     }
                 }
                 Err(failure) => return Err(failure.into()),
@@ -154,7 +162,7 @@ impl<L: Link> Visit<'_, L> {
     /// Whether the port is a part of the chip, which may leave the bus when
     /// the chip is reset.
     fn is_usb_unit(&self) -> bool {
-        self.options.reset == Kind::UsbJtag
+        self.options.reset == ResetCircuit::UsbJtag
     }
 
     async fn leave(&mut self) -> Result<(), LinkError> {
@@ -164,7 +172,7 @@ impl<L: Link> Visit<'_, L> {
             other => other.map(drop)?,
         }
         self.inside = false;
-        (self.note)(Note::Left);
+        (self.note)(BootloaderNote::Left);
         Ok(())
     }
 }
@@ -180,7 +188,7 @@ impl<L: Link> Drop for Visit<'_, L> {
             .and_then(|()| reset::run_now(self.link, &steps))
             .is_ok()
         {
-            (self.note)(Note::Left);
+            (self.note)(BootloaderNote::Left);
         }
     }
 }
@@ -188,23 +196,23 @@ impl<L: Link> Drop for Visit<'_, L> {
 /// One conversation from the first sync to its end.
 async fn converse<L: Link>(
     link: &mut L,
-    settings: Settings,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Result<Found, Failure>, LinkError> {
-    let (mut session, mut action) = Session::begin(settings);
+    settings: SessionSettings,
+    progress: &mut (dyn FnMut(ReadProgress) + Send),
+) -> Result<Result<RawDump, bootloader::Error>, LinkError> {
+    let (mut session, mut action) = ReadSession::begin(settings);
     loop {
         progress(session.progress());
         action = match action {
-            Action::Send { bytes, patience } => {
+            SessionAction::Send { bytes, patience } => {
                 exchange(link, &mut session, &bytes, patience).await?
             }
-            Action::ChangeSpeed { baud, settle } => {
+            SessionAction::ChangeSpeed { baud, settle } => {
                 link.set_baud(baud)?;
                 sleep(settle).await;
                 link.discard()?;
                 session.speed_changed()
             }
-            Action::Done(outcome) => return Ok(outcome),
+            SessionAction::Done(outcome) => return Ok(outcome),
         }
     }
 }
@@ -212,10 +220,10 @@ async fn converse<L: Link>(
 /// Sends a request and waits for what the session makes of the answer.
 async fn exchange<L: Link>(
     link: &mut L,
-    session: &mut Session,
+    session: &mut ReadSession,
     request: &[u8],
     patience: Duration,
-) -> Result<Action, LinkError> {
+) -> Result<SessionAction, LinkError> {
     // A port that takes no bytes is as good as a board that does not answer.
     let sent = timeout(WRITE_LIMIT, link.write(request)).await;
     let deadline = Instant::now() + patience;
@@ -245,24 +253,24 @@ const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::link::scripted::{Deed, Record, ScriptedLink};
+    use super::super::link::scripted::{CallLog, LinkCall, ScriptedLink};
     use super::*;
     use crate::bootloader::command::Command;
 
-    fn options() -> Options {
-        Options {
-            reset: Kind::Classic,
-            lines: Lines::ON,
+    fn options() -> FlashReadOptions {
+        FlashReadOptions {
+            reset: ResetCircuit::Classic,
+            lines: ModemLines::ON,
             console_baud: 74_880,
-            settings: Settings::default(),
+            settings: SessionSettings::default(),
         }
     }
 
     /// The last four changes of the lines, as `reset.rs` draws them.
-    fn ending(record: &Record) -> Vec<(bool, bool)> {
-        let deeds = record.lock().unwrap();
-        let lines = deeds.iter().filter_map(|(_, deed)| match deed {
-            Deed::Lines { dtr, rts } => Some((*dtr, *rts)),
+    fn ending(calls: &CallLog) -> Vec<(bool, bool)> {
+        let calls = calls.lock().unwrap();
+        let lines = calls.iter().filter_map(|(_, call)| match call {
+            LinkCall::SetLines { dtr, rts } => Some((*dtr, *rts)),
             _ => None,
         });
         let all: Vec<_> = lines.collect();
@@ -271,19 +279,22 @@ mod tests {
 
     const LEFT: [(bool, bool); 4] = [(false, false), (false, true), (false, false), (true, true)];
 
-    async fn attempt(link: ScriptedLink, stop: CancellationToken) -> (FlashError, Vec<Note>) {
-        attempt_as(Kind::Classic, link, stop).await
+    async fn attempt(
+        link: ScriptedLink,
+        stop: CancellationToken,
+    ) -> (SessionError, Vec<BootloaderNote>) {
+        attempt_as(ResetCircuit::Classic, link, stop).await
     }
 
     async fn attempt_as(
-        reset: Kind,
+        reset: ResetCircuit,
         mut link: ScriptedLink,
         stop: CancellationToken,
-    ) -> (FlashError, Vec<Note>) {
+    ) -> (SessionError, Vec<BootloaderNote>) {
         let mut notes = Vec::new();
         let failed = read_coredump(
             &mut link,
-            &Options { reset, ..options() },
+            &FlashReadOptions { reset, ..options() },
             &stop,
             &mut |note| notes.push(note),
             &mut |_| {},
@@ -296,26 +307,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_board_is_tried_three_times_and_reset_into_its_app() {
         let link = ScriptedLink::silent();
-        let record = link.record();
+        let calls = link.calls();
         let (failed, notes) = attempt(link, CancellationToken::new()).await;
         assert!(matches!(
             failed,
-            FlashError::Bootloader(Failure::NoAnswer(Heard::Nothing))
+            SessionError::Bootloader(bootloader::Error::NoAnswer(LineActivity::Silent))
         ));
-        assert_eq!(notes, [Note::Entering, Note::Left]);
-        assert_eq!(ending(&record), LEFT);
-        let deeds = record.lock().unwrap();
-        let speeds = deeds.iter().filter_map(|(_, deed)| match deed {
-            Deed::Baud(baud) => Some(*baud),
+        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
+        assert_eq!(ending(&calls), LEFT);
+        let calls = calls.lock().unwrap();
+        let speeds = calls.iter().filter_map(|(_, call)| match call {
+            LinkCall::Baud(baud) => Some(*baud),
             _ => None,
         });
         assert_eq!(
             speeds.collect::<Vec<_>>(),
             [115_200, 115_200, 115_200, 74_880]
         );
-        let sync = Deed::Write(Command::Sync.frame());
+        let sync = LinkCall::Write(Command::Sync.frame());
         assert_eq!(
-            deeds.iter().filter(|(_, deed)| *deed == sync).count(),
+            calls.iter().filter(|(_, call)| *call == sync).count(),
             3 * 7
         );
     }
@@ -335,48 +346,51 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stopping_resets_the_board_into_its_app() {
         let link = ScriptedLink::silent();
-        let record = link.record();
+        let calls = link.calls();
         let stop = CancellationToken::new();
         let asked = stop.clone();
         let (outcome, ()) = tokio::join!(attempt(link, stop), async {
             sleep(Duration::from_millis(120)).await;
             asked.cancel();
         });
-        assert!(matches!(outcome.0, FlashError::Interrupted));
-        assert_eq!(outcome.1, [Note::Entering, Note::Left]);
-        assert_eq!(ending(&record), LEFT);
+        assert!(matches!(outcome.0, SessionError::Interrupted));
+        assert_eq!(outcome.1, [BootloaderNote::Entering, BootloaderNote::Left]);
+        assert_eq!(ending(&calls), LEFT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_read_resets_the_board_into_its_app() {
         let link = ScriptedLink::silent();
-        let record = link.record();
+        let calls = link.calls();
         let reading = attempt(link, CancellationToken::new());
         let dropped = timeout(Duration::from_millis(120), reading).await;
         assert!(dropped.is_err());
-        assert_eq!(ending(&record), LEFT);
+        assert_eq!(ending(&calls), LEFT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_port_that_goes_away_leaves_its_note_standing() {
         let link = ScriptedLink::silent().then_gone();
         let (failed, notes) = attempt(link, CancellationToken::new()).await;
-        assert!(matches!(failed, FlashError::Link(LinkError::Gone)));
-        assert_eq!(notes, [Note::Entering]);
+        assert!(matches!(failed, SessionError::Link(LinkError::Gone)));
+        assert_eq!(notes, [BootloaderNote::Entering]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_usb_unit_that_leaves_the_bus_is_waited_for() {
         let back = ScriptedLink::silent().then_gone().then_back(["boot text"]);
-        let (failed, notes) = attempt_as(Kind::UsbJtag, back, CancellationToken::new()).await;
-        let FlashError::Bootloader(Failure::NoAnswer(Heard::Application)) = failed else {
+        let (failed, notes) =
+            attempt_as(ResetCircuit::UsbJtag, back, CancellationToken::new()).await;
+        let SessionError::Bootloader(bootloader::Error::NoAnswer(LineActivity::OtherText)) = failed
+        else {
             panic!("{failed:?}");
         };
-        assert_eq!(notes, [Note::Entering, Note::Left]);
+        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
         // Gone for good: so is the chip, and nothing is left to be reset.
         let gone = ScriptedLink::silent().then_gone();
-        let (failed, notes) = attempt_as(Kind::UsbJtag, gone, CancellationToken::new()).await;
-        assert!(matches!(failed, FlashError::Link(LinkError::Gone)));
-        assert_eq!(notes, [Note::Entering, Note::Left]);
+        let (failed, notes) =
+            attempt_as(ResetCircuit::UsbJtag, gone, CancellationToken::new()).await;
+        assert!(matches!(failed, SessionError::Link(LinkError::Gone)));
+        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
     }
 }

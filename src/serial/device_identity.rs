@@ -9,16 +9,16 @@ use super::discover::Usb;
 
 /// Who a dump from a serial port belongs to.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Whose {
+pub struct DeviceIdentity {
     pub device: DeviceKey,
     pub model: Option<ModelCode>,
     /// The sidecar's word: `configured`, `mac` or `place`.
-    pub identity: &'static str,
+    pub identified_by: &'static str,
 }
 
 /// What is known where a dump came in.
 #[derive(Clone, Copy, Debug)]
-pub struct Clues<'a> {
+pub struct IdentityClues<'a> {
     /// As configured for the port.
     pub device_key: Option<&'a DeviceKey>,
     pub model: Option<&'a ModelCode>,
@@ -29,28 +29,28 @@ pub struct Clues<'a> {
     pub serial_is_unique: bool,
     /// Place in the USB tree, or path.
     pub place: &'a str,
-    /// The model whose bundle has the dump's app ELF hash.
+    /// The model identity bundle has the dump's app ELF hash.
     pub model_of_build: Option<&'a ModelCode>,
 }
 
-/// Decides whose dump it is: the configuration's word, else the registered
+/// Decides identity dump it is: the configuration's word, else the registered
 /// device with this MAC address or USB serial number, else the MAC address,
 /// else the place where it is plugged in.
-pub fn whose(clues: &Clues<'_>, devices: &Devices) -> Whose {
-    let (device, identity) = device(clues, devices);
+pub fn identify(clues: &IdentityClues<'_>, devices: &Devices) -> DeviceIdentity {
+    let (device, identified_by) = device(clues, devices);
     let registered = devices
         .devices
         .get(&device)
         .and_then(|device| device.model.as_ref());
     let model = clues.model.or(registered).or(clues.model_of_build);
-    Whose {
+    DeviceIdentity {
         model: model.cloned(),
         device,
-        identity,
+        identified_by,
     }
 }
 
-fn device(clues: &Clues<'_>, devices: &Devices) -> (DeviceKey, &'static str) {
+fn device(clues: &IdentityClues<'_>, devices: &Devices) -> (DeviceKey, &'static str) {
     if let Some(key) = clues.device_key {
         return (key.clone(), "configured");
     }
@@ -93,15 +93,15 @@ fn device(clues: &Clues<'_>, devices: &Devices) -> (DeviceKey, &'static str) {
     (key.parse().unwrap_or_else(|_| shared_key()), "place")
 }
 
-/// `whose`, with the shared key for a new device that has no place of its own
+/// `identity`, with the shared key for a new device that has no place of its own
 /// in the register.
-pub fn bounded(whose: Whose, devices: &Devices) -> Whose {
-    if whose.identity == "configured" || has_place(devices, &whose.device) {
-        return whose;
+pub fn or_shared_key(identity: DeviceIdentity, devices: &Devices) -> DeviceIdentity {
+    if identity.identified_by == "configured" || has_place(devices, &identity.device) {
+        return identity;
     }
-    Whose {
+    DeviceIdentity {
         device: shared_key(),
-        ..whose
+        ..identity
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         let devices = registry();
         let configured: DeviceKey = "bench7".parse().unwrap();
         let (s1, s2) = (usb("S1"), usb("S2"));
-        let nothing = Clues {
+        let nothing = IdentityClues {
             device_key: None,
             model: None,
             mac: None,
@@ -150,9 +150,9 @@ mod tests {
         };
         let known = "84:F7:03:00:00:01".parse().ok();
         let other = "84:F7:03:00:00:02".parse().ok();
-        for (clues, key, identity) in [
+        for (clues, key, identified_by) in [
             (
-                Clues {
+                IdentityClues {
                     device_key: Some(&configured),
                     mac: known,
                     ..nothing
@@ -161,7 +161,7 @@ mod tests {
                 "configured",
             ),
             (
-                Clues {
+                IdentityClues {
                     mac: known,
                     usb: Some(&s1),
                     ..nothing
@@ -170,7 +170,7 @@ mod tests {
                 "mac",
             ),
             (
-                Clues {
+                IdentityClues {
                     mac: other,
                     usb: Some(&s1),
                     ..nothing
@@ -179,7 +179,7 @@ mod tests {
                 "configured",
             ),
             (
-                Clues {
+                IdentityClues {
                     mac: other,
                     usb: Some(&s1),
                     serial_is_unique: false,
@@ -189,7 +189,7 @@ mod tests {
                 "mac",
             ),
             (
-                Clues {
+                IdentityClues {
                     mac: other,
                     usb: Some(&s2),
                     ..nothing
@@ -198,30 +198,33 @@ mod tests {
                 "mac",
             ),
         ] {
-            let whose = whose(&clues, &devices);
+            let identity = identify(&clues, &devices);
             assert_eq!(
-                (whose.device.as_str(), whose.identity),
-                (key, identity),
+                (identity.device.as_str(), identity.identified_by),
+                (key, identified_by),
                 "{clues:?}"
             );
         }
-        let here = whose(
-            &Clues {
+        let here = identify(
+            &IdentityClues {
                 usb: Some(&s2),
                 place: "1-2",
                 ..nothing
             },
             &devices,
         );
-        let there = whose(
-            &Clues {
+        let there = identify(
+            &IdentityClues {
                 usb: Some(&s2),
                 place: "1-3",
                 ..nothing
             },
             &devices,
         );
-        assert_eq!((here.device.as_str().len(), here.identity), (11, "place"));
+        assert_eq!(
+            (here.device.as_str().len(), here.identified_by),
+            (11, "place")
+        );
         assert_ne!(here.device, there.device);
     }
 
@@ -230,7 +233,7 @@ mod tests {
         let devices = registry();
         let (port, build): (ModelCode, ModelCode) =
             ("port".parse().unwrap(), "build".parse().unwrap());
-        let clues = Clues {
+        let clues = IdentityClues {
             device_key: None,
             model: Some(&port),
             mac: "84:F7:03:00:00:01".parse().ok(),
@@ -242,14 +245,14 @@ mod tests {
         for (clues, model) in [
             (clues, "port"),
             (
-                Clues {
+                IdentityClues {
                     model: None,
                     ..clues
                 },
                 "pump",
             ),
             (
-                Clues {
+                IdentityClues {
                     model: None,
                     mac: None,
                     ..clues
@@ -257,7 +260,7 @@ mod tests {
                 "build",
             ),
         ] {
-            assert_eq!(whose(&clues, &devices).model.unwrap().as_str(), model);
+            assert_eq!(identify(&clues, &devices).model.unwrap().as_str(), model);
         }
     }
 
@@ -267,14 +270,17 @@ mod tests {
         for n in 0..MOST {
             devices.ensure(&format!("usb{n:08x}").parse().unwrap(), "");
         }
-        let new = |identity| Whose {
+        let new = |identified_by| DeviceIdentity {
             device: "usb99999999".parse().unwrap(),
             model: None,
-            identity,
+            identified_by,
         };
-        let shared = bounded(new("place"), &devices);
+        let shared = or_shared_key(new("place"), &devices);
         assert_eq!(shared.device.as_str(), "000000000000");
-        assert_eq!(bounded(new("configured"), &devices), new("configured"));
-        assert_eq!(bounded(new("place"), &registry()), new("place"));
+        assert_eq!(
+            or_shared_key(new("configured"), &devices),
+            new("configured")
+        );
+        assert_eq!(or_shared_key(new("place"), &registry()), new("place"));
     }
 }

@@ -1,16 +1,16 @@
 //! What waits, in which order, and what goes when it is too much.
 
-use super::super::intake;
+use super::super::crash_recorder;
 use super::*;
 
 const MIB: usize = 1 << 20;
 
-fn like(kind: u64) -> Option<Likeness> {
-    intake::tests::panic(&format!("assert failed: f main.c:{kind} (x)\r\n")).likeness()
+fn like(kind: u64) -> Option<RepeatKey> {
+    crash_recorder::tests::panic(&format!("assert failed: f main.c:{kind} (x)\r\n")).repeat_key()
 }
 
 /// Adds a crash whose content is its number.
-fn push(waiting: &mut Waiting<u64>, port: &str, bytes: usize, kind: u64) -> u64 {
+fn push(waiting: &mut CrashQueues<u64>, port: &str, bytes: usize, kind: u64) -> u64 {
     let number = waiting.numbers + 1;
     waiting.push(port, bytes, Examined::As(like(kind)), true, number)
 }
@@ -41,7 +41,7 @@ fn a_repeat_goes_before_a_first_and_the_newest_of_the_port_with_the_most_bytes_f
         (&[("a", 5, 1), ("b", 4, 1)], &[1]),
     ];
     for (at, (crashes, expected)) in cases.iter().enumerate() {
-        let mut waiting = Waiting::new();
+        let mut waiting = CrashQueues::new();
         for (port, mib, kind) in *crashes {
             push(&mut waiting, port, mib * MIB, *kind);
         }
@@ -51,7 +51,7 @@ fn a_repeat_goes_before_a_first_and_the_newest_of_the_port_with_the_most_bytes_f
 
 #[test]
 fn what_is_being_stored_or_was_asked_for_stays() {
-    let mut waiting = Waiting::new();
+    let mut waiting = CrashQueues::new();
     push(&mut waiting, "a", 5 * MIB, 1);
     assert_eq!(waiting.take("a").map(|(number, _)| number), Some(1));
     waiting.push("a", 5 * MIB, Examined::As(like(1)), false, 2);
@@ -64,7 +64,7 @@ fn what_is_being_stored_or_was_asked_for_stays() {
 
 #[test]
 fn one_that_is_being_examined_is_not_dropped_before_it_may_be_a_repeat() {
-    let mut waiting = Waiting::new();
+    let mut waiting = CrashQueues::new();
     push(&mut waiting, "a", 4 * MIB, 1);
     push(&mut waiting, "a", 4 * MIB, 2);
     let late = waiting.push("b", MIB, Examined::NotYet, true, 3);
@@ -76,11 +76,11 @@ fn one_that_is_being_examined_is_not_dropped_before_it_may_be_a_repeat() {
 
 #[test]
 fn the_next_one_is_the_first_if_the_first_is_lost_and_a_repeat_if_it_is_stored() {
-    let repeats = |waiting: &Waiting<u64>| -> Vec<bool> {
+    let repeats = |waiting: &CrashQueues<u64>| -> Vec<bool> {
         let items = waiting.ports.values().flat_map(|queue| &queue.items);
         items.map(|item| item.is_repeat).collect()
     };
-    let mut waiting = Waiting::new();
+    let mut waiting = CrashQueues::new();
     for _ in 0..3 {
         push(&mut waiting, "a", 1, 1);
     }
@@ -101,7 +101,7 @@ fn the_next_one_is_the_first_if_the_first_is_lost_and_a_repeat_if_it_is_stored()
 
 #[test]
 fn once_closed_only_attempts_that_were_begun_are_left() {
-    let mut waiting = Waiting::new();
+    let mut waiting = CrashQueues::new();
     for port in ["a", "b"] {
         push(&mut waiting, port, 1, 1);
         push(&mut waiting, port, 1, 1);
@@ -123,7 +123,7 @@ fn once_closed_only_attempts_that_were_begun_are_left() {
 
 #[test]
 fn the_sums_stay_right_and_bounded_whatever_happens() {
-    let mut waiting = Waiting::new();
+    let mut waiting = CrashQueues::new();
     let mut state = 7_u64;
     let mut next = |below: u64| {
         state = state
@@ -164,8 +164,8 @@ fn the_sums_stay_right_and_bounded_whatever_happens() {
         for queue in waiting.ports.values() {
             let sum: usize = queue.items.iter().map(|item| item.bytes).sum();
             assert_eq!(queue.bytes, sum);
-            for (likeness, count) in &queue.alike {
-                let alike = queue.items.iter().filter(|item| item.is_like(likeness));
+            for (repeat_key, count) in &queue.alike {
+                let alike = queue.items.iter().filter(|item| item.is_like(repeat_key));
                 assert_eq!(alike.count(), *count);
             }
         }

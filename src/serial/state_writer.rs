@@ -14,30 +14,34 @@ use crate::console::Boot;
 use crate::journal::{Event, chain};
 use crate::store::registry::StateFile;
 
-use super::intake::{Intake, Site};
-use super::marks::Marks;
-use super::plan::Plan;
+use super::crash_recorder::{CaptureContext, CrashRecorder};
+use super::port_plan::PortPlan;
 use super::state::PortsState;
+use super::udev_marks::UdevMarks;
 
 /// The notes of all ports.
-pub(super) struct Notes {
+pub(super) struct StateWriter {
     /// `ports.json`.
     pub(super) state: StateFile<PortsState>,
-    marks: Marks,
-    intake: Arc<Intake>,
+    marks: UdevMarks,
+    recorder: Arc<CrashRecorder>,
     /// Which places are listened to, as of the last look around.
     listened: Mutex<BTreeMap<String, bool>>,
     /// The newest boot on each port that is not in the register yet.
-    boots: Mutex<BTreeMap<String, (Site, Boot)>>,
+    boots: Mutex<BTreeMap<String, (CaptureContext, Boot)>>,
     changed: Notify,
 }
 
-impl Notes {
-    pub(super) fn new(state: StateFile<PortsState>, marks: Marks, intake: Arc<Intake>) -> Self {
+impl StateWriter {
+    pub(super) fn new(
+        state: StateFile<PortsState>,
+        marks: UdevMarks,
+        recorder: Arc<CrashRecorder>,
+    ) -> Self {
         Self {
             state,
             marks,
-            intake,
+            recorder,
             listened: Mutex::default(),
             boots: Mutex::default(),
             changed: Notify::new(),
@@ -45,7 +49,7 @@ impl Notes {
     }
 
     /// Notes something about a port; it is on the disk soon.
-    pub(super) fn note(&self, change: impl Fn(&mut PortsState) + Send + Sync + 'static) {
+    pub(super) fn record(&self, change: impl Fn(&mut PortsState) + Send + Sync + 'static) {
         self.state.note(move |state| {
             change(state);
             state.tidy(&Moment::now());
@@ -56,12 +60,12 @@ impl Notes {
     /// Puts what was noted of the ports on the disk; the answer ends when it
     /// is there. A port works without it, too.
     pub(super) fn flush(self: &Arc<Self>) -> JoinHandle<()> {
-        let notes = Arc::clone(self);
-        tokio::task::spawn_blocking(move || notes.flush_here())
+        let writer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || writer.flush_here())
     }
 
     /// Marks for udev which ports are listened to.
-    pub(super) fn follow(&self, plans: &[Plan]) {
+    pub(super) fn mark_listened(&self, plans: &[PortPlan]) {
         let on_usb = plans.iter().filter(|plan| plan.usb.is_some());
         *lock(&self.listened) = on_usb
             .map(|plan| (plan.id.clone(), plan.why != Why::Seen))
@@ -70,8 +74,8 @@ impl Notes {
     }
 
     /// Notes what a board says that it runs.
-    pub(super) fn booted(&self, port: &str, site: &Site, boot: &Boot) {
-        lock(&self.boots).insert(port.to_owned(), (site.clone(), boot.clone()));
+    pub(super) fn record_boot(&self, port: &str, context: &CaptureContext, boot: &Boot) {
+        lock(&self.boots).insert(port.to_owned(), (context.clone(), boot.clone()));
         self.changed.notify_one();
     }
 
@@ -88,16 +92,16 @@ impl Notes {
 
     /// Writes what is noted.
     pub(super) async fn write(self: &Arc<Self>) {
-        let notes = Arc::clone(self);
+        let writer = Arc::clone(self);
         let work = move || {
-            notes.flush_here();
+            writer.flush_here();
             // no lock is held over what follows
-            let boots = std::mem::take(&mut *lock(&notes.boots));
-            let listened = std::mem::take(&mut *lock(&notes.listened));
-            for (site, boot) in boots.into_values() {
-                notes.intake.booted(&site, &boot);
+            let boots = std::mem::take(&mut *lock(&writer.boots));
+            let listened = std::mem::take(&mut *lock(&writer.listened));
+            for (context, boot) in boots.into_values() {
+                writer.recorder.record_boot(&context, &boot);
             }
-            notes.marks.follow(&listened);
+            writer.marks.follow(&listened);
         };
         if let Err(error) = tokio::task::spawn_blocking(work).await {
             log::error!("notes about serial ports were not written: {error}");

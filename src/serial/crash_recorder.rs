@@ -13,19 +13,19 @@ use crate::journal::Event;
 use crate::store::coredumps::Source;
 use crate::store::{self, Store};
 
-use super::plan::Plan;
+use super::device_identity::{DeviceIdentity, IdentityClues, identify, or_shared_key};
+use super::port_plan::PortPlan;
 use super::state::PortsState;
-use super::whose::{Clues, Whose, bounded, whose};
 
 /// Finds the stored build with this app ELF hash, which may be shortened: its
 /// model and its version.
-pub type Maker = Box<dyn Fn(&str) -> Option<(ModelCode, Version)> + Send + Sync>;
+pub type FindBuild = Box<dyn Fn(&str) -> Option<(ModelCode, Version)> + Send + Sync>;
 
 /// The way from all ports to the store.
-pub struct Intake {
+pub struct CrashRecorder {
     ingest: Arc<Ingest>,
     store: Arc<Store>,
-    maker: Maker,
+    find_build: FindBuild,
 }
 
 /// A crash that a port captured.
@@ -49,23 +49,23 @@ pub struct FlashDump {
 
 /// Where it was captured.
 #[derive(Clone, Debug)]
-pub struct Site {
-    pub plan: Plan,
+pub struct CaptureContext {
+    pub plan: PortPlan,
     /// Of the board, if its USB descriptor or its bootloader told.
     pub mac: Option<MacAddress>,
 }
 
 /// A crash and where it came from.
 #[derive(Debug)]
-pub(super) struct Captured {
+pub(super) struct CapturedCrash {
     pub(super) crash: Crash,
-    pub(super) site: Site,
+    pub(super) context: CaptureContext,
 }
 
-impl Site {
-    /// The site of a port. A chip with USB of its own shows its MAC address;
+impl CaptureContext {
+    /// The context of a port. A chip with USB of its own shows its MAC address;
     /// of others it is known if their bootloader told it once.
-    pub fn of(plan: &Plan, state: &PortsState) -> Self {
+    pub fn of(plan: &PortPlan, state: &PortsState) -> Self {
         let usb = plan.usb.as_ref();
         let shown = usb.filter(|usb| usb.is_serial_jtag());
         let shown = shown.and_then(|usb| usb.serial.as_ref()?.parse().ok());
@@ -76,13 +76,13 @@ impl Site {
     }
 }
 
-impl Intake {
+impl CrashRecorder {
     /// A way to `ingest`.
-    pub fn new(ingest: Arc<Ingest>, store: Arc<Store>, maker: Maker) -> Self {
+    pub fn new(ingest: Arc<Ingest>, store: Arc<Store>, find_build: FindBuild) -> Self {
         Self {
             ingest,
             store,
-            maker,
+            find_build,
         }
     }
 
@@ -90,13 +90,21 @@ impl Intake {
     ///
     /// # Errors
     /// As [`Ingest::coredump`].
-    pub fn take(&self, crash: &Crash, site: &Site) -> store::Result<(Received, DeviceKey)> {
+    pub fn store(
+        &self,
+        crash: &Crash,
+        context: &CaptureContext,
+    ) -> store::Result<(Received, DeviceKey)> {
         let bytes = crash.bytes();
         let build = crash.build();
-        let whose = self.whose(site, build.as_deref());
-        let mut origin = Origin::new(whose.device.clone(), crash.source(), whose.identity);
-        origin.model.clone_from(&whose.model);
-        origin.serial_port = Some(site.plan.path.display().to_string());
+        let identity = self.identify(context, build.as_deref());
+        let mut origin = Origin::new(
+            identity.device.clone(),
+            crash.source(),
+            identity.identified_by,
+        );
+        origin.model.clone_from(&identity.model);
+        origin.serial_port = Some(context.plan.path.display().to_string());
         origin.chip = crash.boot().chip.map(|chip| chip.to_string());
         origin.firmware_version = self.version(crash, build.as_deref());
         origin.app_elf_sha256 = build;
@@ -117,14 +125,14 @@ impl Intake {
                 origin.log = flash.log.as_ref().map(|log| log.to_text(mark).into_bytes());
             }
         }
-        let known = self.knows(&whose.device);
+        let known = self.knows(&identity.device);
         let received = self.ingest.coredump(bytes, origin)?;
         if !known {
-            let path = site.plan.path.display();
-            let (device, model) = (&whose.device, whose.model.as_ref());
-            unregistered::introduce(&self.store.registry, device, site.mac, model, &path);
+            let path = context.plan.path.display();
+            let (device, model) = (&identity.device, identity.model.as_ref());
+            unregistered::introduce(&self.store.registry, device, context.mac, model, &path);
         }
-        Ok((received, whose.device))
+        Ok((received, identity.device))
     }
 
     /// The version of the build that crashed: as the board's banner said, if
@@ -137,7 +145,7 @@ impl Intake {
             _ => crash.source() == Source::Uart,
         };
         let said = boot.version.as_deref().filter(|_| is_this_build);
-        let stored = || Some((self.maker)(build?)?.1.to_string());
+        let stored = || Some((self.find_build)(build?)?.1.to_string());
         said.map(Origin::bounded).or_else(stored)
     }
 
@@ -147,25 +155,25 @@ impl Intake {
     }
 
     /// Whose board it is, as far as it is known before a crash.
-    pub fn whose(&self, site: &Site, build: Option<&str>) -> Whose {
-        let model_of_build = build.and_then(&self.maker).map(|(model, _)| model);
-        let clues = Clues {
-            device_key: site.plan.settings.device_key.as_ref(),
-            model: site.plan.settings.model.as_ref(),
-            mac: site.mac,
-            usb: site.plan.usb.as_ref(),
-            serial_is_unique: site.plan.serial_is_unique,
-            place: &site.plan.id,
+    pub fn identify(&self, context: &CaptureContext, build: Option<&str>) -> DeviceIdentity {
+        let model_of_build = build.and_then(&self.find_build).map(|(model, _)| model);
+        let clues = IdentityClues {
+            device_key: context.plan.settings.device_key.as_ref(),
+            model: context.plan.settings.model.as_ref(),
+            mac: context.mac,
+            usb: context.plan.usb.as_ref(),
+            serial_is_unique: context.plan.serial_is_unique,
+            place: &context.plan.id,
             model_of_build: model_of_build.as_ref(),
         };
         let devices = self.store.registry.devices.read();
-        bounded(whose(&clues, &devices), &devices)
+        or_shared_key(identify(&clues, &devices), &devices)
     }
 
     /// The bootloader told which board it is: says so, if its crashes were
     /// kept under another name until now.
-    pub fn met(&self, before: &Site, now: &Site) {
-        let (before, device) = (self.whose(before, None), self.whose(now, None).device);
+    pub fn learned_mac(&self, before: &CaptureContext, now: &CaptureContext) {
+        let (before, device) = (self.identify(before, None), self.identify(now, None).device);
         if before.device == device || !self.knows(&before.device) {
             return;
         }
@@ -181,14 +189,14 @@ impl Intake {
     }
 
     /// The device on this port, if it is one that is known.
-    pub fn known(&self, site: &Site, build: Option<&str>) -> Option<Whose> {
-        let whose = self.whose(site, build);
-        (whose.identity == "configured" || self.knows(&whose.device)).then_some(whose)
+    pub fn known(&self, context: &CaptureContext, build: Option<&str>) -> Option<DeviceIdentity> {
+        let identity = self.identify(context, build);
+        (identity.identified_by == "configured" || self.knows(&identity.device)).then_some(identity)
     }
 
     /// Notes what a known device says that it runs.
-    pub fn booted(&self, site: &Site, boot: &Boot) {
-        let Some(whose) = self.known(site, boot.app_elf_sha256.as_deref()) else {
+    pub fn record_boot(&self, context: &CaptureContext, boot: &Boot) {
+        let Some(identity) = self.known(context, boot.app_elf_sha256.as_deref()) else {
             return;
         };
         let runs = Runs {
@@ -196,20 +204,26 @@ impl Intake {
             version: boot.version.clone(),
             app_elf_sha256: boot.app_elf_sha256.clone(),
         };
-        last_contact::heard_that(&self.store.registry, &whose.device, Way::Banner, runs, None);
+        last_contact::heard_that(
+            &self.store.registry,
+            &identity.device,
+            Way::Banner,
+            runs,
+            None,
+        );
     }
 }
 
 /// What the repeats of one crash have in common.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Likeness {
+pub(super) struct RepeatKey {
     /// The fingerprint, else what the panic said.
     crash: String,
     /// A whole dump repeats no damaged one.
     is_whole: bool,
 }
 
-impl Likeness {
+impl RepeatKey {
     /// Of a crash that was stored.
     pub(super) fn of(received: &Received) -> Option<Self> {
         Some(Self {
@@ -221,21 +235,21 @@ impl Likeness {
 
 impl Crash {
     /// What it has in common with its repeats, if that can be told.
-    pub(super) fn likeness(&self) -> Option<Likeness> {
+    pub(super) fn repeat_key(&self) -> Option<RepeatKey> {
         let found = coredump::examine(self.bytes());
         let printed = || {
             let Self::Dump(dump) = self else { return None };
             coredump::examine(dump.panic.as_ref()?.as_bytes()).panic_reason
         };
         let crash = found.fingerprint.or(found.panic_reason).or_else(printed)?;
-        Some(Likeness {
+        Some(RepeatKey {
             crash,
             is_whole: found.verdict.is_whole(),
         })
     }
 
     /// The memory it takes, roughly.
-    pub(super) fn weight(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         let log = match self {
             Self::Dump(dump) => Some(&dump.log),
             Self::Panic(panic) => Some(&panic.log),
@@ -332,9 +346,9 @@ pub(super) mod tests {
     fn the_same_panic_again_is_a_repeat_and_another_one_is_not() {
         let abort = "abort() was called at PC 0x400d66b9 on core 0\r\n";
         let assert = "assert failed: app_main main.c:7 (x)\r\n";
-        let likeness = |text: &str| panic(text).likeness().unwrap();
-        assert_eq!(likeness(abort), likeness(abort));
-        assert_ne!(likeness(abort), likeness(assert));
-        assert_eq!(panic("hello").likeness(), None);
+        let repeat_key = |text: &str| panic(text).repeat_key().unwrap();
+        assert_eq!(repeat_key(abort), repeat_key(abort));
+        assert_ne!(repeat_key(abort), repeat_key(assert));
+        assert_eq!(panic("hello").repeat_key(), None);
     }
 }

@@ -14,80 +14,84 @@ use crate::journal::Event;
 use crate::metrics::Metrics;
 use crate::printable;
 
-use super::intake::{Captured, Crash, Likeness, Site};
-use super::request::Asked;
-use super::status::Board;
-use super::waiting::{Examined, Waiting};
+use super::crash_queue::{CrashQueues, Examined};
+use super::crash_recorder::{CaptureContext, CapturedCrash, Crash, RepeatKey};
+use super::flash_read_request::ReadRequester;
+use super::status::PortMonitor;
 
 /// All crashes that wait; clones are the same.
 #[derive(Clone)]
-pub(super) struct Backlog {
-    waiting: Arc<Mutex<Waiting<Entry>>>,
+pub(super) struct CrashBacklog {
+    waiting: Arc<Mutex<CrashQueues<WaitingCrash>>>,
     metrics: Arc<Metrics>,
 }
 
 /// A crash that waits, and whose it is.
-struct Entry {
-    captured: Arc<Captured>,
-    board: Arc<Board>,
-    asked: Option<Asked>,
+struct WaitingCrash {
+    captured: Arc<CapturedCrash>,
+    monitor: Arc<PortMonitor>,
+    asked: Option<ReadRequester>,
 }
 
-/// A port's way in. Dropped, it ends [`Outlet::next`] once all is taken out.
-pub(super) struct Inlet {
-    backlog: Backlog,
+/// A port's way in. Dropped, it ends [`BacklogReceiver::next`] once all is next out.
+pub(super) struct BacklogSender {
+    backlog: CrashBacklog,
     port: String,
-    board: Arc<Board>,
+    monitor: Arc<PortMonitor>,
     arrived: Arc<Notify>,
     _open: DropGuard,
 }
 
 /// A port's way out, for who stores.
-pub(super) struct Outlet {
-    backlog: Backlog,
+pub(super) struct BacklogReceiver {
+    backlog: CrashBacklog,
     port: String,
     arrived: Arc<Notify>,
     closed: CancellationToken,
 }
 
 /// A crash to be stored.
-pub(super) struct Taken {
+pub(super) struct NextCrash {
     pub(super) number: u64,
-    pub(super) captured: Arc<Captured>,
-    pub(super) asked: Option<Asked>,
+    pub(super) captured: Arc<CapturedCrash>,
+    pub(super) asked: Option<ReadRequester>,
 }
 
-impl Backlog {
+impl CrashBacklog {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            waiting: Arc::new(Mutex::new(Waiting::new())),
+            waiting: Arc::new(Mutex::new(CrashQueues::new())),
             metrics,
         }
     }
 
     /// The two ends for one port.
-    pub(super) fn of(&self, port: &str, board: &Arc<Board>) -> (Inlet, Outlet) {
+    pub(super) fn of(
+        &self,
+        port: &str,
+        monitor: &Arc<PortMonitor>,
+    ) -> (BacklogSender, BacklogReceiver) {
         let (closed, arrived) = (CancellationToken::new(), Arc::new(Notify::new()));
-        let inlet = Inlet {
+        let sender = BacklogSender {
             backlog: self.clone(),
             port: port.to_owned(),
-            board: Arc::clone(board),
+            monitor: Arc::clone(monitor),
             arrived: Arc::clone(&arrived),
             _open: closed.clone().drop_guard(),
         };
-        let outlet = Outlet {
+        let receiver = BacklogReceiver {
             backlog: self.clone(),
             port: port.to_owned(),
             arrived,
             closed,
         };
-        (inlet, outlet)
+        (sender, receiver)
     }
 
     /// The daemon ends: says what is lost because it was not stored. What is
     /// being stored right now may succeed yet, and is lost if it does not.
     pub(super) fn give_up(&self) {
-        self.change(Waiting::close);
+        self.change(CrashQueues::close);
         for entry in self.lock().contents() {
             let path = entry.path().display();
             Event::PortTrouble.entry().port(&path).say(format_args!(
@@ -97,7 +101,7 @@ impl Backlog {
     }
 
     /// Changes what waits, and drops what is too much then.
-    fn change<R>(&self, change: impl FnOnce(&mut Waiting<Entry>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut CrashQueues<WaitingCrash>) -> R) -> R {
         let mut waiting = self.lock();
         let answer = change(&mut waiting);
         let before = waiting.bytes();
@@ -119,14 +123,14 @@ impl Backlog {
         answer
     }
 
-    fn say_dropped(&self, dropped: &[Entry], why: &str) {
-        let mut ports: BTreeMap<&Path, (u64, &Entry)> = BTreeMap::new();
+    fn say_dropped(&self, dropped: &[WaitingCrash], why: &str) {
+        let mut ports: BTreeMap<&Path, (u64, &WaitingCrash)> = BTreeMap::new();
         for entry in dropped {
             ports.entry(entry.path()).or_insert((0, entry)).0 += 1;
         }
         for (path, (count, entry)) in ports {
             self.metrics.serial_crashes_dropped.inc_by(count);
-            entry.board.change(|status| status.dropped += count);
+            entry.monitor.change(|status| status.dropped += count);
             let path = path.display();
             let crashes = match count {
                 1 => String::from("1 crash"),
@@ -139,33 +143,33 @@ impl Backlog {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, CrashQueues<WaitingCrash>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl WaitingCrash {
     fn path(&self) -> &Path {
-        &self.captured.site.plan.path
+        &self.captured.context.plan.path
     }
 }
 
-impl Inlet {
+impl BacklogSender {
     /// Lets a crash wait for the disk. Does not wait itself: the port would
     /// lose what the board prints next.
-    pub(super) fn push(&self, crash: Crash, site: Site, asked: Option<Asked>) {
-        let bytes = crash.weight();
-        let captured = Arc::new(Captured { crash, site });
+    pub(super) fn push(&self, crash: Crash, context: CaptureContext, asked: Option<ReadRequester>) {
+        let bytes = crash.memory_bytes();
+        let captured = Arc::new(CapturedCrash { crash, context });
         let examined = match bytes {
-            ..=MOST_EXAMINED_HERE => Examined::As(likeness(&captured)),
+            ..=MOST_EXAMINED_HERE => Examined::As(repeat_key(&captured)),
             _ => Examined::NotYet,
         };
         let is_examined = examined != Examined::NotYet;
         // once it is stored or dropped, nobody needs to know
         let weak = Arc::downgrade(&captured);
-        let entry = Entry {
+        let entry = WaitingCrash {
             captured,
-            board: Arc::clone(&self.board),
+            monitor: Arc::clone(&self.monitor),
             asked,
         };
         let may_drop = entry.asked.is_none();
@@ -180,8 +184,8 @@ impl Inlet {
         let (backlog, port) = (self.backlog.clone(), self.port.clone());
         tokio::task::spawn_blocking(move || {
             if let Some(captured) = weak.upgrade() {
-                let likeness = likeness(&captured);
-                backlog.change(|waiting| waiting.examined(&port, number, likeness));
+                let repeat_key = repeat_key(&captured);
+                backlog.change(|waiting| waiting.examined(&port, number, repeat_key));
             }
         });
     }
@@ -189,18 +193,18 @@ impl Inlet {
 
 /// What a crash has in common with its repeats. A fault in reading it must not
 /// end the port's task; storing meets the same fault, and says it.
-fn likeness(captured: &Captured) -> Option<Likeness> {
-    catch_unwind(AssertUnwindSafe(|| captured.crash.likeness())).unwrap_or_default()
+fn repeat_key(captured: &CapturedCrash) -> Option<RepeatKey> {
+    catch_unwind(AssertUnwindSafe(|| captured.crash.repeat_key())).unwrap_or_default()
 }
 
-impl Outlet {
+impl BacklogReceiver {
     /// The port's next crash; `None` if there is none and comes none.
-    pub(super) async fn next(&self) -> Option<Taken> {
+    pub(super) async fn next(&self) -> Option<NextCrash> {
         loop {
             // in this order: what was pushed last was pushed before the end
             let closed = self.closed.is_cancelled();
-            if let Some(taken) = self.take() {
-                return Some(taken);
+            if let Some(next) = self.take() {
+                return Some(next);
             }
             if closed {
                 return None;
@@ -212,10 +216,10 @@ impl Outlet {
         }
     }
 
-    fn take(&self) -> Option<Taken> {
+    fn take(&self) -> Option<NextCrash> {
         let mut waiting = self.backlog.lock();
         let (number, entry) = waiting.take(&self.port)?;
-        Some(Taken {
+        Some(NextCrash {
             number,
             captured: Arc::clone(&entry.captured),
             asked: entry.asked.take(),
@@ -235,11 +239,11 @@ impl Outlet {
 
     /// The crash waits no longer: it is stored, or whoever waits for it is told
     /// that it is not.
-    pub(super) fn done(&self, number: u64, stored: Option<Likeness>) {
+    pub(super) fn done(&self, number: u64, stored: Option<RepeatKey>) {
         let port = &self.port;
         let _ended = self.backlog.change(|waiting| {
-            if let Some(likeness) = stored {
-                waiting.stored(port, number, likeness);
+            if let Some(repeat_key) = stored {
+                waiting.stored(port, number, repeat_key);
             }
             waiting.remove(port, number)
         });
@@ -262,24 +266,30 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
-    use super::super::waiting::MOST_BYTES;
+    use super::super::crash_queue::MOST_BYTES;
     use super::*;
 
-    fn bench() -> (Backlog, Inlet, Outlet, Arc<Board>, impl Fn() -> Site) {
-        let backlog = Backlog::new(Arc::new(Metrics::default()));
-        let (plan, board) = super::super::status::tests::board("/dev/ttyUSB0");
-        let (inlet, outlet) = backlog.of("port", &board);
-        let site = move || Site {
+    fn bench() -> (
+        CrashBacklog,
+        BacklogSender,
+        BacklogReceiver,
+        Arc<PortMonitor>,
+        impl Fn() -> CaptureContext,
+    ) {
+        let backlog = CrashBacklog::new(Arc::new(Metrics::default()));
+        let (plan, monitor) = super::super::status::tests::port("/dev/ttyUSB0");
+        let (sender, receiver) = backlog.of("port", &monitor);
+        let context = move || CaptureContext {
             plan: plan.clone(),
             mac: None,
         };
-        (backlog, inlet, outlet, board, site)
+        (backlog, sender, receiver, monitor, context)
     }
 
     /// A panic with a log of so many bytes, alike for the same `kind`.
     fn panic(kind: u8, bytes: usize) -> Crash {
         let text = format!("abort() was called at PC 0x4000{kind:02x}00 on core 0\r\n");
-        let mut crash = super::super::intake::tests::panic(&text);
+        let mut crash = super::super::crash_recorder::tests::panic(&text);
         if let Crash::Panic(panic) = &mut crash {
             panic.log.before.push("x".repeat(bytes));
         }
@@ -288,30 +298,30 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes_and_the_first_of_each_crash_stays() {
-        let (backlog, inlet, outlet, board, site) = bench();
+        let (backlog, sender, receiver, monitor, context) = bench();
         // small ones are examined at once, large ones by a thread
         for bytes in [10 << 10, 1 << 20] {
-            let before = board.status().dropped;
+            let before = monitor.status().dropped;
             let count = 12 * (1 << 20) / bytes as u64;
             for n in 0..count {
                 // three that are alone, then the same again and again
-                inlet.push(panic(n.min(3) as u8, bytes), site(), None);
+                sender.push(panic(n.min(3) as u8, bytes), context(), None);
                 while !backlog.lock().are_examined() {
                     tokio::task::yield_now().await;
                 }
             }
             assert!(backlog.lock().bytes() <= MOST_BYTES);
             let mut stored = Vec::new();
-            while let Some(taken) = outlet.take() {
-                stored.push(taken.captured.crash.likeness().unwrap());
-                outlet.done(taken.number, None);
+            while let Some(next) = receiver.take() {
+                stored.push(next.captured.crash.repeat_key().unwrap());
+                receiver.done(next.number, None);
             }
             // the thread that examined the last one counts what it dropped
             // after it has released the lock
             let dropped = count - stored.len() as u64;
             let counted = || {
                 let counted = backlog.metrics.serial_crashes_dropped.get();
-                (counted, board.status().dropped)
+                (counted, monitor.status().dropped)
             };
             for _ in 0..10_000 {
                 if counted() == (before + dropped, before + dropped) {
@@ -328,24 +338,24 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_being_stored_when_the_daemon_ends_is_lost_only_if_that_fails() {
-        let (backlog, inlet, outlet, board, site) = bench();
+        let (backlog, sender, receiver, monitor, context) = bench();
         for kind in 0..4 {
-            inlet.push(panic(kind, 1), site(), None);
+            sender.push(panic(kind, 1), context(), None);
         }
-        let [ends_well, fails, has_failed] = [(); 3].map(|()| outlet.take().unwrap().number);
-        outlet.failed(has_failed);
+        let [ends_well, fails, has_failed] = [(); 3].map(|()| receiver.take().unwrap().number);
+        receiver.failed(has_failed);
         backlog.give_up();
         let dropped = || {
             (
-                board.status().dropped,
+                monitor.status().dropped,
                 backlog.metrics.serial_crashes_dropped.get(),
             )
         };
         assert_eq!(dropped(), (2, 2));
-        assert!(!outlet.try_again(has_failed));
-        outlet.done(ends_well, None);
+        assert!(!receiver.try_again(has_failed));
+        receiver.done(ends_well, None);
         assert_eq!(dropped(), (2, 2));
-        outlet.failed(fails);
+        receiver.failed(fails);
         assert_eq!(dropped(), (3, 3));
         assert_eq!(backlog.metrics.serial_waiting_bytes.get(), 0);
     }

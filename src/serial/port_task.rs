@@ -11,23 +11,23 @@ use crate::device::MacAddress;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 
-use super::backlog::Inlet;
-use super::health::Complaint;
-use super::intake::{Intake, Site};
-use super::notes::Notes;
-use super::plan::Plan;
-use super::request::Request;
-use super::status::Board;
+use super::crash_backlog::BacklogSender;
+use super::crash_recorder::{CaptureContext, CrashRecorder};
+use super::flash_read_request::FlashReadRequest;
+use super::health::PortProblem;
+use super::port_plan::PortPlan;
+use super::state_writer::StateWriter;
+use super::status::PortMonitor;
 
 /// What the configuration says for all ports.
 #[derive(Clone, Debug)]
-pub(super) struct Common {
+pub(super) struct CommonSettings {
     pub(super) console: console::Settings,
     /// Where boards keep their partition table.
     pub(super) table_offset: u32,
 }
 
-impl Common {
+impl CommonSettings {
     /// A mask that does not parse is said and left out.
     pub(super) fn of(settings: &config::Serial, max_dump_bytes: usize) -> Self {
         let rules = settings.mask.iter().filter_map(|rule| match rule.parse() {
@@ -52,66 +52,68 @@ impl Common {
 }
 
 /// What a port's task is made of.
-pub(super) struct Port {
-    pub(super) board: Arc<Board>,
+pub(super) struct PortTask {
+    pub(super) monitor: Arc<PortMonitor>,
     /// What is to be done with it; the task ends when the sender is dropped.
-    pub(super) plan: watch::Receiver<Plan>,
+    pub(super) plan: watch::Receiver<PortPlan>,
     /// Whether it is open, for whoever waits for it to be let go.
     pub(super) open: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
-    pub(super) common: watch::Receiver<Common>,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) common: watch::Receiver<CommonSettings>,
+    pub(super) requests: mpsc::Receiver<FlashReadRequest>,
     /// Where it is noted which board it is, and whether it is in its bootloader.
-    pub(super) notes: Arc<Notes>,
-    pub(super) crashes: Arc<Inlet>,
+    pub(super) state_writer: Arc<StateWriter>,
+    pub(super) crashes: Arc<BacklogSender>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) intake: Arc<Intake>,
+    pub(super) recorder: Arc<CrashRecorder>,
 }
 
-impl Port {
+impl PortTask {
     /// What is known of where a crash on this port comes from.
-    pub(super) fn site(&self, plan: &Plan) -> Site {
-        Site::of(plan, &self.notes.state.read())
+    pub(super) fn capture_context(&self, plan: &PortPlan) -> CaptureContext {
+        CaptureContext::of(plan, &self.state_writer.state.read())
     }
 
     /// Notes which board is behind the port.
-    pub(super) fn met(&self, plan: &Plan, mac: MacAddress) {
-        let before = self.site(plan);
+    pub(super) fn learned_mac(&self, plan: &PortPlan, mac: MacAddress) {
+        let before = self.capture_context(plan);
         if before.mac == Some(mac) {
             return;
         }
         self.note_board(plan, Some(mac));
-        self.intake.met(&before, &self.site(plan));
+        self.recorder
+            .learned_mac(&before, &self.capture_context(plan));
     }
 
     /// The port is gone or somebody else's. Unless its adapter has a serial
     /// number of its own, what is there next may be another board.
-    pub(super) fn forget_board(&self, plan: &Plan) {
-        if !plan.is_told_apart() && self.notes.state.read().of(&plan.id).board.is_some() {
+    pub(super) fn forget_board(&self, plan: &PortPlan) {
+        if !plan.is_told_apart() && self.state_writer.state.read().of(&plan.id).board.is_some() {
             self.note_board(plan, None);
         }
     }
 
     /// Notes that the board is in its bootloader, or no longer.
-    pub(super) fn note_bootloader(&self, plan: &Plan, inside: bool) {
-        if self.notes.state.read().of(&plan.id).in_bootloader != inside {
+    pub(super) fn note_bootloader(&self, plan: &PortPlan, inside: bool) {
+        if self.state_writer.state.read().of(&plan.id).in_bootloader != inside {
             let id = plan.id.clone();
-            self.notes
-                .note(move |state| state.ensure(&id).in_bootloader = inside);
+            self.state_writer
+                .record(move |state| state.ensure(&id).in_bootloader = inside);
         }
     }
 
     /// Notes which board is behind the port; `None`: who knows.
-    fn note_board(&self, plan: &Plan, mac: Option<MacAddress>) {
+    fn note_board(&self, plan: &PortPlan, mac: Option<MacAddress>) {
         let plan = plan.clone();
-        self.notes.note(move |state| state.note_board(&plan, mac));
+        self.state_writer
+            .record(move |state| state.note_board(&plan, mac));
     }
 }
 
-pub(super) fn complain(plan: &Plan, complaint: Complaint) {
+pub(super) fn report_problem(plan: &PortPlan, problem: PortProblem) {
     let path = plan.path.display();
-    Event::PortTrouble.entry().port(&path).say(format_args!(
-        "{path}: {}",
-        complaint.text(plan.settings.baud)
-    ));
+    Event::PortTrouble
+        .entry()
+        .port(&path)
+        .say(format_args!("{path}: {}", problem.text(plan.settings.baud)));
 }

@@ -19,79 +19,79 @@ use crate::metrics::Metrics;
 use crate::store;
 use crate::store::registry::StateFile;
 
-use super::backlog::Backlog;
+use super::crash_backlog::CrashBacklog;
+use super::crash_recorder::{CaptureContext, CrashRecorder};
 use super::discover::{self, PortSources};
 use super::error::Error;
-use super::hotplug::Watcher;
-use super::intake::{Intake, Site};
-use super::marks::Marks;
-use super::notes::Notes;
-use super::plan::Plan;
-use super::policy::{self, Named};
-use super::port::{Common, Port};
-use super::request::Request;
+use super::flash_read_request::FlashReadRequest;
+use super::hotplug::HotplugWatcher;
+use super::port_plan::PortPlan;
+use super::port_task::{CommonSettings, PortTask};
+use super::selection::{self, ConfiguredPath};
 use super::state::{PortsState, Release};
-use super::status::{Board, PortStatus};
-use super::storing::Storing;
+use super::state_writer::StateWriter;
+use super::status::{PortMonitor, PortStatus};
+use super::store_task::StoreTask;
+use super::udev_marks::UdevMarks;
 
 /// All ports and what is remembered of them.
-pub(super) struct Keeper {
-    intake: Arc<Intake>,
+pub(super) struct Supervisor {
+    recorder: Arc<CrashRecorder>,
     metrics: Arc<Metrics>,
     sources: PortSources,
     settings: Mutex<config::Serial>,
-    common: watch::Sender<Common>,
-    pub(super) notes: Arc<Notes>,
-    backlog: Backlog,
+    common: watch::Sender<CommonSettings>,
+    pub(super) state_writer: Arc<StateWriter>,
+    backlog: CrashBacklog,
     entries: Mutex<BTreeMap<String, Entry>>,
     /// Ports whose borrower is still there.
     pub(super) leases: Mutex<BTreeSet<String>>,
     /// Something changed that is not to be seen in the folders.
-    pub(super) look: Notify,
+    pub(super) rescan_requested: Notify,
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
 /// One port that is, or was, there.
 pub(super) struct Entry {
-    plan: watch::Sender<Plan>,
-    pub(super) board: Arc<Board>,
+    plan: watch::Sender<PortPlan>,
+    pub(super) monitor: Arc<PortMonitor>,
     pub(super) open: watch::Receiver<bool>,
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<FlashReadRequest>,
     /// The port's own, and the one that stores.
     pub(super) tasks: [JoinHandle<()>; 2],
 }
 
-impl Keeper {
+impl Supervisor {
     pub(super) fn new(
-        intake: Intake,
+        recorder: CrashRecorder,
         metrics: Arc<Metrics>,
         sources: PortSources,
         state: &Path,
         settings: config::Serial,
         max_dump_bytes: usize,
     ) -> store::Result<Self> {
-        let intake = Arc::new(intake);
+        let recorder = Arc::new(recorder);
         let file = StateFile::open(state, "ports.json")?;
-        let notes = Notes::new(file, Marks::below(state), Arc::clone(&intake));
+        let state_writer = StateWriter::new(file, UdevMarks::below(state), Arc::clone(&recorder));
         Ok(Self {
-            intake,
-            backlog: Backlog::new(Arc::clone(&metrics)),
+            recorder,
+            backlog: CrashBacklog::new(Arc::clone(&metrics)),
             metrics,
             sources,
-            common: watch::Sender::new(Common::of(&settings, max_dump_bytes)),
+            common: watch::Sender::new(CommonSettings::of(&settings, max_dump_bytes)),
             settings: Mutex::new(settings),
-            notes: Arc::new(notes),
+            state_writer: Arc::new(state_writer),
             entries: Mutex::default(),
             leases: Mutex::default(),
-            look: Notify::new(),
+            rescan_requested: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })
     }
 
     pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken) {
-        let mut watcher = match Watcher::new() {
+        let mut watcher = match HotplugWatcher::new() {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 Event::PortTrouble.entry().say(format_args!(
@@ -100,17 +100,17 @@ impl Keeper {
                 None
             }
         };
-        let notes = Arc::clone(&self.notes);
-        self.tasks.spawn(notes.run(self.stop.clone()));
+        let state_writer = Arc::clone(&self.state_writer);
+        self.tasks.spawn(state_writer.run(self.stop.clone()));
         while !stop.is_cancelled() {
-            let wait = self.look_around(watcher.as_mut());
+            let wait = self.rescan(watcher.as_mut());
             tokio::select! {
                 heard = hear(watcher.as_mut()) => match heard {
                     // nodes come in bursts, and udev needs a moment for each
                     Ok(()) => tokio::time::sleep(SETTLE).await,
                     Err(_) => watcher = None,
                 },
-                () = self.look.notified() => {}
+                () = self.rescan_requested.notified() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => {}
             }
@@ -123,31 +123,31 @@ impl Keeper {
         {
             self.backlog.give_up();
         }
-        self.notes.write().await;
+        self.state_writer.write().await;
     }
 
     pub(super) fn reconfigure(&self, settings: config::Serial, max_dump_bytes: usize) {
         self.common
-            .send_replace(Common::of(&settings, max_dump_bytes));
+            .send_replace(CommonSettings::of(&settings, max_dump_bytes));
         *lock(&self.settings) = settings;
-        self.look.notify_one();
+        self.rescan_requested.notify_one();
     }
 
     /// Blocks: whose a board is, may have to be looked up in the store.
     pub(super) fn list(&self) -> Vec<PortStatus> {
-        let state = self.notes.state.read();
-        let ports: Vec<(PortStatus, Plan)> = lock(&self.entries)
+        let state = self.state_writer.state.read();
+        let ports: Vec<(PortStatus, PortPlan)> = lock(&self.entries)
             .values()
-            .map(|entry| (entry.board.status(), entry.plan.borrow().clone()))
+            .map(|entry| (entry.monitor.status(), entry.plan.borrow().clone()))
             .collect();
-        let shown = |(mut status, plan): (PortStatus, Plan)| {
-            let site = Site::of(&plan, &state);
-            status.mac = site.mac.map(|mac| mac.to_string());
+        let shown = |(mut status, plan): (PortStatus, PortPlan)| {
+            let context = CaptureContext::of(&plan, &state);
+            status.mac = context.mac.map(|mac| mac.to_string());
             // as it is known now: the board may have been named since its last crash
             let build = status.app_elf_sha256.as_deref();
-            if let Some(whose) = self.intake.known(&site, build) {
-                status.device_key = Some(whose.device.to_string());
-                status.model_code = whose.model.map(|model| model.to_string());
+            if let Some(identity) = self.recorder.known(&context, build) {
+                status.device_key = Some(identity.device.to_string());
+                status.model_code = identity.model.map(|model| model.to_string());
             }
             status
         };
@@ -158,7 +158,7 @@ impl Keeper {
 
     /// Finds out what there is and tells the tasks; answers with how long it
     /// is until something ends by itself.
-    fn look_around(self: &Arc<Self>, watcher: Option<&mut Watcher>) -> Duration {
+    fn rescan(self: &Arc<Self>, watcher: Option<&mut HotplugWatcher>) -> Duration {
         let settings = lock(&self.settings).clone();
         let paths = || settings.port.iter().filter_map(|port| port.path.as_deref());
         // watched before looking: what comes in between is heard
@@ -170,34 +170,34 @@ impl Keeper {
             watcher.watch(watched.iter().map(PathBuf::as_path));
         }
         let found = discover::scan(&self.sources);
-        let named: Vec<Named> = paths()
-            .map(|path| Named {
+        let named: Vec<ConfiguredPath> = paths()
+            .map(|path| ConfiguredPath {
                 path: path.to_owned(),
                 target: fs::canonicalize(path).ok(),
             })
             .collect();
         let now = Moment::now();
-        let mut state = PortsState::clone(&self.notes.state.read());
+        let mut state = PortsState::clone(&self.state_writer.state.read());
         // a lease lasts as long as its borrower, not as its deadline
         for id in lock(&self.leases).iter() {
             state.ensure(id).released = Some(Release::new(None, true, &now));
         }
-        let plans = policy::plan(&found, &named, &settings, &state, &now);
+        let plans = selection::plan_ports(&found, &named, &settings, &state, &now);
         let over = plans
             .iter()
             .filter_map(|plan| plan.released?.remaining)
             .min();
-        self.notes.follow(&plans);
+        self.state_writer.mark_listened(&plans);
         self.follow(plans);
         over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
     }
 
     /// Makes the tasks follow these plans.
-    fn follow(self: &Arc<Self>, plans: Vec<Plan>) {
+    fn follow(self: &Arc<Self>, plans: Vec<PortPlan>) {
         let mut entries = lock(&self.entries);
         let here: Vec<String> = plans.iter().map(|plan| plan.id.clone()).collect();
         for plan in plans {
-            let name = policy::name_of(&plan.path, &self.sources.dev);
+            let name = selection::name_of(&plan.path, &self.sources.dev);
             match entries.get(&plan.id) {
                 Some(entry) if !self.has_died(entry) => entry.take(plan, name),
                 _ => {
@@ -209,11 +209,11 @@ impl Keeper {
         entries.retain(|id, entry| here.contains(id) || entry.plan.borrow().usb.is_some());
         let mut absent = 0;
         for (id, entry) in entries.iter().filter(|(id, _)| !here.contains(id)) {
-            let gone = Plan {
+            let gone = PortPlan {
                 present: false,
                 ..entry.plan.borrow().clone()
             };
-            entry.take(gone, policy::name_of(Path::new(id), &self.sources.dev));
+            entry.take(gone, selection::name_of(Path::new(id), &self.sources.dev));
             absent += 1;
         }
         if absent > MOST_ABSENT {
@@ -233,30 +233,30 @@ impl Keeper {
         died
     }
 
-    fn begin(self: &Arc<Self>, plan: Plan, name: String) -> Entry {
-        let board = Arc::new(Board::new(&plan, name));
-        let (crashes, captured) = self.backlog.of(&plan.id, &board);
+    fn begin(self: &Arc<Self>, plan: PortPlan, name: String) -> Entry {
+        let monitor = Arc::new(PortMonitor::new(&plan, name));
+        let (crashes, captured) = self.backlog.of(&plan.id, &monitor);
         let (requests, asked) = mpsc::channel(1);
         let (open, is_open) = watch::channel(false);
         let plan = watch::Sender::new(plan);
-        let port = Port {
-            board: Arc::clone(&board),
+        let port = PortTask {
+            monitor: Arc::clone(&monitor),
             plan: plan.subscribe(),
             open,
             stop: self.stop.clone(),
             common: self.common.subscribe(),
             requests: asked,
-            notes: Arc::clone(&self.notes),
+            state_writer: Arc::clone(&self.state_writer),
             crashes: Arc::new(crashes),
             metrics: Arc::clone(&self.metrics),
-            intake: Arc::clone(&self.intake),
+            recorder: Arc::clone(&self.recorder),
         };
-        let storing = Storing {
+        let storing = StoreTask {
             crashes: captured,
-            board: Arc::clone(&board),
-            intake: Arc::clone(&self.intake),
+            monitor: Arc::clone(&monitor),
+            recorder: Arc::clone(&self.recorder),
             requests: requests.clone(),
-            notes: Arc::clone(&self.notes),
+            state_writer: Arc::clone(&self.state_writer),
             stop: self.stop.clone(),
         };
         let tasks = [
@@ -266,7 +266,7 @@ impl Keeper {
         Entry {
             tasks,
             plan,
-            board,
+            monitor,
             open: is_open,
             requests,
         }
@@ -282,7 +282,7 @@ impl Keeper {
         let target = is_path.then(|| fs::canonicalize(name).ok()).flatten();
         let entries = lock(&self.entries);
         let fits = |(id, entry): &(&String, &Entry)| {
-            let status = entry.board.status();
+            let status = entry.monitor.status();
             let path = Some(&status.path);
             status.name == name
                 || *id == name
@@ -298,8 +298,8 @@ impl Keeper {
 }
 
 impl Entry {
-    fn take(&self, plan: Plan, name: String) {
-        self.board.describe(&plan, name);
+    fn take(&self, plan: PortPlan, name: String) {
+        self.monitor.describe(&plan, name);
         // a plan that says the same again is a hint to try now
         self.plan.send_replace(plan);
     }
@@ -309,7 +309,7 @@ impl Entry {
     }
 }
 
-async fn hear(watcher: Option<&mut Watcher>) -> std::io::Result<()> {
+async fn hear(watcher: Option<&mut HotplugWatcher>) -> std::io::Result<()> {
     match watcher {
         Some(watcher) => watcher.changed().await,
         None => std::future::pending().await,

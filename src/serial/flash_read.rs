@@ -1,28 +1,28 @@
 //! Reading a board's coredump from flash.
 
-use crate::bootloader::{self, Progress};
+use crate::bootloader::{self, ReadProgress};
 use crate::console::Boot;
 use crate::coredump::{self, Verdict};
 use crate::journal::{Event, chain};
 
-use super::flash::{self, Note, Options};
-use super::intake::{Crash, FlashDump};
+use super::crash_recorder::{Crash, FlashDump};
+use super::flash_read_request::{FlashRead, FlashReadError, FlashReadRequest, ReadRequester};
+use super::flash_session::{self, BootloaderNote, FlashReadOptions};
 use super::link::SerialLink;
-use super::plan::{Plan, PortSettings};
-use super::port::Port;
-use super::request::{Asked, Read, ReadError, Request};
-use super::reset::{Kind, Reset};
-use super::status::{Reading, State};
+use super::port_plan::{PortPlan, PortSettings};
+use super::port_task::PortTask;
+use super::reset::{ResetCircuit, ResetSetting};
+use super::status::{ActiveRead, State};
 
-impl Port {
+impl PortTask {
     /// Reads the board's flash over the open port; the board is in its
     /// application again afterwards, whatever comes of it.
     pub(super) async fn read_flash(
         &mut self,
         link: &mut SerialLink,
-        plan: &Plan,
+        plan: &PortPlan,
         boot: Boot,
-        request: Request,
+        request: FlashReadRequest,
     ) {
         // a board that crashed has begun to boot, and said little so far
         let crash = request.crash.as_ref().map(|captured| &captured.crash);
@@ -30,22 +30,22 @@ impl Port {
             Some(crash) => (crash.boot().clone(), crash.log()),
             None => (boot, None),
         };
-        self.board.enter(State::ReadingFlash, None);
+        self.monitor.enter(State::ReadingFlash, None);
         let outcome = self.read(link, plan, &request.reading).await;
-        self.board.enter(State::Listening, None);
+        self.monitor.enter(State::Listening, None);
         let bytes = match outcome {
             Ok(bytes) => bytes,
             Err(error) => return self.refuse(plan, request, error),
         };
         let reading = request.reading;
-        let asked = request.reply.map(|reply| Asked { reading, reply });
+        let asked = request.reply.map(|reply| ReadRequester { reading, reply });
         let dump = FlashDump { bytes, boot, log };
         let crash = Crash::Flash(Box::new(dump));
-        self.crashes.push(crash, self.site(plan), asked);
+        self.crashes.push(crash, self.capture_context(plan), asked);
     }
 
     /// There is no dump for whoever asked.
-    pub(super) fn refuse(&self, plan: &Plan, request: Request, error: ReadError) {
+    pub(super) fn refuse(&self, plan: &PortPlan, request: FlashReadRequest, error: FlashReadError) {
         let outcome = Err(error);
         say(plan, &outcome);
         drop(request.reading);
@@ -60,44 +60,45 @@ impl Port {
     async fn read(
         &mut self,
         link: &mut SerialLink,
-        plan: &Plan,
-        reading: &Reading,
-    ) -> Result<Vec<u8>, ReadError> {
+        plan: &PortPlan,
+        reading: &ActiveRead,
+    ) -> Result<Vec<u8>, FlashReadError> {
         let bytes = self.read_once(link, plan, reading).await?;
         if coredump::examine(&bytes).verdict != Verdict::ChecksumMismatch {
             return Ok(bytes);
         }
         self.note_bootloader(plan, true);
-        let _ = self.notes.flush().await;
+        let _ = self.state_writer.flush().await;
         Ok(self.read_once(link, plan, reading).await.unwrap_or(bytes))
     }
 
     async fn read_once(
         &mut self,
         link: &mut SerialLink,
-        plan: &Plan,
-        reading: &Reading,
-    ) -> Result<Vec<u8>, ReadError> {
+        plan: &PortPlan,
+        reading: &ActiveRead,
+    ) -> Result<Vec<u8>, FlashReadError> {
         let options = self.options(plan);
-        let mut note = |note| self.note_bootloader(plan, note == Note::Entering);
+        let mut note = |note| self.note_bootloader(plan, note == BootloaderNote::Entering);
         let mut mac = None;
-        let mut tell = |now: Progress| {
+        let mut tell = |now: ReadProgress| {
             mac = now.mac.or(mac);
             reading.show(now);
         };
-        let found = flash::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await;
+        let found =
+            flash_session::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await;
         // who it is, is worth knowing whatever was found
         if let Some(mac) = mac {
-            self.met(plan, mac);
+            self.learned_mac(plan, mac);
         }
         Ok(found?.bytes)
     }
 
     /// Resets a board into its application that was left in its bootloader by
     /// a daemon that was killed, or by a power cut.
-    pub(super) async fn bring_back(&self, link: &mut SerialLink, plan: &Plan) {
+    pub(super) async fn bring_back(&self, link: &mut SerialLink, plan: &PortPlan) {
         let path = plan.path.display();
-        match flash::reset_into_app(link, &self.options(plan)).await {
+        match flash_session::reset_into_app(link, &self.options(plan)).await {
             Ok(was_reset) => {
                 self.note_bootloader(plan, false);
                 let what = if was_reset {
@@ -116,14 +117,14 @@ impl Port {
         }
     }
 
-    fn options(&self, plan: &Plan) -> Options {
+    fn options(&self, plan: &PortPlan) -> FlashReadOptions {
         let common = self.common.borrow();
         options(plan, common.table_offset, common.console.max_dump_bytes)
     }
 }
 
 /// Says what came of a read.
-pub(super) fn say(plan: &Plan, outcome: &Result<Read, ReadError>) {
+pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) {
     let path = plan.path.display();
     match outcome {
         Ok(read) => Event::FlashRead
@@ -143,28 +144,28 @@ pub(super) fn say(plan: &Plan, outcome: &Result<Read, ReadError>) {
 }
 
 /// How a port's board is reached.
-fn options(plan: &Plan, table_offset: u32, max_dump_bytes: usize) -> Options {
+fn options(plan: &PortPlan, table_offset: u32, max_dump_bytes: usize) -> FlashReadOptions {
     let PortSettings { lines, baud, .. } = plan.settings;
-    Options {
+    FlashReadOptions {
         reset: kind(plan),
         lines,
         console_baud: baud,
-        settings: bootloader::Settings {
+        settings: bootloader::SessionSettings {
             table_offset,
             limit: u32::try_from(max_dump_bytes).unwrap_or(u32::MAX),
-            ..bootloader::Settings::default()
+            ..bootloader::SessionSettings::default()
         },
     }
 }
 
 /// The board's reset circuit.
-pub(super) fn kind(plan: &Plan) -> Kind {
+pub(super) fn kind(plan: &PortPlan) -> ResetCircuit {
     use crate::config::Reset as Configured;
     let reset = match plan.settings.reset {
-        Configured::Auto => Reset::Auto,
-        Configured::Classic => Reset::Kind(Kind::Classic),
-        Configured::UsbJtag => Reset::Kind(Kind::UsbJtag),
-        Configured::None => Reset::Kind(Kind::None),
+        Configured::Auto => ResetSetting::Auto,
+        Configured::Classic => ResetSetting::Circuit(ResetCircuit::Classic),
+        Configured::UsbJtag => ResetSetting::Circuit(ResetCircuit::UsbJtag),
+        Configured::None => ResetSetting::Circuit(ResetCircuit::None),
     };
     reset.resolve(plan.usb.as_ref().map(|usb| (usb.vid, usb.pid)))
 }

@@ -9,25 +9,25 @@ use crate::console::{self, Boot, Console, Event as Said};
 use crate::journal::Event;
 use crate::metrics::Metrics;
 
-use super::backlog::Inlet;
-use super::health::{Complaint, Health};
-use super::intake::{Crash, Site};
-use super::notes::Notes;
-use super::plan::Plan;
-use super::port::{Port, complain};
-use super::status::{Board, State};
+use super::crash_backlog::BacklogSender;
+use super::crash_recorder::{CaptureContext, Crash};
+use super::health::{Health, PortProblem};
+use super::port_plan::PortPlan;
+use super::port_task::{PortTask, report_problem};
+use super::state_writer::StateWriter;
+use super::status::{PortMonitor, State};
 
 /// Listens to one open port.
-pub(super) struct Listener<'a> {
-    plan: Plan,
-    site: Site,
+pub(super) struct ConsoleListener<'a> {
+    plan: PortPlan,
+    context: CaptureContext,
     console: Console,
     health: &'a mut Health,
     began: Instant,
-    board: Arc<Board>,
-    notes: Arc<Notes>,
+    monitor: Arc<PortMonitor>,
+    state_writer: Arc<StateWriter>,
     metrics: Arc<Metrics>,
-    crashes: Arc<Inlet>,
+    crashes: Arc<BacklogSender>,
     /// When a port that babbles is read again.
     rest_until: Option<Instant>,
     /// When the status gets what changes with every byte.
@@ -35,22 +35,22 @@ pub(super) struct Listener<'a> {
     babbles: bool,
 }
 
-impl<'a> Listener<'a> {
+impl<'a> ConsoleListener<'a> {
     pub(super) fn new(
-        plan: Plan,
+        plan: PortPlan,
         console: Console,
         health: &'a mut Health,
         began: Instant,
-        port: &Port,
+        port: &PortTask,
     ) -> Self {
         Self {
-            site: port.site(&plan),
+            context: port.capture_context(&plan),
             plan,
             console,
             health,
             began,
-            board: Arc::clone(&port.board),
-            notes: Arc::clone(&port.notes),
+            monitor: Arc::clone(&port.monitor),
+            state_writer: Arc::clone(&port.state_writer),
             metrics: Arc::clone(&port.metrics),
             crashes: Arc::clone(&port.crashes),
             rest_until: None,
@@ -79,7 +79,7 @@ impl<'a> Listener<'a> {
     /// Takes bytes; answers whether Enter is to be pressed.
     pub(super) fn received(&mut self, bytes: &[u8]) -> bool {
         self.metrics.serial_bytes.inc_by(bytes.len() as u64);
-        self.board.received(bytes.len());
+        self.monitor.received(bytes.len());
         let now = Instant::now();
         self.refresh_at.get_or_insert(now + REFRESH);
         if self.babbles {
@@ -95,7 +95,7 @@ impl<'a> Listener<'a> {
         self.rest_until = self.rest_until.filter(|until| *until > now);
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh_at = None;
-            self.board.refresh();
+            self.monitor.refresh();
         }
         if self.health.pass(self.began.elapsed()) {
             self.show_health();
@@ -113,7 +113,7 @@ impl<'a> Listener<'a> {
     pub(super) fn end(mut self) -> Console {
         let said = self.console.finish();
         self.hear(said);
-        self.board.refresh();
+        self.monitor.refresh();
         self.console
     }
 
@@ -121,13 +121,13 @@ impl<'a> Listener<'a> {
         let mut enter = false;
         for said in said {
             match said {
-                Said::Line(line) => self.board.line(line),
+                Said::Line(line) => self.monitor.line(line),
                 Said::Boot(boot) => self.booted(&boot),
                 Said::PanicBegan(line) => self.panicked(&line),
                 Said::Dump(dump) => self.captured(Crash::Dump(dump)),
                 Said::Panic(panic) => self.captured(Crash::Panic(panic)),
                 Said::AnswerPrompt => enter |= self.plan.settings.press_enter,
-                Said::WaitingForDownload => self.trouble(Complaint::InBootloader),
+                Said::WaitingForDownload => self.trouble(PortProblem::InBootloader),
                 Said::FlashSaved => self.say_flash(
                     "has saved a coredump to its flash: `espgate ports read` fetches it",
                 ),
@@ -140,11 +140,11 @@ impl<'a> Listener<'a> {
                 Said::BrownOut => self.browned_out(),
                 Said::Babble => {
                     self.babbles = true;
-                    self.trouble(Complaint::Babbling);
+                    self.trouble(PortProblem::Babbling);
                 }
                 Said::TextAgain => {
                     self.babbles = false;
-                    self.fine(Complaint::Babbling);
+                    self.fine(PortProblem::Babbling);
                 }
             }
         }
@@ -152,12 +152,12 @@ impl<'a> Listener<'a> {
     }
 
     fn booted(&mut self, boot: &Boot) {
-        self.fine(Complaint::InBootloader);
+        self.fine(PortProblem::InBootloader);
         let reason = boot
             .reset_reason
             .clone()
             .unwrap_or_else(|| String::from("unknown"));
-        self.board.change(|status| {
+        self.monitor.change(|status| {
             // the ROM's names are few; noise must not grow the map
             let key = if status.resets.len() < MOST_REASONS {
                 reason.clone()
@@ -186,7 +186,8 @@ impl<'a> Listener<'a> {
         if boot.is_brown_out() {
             self.browned_out();
         }
-        self.notes.booted(&self.plan.id, &self.site, boot);
+        self.state_writer
+            .record_boot(&self.plan.id, &self.context, boot);
     }
 
     fn panicked(&mut self, line: &str) {
@@ -199,48 +200,48 @@ impl<'a> Listener<'a> {
     }
 
     fn captured(&mut self, crash: Crash) {
-        self.board.change(|status| match crash {
+        self.monitor.change(|status| match crash {
             Crash::Panic(_) => status.panics += 1,
             Crash::Dump(_) | Crash::Flash(_) => status.dumps += 1,
         });
-        self.crashes.push(crash, self.site.clone(), None);
+        self.crashes.push(crash, self.context.clone(), None);
     }
 
     fn browned_out(&mut self) {
         if !self.health.brown_out(self.began.elapsed()) {
             return;
         }
-        self.board.change(|status| status.brown_outs += 1);
-        if let Some(complaint) = self.health.many_brown_outs() {
-            self.told(complaint);
+        self.monitor.change(|status| status.brown_outs += 1);
+        if let Some(problem) = self.health.many_brown_outs() {
+            self.told(problem);
         }
     }
 
-    fn trouble(&mut self, complaint: Complaint) {
-        if let Some(complaint) = self.health.tell(complaint) {
-            self.told(complaint);
+    fn trouble(&mut self, problem: PortProblem) {
+        if let Some(problem) = self.health.report(problem) {
+            self.told(problem);
         }
     }
 
-    fn told(&self, complaint: Complaint) {
-        complain(&self.plan, complaint);
-        self.board.enter(
+    fn told(&self, problem: PortProblem) {
+        report_problem(&self.plan, problem);
+        self.monitor.enter(
             State::Listening,
-            Some(complaint.text(self.plan.settings.baud)),
+            Some(problem.text(self.plan.settings.baud)),
         );
     }
 
-    fn fine(&mut self, complaint: Complaint) {
-        self.health.over(complaint);
+    fn fine(&mut self, problem: PortProblem) {
+        self.health.resolved(problem);
         self.show_health();
     }
 
     fn show_health(&self) {
         let left = self
             .health
-            .complaint()
-            .map(|complaint| complaint.text(self.plan.settings.baud));
-        self.board.enter(State::Listening, left);
+            .problem()
+            .map(|problem| problem.text(self.plan.settings.baud));
+        self.monitor.enter(State::Listening, left);
     }
 
     fn say_flash(&self, what: &str) {

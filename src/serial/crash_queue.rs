@@ -3,29 +3,29 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::intake::Likeness;
+use super::crash_recorder::RepeatKey;
 
 /// What waits; `T` is all of a crash that does not matter here.
-pub(super) struct Waiting<T> {
-    ports: BTreeMap<String, Queue<T>>,
+pub(super) struct CrashQueues<T> {
+    ports: BTreeMap<String, PortQueue<T>>,
     bytes: usize,
     /// How many crashes are not examined yet.
     unexamined: usize,
     numbers: u64,
     /// Crashes of ports that were stored lately: another one like them is a repeat.
-    stored: VecDeque<(String, Likeness)>,
+    stored: VecDeque<(String, RepeatKey)>,
     closed: bool,
 }
 
 /// What waits of one port, oldest first.
-struct Queue<T> {
-    items: VecDeque<Item<T>>,
+struct PortQueue<T> {
+    items: VecDeque<QueuedCrash<T>>,
     bytes: usize,
     /// How many are alike.
-    alike: HashMap<Likeness, usize>,
+    alike: HashMap<RepeatKey, usize>,
 }
 
-struct Item<T> {
+struct QueuedCrash<T> {
     number: u64,
     bytes: usize,
     examined: Examined,
@@ -40,7 +40,7 @@ struct Item<T> {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Examined {
     NotYet,
-    As(Option<Likeness>),
+    As(Option<RepeatKey>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +51,7 @@ enum Stage {
     Failed,
 }
 
-impl<T> Waiting<T> {
+impl<T> CrashQueues<T> {
     pub(super) fn new() -> Self {
         Self {
             ports: BTreeMap::new(),
@@ -95,7 +95,7 @@ impl<T> Waiting<T> {
         self.unexamined += 1;
         let queue = self.ports.entry(port.to_owned()).or_default();
         queue.bytes += bytes;
-        queue.items.push_back(Item {
+        queue.items.push_back(QueuedCrash {
             number: self.numbers,
             bytes,
             examined: Examined::NotYet,
@@ -104,27 +104,27 @@ impl<T> Waiting<T> {
             stage: Stage::Waiting,
             content,
         });
-        if let Examined::As(likeness) = examined {
-            self.examined(port, self.numbers, likeness);
+        if let Examined::As(repeat_key) = examined {
+            self.examined(port, self.numbers, repeat_key);
         }
         self.numbers
     }
 
     /// A crash was examined, if it still waits.
-    pub(super) fn examined(&mut self, port: &str, number: u64, likeness: Option<Likeness>) {
+    pub(super) fn examined(&mut self, port: &str, number: u64, repeat_key: Option<RepeatKey>) {
         let Some(queue) = self.ports.get_mut(port) else {
             return;
         };
-        let alike = likeness
+        let alike = repeat_key
             .as_ref()
-            .map_or(0, |likeness| queue.count(likeness));
+            .map_or(0, |repeat_key| queue.count(repeat_key));
         let Some(item) = queue.item(number) else {
             return;
         };
-        item.is_repeat = alike > 0 || is_in(&self.stored, port, likeness.as_ref());
-        item.examined = Examined::As(likeness.clone());
-        if let Some(likeness) = likeness {
-            queue.alike.insert(likeness, alike + 1);
+        item.is_repeat = alike > 0 || is_in(&self.stored, port, repeat_key.as_ref());
+        item.examined = Examined::As(repeat_key.clone());
+        if let Some(repeat_key) = repeat_key {
+            queue.alike.insert(repeat_key, alike + 1);
         }
         self.unexamined -= 1;
     }
@@ -144,17 +144,17 @@ impl<T> Waiting<T> {
             return self.newest(|item| item.stage != Stage::BeingStored);
         }
         let more = if self.unexamined > 0 { MOST_MORE } else { 0 };
-        let is_only_one = self.ports.len() == 1 && self.ports.values().all(Queue::has_one);
+        let is_only_one = self.ports.len() == 1 && self.ports.values().all(PortQueue::has_one);
         if self.bytes <= MOST_BYTES + more || is_only_one {
             return None;
         }
-        let may_go = |item: &Item<T>| item.may_drop && item.stage == Stage::Waiting;
+        let may_go = |item: &QueuedCrash<T>| item.may_drop && item.stage == Stage::Waiting;
         self.newest(|item| item.is_repeat && may_go(item))
             .or_else(|| self.newest(may_go))
     }
 
     /// The newest of these, of the port that has the most bytes waiting.
-    fn newest(&self, is_one: impl Fn(&Item<T>) -> bool) -> Option<(String, usize)> {
+    fn newest(&self, is_one: impl Fn(&QueuedCrash<T>) -> bool) -> Option<(String, usize)> {
         let of_ports = self.ports.iter().filter_map(|(port, queue)| {
             let at = queue.items.iter().rposition(&is_one)?;
             Some((queue.bytes, port, at))
@@ -189,11 +189,11 @@ impl<T> Waiting<T> {
     }
 
     /// A crash was stored: others like it are repeats from now on.
-    pub(super) fn stored(&mut self, port: &str, number: u64, likeness: Likeness) {
+    pub(super) fn stored(&mut self, port: &str, number: u64, repeat_key: RepeatKey) {
         if let Some(queue) = self.ports.get_mut(port) {
-            queue.are_repeats(&likeness, number);
+            queue.are_repeats(&repeat_key, number);
         }
-        self.stored.push_back((port.to_owned(), likeness));
+        self.stored.push_back((port.to_owned(), repeat_key));
         if self.stored.len() > MOST_STORED {
             self.stored.pop_front();
         }
@@ -213,9 +213,9 @@ impl<T> Waiting<T> {
         match item.examined {
             Examined::NotYet => self.unexamined -= 1,
             Examined::As(None) => {}
-            Examined::As(Some(likeness)) => {
-                let stays_known = item.is_repeat || is_in(&self.stored, port, Some(&likeness));
-                queue.one_less(likeness, stays_known);
+            Examined::As(Some(repeat_key)) => {
+                let stays_known = item.is_repeat || is_in(&self.stored, port, Some(&repeat_key));
+                queue.one_less(repeat_key, stays_known);
             }
         }
         if queue.items.is_empty() {
@@ -231,7 +231,7 @@ impl<T> Waiting<T> {
     }
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for PortQueue<T> {
     fn default() -> Self {
         Self {
             items: VecDeque::new(),
@@ -241,7 +241,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T> Queue<T> {
+impl<T> PortQueue<T> {
     fn has_one(&self) -> bool {
         self.items.len() == 1
     }
@@ -253,54 +253,60 @@ impl<T> Queue<T> {
             .ok()
     }
 
-    fn item(&mut self, number: u64) -> Option<&mut Item<T>> {
+    fn item(&mut self, number: u64) -> Option<&mut QueuedCrash<T>> {
         let at = self.at(number)?;
         self.items.get_mut(at)
     }
 
-    fn count(&self, likeness: &Likeness) -> usize {
-        self.alike.get(likeness).copied().unwrap_or_default()
+    fn count(&self, repeat_key: &RepeatKey) -> usize {
+        self.alike.get(repeat_key).copied().unwrap_or_default()
     }
 
     /// Marks those as repeats that are like the one with this `number`. If it
     /// was known to be like them, they are marked already.
-    fn are_repeats(&mut self, likeness: &Likeness, number: u64) {
-        let was_known = self.item(number).is_some_and(|item| item.is_like(likeness));
-        if was_known || self.count(likeness) == 0 {
+    fn are_repeats(&mut self, repeat_key: &RepeatKey, number: u64) {
+        let was_known = self
+            .item(number)
+            .is_some_and(|item| item.is_like(repeat_key));
+        if was_known || self.count(repeat_key) == 0 {
             return;
         }
         for item in &mut self.items {
-            item.is_repeat |= item.is_like(likeness);
+            item.is_repeat |= item.is_like(repeat_key);
         }
     }
 
-    /// One with this likeness is gone. Unless the others are repeats all the
+    /// One with this repeat_key is gone. Unless the others are repeats all the
     /// same, the oldest of them is the first now.
-    fn one_less(&mut self, likeness: Likeness, are_repeats: bool) {
-        let left = self.count(&likeness).saturating_sub(1);
+    fn one_less(&mut self, repeat_key: RepeatKey, are_repeats: bool) {
+        let left = self.count(&repeat_key).saturating_sub(1);
         if left == 0 {
-            self.alike.remove(&likeness);
+            self.alike.remove(&repeat_key);
             return;
         }
         if !are_repeats {
             let mut items = self.items.iter_mut();
-            if let Some(item) = items.find(|item| item.is_like(&likeness)) {
+            if let Some(item) = items.find(|item| item.is_like(&repeat_key)) {
                 item.is_repeat = false;
             }
         }
-        self.alike.insert(likeness, left);
+        self.alike.insert(repeat_key, left);
     }
 }
 
-impl<T> Item<T> {
-    fn is_like(&self, likeness: &Likeness) -> bool {
-        matches!(&self.examined, Examined::As(Some(own)) if own == likeness)
+impl<T> QueuedCrash<T> {
+    fn is_like(&self, repeat_key: &RepeatKey) -> bool {
+        matches!(&self.examined, Examined::As(Some(own)) if own == repeat_key)
     }
 }
 
-fn is_in(stored: &VecDeque<(String, Likeness)>, port: &str, likeness: Option<&Likeness>) -> bool {
+fn is_in(
+    stored: &VecDeque<(String, RepeatKey)>,
+    port: &str,
+    repeat_key: Option<&RepeatKey>,
+) -> bool {
     let mut stored = stored.iter();
-    likeness.is_some_and(|likeness| stored.any(|(of, known)| of == port && known == likeness))
+    repeat_key.is_some_and(|repeat_key| stored.any(|(of, known)| of == port && known == repeat_key))
 }
 
 /// What may wait, over all ports.

@@ -7,15 +7,21 @@ use crate::clock::Moment;
 use crate::config::ReadFlash;
 use crate::ingest::Received;
 
-use super::plan::Plan;
-use super::reading::kind;
-use super::reset::Kind;
-use super::state::{Stamp, UnaskedReads};
+use super::flash_read::kind;
+use super::port_plan::PortPlan;
+use super::reset::ResetCircuit;
+use super::state::{AutomaticReads, StoredMoment};
 
 /// Whether to read: the console did not give the whole dump, the crash is a
 /// new one, the last read is long enough ago, and the board survives the reset.
-pub(super) fn wants(plan: &Plan, received: &Received, reads: &UnaskedReads, now: &Moment) -> bool {
-    let allowed = plan.settings.read_flash == ReadFlash::OnCrash && kind(plan) != Kind::UsbJtag;
+pub(super) fn should_read(
+    plan: &PortPlan,
+    received: &Received,
+    reads: &AutomaticReads,
+    now: &Moment,
+) -> bool {
+    let allowed =
+        plan.settings.read_flash == ReadFlash::OnCrash && kind(plan) != ResetCircuit::UsbJtag;
     let apart = match &received.fingerprint {
         Some(_) => APART,
         None => APART_UNKNOWN,
@@ -30,8 +36,8 @@ pub(super) fn wants(plan: &Plan, received: &Received, reads: &UnaskedReads, now:
 }
 
 /// Remembers a read for this crash.
-pub(super) fn remember(reads: &mut UnaskedReads, crash: Option<&str>, now: &Moment) {
-    reads.last = Some(Stamp::of(now));
+pub(super) fn record_read(reads: &mut AutomaticReads, crash: Option<&str>, now: &Moment) {
+    reads.last = Some(StoredMoment::of(now));
     reads.crashes.extend(crash.map(str::to_owned));
     let too_many = reads.crashes.len().saturating_sub(MOST_CRASHES);
     reads.crashes.drain(..too_many);
@@ -48,10 +54,10 @@ mod tests {
     use super::*;
     use crate::coredump::Verdict;
     use crate::serial::discover::{FoundPort, Usb};
-    use crate::serial::policy;
+    use crate::serial::selection;
     use crate::serial::state::PortsState;
 
-    fn plan(text: &str, pid: u16) -> Plan {
+    fn plan(text: &str, pid: u16) -> PortPlan {
         let config = crate::config::parse(text).unwrap().config.serial;
         let usb = Usb {
             vid: 0x303a,
@@ -63,7 +69,7 @@ mod tests {
             path: "/dev/ttyACM0".into(),
             usb,
         }];
-        policy::plan(&found, &[], &config, &PortsState::default(), &at(0)).remove(0)
+        selection::plan_ports(&found, &[], &config, &PortsState::default(), &at(0)).remove(0)
     }
 
     fn received(verdict: Verdict, fingerprint: Option<&str>) -> Received {
@@ -89,31 +95,31 @@ mod tests {
     #[test]
     fn the_flash_is_read_once_per_crash_and_not_too_often() {
         let plan = plan(ON_CRASH, 2);
-        let mut reads = UnaskedReads::default();
-        let mut wants = |verdict, crash, minute: u64| {
+        let mut reads = AutomaticReads::default();
+        let mut should_read = |verdict, crash, minute: u64| {
             let now = at(minute);
             let crash = received(verdict, crash);
-            let wanted = wants(&plan, &crash, &reads, &now);
+            let wanted = should_read(&plan, &crash, &reads, &now);
             if wanted {
-                remember(&mut reads, crash.fingerprint.as_deref(), &now);
+                record_read(&mut reads, crash.fingerprint.as_deref(), &now);
             }
             wanted
         };
-        assert!(!wants(Verdict::Valid, Some("a"), 0));
-        assert!(wants(Verdict::PanicOnly, Some("a"), 1));
-        assert!(!wants(Verdict::PanicOnly, Some("b"), 2));
-        assert!(!wants(Verdict::PanicOnly, Some("a"), 12));
-        assert!(wants(Verdict::Truncated, Some("b"), 12));
-        assert!(!wants(Verdict::PanicOnly, None, 23));
-        assert!(wants(Verdict::PanicOnly, None, 12 + 24 * 60));
-        assert!(!wants(Verdict::PanicOnly, Some("a"), 48 * 60));
+        assert!(!should_read(Verdict::Valid, Some("a"), 0));
+        assert!(should_read(Verdict::PanicOnly, Some("a"), 1));
+        assert!(!should_read(Verdict::PanicOnly, Some("b"), 2));
+        assert!(!should_read(Verdict::PanicOnly, Some("a"), 12));
+        assert!(should_read(Verdict::Truncated, Some("b"), 12));
+        assert!(!should_read(Verdict::PanicOnly, None, 23));
+        assert!(should_read(Verdict::PanicOnly, None, 12 + 24 * 60));
+        assert!(!should_read(Verdict::PanicOnly, Some("a"), 48 * 60));
     }
 
     #[test]
     fn crashes_that_were_read_long_ago_are_forgotten_after_many_others() {
-        let mut reads = UnaskedReads::default();
+        let mut reads = AutomaticReads::default();
         for n in 0..=MOST_CRASHES {
-            remember(&mut reads, Some(&n.to_string()), &at(0));
+            record_read(&mut reads, Some(&n.to_string()), &at(0));
         }
         assert_eq!(reads.crashes.len(), MOST_CRASHES);
         assert_eq!(reads.crashes[0], "1");
@@ -123,7 +129,7 @@ mod tests {
     fn it_is_never_read_unasked_over_a_chips_own_usb_or_if_not_configured() {
         let crash = received(Verdict::PanicOnly, Some("a"));
         for plan in [plan(ON_CRASH, 0x1001), plan("", 2)] {
-            let wanted = wants(&plan, &crash, &UnaskedReads::default(), &at(0));
+            let wanted = should_read(&plan, &crash, &AutomaticReads::default(), &at(0));
             assert!(!wanted, "{plan:?}");
         }
     }

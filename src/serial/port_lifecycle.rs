@@ -9,13 +9,13 @@ use crate::config::ReadFlash;
 use crate::console::Console;
 use crate::journal::{Event, chain};
 
+use super::console_listener::ConsoleListener;
 use super::discover::Usb;
+use super::flash_read_request::{FlashReadError, FlashReadRequest};
 use super::health::Health;
 use super::link::{Link, LinkError, SerialLink};
-use super::listener::Listener;
-use super::plan::Plan;
-use super::port::{Port, complain};
-use super::request::{ReadError, Request};
+use super::port_plan::PortPlan;
+use super::port_task::{PortTask, report_problem};
 use super::status::State;
 
 /// Why a port is no longer listened to.
@@ -24,20 +24,20 @@ enum End {
     Gone,
     Failed(LinkError),
     /// There is another plan, or the daemon stops.
-    Asked,
+    Stopped,
     /// Somebody wants the board's flash, and it is written down that the board
     /// is in its bootloader.
-    Read(Request),
+    ReadFlash(FlashReadRequest),
 }
 
 /// A read that begins when that is written down; until then the console is
 /// listened to.
 struct Entering {
-    request: Request,
+    request: FlashReadRequest,
     written: JoinHandle<()>,
 }
 
-impl Port {
+impl PortTask {
     /// Does what the plan says until there is none any more.
     pub(super) async fn run(mut self) {
         let mut health = Health::default();
@@ -50,7 +50,7 @@ impl Port {
             }
             let plan = self.plan.borrow_and_update().clone();
             if !plan.listens() || !plan.present {
-                self.board.enter(resting(&plan), None);
+                self.monitor.enter(resting(&plan), None);
                 // a borrower may flash another build, whoever has the port
                 // released may plug in another board
                 if plan.released.is_some() {
@@ -66,16 +66,16 @@ impl Port {
                 Ok(mut link) => {
                     delay = Delay::default();
                     self.opened(&plan, &mut health, began);
-                    if self.notes.state.read().of(&plan.id).in_bootloader {
+                    if self.state_writer.state.read().of(&plan.id).in_bootloader {
                         self.bring_back(&mut link, &plan).await;
                     }
-                    let (listened, before) = (Instant::now(), self.board.status().bytes);
+                    let (listened, before) = (Instant::now(), self.monitor.status().bytes);
                     let end = loop {
                         match self
                             .listen(&mut link, &plan, &mut health, &mut console, began)
                             .await
                         {
-                            End::Read(request) => {
+                            End::ReadFlash(request) => {
                                 let boot = console.as_ref().map(|(_, console)| console.boot());
                                 let boot = boot.cloned().unwrap_or_default();
                                 self.read_flash(&mut link, &plan, boot, request).await;
@@ -87,9 +87,9 @@ impl Port {
                     self.open.send_replace(false);
                     self.metrics.serial_ports.dec();
                     // each restart of a chip with USB of its own ends here
-                    let restarts = is_serial_jtag(&plan) && self.board.status().bytes > before;
+                    let restarts = is_serial_jtag(&plan) && self.monitor.status().bytes > before;
                     match end {
-                        End::Asked => continue,
+                        End::Stopped => continue,
                         End::Gone if restarts => RESTART,
                         end => self.lost(&plan, &end, &mut health, began, listened.elapsed()),
                     }
@@ -107,13 +107,13 @@ impl Port {
         }
     }
 
-    fn opened(&self, plan: &Plan, health: &mut Health, began: Instant) {
+    fn opened(&self, plan: &PortPlan, health: &mut Health, began: Instant) {
         self.open.send_replace(true);
         self.metrics.serial_ports.inc();
         let note = health
-            .complaint()
-            .map(|complaint| complaint.text(plan.settings.baud));
-        self.board.enter(State::Listening, note);
+            .problem()
+            .map(|problem| problem.text(plan.settings.baud));
+        self.monitor.enter(State::Listening, note);
         // that it comes and goes was said once
         if health.is_flapping(began.elapsed()) {
             return;
@@ -128,7 +128,7 @@ impl Port {
     /// Notes the loss; answers with how long to wait before the next try.
     fn lost(
         &mut self,
-        plan: &Plan,
+        plan: &PortPlan,
         end: &End,
         health: &mut Health,
         began: Instant,
@@ -137,23 +137,23 @@ impl Port {
         let path = plan.path.display();
         self.forget_board(plan);
         let now = began.elapsed();
-        if let Some(complaint) = health.lost(now) {
-            complain(plan, complaint);
+        if let Some(problem) = health.lost(now) {
+            report_problem(plan, problem);
         }
         let flapping = health.is_flapping(now);
         let note = health
-            .complaint()
-            .map(|complaint| complaint.text(plan.settings.baud));
+            .problem()
+            .map(|problem| problem.text(plan.settings.baud));
         match end {
             End::Failed(error) => {
-                self.board.enter(State::Trouble, Some(chain(error)));
+                self.monitor.enter(State::Trouble, Some(chain(error)));
                 Event::PortTrouble
                     .entry()
                     .port(&path)
                     .say(format_args!("{path}: {}", chain(error)));
             }
-            End::Gone | End::Asked | End::Read(_) => {
-                self.board.enter(State::Absent, note);
+            End::Gone | End::Stopped | End::ReadFlash(_) => {
+                self.monitor.enter(State::Absent, note);
                 if !flapping {
                     Event::PortGone
                         .entry()
@@ -174,7 +174,7 @@ impl Port {
     }
 
     /// Tells why the port could not be opened, when that is news.
-    fn refused(&self, plan: &Plan, error: &LinkError) {
+    fn refused(&self, plan: &PortPlan, error: &LinkError) {
         let path = plan.path.display();
         let (state, event, note) = match error {
             LinkError::Busy => (
@@ -182,7 +182,7 @@ impl Port {
                 Event::PortBusy,
                 "another program holds it; it is tried again until it is free".to_owned(),
             ),
-            LinkError::Gone => return self.board.enter(State::Absent, None),
+            LinkError::Gone => return self.monitor.enter(State::Absent, None),
             LinkError::Io { source, .. }
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
@@ -196,7 +196,7 @@ impl Port {
             error => (State::Trouble, Event::PortTrouble, chain(error)),
         };
         let news = self
-            .board
+            .monitor
             .change(|status| status.state != state || status.note.as_ref() != Some(&note));
         if news {
             event
@@ -204,7 +204,7 @@ impl Port {
                 .port(&path)
                 .say(format_args!("{path}: {note}"));
         }
-        self.board.enter(state, Some(note));
+        self.monitor.enter(state, Some(note));
     }
 
     /// Waits for another plan, the stop, or until `wait` is over.
@@ -232,7 +232,7 @@ impl Port {
     async fn listen(
         &mut self,
         link: &mut SerialLink,
-        plan: &Plan,
+        plan: &PortPlan,
         health: &mut Health,
         console: &mut Option<(Option<String>, Console)>,
         began: Instant,
@@ -243,7 +243,7 @@ impl Port {
         let usb = plan.usb.as_ref().map(Usb::identity);
         let same = |(of, _): &(Option<String>, _)| is_serial_jtag(plan) && *of == usb;
         let kept = console.take().filter(same).map(|(_, console)| console);
-        let mut listener = Listener::new(
+        let mut listener = ConsoleListener::new(
             plan.clone(),
             kept.unwrap_or_else(fresh),
             health,
@@ -269,26 +269,26 @@ impl Port {
                 changed = self.plan.changed() => {
                     let next = self.plan.borrow_and_update().clone();
                     if changed.is_err() || !goes_on(plan, &next) {
-                        break End::Asked;
+                        break End::Stopped;
                     }
                 }
                 Some(request) = self.requests.recv(), if entering.is_none() => {
                     if plan.settings.read_flash == ReadFlash::Never {
-                        self.refuse(plan, request, ReadError::Never);
+                        self.refuse(plan, request, FlashReadError::Never);
                     } else {
                         self.note_bootloader(plan, true);
-                        let written = self.notes.flush();
+                        let written = self.state_writer.flush();
                         entering = Some(Entering { request, written });
                     }
                 }
                 Some(request) = written(&mut entering), if entering.is_some() => {
-                    break End::Read(request);
+                    break End::ReadFlash(request);
                 }
                 Ok(()) = self.common.changed() => {
                     let settings = self.common.borrow_and_update().console.clone();
                     listener.reconfigure(settings);
                 }
-                () = self.stop.cancelled() => break End::Asked,
+                () = self.stop.cancelled() => break End::Stopped,
             }
         };
         *console = Some((usb, listener.end()));
@@ -301,17 +301,17 @@ impl Port {
 }
 
 /// The request whose note is on the disk.
-async fn written(entering: &mut Option<Entering>) -> Option<Request> {
+async fn written(entering: &mut Option<Entering>) -> Option<FlashReadRequest> {
     let _ = (&mut entering.as_mut()?.written).await;
     entering.take().map(|entering| entering.request)
 }
 
-fn is_serial_jtag(plan: &Plan) -> bool {
+fn is_serial_jtag(plan: &PortPlan) -> bool {
     plan.usb.as_ref().is_some_and(Usb::is_serial_jtag)
 }
 
 /// Whether a port that is listened to by `plan` stays so by `next`.
-fn goes_on(plan: &Plan, next: &Plan) -> bool {
+fn goes_on(plan: &PortPlan, next: &PortPlan) -> bool {
     next.listens()
         && next.present
         && next.path == plan.path
@@ -320,7 +320,7 @@ fn goes_on(plan: &Plan, next: &Plan) -> bool {
 }
 
 /// The state of a port that is not to be open.
-fn resting(plan: &Plan) -> State {
+fn resting(plan: &PortPlan) -> State {
     match plan.released {
         Some(_) if plan.is_lent() => State::Lent,
         Some(_) => State::Released,

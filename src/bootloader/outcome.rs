@@ -23,34 +23,32 @@ pub enum Error {
     #[error("no answer from the bootloader: {0}")]
     NoAnswer(LineActivity),
     /// It answered, and then no more.
-    #[error("the bootloader stopped answering while {0}")]
+    #[error("bootloader stopped responding while {0}")]
     Lost(ReadStage),
     /// It no longer answers after its speed was raised to this.
-    #[error("the bootloader does not answer at {0} baud")]
+    #[error("bootloader does not respond at {0} baud")]
     SpeedLost(u32),
-    #[error("the chip does not let its flash be read: it is in secure download mode")]
+    #[error("flash cannot be read: chip is in secure download mode")]
     SecureDownload,
-    #[error("a chip that this version does not know ({0})")]
+    #[error("unsupported chip ({0})")]
     UnknownChip(String),
-    #[error("the flash of this chip is encrypted, and so is its coredump")]
+    #[error("coredump cannot be read: flash is encrypted")]
     Encrypted,
-    #[error("no partition table at {offset:#x}: {cause}")]
+    #[error("no valid partition table at {offset:#x}: {cause}")]
     Table { offset: u32, cause: BadTable },
-    #[error("the partition table has no partition for coredumps")]
+    #[error("partition table has no coredump partition")]
     NoPartition,
-    #[error("the coredump partition is empty")]
+    #[error("coredump partition is empty")]
     Empty,
     /// The length in the header cannot be one.
-    #[error(
-        "no coredump in the coredump partition: its length would be {length} of {available} bytes"
-    )]
+    #[error("invalid coredump header: length {length}, partition has {available} bytes")]
     Implausible { length: u32, available: u32 },
-    #[error("the coredump has {length} bytes, the limit is {limit}")]
+    #[error("coredump too large: {length} bytes, limit {limit}")]
     TooLarge { length: u32, limit: u32 },
     /// Past the 16 MiB that a ROM can address.
-    #[error("the coredump partition at {offset:#x} is out of the bootloader's reach")]
+    #[error("coredump partition at {offset:#x} is beyond the 16 MiB that the bootloader can read")]
     OutOfReach { offset: u32 },
-    #[error("the bootloader refused while {stage} (reason {reason})")]
+    #[error("bootloader returned error {reason:#04x} while {stage}")]
     Refused { stage: ReadStage, reason: u8 },
 }
 
@@ -67,9 +65,11 @@ pub enum LineActivity {
 impl fmt::Display for LineActivity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Silent => "the line is silent",
-            Self::OtherText => "the board runs its application, its reset lines may not be wired",
-            Self::DownloadPrompt => "it waits for download but does not hear us, is our TX wired?",
+            Self::Silent => "no data received; check power and wiring",
+            Self::OtherText => {
+                "application is running; check that DTR and RTS are wired to IO0 and EN"
+            }
+            Self::DownloadPrompt => "bootloader is ready but receives nothing; check the TX wire",
         })
     }
 }

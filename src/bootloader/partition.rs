@@ -30,13 +30,13 @@ pub struct Partition {
 /// A table that is damaged or not there.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadTable {
-    #[error("there is none")]
+    #[error("not found")]
     Missing,
-    #[error("its checksum is wrong")]
+    #[error("checksum mismatch")]
     Checksum,
-    #[error("entry {0} is damaged")]
+    #[error("entry {0} is invalid")]
     Entry(usize),
-    #[error("it has no end")]
+    #[error("no end marker")]
     Endless,
 }
 

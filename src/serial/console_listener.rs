@@ -129,13 +129,13 @@ impl<'a> ConsoleListener<'a> {
                 Said::AnswerPrompt => enter |= self.plan.settings.press_enter,
                 Said::WaitingForDownload => self.trouble(PortProblem::InBootloader),
                 Said::FlashSaved => self.say_flash(
-                    "has saved a coredump to its flash: `espgate ports read` fetches it",
+                    "coredump saved to flash; fetch it with `espgate ports read`",
                 ),
                 Said::FlashConfigCorrupted => self.say_flash(
-                    "cannot save a coredump: its coredump partition was moved or overwritten",
+                    "coredump not saved to flash: coredump partition moved or overwritten; check the partition table",
                 ),
                 Said::WatchdogWarned => self.say_flash(
-                    "warns that a task does not feed the task watchdog: `espgate ports log` shows which",
+                    "task watchdog triggered; see `espgate ports log` for the task",
                 ),
                 Said::BrownOut => self.browned_out(),
                 Said::Babble => {
@@ -174,14 +174,14 @@ impl<'a> ConsoleListener<'a> {
         let path = self.plan.path.display();
         let application = match (&boot.project, &boot.version) {
             (Some(project), Some(version)) => format!("{project} {version}"),
-            _ => String::from("an application"),
+            _ => String::from("unknown application"),
         };
         Event::BoardBooted
             .entry()
             .port(&path)
             .maybe("FIRMWARE_VERSION", boot.version.as_ref())
             .say(format_args!(
-                "the board on {path} started {application} (reset: {reason})"
+                "board on {path} started {application} (reset reason: {reason})"
             ));
         if boot.is_brown_out() {
             self.browned_out();
@@ -196,7 +196,7 @@ impl<'a> ConsoleListener<'a> {
         Event::PanicSeen
             .entry()
             .port(&path)
-            .say(format_args!("the board on {path} panics: {line}"));
+            .say(format_args!("panic on {path}: {line}"));
     }
 
     fn captured(&mut self, crash: Crash) {
@@ -249,7 +249,7 @@ impl<'a> ConsoleListener<'a> {
         Event::PortTrouble
             .entry()
             .port(&path)
-            .say(format_args!("the board on {path} {what}"));
+            .say(format_args!("board on {path}: {what}"));
     }
 }
 

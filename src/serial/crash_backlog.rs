@@ -95,7 +95,7 @@ impl CrashBacklog {
         for entry in self.lock().contents() {
             let path = entry.path().display();
             Event::PortTrouble.entry().port(&path).say(format_args!(
-                "the daemon stops while a crash from {path} is being stored: it may be lost"
+                "crash from {path} may be lost: daemon stopped while storing it"
             ));
         }
     }
@@ -114,10 +114,10 @@ impl CrashBacklog {
             return answer;
         }
         let why = if closed {
-            String::from("the daemon stopped before the storage took it")
+            String::from("daemon stopped before storing")
         } else {
             let bytes = printable::bytes(before as u64);
-            format!("storage too slow ({bytes} of captured crashes wait for the disk)")
+            format!("storage too slow ({bytes} waiting to be written)")
         };
         self.say_dropped(&dropped, &why);
         answer

@@ -121,7 +121,7 @@ impl CrashRecorder {
                 origin.log = Some(panic.log.to_text(panic.text.trim_end()).into_bytes());
             }
             Crash::Flash(flash) => {
-                let mark = "(read from flash after this)";
+                let mark = "(coredump read from flash)";
                 origin.log = flash.log.as_ref().map(|log| log.to_text(mark).into_bytes());
             }
         }
@@ -183,7 +183,7 @@ impl CrashRecorder {
             .device(&device)
             .port(&path)
             .say(format_args!(
-                "the board on {path} is {device}, as its bootloader says; until now its crashes were kept under {}",
+                "board on {path} identified as {device} by its MAC address; earlier crashes are stored under {}",
                 before.device
             ));
     }

@@ -5,14 +5,16 @@ use crate::store;
 /// Why something cannot be done with a port.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no port {0}; `espgate ports list` shows them")]
+    #[error("no such port: {0}; see `espgate ports list`")]
     Unknown(String),
-    #[error("{0} is lent to another program")]
+    #[error("port {0} is lent to a program (`espgate ports run`)")]
     Lent(String),
-    #[error("{0} is busy; if its flash is being read, try again when that is done")]
+    #[error(
+        "port {0} did not close in time; if its flash is being read, try again when that is done"
+    )]
     Stuck(String),
-    #[error("the flash behind {0} is being read already")]
+    #[error("flash read already running on port {0}")]
     BeingRead(String),
-    #[error("cannot remember it")]
+    #[error("cannot save port state")]
     State(#[source] store::Error),
 }

@@ -102,16 +102,16 @@ impl PortTask {
             Ok(was_reset) => {
                 self.note_bootloader(plan, false);
                 let what = if was_reset {
-                    "it was reset into its application"
+                    "board was reset"
                 } else {
-                    "it cannot be reset from here: press its reset button, or cut its power"
+                    "cannot reset it, the port has no modem lines: press its reset button or cut its power"
                 };
                 Event::BoardResetLate.entry().port(&path).say(format_args!(
-                    "the board on {path} was left in its bootloader by a read that was cut short; {what}"
+                    "board on {path} was left in its bootloader by an interrupted flash read: {what}"
                 ));
             }
             Err(error) => Event::PortTrouble.entry().port(&path).say(format_args!(
-                "the board on {path} is still in its bootloader: {}",
+                "cannot reset board on {path} out of its bootloader: {}",
                 chain(&error)
             )),
         }
@@ -133,11 +133,11 @@ pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) 
             .device(&read.device)
             .coredump(&read.received.id)
             .say(format_args!(
-                "read coredump {} from the flash of the board on {path}",
+                "coredump {} read from flash of board on {path}",
                 read.received.id
             )),
         Err(error) => Event::FlashReadFailed.entry().port(&path).say(format_args!(
-            "no coredump from the flash of the board on {path}: {}",
+            "flash read failed on {path}: {}",
             chain(error)
         )),
     }

@@ -21,18 +21,18 @@ pub struct FlashRead {
 /// Why a flash read brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashReadError {
-    #[error("the configuration says read_flash = \"never\" for this port")]
+    #[error("flash reads are disabled for this port (read_flash = \"never\")")]
     Never,
-    #[error("the port is not listened to; `espgate ports claim` takes it")]
+    #[error("port is not open; claim it with `espgate ports claim`")]
     NotOpen,
-    #[error("nothing is plugged in there")]
+    #[error("port is absent: no device plugged in")]
     Absent,
     #[error(transparent)]
     Flash(#[from] SessionError),
     #[error("cannot store the coredump")]
     Store(#[source] crate::store::Error),
-    #[error("the read was broken off")]
-    BrokenOff,
+    #[error("flash read aborted: port closed or daemon stopping")]
+    Aborted,
 }
 
 /// Asks a port's task to read.

@@ -42,7 +42,7 @@ pub enum SessionError {
     Bootloader(#[from] bootloader::Error),
     #[error(transparent)]
     Link(#[from] LinkError),
-    #[error("interrupted")]
+    #[error("flash read interrupted: daemon stopping")]
     Interrupted,
 }
 
@@ -78,7 +78,7 @@ pub async fn read_coredump<L: Link>(
     match visit.leave().await {
         // A dump in hand is worth more than what became of the port after it.
         Ok(()) | Err(LinkError::Gone) => {}
-        Err(error) => log::warn!("the board may not be back in its application: {error}"),
+        Err(error) => log::warn!("board may still be in its bootloader: {error}"),
     }
     outcome
 }
@@ -252,145 +252,4 @@ const LONG_HOLD: Duration = Duration::from_millis(550);
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::super::link::scripted::{CallLog, LinkCall, ScriptedLink};
-    use super::*;
-    use crate::bootloader::command::Command;
-
-    fn options() -> FlashReadOptions {
-        FlashReadOptions {
-            reset: ResetCircuit::Classic,
-            lines: ModemLines::ON,
-            console_baud: 74_880,
-            settings: SessionSettings::default(),
-        }
-    }
-
-    /// The last four changes of the lines, as `reset.rs` draws them.
-    fn ending(calls: &CallLog) -> Vec<(bool, bool)> {
-        let calls = calls.lock().unwrap();
-        let lines = calls.iter().filter_map(|(_, call)| match call {
-            LinkCall::SetLines { dtr, rts } => Some((*dtr, *rts)),
-            _ => None,
-        });
-        let all: Vec<_> = lines.collect();
-        all[all.len() - 4..].to_vec()
-    }
-
-    const LEFT: [(bool, bool); 4] = [(false, false), (false, true), (false, false), (true, true)];
-
-    async fn attempt(
-        link: ScriptedLink,
-        stop: CancellationToken,
-    ) -> (SessionError, Vec<BootloaderNote>) {
-        attempt_as(ResetCircuit::Classic, link, stop).await
-    }
-
-    async fn attempt_as(
-        reset: ResetCircuit,
-        mut link: ScriptedLink,
-        stop: CancellationToken,
-    ) -> (SessionError, Vec<BootloaderNote>) {
-        let mut notes = Vec::new();
-        let failed = read_coredump(
-            &mut link,
-            &FlashReadOptions { reset, ..options() },
-            &stop,
-            &mut |note| notes.push(note),
-            &mut |_| {},
-        )
-        .await
-        .unwrap_err();
-        (failed, notes)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_board_is_tried_three_times_and_reset_into_its_app() {
-        let link = ScriptedLink::silent();
-        let calls = link.calls();
-        let (failed, notes) = attempt(link, CancellationToken::new()).await;
-        assert!(matches!(
-            failed,
-            SessionError::Bootloader(bootloader::Error::NoAnswer(LineActivity::Silent))
-        ));
-        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
-        assert_eq!(ending(&calls), LEFT);
-        let calls = calls.lock().unwrap();
-        let speeds = calls.iter().filter_map(|(_, call)| match call {
-            LinkCall::Baud(baud) => Some(*baud),
-            _ => None,
-        });
-        assert_eq!(
-            speeds.collect::<Vec<_>>(),
-            [115_200, 115_200, 115_200, 74_880]
-        );
-        let sync = LinkCall::Write(Command::Sync.frame());
-        assert_eq!(
-            calls.iter().filter(|(_, call)| *call == sync).count(),
-            3 * 7
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_the_board_said_instead_is_told() {
-        let told = async |text: &str| {
-            let link = ScriptedLink::new([text]);
-            attempt(link, CancellationToken::new()).await.0.to_string()
-        };
-        let app = told("rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)").await;
-        assert!(app.contains("runs its application"), "{app}");
-        let prompt = told("boot:0x3 (DOWNLOAD_BOOT)\r\nwaiting for download\r\n").await;
-        assert!(prompt.contains("does not hear us"), "{prompt}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn stopping_resets_the_board_into_its_app() {
-        let link = ScriptedLink::silent();
-        let calls = link.calls();
-        let stop = CancellationToken::new();
-        let asked = stop.clone();
-        let (outcome, ()) = tokio::join!(attempt(link, stop), async {
-            sleep(Duration::from_millis(120)).await;
-            asked.cancel();
-        });
-        assert!(matches!(outcome.0, SessionError::Interrupted));
-        assert_eq!(outcome.1, [BootloaderNote::Entering, BootloaderNote::Left]);
-        assert_eq!(ending(&calls), LEFT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dropped_read_resets_the_board_into_its_app() {
-        let link = ScriptedLink::silent();
-        let calls = link.calls();
-        let reading = attempt(link, CancellationToken::new());
-        let dropped = timeout(Duration::from_millis(120), reading).await;
-        assert!(dropped.is_err());
-        assert_eq!(ending(&calls), LEFT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_port_that_goes_away_leaves_its_note_standing() {
-        let link = ScriptedLink::silent().then_gone();
-        let (failed, notes) = attempt(link, CancellationToken::new()).await;
-        assert!(matches!(failed, SessionError::Link(LinkError::Gone)));
-        assert_eq!(notes, [BootloaderNote::Entering]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_usb_unit_that_leaves_the_bus_is_waited_for() {
-        let back = ScriptedLink::silent().then_gone().then_back(["boot text"]);
-        let (failed, notes) =
-            attempt_as(ResetCircuit::UsbJtag, back, CancellationToken::new()).await;
-        let SessionError::Bootloader(bootloader::Error::NoAnswer(LineActivity::OtherText)) = failed
-        else {
-            panic!("{failed:?}");
-        };
-        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
-        // Gone for good: so is the chip, and nothing is left to be reset.
-        let gone = ScriptedLink::silent().then_gone();
-        let (failed, notes) =
-            attempt_as(ResetCircuit::UsbJtag, gone, CancellationToken::new()).await;
-        assert!(matches!(failed, SessionError::Link(LinkError::Gone)));
-        assert_eq!(notes, [BootloaderNote::Entering, BootloaderNote::Left]);
-    }
-}
+mod tests;

@@ -21,14 +21,14 @@ impl PortProblem {
     /// What is wrong and what to do.
     pub(super) fn text(self, baud: u32) -> String {
         match self {
-            Self::Flapping => "comes and goes: check cable, plug and power of the USB hub; it is tried less often now".to_owned(),
+            Self::Flapping => "port disconnects repeatedly: check cable, connector and USB hub power; retrying less often".to_owned(),
             Self::BrownOuts => {
-                "its board is reset for lack of voltage: use a shorter cable, another power supply or a powered hub".to_owned()
+                "repeated brown-out resets: use a shorter cable, a stronger power supply or a powered hub".to_owned()
             }
             Self::Babbling => format!(
-                "what arrives is no text: set the console's speed as `baud` in its [[serial.port]] (now {baud}), or release the port; it is read less often now"
+                "received data is not text: set `baud` in its [[serial.port]] (now {baud}) or release the port; reading less often"
             ),
-            Self::InBootloader => "its board waits in the bootloader and runs no application: reset it, and look at what holds its boot pin low".to_owned(),
+            Self::InBootloader => "board is in its bootloader: reset it; if it stays there, check what pulls its boot pin low".to_owned(),
         }
     }
 }

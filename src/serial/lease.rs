@@ -65,10 +65,9 @@ impl Drop for Lease {
             };
             let _ = supervisor.remember(id, give_back).await;
             supervisor.rescan_requested.notify_one();
-            Event::PortChanged
-                .entry()
-                .port(&path)
-                .say(format_args!("{path} is taken back"));
+            Event::PortChanged.entry().port(&path).say(format_args!(
+                "{path} returned by the program that borrowed it"
+            ));
         });
     }
 }

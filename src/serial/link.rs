@@ -39,13 +39,13 @@ impl ModemLines {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// Another program holds the port; it is left to it.
-    #[error("the port is in use by another program")]
+    #[error("port is in use by another program")]
     Busy,
     /// Unplugged, or the other side of the pseudo terminal was closed.
-    #[error("the port is gone")]
+    #[error("port disconnected")]
     Gone,
     /// Opening a USB port at 1200 baud sends many boards into their bootloader.
-    #[error("{0} baud is not used on ports with boards")]
+    #[error("{0} baud not allowed: 0 hangs up, 1200 sends many boards into their bootloader")]
     Baud(u32),
     #[error("cannot {action} the port")]
     Io {

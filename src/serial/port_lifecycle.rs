@@ -158,7 +158,7 @@ impl PortTask {
                     Event::PortGone
                         .entry()
                         .port(&path)
-                        .say(format_args!("{path} is gone"));
+                        .say(format_args!("{path} disconnected"));
                 }
             }
         }
@@ -180,7 +180,7 @@ impl PortTask {
             LinkError::Busy => (
                 State::Busy,
                 Event::PortBusy,
-                "another program holds it; it is tried again until it is free".to_owned(),
+                "in use by another program; retrying until it is free".to_owned(),
             ),
             LinkError::Gone => return self.monitor.enter(State::Absent, None),
             LinkError::Io { source, .. }
@@ -189,8 +189,7 @@ impl PortTask {
                 (
                     State::Trouble,
                     Event::PortTrouble,
-                    "may not be opened: give the daemon's user the port's group (dialout)"
-                        .to_owned(),
+                    "permission denied: add the daemon's user to group dialout".to_owned(),
                 )
             }
             error => (State::Trouble, Event::PortTrouble, chain(error)),

@@ -154,8 +154,8 @@ impl StartedRead {
             reply: Some(reply),
         };
         if self.requests.send(request).await.is_err() {
-            return Err(FlashReadError::BrokenOff);
+            return Err(FlashReadError::Aborted);
         }
-        answer.await.unwrap_or(Err(FlashReadError::BrokenOff))
+        answer.await.unwrap_or(Err(FlashReadError::Aborted))
     }
 }

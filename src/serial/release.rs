@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::store;
 
 use super::error::Error;
 use super::state::{PortRecord, Release};
@@ -59,7 +60,10 @@ impl Supervisor {
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Err(error)) => Err(Error::State(error)),
-            Err(_) => Err(Error::Stuck(String::from("the state of the ports"))),
+            Err(error) => {
+                let path = std::path::Path::new("ports.json");
+                Err(Error::State(store::Error::io("write", path, error.into())))
+            }
         }
     }
 

@@ -44,7 +44,7 @@ impl ResetSetting {
 
 /// A word that names no reset circuit.
 #[derive(Debug, thiserror::Error, Eq, PartialEq)]
-#[error("reset is one of auto, classic, usb-jtag and none")]
+#[error("unknown reset method: use auto, classic, usb-jtag or none")]
 pub struct UnknownReset;
 
 impl FromStr for ResetSetting {

@@ -104,16 +104,15 @@ impl StateWriter {
             writer.marks.follow(&listened);
         };
         if let Err(error) = tokio::task::spawn_blocking(work).await {
-            log::error!("notes about serial ports were not written: {error}");
+            log::error!("cannot save port state: {error}");
         }
     }
 
     fn flush_here(&self) {
         if let Err(error) = self.state.flush() {
-            Event::PortTrouble.entry().say(format_args!(
-                "cannot note what is known of the serial ports: {}",
-                chain(&error)
-            ));
+            Event::PortTrouble
+                .entry()
+                .say(format_args!("cannot save port state: {}", chain(&error)));
         }
     }
 }

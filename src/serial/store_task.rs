@@ -111,16 +111,16 @@ impl StoreTask {
                 Ok(Err(error)) => error,
                 // one dump may cost its attempt, not the daemon
                 Err(panic) => {
-                    let why = format!("storing it failed inside espgate: {panic}");
+                    let why = format!("internal error while storing: {panic}");
                     self.crashes.lost(number, &why);
-                    return Err(FlashReadError::BrokenOff);
+                    return Err(FlashReadError::Aborted);
                 }
             };
             if asked.is_some_and(|asked| !asked.reply.is_closed()) {
                 return Err(FlashReadError::Store(error));
             }
             Event::PortTrouble.entry().port(&path).say(format_args!(
-                "{path}: a crash cannot be stored yet, and is tried again: {}",
+                "{path}: cannot store crash, retrying: {}",
                 chain(&error)
             ));
             self.crashes.failed(number);
@@ -131,7 +131,7 @@ impl StoreTask {
             }
             if !self.crashes.try_again(number) {
                 // the daemon ends, and has said that the crash is lost
-                return Err(FlashReadError::BrokenOff);
+                return Err(FlashReadError::Aborted);
             }
             pause = if self.stop.is_cancelled() {
                 FIRST_PAUSE

@@ -95,7 +95,7 @@ impl Supervisor {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 Event::PortTrouble.entry().say(format_args!(
-                    "cannot watch for new serial ports ({error}); they are looked for every minute"
+                    "cannot watch for new serial ports: {error}; scanning every 60 seconds"
                 ));
                 None
             }
@@ -226,9 +226,10 @@ impl Supervisor {
         let died = entry.tasks.iter().any(JoinHandle::is_finished) && !self.stop.is_cancelled();
         if died {
             let path = entry.path();
-            Event::PortTrouble.entry().port(&path).say(format_args!(
-                "{path}: its task ended unexpectedly and is started again"
-            ));
+            Event::PortTrouble
+                .entry()
+                .port(&path)
+                .say(format_args!("{path}: port task failed, restarting"));
         }
         died
     }

@@ -25,7 +25,7 @@ impl UdevMarks {
         for (place, listened) in listened {
             if let Err(error) = self.set(place, *listened) {
                 Event::PortTrouble.entry().port(place).say(format_args!(
-                    "cannot tell udev about {place}: {}",
+                    "cannot update udev mark of {place}: {}",
                     chain(&error)
                 ));
             }

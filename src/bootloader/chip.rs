@@ -1,5 +1,5 @@
-//! What differs between the chips: where their MAC address is, how one tells
-//! them apart, and whether their ROM knows its own clock.
+//! What differs between the chips: where their MAC address is, how they are
+//! told apart, and whether their ROM knows its own clock.
 
 use crate::device::{Chip, MacAddress};
 
@@ -59,8 +59,8 @@ pub fn is_encrypting(counter: u32) -> bool {
 
 /// Whether the ROM can be asked for another speed by its number.
 ///
-/// The ROMs of ESP32-C2 and ESP32-C5 take boards with some crystals for boards
-/// with another; there the first speed stays.
+/// The ROMs of ESP32-C2 and ESP32-C5 misjudge some crystals; the first speed is
+/// kept there.
 pub fn changes_speed(chip: Chip) -> bool {
     !matches!(chip, Chip::Esp32C2 | Chip::Esp32C5)
 }

@@ -1,4 +1,4 @@
-//! What we ask of a ROM, and what it answers.
+//! The commands sent to a ROM, and its replies.
 //!
 //! Request: `00 opcode length16 checksum32 data`. Answer: `01 opcode length16
 //! value32 data status`, where the length counts data and status, and the
@@ -22,7 +22,7 @@ pub enum Command {
     SecurityInfo,
     /// Connects the flash chip on its default pins.
     AttachFlash,
-    /// Tells the ROM how much flash to believe in.
+    /// Sets the flash size that the ROM assumes.
     FlashSize {
         bytes: u32,
     },

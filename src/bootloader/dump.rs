@@ -1,5 +1,5 @@
-//! The bytes of a coredump in a partition: how many there are, which come
-//! next, and when none are worth reading.
+//! The bytes of a coredump in a partition: the length from its header, the next
+//! block to read, and when there is no dump.
 
 use super::command::FLASH_BLOCK;
 use super::outcome::Error;

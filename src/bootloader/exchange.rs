@@ -1,5 +1,5 @@
-//! One command and its answer: what is sent, how long one waits, what is
-//! taken for an answer, and the one policy for trying again.
+//! One command and its reply: what is sent, how long to wait, what counts as a
+//! reply, and when to retry.
 
 use std::time::Duration;
 
@@ -118,8 +118,8 @@ const ATTEMPTS: u8 = 3;
 /// Attempts for a sync: a ROM measures the speed with the first ones.
 const SYNC_ATTEMPTS: u8 = 7;
 
-/// Far above what a ROM takes: USB adapters collect bytes for up to 16 ms and
-/// busy hosts for longer.
+/// Far more than a ROM needs: USB adapters buffer for up to 16 ms, busy hosts
+/// for longer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 const SYNC_PATIENCE: Duration = Duration::from_millis(100);

@@ -1,11 +1,11 @@
 //! The bootloader in the ROM of every ESP32, as far as reading a coredump out
 //! of flash needs it.
 //!
-//! The facts are those of Espressif's [Serial Protocol] page; the vocabulary
-//! here holds no command that writes, erases or runs anything.
+//! The protocol is that of Espressif's [Serial Protocol] page. There is no
+//! command here that writes, erases or runs anything.
 //!
-//! [`ReadSession`] is the whole conversation as a value: it is fed what arrived,
-//! says what to send, and how long to wait for the answer.
+//! [`ReadSession`] is the whole session as a state machine without I/O: it takes
+//! the bytes received and returns what to send and how long to wait.
 //!
 //! [Serial Protocol]: https://docs.espressif.com/projects/esptool/en/latest/esp32/advanced-topics/serial-protocol.html
 

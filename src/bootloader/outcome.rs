@@ -1,11 +1,11 @@
-//! How a conversation with a bootloader can end, and how far it is.
+//! Results and progress of a session with a bootloader.
 
 use std::fmt;
 
 use super::partition::BadTable;
 use crate::device::{Chip, MacAddress};
 
-/// A coredump as it lay in flash: header, payload and checksum, unverified.
+/// A coredump as it is in flash: header, payload and checksum, unverified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RawDump {
     pub bytes: Vec<u8>,
@@ -17,15 +17,15 @@ pub struct RawDump {
     pub partition_size: u32,
 }
 
-/// Why there is no coredump to be had. Each is one line for a person.
+/// Why no coredump could be read. Each is one line for a person.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("no answer from the bootloader: {0}")]
     NoAnswer(LineActivity),
-    /// It answered, and then no more.
+    /// It responded at first.
     #[error("bootloader stopped responding while {0}")]
     Lost(ReadStage),
-    /// It no longer answers after its speed was raised to this.
+    /// No response after its speed was raised to this.
     #[error("bootloader does not respond at {0} baud")]
     SpeedLost(u32),
     #[error("flash cannot be read: chip is in secure download mode")]
@@ -40,7 +40,7 @@ pub enum Error {
     NoPartition,
     #[error("coredump partition is empty")]
     Empty,
-    /// The length in the header cannot be one.
+    /// The length in the header is impossible.
     #[error("invalid coredump header: length {length}, partition has {available} bytes")]
     Implausible { length: u32, available: u32 },
     #[error("coredump too large: {length} bytes, limit {limit}")]
@@ -52,13 +52,13 @@ pub enum Error {
     Refused { stage: ReadStage, reason: u8 },
 }
 
-/// What came over the line instead of an answer; what tells more is greater.
+/// What was received instead of a reply; more specific values are greater.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum LineActivity {
     Silent,
     /// Text, but not the bootloader's.
     OtherText,
-    /// The bootloader's own prompt: it runs and does not hear us.
+    /// The bootloader's own prompt: it runs and does not receive us.
     DownloadPrompt,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for LineActivity {
     }
 }
 
-/// What a conversation is busy with.
+/// What a session is doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReadStage {
     Connecting,
@@ -96,12 +96,11 @@ impl fmt::Display for ReadStage {
     }
 }
 
-/// How far a conversation is; both numbers are 0 until the dump's length is
-/// known.
+/// Progress of a session; both numbers are 0 until the dump's length is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReadProgress {
     pub stage: ReadStage,
-    /// The board's, once it told.
+    /// The board's, once it was read.
     pub mac: Option<MacAddress>,
     pub done: u32,
     pub total: u32,

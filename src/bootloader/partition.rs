@@ -1,9 +1,9 @@
 //! The partition table in flash, as far as finding the coredump needs it.
 //!
 //! Written by ESP-IDF's `gen_esp32part.py`: entries of 32 bytes, then one
-//! with the MD5 of those before it, then erased flash. An entry that looks odd
-//! for reasons of its own does not keep us from the others, and so this is
-//! laxer than tools that make tables.
+//! with the MD5 of those before it, then erased flash. Unknown types and flags
+//! are accepted, unlike in tools that make tables: the coredump's entry is all
+//! that matters.
 
 use md5::{Digest, Md5};
 

@@ -1,4 +1,4 @@
-//! The steps of a conversation, in their order.
+//! The steps of a session, in their order.
 
 use super::outcome::ReadStage;
 
@@ -22,7 +22,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// What a person calls it.
+    /// The step as shown to people.
     pub(super) fn stage(self) -> ReadStage {
         match self {
             Self::Sync => ReadStage::Connecting,

@@ -12,7 +12,7 @@ use super::phase::Phase;
 use crate::device::{Chip, MacAddress};
 use crate::reader::{Reader, word_at};
 
-/// What the caller decides about a conversation.
+/// Settings of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SessionSettings {
     /// Where the partition table is; 0x8000 unless the project moved it.
@@ -51,7 +51,7 @@ pub enum SessionAction {
     Done(Result<RawDump, Error>),
 }
 
-/// The conversation with a ROM that finds and reads the coredump.
+/// The session with a ROM that finds and reads the coredump.
 #[derive(Debug)]
 pub struct ReadSession {
     settings: SessionSettings,
@@ -66,12 +66,12 @@ pub struct ReadSession {
     dump: PartialDump,
 }
 
-/// The end of a conversation, early or not, is passed up like an error.
+/// The end of a session, early or not, is passed up like an error.
 type Step = Result<SessionAction, Result<RawDump, Error>>;
 
 impl ReadSession {
-    /// A conversation with a board that was just reset into its bootloader,
-    /// and its first action.
+    /// A session with a board that was just reset into its bootloader, and its
+    /// first action.
     pub fn begin(settings: SessionSettings) -> (Self, SessionAction) {
         let mut session = Self {
             settings,
@@ -99,10 +99,10 @@ impl ReadSession {
         Some(self.handle(event).unwrap_or_else(SessionAction::Done))
     }
 
-    /// The time for an answer is over.
+    /// No reply within the time.
     pub fn expire(&mut self) -> SessionAction {
         let event = match self.phase {
-            // Nobody knows at which speed the ROM listens now.
+            // The ROM's speed is unknown now.
             Phase::Speed { .. } => ExchangeEvent::Silent,
             _ => self.exchange.expire(),
         };
@@ -118,7 +118,7 @@ impl ReadSession {
         step.unwrap_or_else(SessionAction::Done)
     }
 
-    /// How far the conversation is.
+    /// Progress of the session.
     pub fn progress(&self) -> ReadProgress {
         ReadProgress {
             stage: self.phase.stage(),
@@ -139,7 +139,7 @@ impl ReadSession {
 
     fn refused(&mut self, reason: u8) -> Step {
         match self.phase {
-            // Nothing wrong: this is how an ESP32 says what it is.
+            // Not an error: only the ESP32 refuses this command.
             Phase::SecurityInfo => self.register(Phase::Magic, chip::MAGIC_REGISTER),
             // The speed stays.
             Phase::Speed { .. } => self.read_table(0),

@@ -26,8 +26,8 @@ pub fn encode(payload: &[u8]) -> Vec<u8> {
 /// Takes frames out of a stream of bytes.
 ///
 /// Every 0xC0 both ends a frame and begins one, so noise between two frames
-/// becomes a frame of its own (which nobody understands) and never puts the
-/// decoder out of step. What precedes the first 0xC0, broken escapes and
+/// becomes a frame of its own, which is ignored, and the decoder stays in
+/// step. What precedes the first 0xC0, broken escapes and
 /// frames longer than [`MAX_FRAME`] are skipped.
 #[derive(Debug, Default)]
 pub struct Decoder {

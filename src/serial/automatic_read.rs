@@ -1,5 +1,5 @@
-//! Whether a crash is worth a reset of the board, to read its flash without
-//! being asked: a decision over what was read before. No I/O.
+//! Whether the flash is read after a crash without a request, which resets the
+//! board: decided by what was read before. No I/O.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::port_plan::PortPlan;
 use super::reset::ResetCircuit;
 use super::state::{AutomaticReads, StoredMoment};
 
-/// Whether to read: the console did not give the whole dump, the crash is a
-/// new one, the last read is long enough ago, and the board survives the reset.
+/// Whether to read: the dump from the console is incomplete, the crash is new,
+/// the last read is long enough ago, and the reset does not disable the port.
 pub(super) fn should_read(
     plan: &PortPlan,
     received: &Received,
@@ -43,9 +43,9 @@ pub(super) fn record_read(reads: &mut AutomaticReads, crash: Option<&str>, now: 
     reads.crashes.drain(..too_many);
 }
 
-/// Between two reads.
+/// Minimum time between two reads.
 const APART: Duration = Duration::from_secs(600);
-/// The same, if the crash has no fingerprint: it may be the one that was read.
+/// The same for a crash without fingerprint, which may have been read already.
 const APART_UNKNOWN: Duration = Duration::from_secs(24 * 3600);
 const MOST_CRASHES: usize = 64;
 

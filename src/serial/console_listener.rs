@@ -1,11 +1,11 @@
-//! What is done about what a console says.
+//! Reacts to what a board prints on its console.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::console::{self, Boot, Console, Event as Said};
+use crate::console::{self, Boot, Console, Event as ConsoleEvent};
 use crate::journal::Event;
 use crate::metrics::Metrics;
 
@@ -28,9 +28,9 @@ pub(super) struct ConsoleListener<'a> {
     state_writer: Arc<StateWriter>,
     metrics: Arc<Metrics>,
     crashes: Arc<BacklogSender>,
-    /// When a port that babbles is read again.
+    /// When a port with unreadable data is read again.
     rest_until: Option<Instant>,
-    /// When the status gets what changes with every byte.
+    /// When the status is updated with the newest line.
     refresh_at: Option<Instant>,
     babbles: bool,
 }
@@ -59,7 +59,7 @@ impl<'a> ConsoleListener<'a> {
         }
     }
 
-    /// Whether reading waits: what arrives is no text anyway.
+    /// Whether reading is paused, because the data is not text.
     pub(super) fn is_resting(&self) -> bool {
         self.rest_until.is_some()
     }
@@ -76,7 +76,7 @@ impl<'a> ConsoleListener<'a> {
             .min()
     }
 
-    /// Takes bytes; answers whether Enter is to be pressed.
+    /// Handles received bytes; `true` if Enter has to be sent.
     pub(super) fn received(&mut self, bytes: &[u8]) -> bool {
         self.metrics.serial_bytes.inc_by(bytes.len() as u64);
         self.monitor.received(bytes.len());
@@ -85,11 +85,11 @@ impl<'a> ConsoleListener<'a> {
         if self.babbles {
             self.rest_until = Some(now + REST);
         }
-        let said = self.console.feed(bytes, self.began.elapsed());
-        self.hear(said)
+        let events = self.console.feed(bytes, self.began.elapsed());
+        self.handle(events)
     }
 
-    /// Lets time pass.
+    /// Handles what is due by now.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         self.rest_until = self.rest_until.filter(|until| *until > now);
@@ -100,51 +100,51 @@ impl<'a> ConsoleListener<'a> {
         if self.health.pass(self.began.elapsed()) {
             self.show_health();
         }
-        let said = self.console.tick(self.began.elapsed());
-        self.hear(said);
+        let events = self.console.tick(self.began.elapsed());
+        self.handle(events);
     }
 
-    /// Another configuration is in force.
+    /// Applies a new configuration.
     pub(super) fn reconfigure(&mut self, settings: console::Settings) {
         self.console.reconfigure(settings);
     }
 
-    /// The port was closed; what was unfinished is kept.
+    /// The port was closed: stores an unfinished capture as it is.
     pub(super) fn end(mut self) -> Console {
-        let said = self.console.finish();
-        self.hear(said);
+        let events = self.console.finish();
+        self.handle(events);
         self.monitor.refresh();
         self.console
     }
 
-    fn hear(&mut self, said: Vec<Said>) -> bool {
+    fn handle(&mut self, events: Vec<ConsoleEvent>) -> bool {
         let mut enter = false;
-        for said in said {
-            match said {
-                Said::Line(line) => self.monitor.line(line),
-                Said::Boot(boot) => self.booted(&boot),
-                Said::PanicBegan(line) => self.panicked(&line),
-                Said::Dump(dump) => self.captured(Crash::Dump(dump)),
-                Said::Panic(panic) => self.captured(Crash::Panic(panic)),
-                Said::AnswerPrompt => enter |= self.plan.settings.press_enter,
-                Said::WaitingForDownload => self.trouble(PortProblem::InBootloader),
-                Said::FlashSaved => self.say_flash(
+        for event in events {
+            match event {
+                ConsoleEvent::Line(line) => self.monitor.line(line),
+                ConsoleEvent::Boot(boot) => self.booted(&boot),
+                ConsoleEvent::PanicBegan(line) => self.panic_began(&line),
+                ConsoleEvent::Dump(dump) => self.captured(Crash::Dump(dump)),
+                ConsoleEvent::Panic(panic) => self.captured(Crash::Panic(panic)),
+                ConsoleEvent::AnswerPrompt => enter |= self.plan.settings.press_enter,
+                ConsoleEvent::WaitingForDownload => self.problem_began(PortProblem::InBootloader),
+                ConsoleEvent::FlashSaved => self.report_board(
                     "coredump saved to flash; fetch it with `espgate ports read`",
                 ),
-                Said::FlashConfigCorrupted => self.say_flash(
+                ConsoleEvent::FlashConfigCorrupted => self.report_board(
                     "coredump not saved to flash: coredump partition moved or overwritten; check the partition table",
                 ),
-                Said::WatchdogWarned => self.say_flash(
+                ConsoleEvent::WatchdogWarned => self.report_board(
                     "task watchdog triggered; see `espgate ports log` for the task",
                 ),
-                Said::BrownOut => self.browned_out(),
-                Said::Babble => {
+                ConsoleEvent::BrownOut => self.browned_out(),
+                ConsoleEvent::Babble => {
                     self.babbles = true;
-                    self.trouble(PortProblem::Babbling);
+                    self.problem_began(PortProblem::Babbling);
                 }
-                Said::TextAgain => {
+                ConsoleEvent::TextAgain => {
                     self.babbles = false;
-                    self.fine(PortProblem::Babbling);
+                    self.problem_ended(PortProblem::Babbling);
                 }
             }
         }
@@ -152,13 +152,13 @@ impl<'a> ConsoleListener<'a> {
     }
 
     fn booted(&mut self, boot: &Boot) {
-        self.fine(PortProblem::InBootloader);
+        self.problem_ended(PortProblem::InBootloader);
         let reason = boot
             .reset_reason
             .clone()
             .unwrap_or_else(|| String::from("unknown"));
         self.monitor.change(|status| {
-            // the ROM's names are few; noise must not grow the map
+            // the ROM has few names; noise must not grow the map
             let key = if status.resets.len() < MOST_REASONS {
                 reason.clone()
             } else {
@@ -190,7 +190,7 @@ impl<'a> ConsoleListener<'a> {
             .record_boot(&self.plan.id, &self.context, boot);
     }
 
-    fn panicked(&mut self, line: &str) {
+    fn panic_began(&mut self, line: &str) {
         let path = self.plan.path.display();
         let line = crate::printable::escaped(line);
         Event::PanicSeen
@@ -213,17 +213,17 @@ impl<'a> ConsoleListener<'a> {
         }
         self.monitor.change(|status| status.brown_outs += 1);
         if let Some(problem) = self.health.many_brown_outs() {
-            self.told(problem);
+            self.show_problem(problem);
         }
     }
 
-    fn trouble(&mut self, problem: PortProblem) {
+    fn problem_began(&mut self, problem: PortProblem) {
         if let Some(problem) = self.health.report(problem) {
-            self.told(problem);
+            self.show_problem(problem);
         }
     }
 
-    fn told(&self, problem: PortProblem) {
+    fn show_problem(&self, problem: PortProblem) {
         report_problem(&self.plan, problem);
         self.monitor.enter(
             State::Listening,
@@ -231,7 +231,7 @@ impl<'a> ConsoleListener<'a> {
         );
     }
 
-    fn fine(&mut self, problem: PortProblem) {
+    fn problem_ended(&mut self, problem: PortProblem) {
         self.health.resolved(problem);
         self.show_health();
     }
@@ -244,7 +244,7 @@ impl<'a> ConsoleListener<'a> {
         self.monitor.enter(State::Listening, left);
     }
 
-    fn say_flash(&self, what: &str) {
+    fn report_board(&self, what: &str) {
         let path = self.plan.path.display();
         Event::PortTrouble
             .entry()
@@ -253,8 +253,8 @@ impl<'a> ConsoleListener<'a> {
     }
 }
 
-/// How often the status gets the newest line.
+/// How often the status is updated with the newest line.
 const REFRESH: Duration = Duration::from_millis(500);
-/// How long a port that babbles is not read.
+/// Pause in reading a port with unreadable data.
 const REST: Duration = Duration::from_millis(500);
 const MOST_REASONS: usize = 24;

@@ -1,6 +1,6 @@
-//! Crashes that wait for the disk, of all ports together. They wait for as long
-//! as the disk needs; what is too much for the memory is dropped, repeats first.
-//! Whatever is lost is an event and a metric.
+//! Crashes of all ports that wait to be stored. They wait for as long as the
+//! disk needs. Above a limit of memory crashes are dropped, repeats first, with
+//! an event and a metric.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,21 +19,22 @@ use super::crash_recorder::{CaptureContext, CapturedCrash, Crash, RepeatKey};
 use super::flash_read_request::ReadRequester;
 use super::status::PortMonitor;
 
-/// All crashes that wait; clones are the same.
+/// All waiting crashes; clones share them.
 #[derive(Clone)]
 pub(super) struct CrashBacklog {
     waiting: Arc<Mutex<CrashQueues<WaitingCrash>>>,
     metrics: Arc<Metrics>,
 }
 
-/// A crash that waits, and whose it is.
+/// A waiting crash, its port, and who asked for it.
 struct WaitingCrash {
     captured: Arc<CapturedCrash>,
     monitor: Arc<PortMonitor>,
     asked: Option<ReadRequester>,
 }
 
-/// A port's way in. Dropped, it ends [`BacklogReceiver::next`] once all is next out.
+/// A port's sending side. When it is dropped, [`BacklogReceiver::next`] ends
+/// after the last crash.
 pub(super) struct BacklogSender {
     backlog: CrashBacklog,
     port: String,
@@ -42,7 +43,7 @@ pub(super) struct BacklogSender {
     _open: DropGuard,
 }
 
-/// A port's way out, for who stores.
+/// A port's receiving side, for the task that stores.
 pub(super) struct BacklogReceiver {
     backlog: CrashBacklog,
     port: String,
@@ -88,8 +89,8 @@ impl CrashBacklog {
         (sender, receiver)
     }
 
-    /// The daemon ends: says what is lost because it was not stored. What is
-    /// being stored right now may succeed yet, and is lost if it does not.
+    /// The daemon stops: drops and reports what is not stored. What is being
+    /// stored right now may still succeed.
     pub(super) fn give_up(&self) {
         self.change(CrashQueues::close);
         for entry in self.lock().contents() {
@@ -100,7 +101,7 @@ impl CrashBacklog {
         }
     }
 
-    /// Changes what waits, and drops what is too much then.
+    /// Changes the queues, then drops what exceeds the limit.
     fn change<R>(&self, change: impl FnOnce(&mut CrashQueues<WaitingCrash>) -> R) -> R {
         let mut waiting = self.lock();
         let answer = change(&mut waiting);
@@ -155,8 +156,8 @@ impl WaitingCrash {
 }
 
 impl BacklogSender {
-    /// Lets a crash wait for the disk. Does not wait itself: the port would
-    /// lose what the board prints next.
+    /// Queues a crash. Does not block: the port would lose what the board prints
+    /// next.
     pub(super) fn push(&self, crash: Crash, context: CaptureContext, asked: Option<ReadRequester>) {
         let bytes = crash.memory_bytes();
         let captured = Arc::new(CapturedCrash { crash, context });
@@ -165,7 +166,7 @@ impl BacklogSender {
             _ => Examined::NotYet,
         };
         let is_examined = examined != Examined::NotYet;
-        // once it is stored or dropped, nobody needs to know
+        // not needed once it is stored or dropped
         let weak = Arc::downgrade(&captured);
         let entry = WaitingCrash {
             captured,
@@ -191,17 +192,17 @@ impl BacklogSender {
     }
 }
 
-/// What a crash has in common with its repeats. A fault in reading it must not
-/// end the port's task; storing meets the same fault, and says it.
+/// What a crash has in common with its repeats. A panic in the parser must not
+/// end the port's task; storing meets the same panic and reports it.
 fn repeat_key(captured: &CapturedCrash) -> Option<RepeatKey> {
     catch_unwind(AssertUnwindSafe(|| captured.crash.repeat_key())).unwrap_or_default()
 }
 
 impl BacklogReceiver {
-    /// The port's next crash; `None` if there is none and comes none.
+    /// The port's next crash; `None` once there will be no more.
     pub(super) async fn next(&self) -> Option<NextCrash> {
         loop {
-            // in this order: what was pushed last was pushed before the end
+            // checked in this order: the last crash is pushed before the end
             let closed = self.closed.is_cancelled();
             if let Some(next) = self.take() {
                 return Some(next);
@@ -226,19 +227,18 @@ impl BacklogReceiver {
         })
     }
 
-    /// Storing the crash failed; it waits to be tried again.
+    /// Storing the crash failed; it stays for a retry.
     pub(super) fn failed(&self, number: u64) {
         let port = &self.port;
         self.backlog.change(|waiting| waiting.failed(port, number));
     }
 
-    /// The crash is tried again; answers whether it still waits.
+    /// Marks the crash as being stored again; `false` if it was dropped.
     pub(super) fn try_again(&self, number: u64) -> bool {
         self.backlog.lock().try_again(&self.port, number)
     }
 
-    /// The crash waits no longer: it is stored, or whoever waits for it is told
-    /// that it is not.
+    /// Removes a crash that was stored, or whose requester was told the error.
     pub(super) fn done(&self, number: u64, stored: Option<RepeatKey>) {
         let port = &self.port;
         let _ended = self.backlog.change(|waiting| {
@@ -249,7 +249,7 @@ impl BacklogReceiver {
         });
     }
 
-    /// The crash is lost.
+    /// Removes a crash that cannot be stored, and reports it.
     pub(super) fn lost(&self, number: u64, why: &str) {
         let port = &self.port;
         let lost = self.backlog.change(|waiting| waiting.remove(port, number));
@@ -257,8 +257,8 @@ impl BacklogReceiver {
     }
 }
 
-/// A crash of so many bytes is examined by the port's own task, which takes
-/// less time than handing it to another.
+/// Up to this size a crash is examined by the port's own task, which is faster
+/// than handing it to a thread.
 const MOST_EXAMINED_HERE: usize = 16 << 10;
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! What waits for the disk, port by port, and which of it is dropped when it is
-//! too much. Its sums are kept, since thousands of small crashes may wait.
+//! Waiting crashes, a queue per port, and which of them are dropped above the
+//! limit. Sums are kept up to date, since thousands of small crashes may wait.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::crash_recorder::RepeatKey;
 
-/// What waits; `T` is all of a crash that does not matter here.
+/// The queues of all ports; `T` is the part of a crash that does not matter here.
 pub(super) struct CrashQueues<T> {
     ports: BTreeMap<String, PortQueue<T>>,
     bytes: usize,
     /// How many crashes are not examined yet.
     unexamined: usize,
     numbers: u64,
-    /// Crashes of ports that were stored lately: another one like them is a repeat.
+    /// Recently stored crashes: another one like them is a repeat.
     stored: VecDeque<(String, RepeatKey)>,
     closed: bool,
 }
 
-/// What waits of one port, oldest first.
+/// One port's waiting crashes, oldest first.
 struct PortQueue<T> {
     items: VecDeque<QueuedCrash<T>>,
     bytes: usize,
-    /// How many are alike.
+    /// How many have the same key.
     alike: HashMap<RepeatKey, usize>,
 }
 
@@ -29,14 +29,14 @@ struct QueuedCrash<T> {
     number: u64,
     bytes: usize,
     examined: Examined,
-    /// Another one like it is known.
+    /// Another one with the same key is stored or waits before it.
     is_repeat: bool,
     may_drop: bool,
     stage: Stage,
     content: T,
 }
 
-/// Whether it is known what a crash has in common with its repeats.
+/// Whether a crash's key is known.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Examined {
     NotYet,

@@ -1,4 +1,4 @@
-//! From a port to the door: what a crash on a serial port is stored as.
+//! Stores a crash captured on a serial port: its device, build, log and source.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::state::PortsState;
 /// model and its version.
 pub type FindBuild = Box<dyn Fn(&str) -> Option<(ModelCode, Version)> + Send + Sync>;
 
-/// The way from all ports to the store.
+/// Stores the crashes of all ports.
 pub struct CrashRecorder {
     ingest: Arc<Ingest>,
     store: Arc<Store>,
@@ -47,11 +47,11 @@ pub struct FlashDump {
     pub log: Option<Log>,
 }
 
-/// Where it was captured.
+/// Where a crash was captured.
 #[derive(Clone, Debug)]
 pub struct CaptureContext {
     pub plan: PortPlan,
-    /// Of the board, if its USB descriptor or its bootloader told.
+    /// The board's, if known from its USB descriptor or its bootloader.
     pub mac: Option<MacAddress>,
 }
 
@@ -63,8 +63,8 @@ pub(super) struct CapturedCrash {
 }
 
 impl CaptureContext {
-    /// The context of a port. A chip with USB of its own shows its MAC address;
-    /// of others it is known if their bootloader told it once.
+    /// The context of a port. A chip with its own USB shows its MAC address; for
+    /// others it is known after a flash read.
     pub fn of(plan: &PortPlan, state: &PortsState) -> Self {
         let usb = plan.usb.as_ref();
         let shown = usb.filter(|usb| usb.is_serial_jtag());
@@ -77,7 +77,7 @@ impl CaptureContext {
 }
 
 impl CrashRecorder {
-    /// A way to `ingest`.
+    /// Stores through `ingest`.
     pub fn new(ingest: Arc<Ingest>, store: Arc<Store>, find_build: FindBuild) -> Self {
         Self {
             ingest,
@@ -141,7 +141,7 @@ impl CrashRecorder {
         let boot = crash.boot();
         let is_this_build = match (boot.app_elf_sha256.as_deref(), build) {
             (Some(said), Some(build)) => said.starts_with(build) || build.starts_with(said),
-            // what is printed is of the build that runs; flash may be older
+            // the console is the running build's; a dump in flash may be older
             _ => crash.source() == Source::Uart,
         };
         let said = boot.version.as_deref().filter(|_| is_this_build);
@@ -154,7 +154,7 @@ impl CrashRecorder {
         devices.devices.contains_key(device)
     }
 
-    /// Whose board it is, as far as it is known before a crash.
+    /// Which device is on the port, as far as it is known.
     pub fn identify(&self, context: &CaptureContext, build: Option<&str>) -> DeviceIdentity {
         let model_of_build = build.and_then(&self.find_build).map(|(model, _)| model);
         let clues = IdentityClues {
@@ -170,8 +170,8 @@ impl CrashRecorder {
         or_shared_key(identify(&clues, &devices), &devices)
     }
 
-    /// The bootloader told which board it is: says so, if its crashes were
-    /// kept under another name until now.
+    /// The MAC address became known: reports it if earlier crashes are stored
+    /// under another device key.
     pub fn learned_mac(&self, before: &CaptureContext, now: &CaptureContext) {
         let (before, device) = (self.identify(before, None), self.identify(now, None).device);
         if before.device == device || !self.knows(&before.device) {
@@ -194,7 +194,7 @@ impl CrashRecorder {
         (identity.identified_by == "configured" || self.knows(&identity.device)).then_some(identity)
     }
 
-    /// Notes what a known device says that it runs.
+    /// Records the build that a known device printed at its boot.
     pub fn record_boot(&self, context: &CaptureContext, boot: &Boot) {
         let Some(identity) = self.known(context, boot.app_elf_sha256.as_deref()) else {
             return;
@@ -217,9 +217,9 @@ impl CrashRecorder {
 /// What the repeats of one crash have in common.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct RepeatKey {
-    /// The fingerprint, else what the panic said.
+    /// The fingerprint, else the panic's reason.
     crash: String,
-    /// A whole dump repeats no damaged one.
+    /// A whole dump is no repeat of a damaged one.
     is_whole: bool,
 }
 
@@ -234,7 +234,7 @@ impl RepeatKey {
 }
 
 impl Crash {
-    /// What it has in common with its repeats, if that can be told.
+    /// What it has in common with its repeats, if known.
     pub(super) fn repeat_key(&self) -> Option<RepeatKey> {
         let found = coredump::examine(self.bytes());
         let printed = || {
@@ -258,7 +258,7 @@ impl Crash {
         let lines = log
             .into_iter()
             .flat_map(|log| log.before.iter().chain(&log.after));
-        // a line and a crash cost something besides their text
+        // overhead per line and per crash
         let lines: usize = lines.map(|line| line.len() + 32).sum();
         self.bytes().len() + lines + 1024
     }
@@ -271,7 +271,7 @@ impl Crash {
         }
     }
 
-    /// What the board had said of itself before.
+    /// What the board printed at the boot before.
     pub(super) fn boot(&self) -> &Boot {
         match self {
             Self::Dump(dump) => &dump.boot,

@@ -1,4 +1,5 @@
-//! Whose dump it is: a decision over what is known of port, board and registry.
+//! Which device a dump from a serial port belongs to: decided by port, board and
+//! registry. No I/O.
 
 use crate::device::{DeviceKey, MacAddress, ModelCode};
 use crate::digest::Sha256;
@@ -7,16 +8,16 @@ use crate::store::registry::Devices;
 
 use super::discover::Usb;
 
-/// Who a dump from a serial port belongs to.
+/// The device that a dump from a serial port belongs to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeviceIdentity {
     pub device: DeviceKey,
     pub model: Option<ModelCode>,
-    /// The sidecar's word: `configured`, `mac` or `place`.
+    /// As in the sidecar: `configured`, `mac` or `place`.
     pub identified_by: &'static str,
 }
 
-/// What is known where a dump came in.
+/// What is known about the port and the board.
 #[derive(Clone, Copy, Debug)]
 pub struct IdentityClues<'a> {
     /// As configured for the port.
@@ -29,13 +30,13 @@ pub struct IdentityClues<'a> {
     pub serial_is_unique: bool,
     /// Place in the USB tree, or path.
     pub place: &'a str,
-    /// The model identity bundle has the dump's app ELF hash.
+    /// The model whose bundle has the dump's app ELF hash.
     pub model_of_build: Option<&'a ModelCode>,
 }
 
-/// Decides identity dump it is: the configuration's word, else the registered
-/// device with this MAC address or USB serial number, else the MAC address,
-/// else the place where it is plugged in.
+/// Decides which device it is: the configured one, else the registered one with
+/// this MAC address or USB serial number, else one named after the MAC address,
+/// else one named after the place where it is plugged in.
 pub fn identify(clues: &IdentityClues<'_>, devices: &Devices) -> DeviceIdentity {
     let (device, identified_by) = device(clues, devices);
     let registered = devices
@@ -93,8 +94,7 @@ fn device(clues: &IdentityClues<'_>, devices: &Devices) -> (DeviceKey, &'static 
     (key.parse().unwrap_or_else(|_| shared_key()), "place")
 }
 
-/// `identity`, with the shared key for a new device that has no place of its own
-/// in the register.
+/// `identity`, with the shared key for a new device when the register is full.
 pub fn or_shared_key(identity: DeviceIdentity, devices: &Devices) -> DeviceIdentity {
     if identity.identified_by == "configured" || has_place(devices, &identity.device) {
         return identity;

@@ -1,8 +1,8 @@
-//! Why something cannot be done with a port.
+//! Errors of requests about ports.
 
 use crate::store;
 
-/// Why something cannot be done with a port.
+/// Why a request about a port failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no such port: {0}; see `espgate ports list`")]

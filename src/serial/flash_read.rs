@@ -1,4 +1,4 @@
-//! Reading a board's coredump from flash.
+//! A port's task reads the coredump from its board's flash.
 
 use crate::bootloader::{self, ReadProgress};
 use crate::console::Boot;
@@ -15,8 +15,8 @@ use super::reset::{ResetCircuit, ResetSetting};
 use super::status::{ActiveRead, State};
 
 impl PortTask {
-    /// Reads the board's flash over the open port; the board is in its
-    /// application again afterwards, whatever comes of it.
+    /// Reads the board's flash over the open port. The board runs its
+    /// application again afterwards, also if the read fails.
     pub(super) async fn read_flash(
         &mut self,
         link: &mut SerialLink,
@@ -24,7 +24,7 @@ impl PortTask {
         boot: Boot,
         request: FlashReadRequest,
     ) {
-        // a board that crashed has begun to boot, and said little so far
+        // after a crash the console has only the beginning of the next boot
         let crash = request.crash.as_ref().map(|captured| &captured.crash);
         let (boot, log) = match crash {
             Some(crash) => (crash.boot().clone(), crash.log()),
@@ -44,13 +44,13 @@ impl PortTask {
         self.crashes.push(crash, self.capture_context(plan), asked);
     }
 
-    /// There is no dump for whoever asked.
+    /// Reports a failed read to the journal and to the requester.
     pub(super) fn refuse(&self, plan: &PortPlan, request: FlashReadRequest, error: FlashReadError) {
         let outcome = Err(error);
         say(plan, &outcome);
         drop(request.reading);
         if let Some(reply) = request.reply {
-            // whoever asked may have left
+            // the requester may have left
             let _ = reply.send(outcome);
         }
     }
@@ -87,7 +87,7 @@ impl PortTask {
         };
         let found =
             flash_session::read_coredump(link, &options, &self.stop, &mut note, &mut tell).await;
-        // who it is, is worth knowing whatever was found
+        // kept also if the read failed
         if let Some(mac) = mac {
             self.learned_mac(plan, mac);
         }
@@ -123,7 +123,7 @@ impl PortTask {
     }
 }
 
-/// Says what came of a read.
+/// Reports the result of a read.
 pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) {
     let path = plan.path.display();
     match outcome {
@@ -143,7 +143,7 @@ pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) 
     }
 }
 
-/// How a port's board is reached.
+/// The options for a port.
 fn options(plan: &PortPlan, table_offset: u32, max_dump_bytes: usize) -> FlashReadOptions {
     let PortSettings { lines, baud, .. } = plan.settings;
     FlashReadOptions {

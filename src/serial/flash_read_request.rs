@@ -1,4 +1,4 @@
-//! A read of a board's flash: who asks for it, and what it brings.
+//! A request to read a board's flash, and its result.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::crash_recorder::CapturedCrash;
 use super::flash_session::SessionError;
 use super::status::ActiveRead;
 
-/// What a flash read brought.
+/// The stored result of a flash read.
 #[derive(Clone, Debug)]
 pub struct FlashRead {
     pub received: Received,
     pub device: DeviceKey,
 }
 
-/// Why a flash read brought nothing.
+/// Why a flash read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashReadError {
     #[error("flash reads are disabled for this port (read_flash = \"never\")")]
@@ -35,17 +35,17 @@ pub enum FlashReadError {
     Aborted,
 }
 
-/// Asks a port's task to read.
+/// A request to a port's task.
 #[derive(Debug)]
 pub(super) struct FlashReadRequest {
-    /// The crash for which it is read, if it is for one.
+    /// The crash that caused the read, if any.
     pub(super) crash: Option<Arc<CapturedCrash>>,
     pub(super) reading: ActiveRead,
-    /// To whoever waits for the dump.
+    /// For the requester, if one waits.
     pub(super) reply: Option<oneshot::Sender<Result<FlashRead, FlashReadError>>>,
 }
 
-/// Who waits for a dump that was read from flash.
+/// The requester that waits for the result of a read.
 #[derive(Debug)]
 pub(super) struct ReadRequester {
     pub(super) reading: ActiveRead,

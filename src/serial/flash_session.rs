@@ -1,5 +1,5 @@
-//! Reads the coredump out of a board's flash: reset into the bootloader,
-//! converse, reset into the application, the last on every way out.
+//! Reads the coredump out of a board's flash: reset into the bootloader, read,
+//! reset into the application, the last also after an error.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::bootloader::{
     SessionSettings,
 };
 
-/// How to reach the board, and how it is to be left.
+/// How to reset the board and read it.
 #[derive(Clone, Copy, Debug)]
 pub struct FlashReadOptions {
     pub reset: ResetCircuit,
@@ -24,11 +24,11 @@ pub struct FlashReadOptions {
     pub settings: SessionSettings,
 }
 
-/// What must survive us: written down before it is true, and struck out when
-/// it no longer is.
+/// Whether the board is in its bootloader; has to be on disk, so that a board is
+/// reset after a crash of the daemon or a power cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BootloaderNote {
-    /// The board is about to be taken out of its application.
+    /// The board is about to be reset into its bootloader.
     Entering,
     /// The board was reset into its application.
     Left,
@@ -48,14 +48,13 @@ pub enum SessionError {
 
 /// Reads the coredump from the board behind `link`.
 ///
-/// Takes the board out of its application for as long as it takes (64 KiB need
-/// some seconds), and puts it back whatever happens: success, refusal, `stop`,
-/// and if the future is dropped half-way. Only then, and only if the port is
-/// still there, is `note` told [`BootloaderNote::Left`]. A port without modem lines is
-/// read as far as something answers, and cannot be reset.
+/// The application does not run meanwhile (some seconds for 64 KiB). The board
+/// is reset into it in every case: success, error, `stop`, and if the future is
+/// dropped. After that, and only if the port still exists, `note` gets
+/// [`BootloaderNote::Left`]. Without modem lines the board is read if it is in
+/// its bootloader, and cannot be reset.
 ///
-/// The bytes are what the header promised; whether they are a coredump is for
-/// the caller to find out, since nothing in the protocol protects them.
+/// The bytes are not verified: the protocol has no checksum for them.
 pub async fn read_coredump<L: Link>(
     link: &mut L,
     options: &FlashReadOptions,
@@ -76,16 +75,15 @@ pub async fn read_coredump<L: Link>(
         outcome = visit.read(progress) => outcome,
     };
     match visit.leave().await {
-        // A dump in hand is worth more than what became of the port after it.
+        // The dump counts, also if the port disconnected after it.
         Ok(()) | Err(LinkError::Gone) => {}
         Err(error) => log::warn!("board may still be in its bootloader: {error}"),
     }
     outcome
 }
 
-/// Resets the board behind `link` into its application: after a [`BootloaderNote`] that
-/// was never struck out. `false` if that cannot be done from here: no modem
-/// lines.
+/// Resets the board behind `link` into its application, if the last
+/// [`BootloaderNote`] was `Entering`. `false` if the port has no modem lines.
 pub async fn reset_into_app<L: Link>(
     link: &mut L,
     options: &FlashReadOptions,
@@ -167,7 +165,7 @@ impl<L: Link> Visit<'_, L> {
 
     async fn leave(&mut self) -> Result<(), LinkError> {
         match reset_into_app(self.link, self.options).await {
-            // Without the chip's own unit there is no chip in a bootloader.
+            // The unit is gone, and so is the chip.
             Err(LinkError::Gone) if self.is_usb_unit() => {}
             other => other.map(drop)?,
         }
@@ -193,7 +191,7 @@ impl<L: Link> Drop for Visit<'_, L> {
     }
 }
 
-/// One conversation from the first sync to its end.
+/// One session from the first sync to its end.
 async fn converse<L: Link>(
     link: &mut L,
     settings: SessionSettings,
@@ -224,7 +222,7 @@ async fn exchange<L: Link>(
     request: &[u8],
     patience: Duration,
 ) -> Result<SessionAction, LinkError> {
-    // A port that takes no bytes is as good as a board that does not answer.
+    // A port that takes no bytes counts as no response.
     let sent = timeout(WRITE_LIMIT, link.write(request)).await;
     let deadline = Instant::now() + patience;
     if let Ok(written) = sent {

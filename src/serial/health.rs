@@ -1,5 +1,5 @@
-//! What is wrong with a port or its board for longer than a moment, told once
-//! and with what to do. No I/O: time is an argument.
+//! Lasting problems of a port or its board, each reported once with what to do.
+//! No I/O: time is an argument.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum PortProblem {
-    /// The port comes and goes.
+    /// The port disconnects repeatedly.
     Flapping,
-    /// The board is reset for lack of voltage.
+    /// Repeated brown-out resets.
     BrownOuts,
-    /// What arrives is no text.
+    /// The data is not text.
     Babbling,
     /// The board waits in its bootloader.
     InBootloader,
@@ -42,7 +42,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// The port went away by itself.
+    /// The port disconnected.
     pub(super) fn lost(&mut self, now: Duration) -> Option<PortProblem> {
         let many = often(&mut self.losses, now);
         if many {
@@ -52,14 +52,14 @@ impl Health {
         }
     }
 
-    /// Whether the port comes and goes, so that it is opened less eagerly.
+    /// Whether the port disconnects repeatedly, so that it is opened less often.
     pub(super) fn is_flapping(&mut self, now: Duration) -> bool {
         self.pass(now);
         self.losses.len() >= OFTEN
     }
 
-    /// The board was reset for lack of voltage. `false` if this is only another
-    /// line that says the same: the detector's own, and the next boot's reason.
+    /// A brown-out reset. `false` if it is counted already: the detector prints a
+    /// line, and the next boot gives it as its reason.
     pub(super) fn brown_out(&mut self, now: Duration) -> bool {
         let last = self.brown_outs.back();
         let is_another = last.is_none_or(|last| now.saturating_sub(*last) > SAME_RESET);
@@ -69,14 +69,13 @@ impl Health {
         is_another
     }
 
-    /// That brown-outs are many, if it is not known yet.
+    /// The problem of many brown-outs, if it was not reported yet.
     pub(super) fn many_brown_outs(&mut self) -> Option<PortProblem> {
         let many = self.brown_outs.len() >= OFTEN;
         many.then(|| self.report(PortProblem::BrownOuts))?
     }
 
-    /// Lets time pass: what was often and is not any more is over. Answers
-    /// whether a problem is.
+    /// Ends problems that have not occurred for a while; `true` if one ended.
     pub(super) fn pass(&mut self, now: Duration) -> bool {
         let told = self.told.len();
         for (times, problem) in [
@@ -104,7 +103,7 @@ impl Health {
         oldest.min().map(|oldest| *oldest + WINDOW + MOMENT)
     }
 
-    /// The problem, if it is not known yet.
+    /// The problem, if it was not reported yet.
     pub(super) fn report(&mut self, problem: PortProblem) -> Option<PortProblem> {
         if self.told.contains(&problem) {
             return None;
@@ -113,12 +112,12 @@ impl Health {
         Some(problem)
     }
 
-    /// It is over; the next time is told again.
+    /// The problem ended; the next one is reported again.
     pub(super) fn resolved(&mut self, problem: PortProblem) {
         self.told.retain(|told| *told != problem);
     }
 
-    /// What is wrong now, the newest first.
+    /// The newest problem that lasts.
     pub(super) fn problem(&self) -> Option<PortProblem> {
         self.told.last().copied()
     }
@@ -141,7 +140,7 @@ fn forget(times: &mut VecDeque<Duration>, now: Duration) {
 const SAME_RESET: Duration = Duration::from_secs(5);
 /// Past the end of [`WINDOW`], for sure.
 const MOMENT: Duration = Duration::from_millis(10);
-/// So many times within [`WINDOW`] is too often.
+/// This many times within [`WINDOW`] is a problem.
 const OFTEN: usize = 5;
 const WINDOW: Duration = Duration::from_secs(600);
 

@@ -1,5 +1,5 @@
-//! Says when ports may have come or gone: inotify on the folders where device
-//! nodes are made, no polling.
+//! Detects that ports were plugged in or unplugged: inotify on the folders of
+//! the device nodes, no polling.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,17 +10,17 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 
-/// Watches folders for nodes that come, go or change their mode (udev gives
-/// a node its group after it made it).
+/// Watches folders for nodes that are made, removed or change their mode (udev
+/// sets the group after it made the node).
 pub struct HotplugWatcher {
     inotify: Inotify,
-    /// The same queue, read as bytes: that something came is all that matters.
+    /// The same queue, read as bytes: only that there are events matters.
     queue: Receiver,
     watched: BTreeMap<PathBuf, WatchDescriptor>,
 }
 
 impl HotplugWatcher {
-    /// A watcher of nothing. Must be called within a tokio runtime.
+    /// A watcher without folders. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The kernel's, if there are too many watchers already.
@@ -35,7 +35,7 @@ impl HotplugWatcher {
     }
 
     /// Watches the folders of these paths, or the nearest that exist, and no
-    /// others. What cannot be watched is left to the slow look-around.
+    /// others. What cannot be watched is found by the regular scan.
     pub fn watch<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
         let folders: BTreeSet<PathBuf> = paths
             .into_iter()
@@ -52,7 +52,7 @@ impl HotplugWatcher {
             keep
         });
         for folder in folders {
-            // again for known ones: a folder that was made anew is another
+            // also for known ones: the folder may have been made again
             let flags = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_DELETE
                 | AddWatchFlags::IN_MOVE
@@ -68,7 +68,7 @@ impl HotplugWatcher {
     /// Waits until something changed in a watched folder.
     ///
     /// # Errors
-    /// The kernel's; then nothing will be heard any more.
+    /// The kernel's; the watcher does not work any more then.
     pub async fn changed(&mut self) -> io::Result<()> {
         let mut events = [0; 4096];
         self.queue.read(&mut events).await.map(drop)

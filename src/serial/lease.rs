@@ -9,8 +9,8 @@ use super::state::{PortRecord, Release};
 use super::supervisor::Supervisor;
 use crate::journal::Event;
 
-/// A lent port. It is taken back when this is dropped; if the daemon itself
-/// ends meanwhile, some minutes later, since the program goes on.
+/// A lent port. It is taken back when this is dropped; after a restart of the
+/// daemon it is taken back at a deadline, since the program may still run.
 pub struct Lease {
     supervisor: Arc<Supervisor>,
     id: String,
@@ -19,8 +19,8 @@ pub struct Lease {
 }
 
 impl Ports {
-    /// Lends a port. When this returns, it is closed and stays so, also when
-    /// it leaves the bus and comes back under another name.
+    /// Lends a port. When this returns, it is closed and stays closed, also when
+    /// it disconnects and comes back under another name.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Lent`], [`Error::State`], [`Error::Stuck`]
@@ -31,7 +31,7 @@ impl Ports {
         if !self.0.lent(&id, true) {
             return Err(Error::Lent(path));
         }
-        // from here on it is given back, also if whoever waits leaves
+        // from here on it is taken back, also if the caller is cancelled
         let mut lease = Lease {
             supervisor: Arc::clone(&self.0),
             id,
@@ -57,8 +57,8 @@ impl Drop for Lease {
             return;
         };
         runtime.spawn(async move {
-            // if it cannot be written, the deadline takes it back; what a
-            // person released meanwhile stays released
+            // if this cannot be saved, the deadline takes it back; a release by a
+            // person stays in force
             let lent = |release: &mut Release| release.lent;
             let give_back = move |port: &mut PortRecord| {
                 port.released.take_if(lent);
@@ -72,5 +72,5 @@ impl Drop for Lease {
     }
 }
 
-/// How long a lease outlives a daemon that ended without giving it back.
+/// Deadline of a lease, if the daemon ended before it was returned.
 const LENT: Duration = Duration::from_secs(900);

@@ -61,10 +61,10 @@ pub trait Link: Send {
     /// Dropping the future loses nothing.
     fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = Result<usize, LinkError>> + Send;
 
-    /// Hands all of `bytes` to the port.
+    /// Writes all of `bytes`.
     ///
-    /// Waits for as long as the port takes none: callers set a limit. Dropping
-    /// the future may leave a part of `bytes` sent.
+    /// Waits without a limit if the port takes none: callers set one. If the
+    /// future is dropped, a part of `bytes` may be sent.
     fn write(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), LinkError>> + Send;
 
     /// Sets both modem lines in one step, so that no state in between reaches
@@ -74,13 +74,13 @@ pub trait Link: Send {
     /// Changes the speed of both directions, at once.
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError>;
 
-    /// Drops what arrived and was not read, and what was not sent yet.
+    /// Drops received bytes that were not read, and bytes not sent yet.
     fn discard(&mut self) -> Result<(), LinkError>;
 
-    /// Waits for a port that went away to come back at the same place, for a
-    /// few seconds at most, and opens it again as it was.
+    /// Waits up to a few seconds for a port that disconnected to come back at the
+    /// same place, and opens it again with the same settings.
     ///
-    /// A chip's own USB unit leaves the bus when the chip is reset.
+    /// A chip's own USB unit disconnects when the chip is reset.
     fn reopen(&mut self) -> impl Future<Output = Result<(), LinkError>> + Send {
         std::future::ready(Err(LinkError::Gone))
     }

@@ -1,12 +1,14 @@
 //! ESP32s on serial ports: what they print, what they keep in flash.
 //!
-//! [`Ports`] finds the ports ([`discover`], [`hotplug`]), decides which to take
-//! ([`policy`], [`state`]) and keeps one task for each (`task`), which owns the
-//! [`link`], feeds the console capture with what arrives (`listener`) and hands
-//! crashes on (`backlog`, `waiting`, `storing`, [`intake`]).
+//! [`Ports`] finds the ports ([`discover`], [`hotplug`]), decides which to open
+//! ([`selection`], [`state`]) and runs a task for each (`supervisor`,
+//! `port_lifecycle`). The task owns the [`link`], feeds the console capture
+//! (`console_listener`) and queues crashes (`crash_backlog`, `crash_queue`), which
+//! `store_task` stores ([`crash_recorder`]). It reads the flash on request
+//! (`flash_read`, [`flash_session`]).
 //!
-//! No task of a port waits for the disk: crashes wait in `backlog`, all else in
-//! `notes`, for threads that may.
+//! No task of a port waits for the disk: crashes wait in `crash_backlog`, other
+//! changes in `state_writer`.
 
 mod automatic_read;
 mod console_listener;

@@ -1,4 +1,4 @@
-//! One port's life: opened, listened to, lost, opened again. One task owns it.
+//! A port's task: opens the port, listens, and opens it again when it is lost.
 
 use std::time::Duration;
 
@@ -18,27 +18,26 @@ use super::port_plan::PortPlan;
 use super::port_task::{PortTask, report_problem};
 use super::status::State;
 
-/// Why a port is no longer listened to.
+/// Why listening ended.
 enum End {
     /// Unplugged, or its other side closed.
     Gone,
     Failed(LinkError),
-    /// There is another plan, or the daemon stops.
+    /// There is a new plan, or the daemon stops.
     Stopped,
-    /// Somebody wants the board's flash, and it is written down that the board
-    /// is in its bootloader.
+    /// The flash has to be read, and it is on disk that the board is in its
+    /// bootloader.
     ReadFlash(FlashReadRequest),
 }
 
-/// A read that begins when that is written down; until then the console is
-/// listened to.
+/// A read that begins when that is on disk; the console is read until then.
 struct Entering {
     request: FlashReadRequest,
     written: JoinHandle<()>,
 }
 
 impl PortTask {
-    /// Does what the plan says until there is none any more.
+    /// Runs until the plan's sender is dropped or the daemon stops.
     pub(super) async fn run(mut self) {
         let mut health = Health::default();
         let began = Instant::now();
@@ -51,8 +50,7 @@ impl PortTask {
             let plan = self.plan.borrow_and_update().clone();
             if !plan.listens() || !plan.present {
                 self.monitor.enter(resting(&plan), None);
-                // a borrower may flash another build, whoever has the port
-                // released may plug in another board
+                // another build or another board may be there afterwards
                 if plan.released.is_some() {
                     console = None;
                 }
@@ -86,7 +84,7 @@ impl PortTask {
                     drop(link);
                     self.open.send_replace(false);
                     self.metrics.serial_ports.dec();
-                    // each restart of a chip with USB of its own ends here
+                    // a chip with its own USB disconnects at each restart
                     let restarts = is_serial_jtag(&plan) && self.monitor.status().bytes > before;
                     match end {
                         End::Stopped => continue,
@@ -114,7 +112,7 @@ impl PortTask {
             .problem()
             .map(|problem| problem.text(plan.settings.baud));
         self.monitor.enter(State::Listening, note);
-        // that it comes and goes was said once
+        // reported already
         if health.is_flapping(began.elapsed()) {
             return;
         }
@@ -125,7 +123,7 @@ impl PortTask {
         ));
     }
 
-    /// Notes the loss; answers with how long to wait before the next try.
+    /// Reports the loss; returns the pause before the next attempt.
     fn lost(
         &mut self,
         plan: &PortPlan,
@@ -165,7 +163,7 @@ impl PortTask {
         if flapping {
             return CALM_DOWN;
         }
-        // a port that fails at once must not be tried at full speed
+        // a port that fails at once must not be retried without a pause
         if lasted < Duration::from_secs(1) {
             Duration::from_secs(1)
         } else {
@@ -173,7 +171,7 @@ impl PortTask {
         }
     }
 
-    /// Tells why the port could not be opened, when that is news.
+    /// Reports why the port could not be opened, unless that was reported.
     fn refused(&self, plan: &PortPlan, error: &LinkError) {
         let path = plan.path.display();
         let (state, event, note) = match error {
@@ -206,18 +204,18 @@ impl PortTask {
         self.monitor.enter(state, Some(note));
     }
 
-    /// Waits for another plan, the stop, or until `wait` is over.
+    /// Waits for a new plan, the stop, or the end of `wait`.
     async fn pause(&mut self, wait: Option<Duration>) {
         tokio::select! {
             _ = self.plan.changed() => {}
             () = self.stop.cancelled() => {}
-            // dropped, which tells whoever asked
+            // dropping it tells the requester
             Some(_) = self.requests.recv() => {}
             () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
     }
 
-    /// Waits although the port may be back: it will be gone again soon.
+    /// Waits, also if the port is back: it would disconnect again soon.
     async fn calm_down(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         while Instant::now() < until && !self.stop.is_cancelled() {
@@ -236,8 +234,8 @@ impl PortTask {
         console: &mut Option<(Option<String>, Console)>,
         began: Instant,
     ) -> End {
-        // a chip with USB of its own leaves the bus when it restarts: what it
-        // said before is still true of it
+        // a chip with its own USB disconnects at a restart: the console's state
+        // is still valid
         let fresh = || Console::new(self.common.borrow().console.clone());
         let usb = plan.usb.as_ref().map(Usb::identity);
         let same = |(of, _): &(Option<String>, _)| is_serial_jtag(plan) && *of == usb;
@@ -292,14 +290,14 @@ impl PortTask {
         };
         *console = Some((usb, listener.end()));
         if entering.is_some() {
-            // whoever asked is told by the request being dropped
+            // dropping the request tells the requester
             self.note_bootloader(plan, false);
         }
         end
     }
 }
 
-/// The request whose note is on the disk.
+/// The request, once the note is on disk.
 async fn written(entering: &mut Option<Entering>) -> Option<FlashReadRequest> {
     let _ = (&mut entering.as_mut()?.written).await;
     entering.take().map(|entering| entering.request)
@@ -309,7 +307,7 @@ fn is_serial_jtag(plan: &PortPlan) -> bool {
     plan.usb.as_ref().is_some_and(Usb::is_serial_jtag)
 }
 
-/// Whether a port that is listened to by `plan` stays so by `next`.
+/// Whether a port that is open by `plan` stays open by `next`.
 fn goes_on(plan: &PortPlan, next: &PortPlan) -> bool {
     next.listens()
         && next.present
@@ -318,7 +316,7 @@ fn goes_on(plan: &PortPlan, next: &PortPlan) -> bool {
         && next.usb == plan.usb
 }
 
-/// The state of a port that is not to be open.
+/// The state of a port that has to be closed.
 fn resting(plan: &PortPlan) -> State {
     match plan.released {
         Some(_) if plan.is_lent() => State::Lent,
@@ -328,12 +326,12 @@ fn resting(plan: &PortPlan) -> State {
     }
 }
 
-/// Answers the prompt; a board that does not take the byte will time out.
+/// Answers the prompt for Enter; a board that does not get it goes on by itself.
 async fn press_enter(link: &mut SerialLink) {
     let _ = tokio::time::timeout(Duration::from_secs(1), link.write(b"\n")).await;
 }
 
-/// Grows with every failed try, up to half a minute.
+/// Grows with every failed attempt, up to half a minute.
 #[derive(Default)]
 struct Delay(u32);
 
@@ -344,9 +342,9 @@ impl Delay {
     }
 }
 
-/// What one read takes at most. A pseudo terminal gives 4 KiB at once.
+/// Most bytes of one read. A pseudo terminal gives 4 KiB at once.
 const READ_BYTES: usize = 8192;
-/// Before a chip is back on the bus.
+/// Pause until a chip that restarts is connected again.
 const RESTART: Duration = Duration::from_millis(50);
-/// Between two tries on a port that comes and goes.
+/// Pause for a port that disconnects repeatedly.
 const CALM_DOWN: Duration = Duration::from_secs(15);

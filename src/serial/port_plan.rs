@@ -1,4 +1,4 @@
-//! One port and what is to be done with it.
+//! The plan for one port: whether and how it is opened.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct PortSettings {
 }
 
 impl PortSettings {
-    /// As the configuration says of one port.
+    /// The settings of a configured port.
     pub fn of(port: &config::SerialPort) -> Self {
         Self {
             baud: port.baud,
@@ -40,7 +40,7 @@ impl PortSettings {
     }
 }
 
-/// One port and what is to be done with it.
+/// Whether and how one port is opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortPlan {
     /// The place in the USB tree, or the path of what is not on USB.
@@ -49,7 +49,7 @@ pub struct PortPlan {
     pub usb: Option<Usb>,
     pub why: Why,
     pub settings: PortSettings,
-    /// Left alone by a person; the time that is left, or for ever.
+    /// Released by a person or lent to a program.
     pub released: Option<Released>,
     /// Whether its device node exists.
     pub present: bool,
@@ -57,7 +57,7 @@ pub struct PortPlan {
     pub serial_is_unique: bool,
 }
 
-/// A port that is left alone for now.
+/// A port that is not opened for now; `None`: until it is claimed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Released {
     pub remaining: Option<Duration>,
@@ -79,8 +79,7 @@ impl PortPlan {
         }
     }
 
-    /// Whether a board that is plugged in there with another adapter would be
-    /// noticed.
+    /// Whether a change of the adapter would be noticed.
     pub fn is_told_apart(&self) -> bool {
         self.serial_is_unique && self.usb.as_ref().is_some_and(Usb::has_own_serial)
     }

@@ -1,4 +1,4 @@
-//! One port, and what is noted and said about it.
+//! A port's task: its parts, and what it records about its board.
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use super::port_plan::PortPlan;
 use super::state_writer::StateWriter;
 use super::status::PortMonitor;
 
-/// What the configuration says for all ports.
+/// Settings for all ports.
 #[derive(Clone, Debug)]
 pub(super) struct CommonSettings {
     pub(super) console: console::Settings,
-    /// Where boards keep their partition table.
+    /// Offset of the boards' partition table.
     pub(super) table_offset: u32,
 }
 
 impl CommonSettings {
-    /// A mask that does not parse is said and left out.
+    /// A mask that does not parse is reported and left out.
     pub(super) fn of(settings: &config::Serial, max_dump_bytes: usize) -> Self {
         let rules = settings.mask.iter().filter_map(|rule| match rule.parse() {
             Ok(rule) => Some(rule),
@@ -51,17 +51,17 @@ impl CommonSettings {
     }
 }
 
-/// What a port's task is made of.
+/// One port's task.
 pub(super) struct PortTask {
     pub(super) monitor: Arc<PortMonitor>,
-    /// What is to be done with it; the task ends when the sender is dropped.
+    /// The task ends when the sender is dropped.
     pub(super) plan: watch::Receiver<PortPlan>,
-    /// Whether it is open, for whoever waits for it to be let go.
+    /// Whether the port is open.
     pub(super) open: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
     pub(super) common: watch::Receiver<CommonSettings>,
     pub(super) requests: mpsc::Receiver<FlashReadRequest>,
-    /// Where it is noted which board it is, and whether it is in its bootloader.
+    /// Records which board it is, and whether it is in its bootloader.
     pub(super) state_writer: Arc<StateWriter>,
     pub(super) crashes: Arc<BacklogSender>,
     pub(super) metrics: Arc<Metrics>,
@@ -69,12 +69,12 @@ pub(super) struct PortTask {
 }
 
 impl PortTask {
-    /// What is known of where a crash on this port comes from.
+    /// Where a crash on this port comes from.
     pub(super) fn capture_context(&self, plan: &PortPlan) -> CaptureContext {
         CaptureContext::of(plan, &self.state_writer.state.read())
     }
 
-    /// Notes which board is behind the port.
+    /// Records the MAC address of the board on the port.
     pub(super) fn learned_mac(&self, plan: &PortPlan, mac: MacAddress) {
         let before = self.capture_context(plan);
         if before.mac == Some(mac) {
@@ -85,15 +85,15 @@ impl PortTask {
             .learned_mac(&before, &self.capture_context(plan));
     }
 
-    /// The port is gone or somebody else's. Unless its adapter has a serial
-    /// number of its own, what is there next may be another board.
+    /// The port disconnected or was released: forgets its board, unless the
+    /// adapter has a serial number by which a change would be noticed.
     pub(super) fn forget_board(&self, plan: &PortPlan) {
         if !plan.is_told_apart() && self.state_writer.state.read().of(&plan.id).board.is_some() {
             self.note_board(plan, None);
         }
     }
 
-    /// Notes that the board is in its bootloader, or no longer.
+    /// Records whether the board is in its bootloader.
     pub(super) fn note_bootloader(&self, plan: &PortPlan, inside: bool) {
         if self.state_writer.state.read().of(&plan.id).in_bootloader != inside {
             let id = plan.id.clone();
@@ -102,7 +102,7 @@ impl PortTask {
         }
     }
 
-    /// Notes which board is behind the port; `None`: who knows.
+    /// Records which board is on the port; `None`: unknown.
     fn note_board(&self, plan: &PortPlan, mac: Option<MacAddress>) {
         let plan = plan.clone();
         self.state_writer

@@ -1,4 +1,4 @@
-//! What can be asked of, and said about, the serial ports.
+//! The handle to the serial ports: list, claim, release, read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::flash_read_request::{FlashRead, FlashReadError, FlashReadRequest};
 use super::status::{ActiveRead, PortMonitor, PortStatus, State};
 use super::supervisor::Supervisor;
 
-/// The handle to all ports; clones are the same.
+/// The handle to all ports; clones share them.
 #[derive(Clone)]
 pub struct Ports(pub(super) Arc<Supervisor>);
 
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Ports {
 }
 
 impl Ports {
-    /// All ports below `sources`, none of them opened before [`Ports::run`].
+    /// The ports of `sources`; none is opened before [`Ports::run`].
     /// `state` is the folder of `ports.json`.
     ///
     /// # Errors
@@ -48,8 +48,8 @@ impl Ports {
         Ok(Self(Arc::new(supervisor)))
     }
 
-    /// Keeps the ports until `stop`; returns when all are closed, their boards
-    /// run their applications, and what was captured is stored.
+    /// Runs the ports until `stop`; returns when all are closed, boards run their
+    /// applications, and captured crashes are stored.
     pub async fn run(&self, stop: CancellationToken) {
         self.0.run(stop).await;
     }
@@ -72,8 +72,8 @@ impl Ports {
         self.0.find(name, |_, entry| Arc::clone(&entry.monitor))
     }
 
-    /// Listens to a port from now on, whatever the rules say; a port that was
-    /// released is taken back.
+    /// Listens to a port from now on, regardless of the discovery rule; a
+    /// released port is taken back.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Lent`], [`Error::State`]
@@ -94,8 +94,8 @@ impl Ports {
         Ok(())
     }
 
-    /// Leaves a port alone, for a while or until it is claimed. When this
-    /// returns, the port is closed.
+    /// Releases a port, for a while or until it is claimed. When this returns,
+    /// the port is closed.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Lent`], [`Error::State`], [`Error::Stuck`]
@@ -110,7 +110,7 @@ impl Ports {
         Ok(())
     }
 
-    /// Begins to read the coredump from the flash of a port's board. The board
+    /// Starts a read of the coredump from the flash of a port's board. The board
     /// is reset twice and does not run its application meanwhile.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Ports {
     }
 }
 
-/// A read of a board's flash that nobody else can begin meanwhile.
+/// A started read of a board's flash; there is one at a time.
 pub struct StartedRead {
     monitor: Arc<PortMonitor>,
     reading: ActiveRead,
@@ -136,8 +136,7 @@ pub struct StartedRead {
 }
 
 impl StartedRead {
-    /// Reads, and stores what was read. Dropping the future does not break off
-    /// the read.
+    /// Reads and stores the dump. The read goes on if the future is dropped.
     ///
     /// # Errors
     /// Why there is no dump.

@@ -1,4 +1,4 @@
-//! Leaving a port alone, and what is remembered of that.
+//! Releasing a port, and what `ports.json` keeps of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::state::{PortRecord, Release};
 use super::supervisor::{Supervisor, lock};
 
 impl Supervisor {
-    /// Releases a port and waits until it is closed; answers with its path. A
-    /// port that is not closed in time is not released.
+    /// Releases a port and waits until it is closed; returns its path. A port
+    /// that does not close in time stays as it was.
     pub(super) async fn close_port(
         &self,
         name: &str,
@@ -43,7 +43,7 @@ impl Supervisor {
         Err(Error::Stuck(path))
     }
 
-    /// Changes what is remembered of a port, on disk before it counts.
+    /// Changes a port's record, on disk before it takes effect.
     pub(super) async fn remember(
         &self,
         id: String,
@@ -67,12 +67,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether the port's borrower is still there.
+    /// Whether the port is lent to a program that still runs.
     pub(super) fn is_lent(&self, id: &str) -> bool {
         lock(&self.leases).contains(id)
     }
 
-    /// Notes that a borrower came or went; `false` if that was so already.
+    /// Records that a port is lent or returned; `false` if it was already.
     pub(super) fn lent(&self, id: &str, lent: bool) -> bool {
         let mut leases = lock(&self.leases);
         if lent {
@@ -83,5 +83,5 @@ impl Supervisor {
     }
 }
 
-/// A port that is closed at once may still have to finish a read of its flash.
+/// Closing may have to wait for the end of a flash read.
 const LET_GO: Duration = Duration::from_secs(10);

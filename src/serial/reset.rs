@@ -2,8 +2,8 @@
 //! its port's two modem lines.
 //!
 //! On the usual circuit (Espressif's boards and their copies) RTS alone holds
-//! the chip in reset, DTR alone holds IO0 low, which a chip coming out of reset
-//! takes for "wait for download". The USB-Serial-JTAG unit of newer chips does
+//! the chip in reset, DTR alone holds IO0 low; a chip that leaves reset with IO0
+//! low starts its bootloader. The USB-Serial-JTAG unit of newer chips does
 //! the same without wires.
 
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::link::{Link, LinkError, ModemLines};
 
-/// What the configuration can say about a board's reset circuit.
+/// The configured reset circuit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ResetSetting {
     /// By the port's USB ids.
@@ -27,7 +27,7 @@ pub enum ResetCircuit {
     Classic,
     /// The chip's own USB-Serial-JTAG unit.
     UsbJtag,
-    /// No modem lines, or none that lead to the board: they are left alone.
+    /// No modem lines, or not wired to the board: they are not changed.
     None,
 }
 
@@ -42,7 +42,7 @@ impl ResetSetting {
     }
 }
 
-/// A word that names no reset circuit.
+/// Not a known reset circuit.
 #[derive(Debug, thiserror::Error, Eq, PartialEq)]
 #[error("unknown reset method: use auto, classic, usb-jtag or none")]
 pub struct UnknownReset;
@@ -83,8 +83,8 @@ impl ResetCircuit {
                 ResetStep::Wait(hold),
                 ResetStep::Set(ModemLines::OFF),
             ],
-            // The unit looks at IO0 at the moment when RTS falls, and takes
-            // both lines asserted for nothing: the way to reset leads there.
+            // The unit reads IO0 at the moment when RTS falls, and ignores both
+            // lines asserted: reset is entered through that state.
             Self::UsbJtag => vec![
                 ResetStep::Set(ModemLines::OFF),
                 ResetStep::Wait(RESET),
@@ -103,7 +103,7 @@ impl ResetCircuit {
     pub fn leave(self, rest: ModemLines) -> Vec<ResetStep> {
         let (reset, settle) = match self {
             Self::Classic => (RESET, Duration::ZERO),
-            // The unit leaves the bus and comes back.
+            // The unit disconnects and connects again.
             Self::UsbJtag => (2 * RESET, 2 * RESET),
             Self::None => return vec![],
         };
@@ -118,7 +118,7 @@ impl ResetCircuit {
     }
 }
 
-/// Goes through `steps`. `false` if the port has no modem lines, in which case
+/// Runs `steps`. `false` if the port has no modem lines, in which case
 /// nothing happened.
 pub async fn run<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, LinkError> {
     for step in steps {
@@ -134,8 +134,8 @@ pub async fn run<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, Lin
     Ok(!steps.is_empty())
 }
 
-/// The same where nothing can be awaited: waits block the thread, and only for
-/// as long as a chip needs to notice.
+/// The same without async: waits block the thread, but only as long as a chip
+/// needs.
 pub(super) fn run_now<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<(), LinkError> {
     for step in steps {
         match step {

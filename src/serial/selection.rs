@@ -1,5 +1,5 @@
-//! Which ports are listened to, and how: a decision over what was found, what
-//! is configured and what people said. No I/O.
+//! Which ports are opened, and how: decided by the ports found, the
+//! configuration, and what was claimed or released. No I/O.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::discover::{FoundPort, Usb};
 use super::port_plan::{PortPlan, PortSettings, Released};
 use super::state::PortsState;
 
-/// A path that the configuration names, and what it leads to.
+/// A path in the configuration, and its target.
 #[derive(Clone, Debug)]
 pub struct ConfiguredPath {
     /// As written.
@@ -136,8 +136,7 @@ fn fits(matching: &PortMatch, usb: &Usb) -> bool {
         && place.as_ref().is_none_or(is_at)
 }
 
-/// The name a port is listed and addressed by: its path without `/dev/`, fit
-/// for one segment of a URL.
+/// The name of a port: its path without `/dev/`, usable as one segment of a URL.
 pub fn name_of(path: &Path, dev: &Path) -> String {
     let path = path.strip_prefix(dev).unwrap_or(path);
     let text = path.to_string_lossy();

@@ -1,5 +1,5 @@
-//! `state/ports.json`: what people decided about ports, and what must be put
-//! right after a restart.
+//! `state/ports.json`: claimed and released ports, boards on them, and what has
+//! to be finished after a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,14 +22,14 @@ pub struct PortsState {
     pub extra: Map<String, Value>,
 }
 
-/// What is remembered of one port.
+/// The record of one port.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct PortRecord {
-    /// A person wants it listened to although the rules would not.
+    /// Claimed by a person.
     pub claimed: bool,
     pub released: Option<Release>,
-    /// Its board was sent into its bootloader and not yet brought back.
+    /// Its board was reset into its bootloader and not yet back.
     pub in_bootloader: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<KnownBoard>,
@@ -42,20 +42,20 @@ pub struct PortRecord {
     pub extra: Map<String, Value>,
 }
 
-/// The board behind a port, as its bootloader named it.
+/// The board on a port, as read from its bootloader.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct KnownBoard {
     /// Twelve hex digits.
     pub mac: String,
-    /// What it was plugged in with, as [`Usb::identity`]; behind another
-    /// adapter is another board. Empty if the port is not on USB.
+    /// The adapter, as [`Usb::identity`]; another adapter means another board.
+    /// Empty if the port is not on USB.
     pub adapter: String,
-    /// The boot of the gateway in which that counts, if the adapter looks like
-    /// any other: while the power was off, boards may have been exchanged.
+    /// The boot of the gateway for which this is valid, if adapters cannot be told
+    /// apart: boards may be exchanged while the power is off.
     pub boot_id: Option<String>,
 }
 
-/// For which crashes a board's flash was read without being asked.
+/// Crashes for which the flash was read automatically.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct AutomaticReads {
@@ -70,7 +70,7 @@ impl AutomaticReads {
     }
 }
 
-/// A moment as it is written down.
+/// A moment as it is stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct StoredMoment {
     pub at: String,
@@ -88,7 +88,7 @@ impl StoredMoment {
         }
     }
 
-    /// The time since then; zero if a wall clock that jumped says less.
+    /// The time since then; zero if the clock was set back.
     pub fn passed(&self, now: &Moment) -> Duration {
         let then = Moment {
             wall: clock::parse(&self.at).unwrap_or(now.wall),
@@ -100,7 +100,7 @@ impl StoredMoment {
     }
 }
 
-/// A port that is left alone.
+/// A released port.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Release {
     /// For so long; `None`: until it is claimed.
@@ -122,9 +122,8 @@ impl Release {
         }
     }
 
-    /// How long it still lasts: `None` for ever, zero if it is over.
-    ///
-    /// A wall clock that jumped cannot make it longer than it was meant to be.
+    /// The time left: `None` without end, zero if it is over. Never longer than
+    /// the release, also if the clock was set back.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
         let whole = Duration::from_secs(self.seconds?);
         Some(whole.saturating_sub(self.began.passed(now)))
@@ -132,26 +131,26 @@ impl Release {
 }
 
 impl PortsState {
-    /// What is remembered of the port, made if it is new.
+    /// The port's record, made if it is new.
     pub fn ensure(&mut self, id: &str) -> &mut PortRecord {
         self.schema = 1;
         self.ports.entry(id.to_owned()).or_default()
     }
 
-    /// What is remembered of the port.
+    /// A copy of the port's record.
     pub fn of(&self, id: &str) -> PortRecord {
         self.ports.get(id).cloned().unwrap_or_default()
     }
 
-    /// The MAC address of the board that is plugged in there, if its bootloader
-    /// told it once and no other board can have taken its place unnoticed.
+    /// The MAC address of the board on the port, if it was read once and no other
+    /// board can be there unnoticed.
     pub fn mac(&self, plan: &PortPlan, boot_id: &str) -> Option<MacAddress> {
         let board = self.ports.get(&plan.id)?.board.as_ref()?;
         let counts = board.boot_id.as_ref().is_none_or(|boot| boot == boot_id);
         (counts && board.adapter == adapter(plan)).then(|| board.mac.parse().ok())?
     }
 
-    /// Notes which board is plugged in there; `None`: who knows.
+    /// Records which board is on the port; `None`: unknown.
     pub fn note_board(&mut self, plan: &PortPlan, mac: Option<MacAddress>) {
         let boot_id = (!plan.is_told_apart()).then(|| clock::boot_id().to_owned());
         self.ensure(&plan.id).board = mac.map(|mac| KnownBoard {
@@ -161,7 +160,7 @@ impl PortsState {
         });
     }
 
-    /// Forgets what says nothing any more.
+    /// Removes ended releases and empty records.
     pub fn tidy(&mut self, now: &Moment) {
         for port in self.ports.values_mut() {
             if port

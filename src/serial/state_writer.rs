@@ -1,5 +1,5 @@
-//! What ports' tasks want written down or looked up: it counts at once in
-//! memory, and the disk is left to a thread that may wait for it.
+//! Writes what the ports' tasks record: it is in memory at once, and a thread
+//! writes it to disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,15 +19,15 @@ use super::port_plan::PortPlan;
 use super::state::PortsState;
 use super::udev_marks::UdevMarks;
 
-/// The notes of all ports.
+/// The state of all ports, with its pending changes.
 pub(super) struct StateWriter {
     /// `ports.json`.
     pub(super) state: StateFile<PortsState>,
     marks: UdevMarks,
     recorder: Arc<CrashRecorder>,
-    /// Which places are listened to, as of the last look around.
+    /// Which places are listened to, as of the last scan.
     listened: Mutex<BTreeMap<String, bool>>,
-    /// The newest boot on each port that is not in the register yet.
+    /// The newest boot on each port that is not in the registry yet.
     boots: Mutex<BTreeMap<String, (CaptureContext, Boot)>>,
     changed: Notify,
 }
@@ -48,7 +48,7 @@ impl StateWriter {
         }
     }
 
-    /// Notes something about a port; it is on the disk soon.
+    /// Changes the state; it is written to disk soon.
     pub(super) fn record(&self, change: impl Fn(&mut PortsState) + Send + Sync + 'static) {
         self.state.note(move |state| {
             change(state);
@@ -57,8 +57,8 @@ impl StateWriter {
         self.changed.notify_one();
     }
 
-    /// Puts what was noted of the ports on the disk; the answer ends when it
-    /// is there. A port works without it, too.
+    /// Writes pending changes of the state to disk; the handle ends when that is
+    /// done or failed.
     pub(super) fn flush(self: &Arc<Self>) -> JoinHandle<()> {
         let writer = Arc::clone(self);
         tokio::task::spawn_blocking(move || writer.flush_here())
@@ -73,13 +73,13 @@ impl StateWriter {
         self.changed.notify_one();
     }
 
-    /// Notes what a board says that it runs.
+    /// Records the build that a board printed at its boot.
     pub(super) fn record_boot(&self, port: &str, context: &CaptureContext, boot: &Boot) {
         lock(&self.boots).insert(port.to_owned(), (context.clone(), boot.clone()));
         self.changed.notify_one();
     }
 
-    /// Writes what is noted, again and again until `stop`.
+    /// Writes pending changes until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -90,12 +90,12 @@ impl StateWriter {
         }
     }
 
-    /// Writes what is noted.
+    /// Writes pending changes.
     pub(super) async fn write(self: &Arc<Self>) {
         let writer = Arc::clone(self);
         let work = move || {
             writer.flush_here();
-            // no lock is held over what follows
+            // no lock is held during what follows
             let boots = std::mem::take(&mut *lock(&writer.boots));
             let listened = std::mem::take(&mut *lock(&writer.listened));
             for (context, boot) in boots.into_values() {

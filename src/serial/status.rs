@@ -1,5 +1,5 @@
-//! What is known of a port while the daemon runs: for lists, and for whoever
-//! reads along.
+//! A port's status, its newest lines and the progress of a flash read, while the
+//! daemon runs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,17 +23,17 @@ pub struct PortMonitor {
     tail: Mutex<VecDeque<String>>,
     lines: broadcast::Sender<String>,
     changed: watch::Sender<()>,
-    /// How far the read of its flash is, if there is one.
+    /// The progress of a flash read, if there is one.
     reading: Mutex<Option<Option<ReadProgress>>>,
 }
 
-/// A read of a board's flash, from when it was asked for until the dump is
-/// stored or the read failed. Whichever way that ends, dropping this ends it.
+/// A flash read, from the request until the dump is stored or the read failed.
+/// Dropping this ends it.
 #[derive(Debug)]
 pub(super) struct ActiveRead(Arc<PortMonitor>);
 
 impl ActiveRead {
-    /// Shows how far it is.
+    /// Sets the progress.
     pub(super) fn show(&self, progress: ReadProgress) {
         *lock(&self.0.reading) = Some(Some(progress));
     }
@@ -46,7 +46,7 @@ impl Drop for ActiveRead {
 }
 
 impl PortMonitor {
-    /// The board of a port that was just found.
+    /// The status of a port that was just found.
     pub(super) fn new(plan: &PortPlan, name: String) -> Self {
         let status = PortStatus {
             state: State::Seen.into(),
@@ -63,10 +63,10 @@ impl PortMonitor {
         monitor
     }
 
-    /// Takes over what a new plan says.
+    /// Applies a new plan.
     pub(super) fn describe(&self, plan: &PortPlan, name: String) {
         self.change(|status| {
-            // behind another adapter is another board
+            // another adapter means another board
             let identity = |usb: &Option<Usb>| usb.as_ref().map(Usb::identity);
             if status.usb.is_some() && identity(&status.usb) != identity(&plan.usb) {
                 *status = PortStatus {
@@ -93,7 +93,7 @@ impl PortMonitor {
         });
     }
 
-    /// Begins a read of the flash, unless there is one.
+    /// Starts a flash read, unless there is one.
     pub(super) fn start_read(self: &Arc<Self>) -> Option<ActiveRead> {
         let mut reading = lock(&self.reading);
         if reading.is_some() {
@@ -103,13 +103,13 @@ impl PortMonitor {
         Some(ActiveRead(Arc::clone(self)))
     }
 
-    /// How far the read of the flash is: `None` if there is none, `Some(None)`
-    /// if it has not begun yet.
+    /// The progress of the flash read: `None` if there is none, `Some(None)` if it
+    /// has not started yet.
     pub fn reading(&self) -> Option<Option<ReadProgress>> {
         *lock(&self.reading)
     }
 
-    /// A copy for a reader.
+    /// A copy of the status.
     pub fn status(&self) -> PortStatus {
         lock(&self.status).clone()
     }
@@ -121,10 +121,10 @@ impl PortMonitor {
         (tail.iter().cloned().collect(), self.lines.subscribe())
     }
 
-    /// Waits until the status is as asked for.
+    /// Waits until `holds` is true for the status.
     pub async fn until(&self, holds: impl Fn(&PortStatus) -> bool) {
         let mut changed = self.changed.subscribe();
-        // the sender is our own, so this ends only by holding
+        // our own sender is never dropped, so this ends only when it holds
         while !holds(&lock(&self.status)) && changed.changed().await.is_ok() {}
     }
 
@@ -149,7 +149,7 @@ impl PortMonitor {
         tail.push_back(line);
     }
 
-    /// Refreshes what would be too much to keep up with every line.
+    /// Updates what is too costly to update with every line.
     pub(super) fn refresh(&self) {
         let last = lock(&self.tail).back().cloned();
         let now = iso8601(Moment::now().wall);
@@ -159,7 +159,7 @@ impl PortMonitor {
         });
     }
 
-    /// A crash was taken in by the store.
+    /// A crash was stored.
     pub(super) fn stored(&self, received: &Received, device: &DeviceKey) {
         let at = iso8601(Moment::now().wall);
         self.change(|status| {
@@ -190,7 +190,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The lines that are kept for `ports log`; at most 4 KiB each.
 const TAIL_LINES: usize = 200;
-/// How far somebody who follows may fall behind.
+/// Lines by which a follower may fall behind.
 const FOLLOWER_LINES: usize = 1024;
 
 #[cfg(test)]

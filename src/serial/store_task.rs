@@ -1,5 +1,5 @@
-//! Stores what a port captured, beside the task that reads: a slow disk must
-//! not make a board's bytes overflow.
+//! Stores a port's crashes in a task of its own: a slow disk must not delay the
+//! reading of the port.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use super::flash_read_request::{FlashRead, FlashReadError, FlashReadRequest, Rea
 use super::state_writer::StateWriter;
 use super::status::PortMonitor;
 
-/// What a port captured on its way to the store.
+/// The task that stores one port's crashes.
 pub(super) struct StoreTask {
     pub(super) crashes: BacklogReceiver,
     pub(super) monitor: Arc<PortMonitor>,
     pub(super) recorder: Arc<CrashRecorder>,
-    /// To ask the port's task for the flash, if the console gave too little.
+    /// To request a flash read, if the dump from the console is incomplete.
     pub(super) requests: mpsc::Sender<FlashReadRequest>,
-    /// Where it is noted for which crashes that was done.
+    /// Records for which crashes that was done.
     pub(super) state_writer: Arc<StateWriter>,
     pub(super) stop: CancellationToken,
 }
@@ -50,13 +50,13 @@ impl StoreTask {
             }
             if let Some(ReadRequester { reading, reply }) = asked {
                 drop(reading);
-                // whoever asked may have left
+                // the requester may have left
                 let _ = reply.send(outcome);
             }
         }
     }
 
-    /// Asks for the flash, if this crash is worth it.
+    /// Requests a flash read, if this crash needs it.
     fn read_flash(&self, captured: Arc<CapturedCrash>, received: &Received) {
         let (plan, now) = (&captured.context.plan, Moment::now());
         let id = plan.id.clone();
@@ -65,9 +65,9 @@ impl StoreTask {
             return;
         }
         let Some(reading) = self.monitor.start_read() else {
-            return; // it is being read as it is
+            return; // a read is running already
         };
-        // nobody waits for it: what comes of it is in the journal
+        // nobody waits for the result, it is in the journal
         let request = FlashReadRequest {
             crash: Some(captured),
             reading,
@@ -86,9 +86,8 @@ impl StoreTask {
         });
     }
 
-    /// Stores a crash, however long the disk takes and however often it has to
-    /// be tried. Whoever waits for it is told the first failure: the dump is
-    /// still in the board's flash.
+    /// Stores a crash, with retries for as long as it takes. A requester that
+    /// waits gets the first error instead: the dump is still in the flash.
     async fn store(
         &self,
         number: u64,
@@ -109,7 +108,7 @@ impl StoreTask {
                     return Ok(FlashRead { received, device });
                 }
                 Ok(Err(error)) => error,
-                // one dump may cost its attempt, not the daemon
+                // a panic costs this crash, not the daemon
                 Err(panic) => {
                     let why = format!("internal error while storing: {panic}");
                     self.crashes.lost(number, &why);
@@ -130,7 +129,7 @@ impl StoreTask {
                 () = self.stop.cancelled(), if !stopping => {}
             }
             if !self.crashes.try_again(number) {
-                // the daemon ends, and has said that the crash is lost
+                // the daemon stops, and has reported the loss
                 return Err(FlashReadError::Aborted);
             }
             pause = if self.stop.is_cancelled() {
@@ -142,7 +141,7 @@ impl StoreTask {
     }
 }
 
-/// Between two tries while the disk is full or failing.
+/// Pause between attempts while the disk is full or fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
-//! Finds the ports and keeps the tasks of each in step with what was found,
-//! what is configured and what people said.
+//! Scans for ports and starts, changes and ends their tasks, as found,
+//! configured, claimed and released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,7 +34,7 @@ use super::status::{PortMonitor, PortStatus};
 use super::store_task::StoreTask;
 use super::udev_marks::UdevMarks;
 
-/// All ports and what is remembered of them.
+/// All ports and their tasks.
 pub(super) struct Supervisor {
     recorder: Arc<CrashRecorder>,
     metrics: Arc<Metrics>,
@@ -44,15 +44,15 @@ pub(super) struct Supervisor {
     pub(super) state_writer: Arc<StateWriter>,
     backlog: CrashBacklog,
     entries: Mutex<BTreeMap<String, Entry>>,
-    /// Ports whose borrower is still there.
+    /// Ports lent to a program that still runs.
     pub(super) leases: Mutex<BTreeSet<String>>,
-    /// Something changed that is not to be seen in the folders.
+    /// A change that the watcher does not see, such as a claim.
     pub(super) rescan_requested: Notify,
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
-/// One port that is, or was, there.
+/// One port, plugged in or absent.
 pub(super) struct Entry {
     plan: watch::Sender<PortPlan>,
     pub(super) monitor: Arc<PortMonitor>,
@@ -133,7 +133,7 @@ impl Supervisor {
         self.rescan_requested.notify_one();
     }
 
-    /// Blocks: whose a board is, may have to be looked up in the store.
+    /// Blocks: the device may have to be looked up in the store.
     pub(super) fn list(&self) -> Vec<PortStatus> {
         let state = self.state_writer.state.read();
         let ports: Vec<(PortStatus, PortPlan)> = lock(&self.entries)
@@ -143,7 +143,7 @@ impl Supervisor {
         let shown = |(mut status, plan): (PortStatus, PortPlan)| {
             let context = CaptureContext::of(&plan, &state);
             status.mac = context.mac.map(|mac| mac.to_string());
-            // as it is known now: the board may have been named since its last crash
+            // as known now: the device may have been added after its last crash
             let build = status.app_elf_sha256.as_deref();
             if let Some(identity) = self.recorder.known(&context, build) {
                 status.device_key = Some(identity.device.to_string());
@@ -156,12 +156,12 @@ impl Supervisor {
         list
     }
 
-    /// Finds out what there is and tells the tasks; answers with how long it
-    /// is until something ends by itself.
+    /// Scans for ports and updates the tasks; returns the time until the next
+    /// release ends.
     fn rescan(self: &Arc<Self>, watcher: Option<&mut HotplugWatcher>) -> Duration {
         let settings = lock(&self.settings).clone();
         let paths = || settings.port.iter().filter_map(|port| port.path.as_deref());
-        // watched before looking: what comes in between is heard
+        // watched before the scan, so that nothing in between is missed
         if let Some(watcher) = watcher {
             let target = |path: &Path| Some(path.with_file_name(fs::read_link(path).ok()?));
             let mut watched: Vec<PathBuf> = paths().filter_map(target).collect();
@@ -178,7 +178,7 @@ impl Supervisor {
             .collect();
         let now = Moment::now();
         let mut state = PortsState::clone(&self.state_writer.state.read());
-        // a lease lasts as long as its borrower, not as its deadline
+        // a lease lasts as long as the program runs, not until its deadline
         for id in lock(&self.leases).iter() {
             state.ensure(id).released = Some(Release::new(None, true, &now));
         }
@@ -192,7 +192,7 @@ impl Supervisor {
         over.map_or(LOOK_AROUND, |over| (over + SETTLE).min(LOOK_AROUND))
     }
 
-    /// Makes the tasks follow these plans.
+    /// Applies these plans to the tasks.
     fn follow(self: &Arc<Self>, plans: Vec<PortPlan>) {
         let mut entries = lock(&self.entries);
         let here: Vec<String> = plans.iter().map(|plan| plan.id.clone()).collect();
@@ -205,7 +205,7 @@ impl Supervisor {
                 }
             }
         }
-        // what is on USB may come back; what left the configuration does not
+        // a USB port may come back, one removed from the configuration does not
         entries.retain(|id, entry| here.contains(id) || entry.plan.borrow().usb.is_some());
         let mut absent = 0;
         for (id, entry) in entries.iter().filter(|(id, _)| !here.contains(id)) {
@@ -221,7 +221,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a task of the port panicked; it is begun again then.
+    /// Whether a task of the port panicked; it is restarted then.
     fn has_died(&self, entry: &Entry) -> bool {
         let died = entry.tasks.iter().any(JoinHandle::is_finished) && !self.stop.is_cancelled();
         if died {
@@ -278,7 +278,7 @@ impl Supervisor {
         name: &str,
         found: impl Fn(&str, &Entry) -> R,
     ) -> Result<R, Error> {
-        // a path of a device, which no disk is asked for
+        // a device's path: this does not touch a disk
         let is_path = Path::new(name).is_absolute();
         let target = is_path.then(|| fs::canonicalize(name).ok()).flatten();
         let entries = lock(&self.entries);
@@ -301,7 +301,7 @@ impl Supervisor {
 impl Entry {
     fn take(&self, plan: PortPlan, name: String) {
         self.monitor.describe(&plan, name);
-        // a plan that says the same again is a hint to try now
+        // an equal plan is sent too: the task tries again at once
         self.plan.send_replace(plan);
     }
 
@@ -321,12 +321,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long crashes may still be stored when the daemon stops; the unit's
+/// Time to store waiting crashes when the daemon stops; the unit's
 /// TimeoutStopSec is 60.
 const STORING: Duration = Duration::from_secs(40);
-/// How long a burst of changes may take.
+/// Pause after a change, for bursts and for udev.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Even if nothing was heard.
+/// Interval of scans without an event.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
-/// Unplugged ports that are still listed.
+/// Most unplugged ports that are still listed.
 const MOST_ABSENT: usize = 64;

@@ -1,6 +1,6 @@
-//! Tells udev which places in the USB tree are listened to, by an empty file
-//! for each: the rules must know before a daemon runs, when ModemManager looks
-//! at what is plugged in.
+//! Marks for udev which places in the USB tree are listened to, as an empty file
+//! for each: the rules need them before the daemon runs, when ModemManager probes
+//! new ports.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A [`Link`] for unit tests that writes down what is done to it and when.
+//! A [`Link`] for unit tests that logs the calls and their times.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Link, LinkError, ModemLines};
 
-/// One thing done to a [`ScriptedLink`].
+/// One call on a [`ScriptedLink`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum LinkCall {
     SetLines { dtr: bool, rts: bool },
@@ -17,8 +17,8 @@ pub(crate) enum LinkCall {
     Discard,
 }
 
-/// What was done so far, each with the time since the link was made; stays
-/// readable after the link is gone.
+/// The calls so far, each with the time since the link was made; stays readable
+/// after the link is dropped.
 pub(crate) type CallLog = Arc<Mutex<Vec<(Duration, LinkCall)>>>;
 
 /// A port without a board: reads give the scripted pieces, one per call, then
@@ -66,7 +66,7 @@ impl ScriptedLink {
         self
     }
 
-    /// What is done to the link, as it happens.
+    /// The log of calls.
     pub(crate) fn calls(&self) -> CallLog {
         Arc::clone(&self.calls)
     }

@@ -47,8 +47,8 @@ impl SerialLink {
         let stream = match SerialStream::open(&settings) {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::NoDevice => return Err(LinkError::Busy),
-            // Of most errors only the text is left. Our own descriptor either
-            // has the number or can be used.
+            // The library's error has lost its errno. Our own descriptor fails
+            // with it, or works where the library does not (no TCGETS2).
             Err(_) => ioctl::adopt(unlocked, baud).map_err(|error| failed("configure", error))?,
         };
         ioctl::clear_hupcl_and_ignpar(ioctl::descriptor(&stream))
@@ -101,8 +101,7 @@ fn try_lock(path: &Path) -> Result<File, LinkError> {
 impl Link for SerialLink {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LinkError> {
         match self.stream()?.read(buffer).await {
-            // A terminal reads 0 bytes only after it was hung up, and for
-            // ever then.
+            // A terminal reads 0 bytes only after it was hung up.
             Ok(0) => Err(LinkError::Gone),
             Ok(count) => Ok(count),
             Err(error) => Err(failed("read", error)),
@@ -128,7 +127,7 @@ impl Link for SerialLink {
         refuse_touch(baud)?;
         let stream = self.stream()?;
         if stream.set_baud_rate(baud).is_err() {
-            // Fails with a number, or works in emulators.
+            // Fails with an errno, or works without TCGETS2.
             ioctl::set_standard_speed(ioctl::descriptor(stream), baud)
                 .map_err(|errno| failed("set the speed of", errno.into()))?;
         }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 use espgate::bootloader::SessionSettings;
+use espgate::config;
 use espgate::serial::flash_session::{FlashReadOptions, read_coredump};
 use espgate::serial::link::{ModemLines, SerialLink};
-use espgate::serial::reset::ResetSetting;
+use espgate::serial::reset::ResetCircuit;
 use tokio_util::sync::CancellationToken;
 
 /// Reads the coredump from a board's flash. The board is reset.
@@ -35,9 +36,9 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let reset: ResetSetting = arguments.reset.parse()?;
+    let reset: config::Reset = serde_json::from_value(arguments.reset.into())?;
     let options = FlashReadOptions {
-        reset: reset.resolve(None),
+        reset: ResetCircuit::of(reset, None),
         lines: ModemLines::ON,
         console_baud: 115_200,
         settings: SessionSettings {

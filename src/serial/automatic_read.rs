@@ -7,7 +7,6 @@ use crate::clock::Moment;
 use crate::config::ReadFlash;
 use crate::ingest::Received;
 
-use super::flash_read::kind;
 use super::port_plan::PortPlan;
 use super::reset::ResetCircuit;
 use super::state::{AutomaticReads, StoredMoment};
@@ -20,8 +19,8 @@ pub(super) fn should_read(
     reads: &AutomaticReads,
     now: &Moment,
 ) -> bool {
-    let allowed =
-        plan.settings.read_flash == ReadFlash::OnCrash && kind(plan) != ResetCircuit::UsbJtag;
+    let allowed = plan.settings.read_flash == ReadFlash::OnCrash
+        && plan.reset_circuit() != ResetCircuit::UsbJtag;
     let apart = match &received.fingerprint {
         Some(_) => APART,
         None => APART_UNKNOWN,

@@ -11,7 +11,6 @@ use super::flash_session::{self, BootloaderNote, FlashReadOptions};
 use super::link::SerialLink;
 use super::port_plan::{PortPlan, PortSettings};
 use super::port_task::PortTask;
-use super::reset::{ResetCircuit, ResetSetting};
 use super::status::{ActiveRead, State};
 
 impl PortTask {
@@ -147,7 +146,7 @@ pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) 
 fn options(plan: &PortPlan, table_offset: u32, max_dump_bytes: usize) -> FlashReadOptions {
     let PortSettings { lines, baud, .. } = plan.settings;
     FlashReadOptions {
-        reset: kind(plan),
+        reset: plan.reset_circuit(),
         lines,
         console_baud: baud,
         settings: bootloader::SessionSettings {
@@ -156,16 +155,4 @@ fn options(plan: &PortPlan, table_offset: u32, max_dump_bytes: usize) -> FlashRe
             ..bootloader::SessionSettings::default()
         },
     }
-}
-
-/// The board's reset circuit.
-pub(super) fn kind(plan: &PortPlan) -> ResetCircuit {
-    use crate::config::Reset as Configured;
-    let reset = match plan.settings.reset {
-        Configured::Auto => ResetSetting::Auto,
-        Configured::Classic => ResetSetting::Circuit(ResetCircuit::Classic),
-        Configured::UsbJtag => ResetSetting::Circuit(ResetCircuit::UsbJtag),
-        Configured::None => ResetSetting::Circuit(ResetCircuit::None),
-    };
-    reset.resolve(plan.usb.as_ref().map(|usb| (usb.vid, usb.pid)))
 }

@@ -9,6 +9,7 @@ use crate::device::{DeviceKey, ModelCode};
 
 use super::discover::Usb;
 use super::link::ModemLines;
+use super::reset::ResetCircuit;
 
 /// How one port is used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,6 +83,11 @@ impl PortPlan {
     /// Whether a change of the adapter would be noticed.
     pub fn is_told_apart(&self) -> bool {
         self.serial_is_unique && self.usb.as_ref().is_some_and(Usb::has_own_serial)
+    }
+
+    /// The board's reset circuit.
+    pub fn reset_circuit(&self) -> ResetCircuit {
+        ResetCircuit::of(self.settings.reset, self.usb.as_ref())
     }
 
     /// Whether a program has borrowed it.

@@ -6,19 +6,11 @@
 //! low starts its bootloader. The USB-Serial-JTAG unit of newer chips does
 //! the same without wires.
 
-use std::str::FromStr;
 use std::time::Duration;
 
+use super::discover::Usb;
 use super::link::{Link, LinkError, ModemLines};
-
-/// The configured reset circuit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum ResetSetting {
-    /// By the port's USB ids.
-    #[default]
-    Auto,
-    Circuit(ResetCircuit),
-}
+use crate::config;
 
 /// A reset circuit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,36 +23,6 @@ pub enum ResetCircuit {
     None,
 }
 
-impl ResetSetting {
-    /// The kind for a port with these USB vendor and product ids.
-    pub fn resolve(self, usb: Option<(u16, u16)>) -> ResetCircuit {
-        match (self, usb) {
-            (Self::Circuit(kind), _) => kind,
-            (Self::Auto, Some((0x303A, 0x1001))) => ResetCircuit::UsbJtag,
-            (Self::Auto, _) => ResetCircuit::Classic,
-        }
-    }
-}
-
-/// Not a known reset circuit.
-#[derive(Debug, thiserror::Error, Eq, PartialEq)]
-#[error("unknown reset method: use auto, classic, usb-jtag or none")]
-pub struct UnknownReset;
-
-impl FromStr for ResetSetting {
-    type Err = UnknownReset;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReset> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "classic" => Ok(Self::Circuit(ResetCircuit::Classic)),
-            "usb-jtag" => Ok(Self::Circuit(ResetCircuit::UsbJtag)),
-            "none" => Ok(Self::Circuit(ResetCircuit::None)),
-            _ => Err(UnknownReset),
-        }
-    }
-}
-
 /// One step of a reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ResetStep {
@@ -70,6 +32,17 @@ pub enum ResetStep {
 }
 
 impl ResetCircuit {
+    /// The circuit behind a port: the configured one, else by its USB ids.
+    pub fn of(configured: config::Reset, usb: Option<&Usb>) -> Self {
+        match configured {
+            config::Reset::Classic => Self::Classic,
+            config::Reset::UsbJtag => Self::UsbJtag,
+            config::Reset::None => Self::None,
+            config::Reset::Auto if usb.is_some_and(Usb::is_serial_jtag) => Self::UsbJtag,
+            config::Reset::Auto => Self::Classic,
+        }
+    }
+
     /// The steps into the bootloader. `hold` is how long IO0 stays low after
     /// the reset; boards with a large capacitor at EN need half a second.
     pub fn enter(self, hold: Duration) -> Vec<ResetStep> {
@@ -220,13 +193,18 @@ mod tests {
 
     #[test]
     fn auto_goes_by_the_usb_ids() {
-        let auto = ResetSetting::Auto;
-        assert_eq!(auto.resolve(Some((0x303A, 0x1001))), ResetCircuit::UsbJtag);
-        for usb in [None, Some((0x303A, 0x0002)), Some((0x10C4, 0xEA60))] {
-            assert_eq!(auto.resolve(usb), ResetCircuit::Classic, "{usb:?}");
+        let usb = |vid, pid| Usb {
+            vid,
+            pid,
+            ..Usb::default()
+        };
+        let native = usb(0x303A, 0x1001);
+        let auto = |usb: Option<&Usb>| ResetCircuit::of(config::Reset::Auto, usb);
+        assert_eq!(auto(Some(&native)), ResetCircuit::UsbJtag);
+        for usb in [None, Some(usb(0x303A, 0x0002)), Some(usb(0x10C4, 0xEA60))] {
+            assert_eq!(auto(usb.as_ref()), ResetCircuit::Classic, "{usb:?}");
         }
-        let none: ResetSetting = "none".parse().unwrap();
-        assert_eq!(none.resolve(Some((0x303A, 0x1001))), ResetCircuit::None);
-        assert_eq!("rts".parse::<ResetSetting>(), Err(UnknownReset));
+        let none = ResetCircuit::of(config::Reset::None, Some(&native));
+        assert_eq!(none, ResetCircuit::None);
     }
 }

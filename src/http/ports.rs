@@ -148,7 +148,7 @@ pub async fn reading(
     Path(name): Path<String>,
 ) -> Result<Json<Reading>> {
     let name = decode(&name);
-    let progress = app.ports.monitor(&name)?.reading();
+    let progress = app.ports.monitor(&name)?.read_progress();
     let progress = progress.ok_or_else(|| Error::NotFound(format!("A read of {name}")))?;
     Ok(Json(progress.map_or_else(Reading::default, |progress| {
         Reading {

@@ -28,7 +28,7 @@ pub(super) fn should_read(
     let recent = reads
         .last
         .as_ref()
-        .is_some_and(|last| last.passed(now) < apart);
+        .is_some_and(|last| last.elapsed(now) < apart);
     let crash = received.fingerprint.as_ref();
     let known = crash.is_some_and(|crash| reads.crashes.contains(crash));
     allowed && !received.verdict.is_whole() && !recent && !known

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 
 use super::crash_backlog::BacklogSender;
 use super::crash_recorder::{CaptureContext, Crash};
-use super::health::{Health, PortProblem};
+use super::port_health::{PortHealth, PortProblem};
 use super::port_plan::PortPlan;
 use super::port_task::{PortTask, report_problem};
 use super::state_writer::StateWriter;
@@ -22,7 +22,7 @@ pub(super) struct ConsoleListener<'a> {
     plan: PortPlan,
     context: CaptureContext,
     console: Console,
-    health: &'a mut Health,
+    health: &'a mut PortHealth,
     began: Instant,
     monitor: Arc<PortMonitor>,
     state_writer: Arc<StateWriter>,
@@ -39,7 +39,7 @@ impl<'a> ConsoleListener<'a> {
     pub(super) fn new(
         plan: PortPlan,
         console: Console,
-        health: &'a mut Health,
+        health: &'a mut PortHealth,
         began: Instant,
         port: &PortTask,
     ) -> Self {
@@ -97,7 +97,7 @@ impl<'a> ConsoleListener<'a> {
             self.refresh_at = None;
             self.monitor.refresh();
         }
-        if self.health.pass(self.began.elapsed()) {
+        if self.health.expire(self.began.elapsed()) {
             self.show_health();
         }
         let events = self.console.tick(self.began.elapsed());

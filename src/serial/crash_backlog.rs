@@ -91,7 +91,7 @@ impl CrashBacklog {
 
     /// The daemon stops: drops and reports what is not stored. What is being
     /// stored right now may still succeed.
-    pub(super) fn give_up(&self) {
+    pub(super) fn drop_unstored(&self) {
         self.change(CrashQueues::close);
         for entry in self.lock().contents() {
             let path = entry.path().display();
@@ -344,7 +344,7 @@ mod tests {
         }
         let [ends_well, fails, has_failed] = [(); 3].map(|()| receiver.take().unwrap().number);
         receiver.failed(has_failed);
-        backlog.give_up();
+        backlog.drop_unstored();
         let dropped = || {
             (
                 monitor.status().dropped,

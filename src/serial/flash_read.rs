@@ -46,7 +46,7 @@ impl PortTask {
     /// Reports a failed read to the journal and to the requester.
     pub(super) fn refuse(&self, plan: &PortPlan, request: FlashReadRequest, error: FlashReadError) {
         let outcome = Err(error);
-        say(plan, &outcome);
+        report_result(plan, &outcome);
         drop(request.reading);
         if let Some(reply) = request.reply {
             // the requester may have left
@@ -95,7 +95,7 @@ impl PortTask {
 
     /// Resets a board into its application that was left in its bootloader by
     /// a daemon that was killed, or by a power cut.
-    pub(super) async fn bring_back(&self, link: &mut SerialLink, plan: &PortPlan) {
+    pub(super) async fn reset_stranded_board(&self, link: &mut SerialLink, plan: &PortPlan) {
         let path = plan.path.display();
         match flash_session::reset_into_app(link, &self.options(plan)).await {
             Ok(was_reset) => {
@@ -123,7 +123,7 @@ impl PortTask {
 }
 
 /// Reports the result of a read.
-pub(super) fn say(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) {
+pub(super) fn report_result(plan: &PortPlan, outcome: &Result<FlashRead, FlashReadError>) {
     let path = plan.path.display();
     match outcome {
         Ok(read) => Event::FlashRead

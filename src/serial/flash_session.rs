@@ -90,7 +90,7 @@ pub async fn reset_into_app<L: Link>(
 ) -> Result<bool, LinkError> {
     link.set_baud(options.console_baud)?;
     let steps = options.reset.leave(options.lines);
-    reset::run(link, &steps).await
+    reset::run_steps(link, &steps).await
 }
 
 /// A stay in the bootloader; ends with the application running again.
@@ -150,7 +150,7 @@ impl<L: Link> Visit<'_, L> {
         self.link.set_baud(ROM_BAUD)?;
         self.link.discard()?;
         let steps = self.options.reset.enter(hold);
-        match reset::run(self.link, &steps).await {
+        match reset::run_steps(self.link, &steps).await {
             // The unit left the bus because of the reset.
             Err(LinkError::Gone) if self.is_usb_unit() => self.link.reopen().await,
             other => other.map(drop),
@@ -183,7 +183,7 @@ impl<L: Link> Drop for Visit<'_, L> {
         let speed = self.link.set_baud(self.options.console_baud);
         let steps = self.options.reset.leave(self.options.lines);
         if speed
-            .and_then(|()| reset::run_now(self.link, &steps))
+            .and_then(|()| reset::run_steps_blocking(self.link, &steps))
             .is_ok()
         {
             (self.note)(BootloaderNote::Left);

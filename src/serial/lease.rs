@@ -28,7 +28,7 @@ impl Ports {
         let (id, path) = self
             .0
             .find(name, |id, entry| (id.to_owned(), entry.path()))?;
-        if !self.0.lent(&id, true) {
+        if !self.0.set_lent(&id, true) {
             return Err(Error::Lent(path));
         }
         // from here on it is taken back, also if the caller is cancelled
@@ -44,7 +44,7 @@ impl Ports {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.supervisor.lent(&self.id, false);
+        self.supervisor.set_lent(&self.id, false);
         if self.supervisor.stop.is_cancelled() {
             return;
         }

@@ -12,8 +12,8 @@ use crate::journal::{Event, chain};
 use super::console_listener::ConsoleListener;
 use super::discover::Usb;
 use super::flash_read_request::{FlashReadError, FlashReadRequest};
-use super::health::Health;
 use super::link::{Link, LinkError, SerialLink};
+use super::port_health::PortHealth;
 use super::port_plan::PortPlan;
 use super::port_task::{PortTask, report_problem};
 use super::status::State;
@@ -39,7 +39,7 @@ struct Entering {
 impl PortTask {
     /// Runs until the plan's sender is dropped or the daemon stops.
     pub(super) async fn run(mut self) {
-        let mut health = Health::default();
+        let mut health = PortHealth::default();
         let began = Instant::now();
         let mut delay = Delay::default();
         let mut console = None;
@@ -48,7 +48,7 @@ impl PortTask {
                 return;
             }
             let plan = self.plan.borrow_and_update().clone();
-            if !plan.listens() || !plan.present {
+            if !plan.is_to_be_open() || !plan.present {
                 self.monitor.enter(resting(&plan), None);
                 // another build or another board may be there afterwards
                 if plan.released.is_some() {
@@ -65,7 +65,7 @@ impl PortTask {
                     delay = Delay::default();
                     self.opened(&plan, &mut health, began);
                     if self.state_writer.state.read().of(&plan.id).in_bootloader {
-                        self.bring_back(&mut link, &plan).await;
+                        self.reset_stranded_board(&mut link, &plan).await;
                     }
                     let (listened, before) = (Instant::now(), self.monitor.status().bytes);
                     let end = loop {
@@ -105,7 +105,7 @@ impl PortTask {
         }
     }
 
-    fn opened(&self, plan: &PortPlan, health: &mut Health, began: Instant) {
+    fn opened(&self, plan: &PortPlan, health: &mut PortHealth, began: Instant) {
         self.open.send_replace(true);
         self.metrics.serial_ports.inc();
         let note = health
@@ -128,7 +128,7 @@ impl PortTask {
         &mut self,
         plan: &PortPlan,
         end: &End,
-        health: &mut Health,
+        health: &mut PortHealth,
         began: Instant,
         lasted: Duration,
     ) -> Duration {
@@ -220,7 +220,7 @@ impl PortTask {
         let until = Instant::now() + wait;
         while Instant::now() < until && !self.stop.is_cancelled() {
             self.pause(Some(until - Instant::now())).await;
-            if self.plan.has_changed().is_err() || !self.plan.borrow_and_update().listens() {
+            if self.plan.has_changed().is_err() || !self.plan.borrow_and_update().is_to_be_open() {
                 return;
             }
         }
@@ -230,7 +230,7 @@ impl PortTask {
         &mut self,
         link: &mut SerialLink,
         plan: &PortPlan,
-        health: &mut Health,
+        health: &mut PortHealth,
         console: &mut Option<(Option<String>, Console)>,
         began: Instant,
     ) -> End {
@@ -309,7 +309,7 @@ fn is_serial_jtag(plan: &PortPlan) -> bool {
 
 /// Whether a port that is open by `plan` stays open by `next`.
 fn goes_on(plan: &PortPlan, next: &PortPlan) -> bool {
-    next.listens()
+    next.is_to_be_open()
         && next.present
         && next.path == plan.path
         && next.settings == plan.settings

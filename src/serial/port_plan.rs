@@ -81,7 +81,7 @@ impl PortPlan {
     }
 
     /// Whether a change of the adapter would be noticed.
-    pub fn is_told_apart(&self) -> bool {
+    pub fn has_unique_adapter(&self) -> bool {
         self.serial_is_unique && self.usb.as_ref().is_some_and(Usb::has_own_serial)
     }
 
@@ -96,7 +96,7 @@ impl PortPlan {
     }
 
     /// Whether the port is to be open.
-    pub fn listens(&self) -> bool {
+    pub fn is_to_be_open(&self) -> bool {
         self.why != Why::Seen && self.released.is_none()
     }
 }

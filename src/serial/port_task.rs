@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use super::crash_backlog::BacklogSender;
 use super::crash_recorder::{CaptureContext, CrashRecorder};
 use super::flash_read_request::FlashReadRequest;
-use super::health::PortProblem;
+use super::port_health::PortProblem;
 use super::port_plan::PortPlan;
 use super::state_writer::StateWriter;
 use super::status::PortMonitor;
@@ -88,7 +88,8 @@ impl PortTask {
     /// The port disconnected or was released: forgets its board, unless the
     /// adapter has a serial number by which a change would be noticed.
     pub(super) fn forget_board(&self, plan: &PortPlan) {
-        if !plan.is_told_apart() && self.state_writer.state.read().of(&plan.id).board.is_some() {
+        if !plan.has_unique_adapter() && self.state_writer.state.read().of(&plan.id).board.is_some()
+        {
             self.note_board(plan, None);
         }
     }

@@ -73,7 +73,7 @@ impl Supervisor {
     }
 
     /// Records that a port is lent or returned; `false` if it was already.
-    pub(super) fn lent(&self, id: &str, lent: bool) -> bool {
+    pub(super) fn set_lent(&self, id: &str, lent: bool) -> bool {
         let mut leases = lock(&self.leases);
         if lent {
             leases.insert(id.to_owned())

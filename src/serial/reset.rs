@@ -93,7 +93,7 @@ impl ResetCircuit {
 
 /// Runs `steps`. `false` if the port has no modem lines, in which case
 /// nothing happened.
-pub async fn run<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, LinkError> {
+pub async fn run_steps<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, LinkError> {
     for step in steps {
         match step {
             ResetStep::Set(lines) => {
@@ -109,7 +109,10 @@ pub async fn run<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<bool, Lin
 
 /// The same without async: waits block the thread, but only as long as a chip
 /// needs.
-pub(super) fn run_now<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<(), LinkError> {
+pub(super) fn run_steps_blocking<L: Link>(
+    link: &mut L,
+    steps: &[ResetStep],
+) -> Result<(), LinkError> {
     for step in steps {
         match step {
             ResetStep::Set(lines) => {
@@ -145,7 +148,7 @@ mod tests {
     async fn drawn(steps: &[ResetStep]) -> Vec<String> {
         let mut link = ScriptedLink::silent();
         let calls = link.calls();
-        run(&mut link, steps).await.unwrap();
+        run_steps(&mut link, steps).await.unwrap();
         let sign = |on| if on { '+' } else { '-' };
         let calls = calls.lock().unwrap();
         calls

@@ -266,7 +266,7 @@ mod tests {
         state.ensure("1-2").released = release(0);
         state.ensure("1-2").claimed = true;
         let plans = plan_ports(&found(), &[], &config(""), &state, &now);
-        let listening: Vec<bool> = plans.iter().map(PortPlan::listens).collect();
+        let listening: Vec<bool> = plans.iter().map(PortPlan::is_to_be_open).collect();
         assert_eq!(listening, [false, true, false, false]);
     }
 

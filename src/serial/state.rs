@@ -89,7 +89,7 @@ impl StoredMoment {
     }
 
     /// The time since then; zero if the clock was set back.
-    pub fn passed(&self, now: &Moment) -> Duration {
+    pub fn elapsed(&self, now: &Moment) -> Duration {
         let then = Moment {
             wall: clock::parse(&self.at).unwrap_or(now.wall),
             monotonic_us: self.monotonic_us,
@@ -126,7 +126,7 @@ impl Release {
     /// the release, also if the clock was set back.
     pub fn remaining(&self, now: &Moment) -> Option<Duration> {
         let whole = Duration::from_secs(self.seconds?);
-        Some(whole.saturating_sub(self.began.passed(now)))
+        Some(whole.saturating_sub(self.began.elapsed(now)))
     }
 }
 
@@ -152,7 +152,7 @@ impl PortsState {
 
     /// Records which board is on the port; `None`: unknown.
     pub fn note_board(&mut self, plan: &PortPlan, mac: Option<MacAddress>) {
-        let boot_id = (!plan.is_told_apart()).then(|| clock::boot_id().to_owned());
+        let boot_id = (!plan.has_unique_adapter()).then(|| clock::boot_id().to_owned());
         self.ensure(&plan.id).board = mac.map(|mac| KnownBoard {
             mac: mac.to_string(),
             adapter: adapter(plan),

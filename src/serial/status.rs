@@ -105,7 +105,7 @@ impl PortMonitor {
 
     /// The progress of the flash read: `None` if there is none, `Some(None)` if it
     /// has not started yet.
-    pub fn reading(&self) -> Option<Option<ReadProgress>> {
+    pub fn read_progress(&self) -> Option<Option<ReadProgress>> {
         *lock(&self.reading)
     }
 
@@ -217,12 +217,12 @@ pub(super) mod tests {
     #[test]
     fn a_read_is_over_whichever_way_it_ends() {
         let (_, monitor) = port("/dev/ttyUSB0");
-        assert_eq!(monitor.reading(), None);
+        assert_eq!(monitor.read_progress(), None);
         let reading = monitor.start_read().unwrap();
-        assert_eq!(monitor.reading(), Some(None));
+        assert_eq!(monitor.read_progress(), Some(None));
         assert!(monitor.start_read().is_none(), "two at once");
         drop(reading);
-        assert_eq!(monitor.reading(), None);
+        assert_eq!(monitor.read_progress(), None);
         assert!(monitor.start_read().is_some());
     }
 

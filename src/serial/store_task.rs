@@ -44,7 +44,7 @@ impl StoreTask {
             let stored = outcome.as_ref().ok().map(|read| &read.received);
             self.crashes.done(number, stored.and_then(RepeatKey::of));
             if let Crash::Flash(_) = captured.crash {
-                flash_read::say(&captured.context.plan, &outcome);
+                flash_read::report_result(&captured.context.plan, &outcome);
             } else if let Some(received) = stored {
                 self.read_flash(captured, received);
             }

@@ -121,7 +121,7 @@ impl Supervisor {
             .await
             .is_err()
         {
-            self.backlog.give_up();
+            self.backlog.drop_unstored();
         }
         self.state_writer.write().await;
     }

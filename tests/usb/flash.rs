@@ -73,11 +73,11 @@ async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
     site.reaches(State::ReadingFlash).await;
     let second = site.ports.start_flash_read(&site.name).map(drop);
     assert!(matches!(second, Err(Error::BeingRead(_))), "{second:?}");
-    assert!(site.shown().await.reading().is_some());
+    assert!(site.shown().await.read_progress().is_some());
     reading.abort();
     site.stored(1).await;
     let over = async {
-        while site.shown().await.reading().is_some() {
+        while site.shown().await.read_progress().is_some() {
             tokio::task::yield_now().await;
         }
     };
@@ -90,7 +90,7 @@ async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
     site.reaches(State::ReadingFlash).await;
     let site = site.stop().await;
     reading.await.unwrap().unwrap_err();
-    assert_eq!(site.shown().await.reading(), None);
+    assert_eq!(site.shown().await.read_progress(), None);
 }
 
 #[tokio::test]

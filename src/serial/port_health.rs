@@ -35,13 +35,13 @@ impl PortProblem {
 
 /// Watches one port.
 #[derive(Default)]
-pub(super) struct Health {
+pub(super) struct PortHealth {
     losses: VecDeque<Duration>,
     brown_outs: VecDeque<Duration>,
     told: Vec<PortProblem>,
 }
 
-impl Health {
+impl PortHealth {
     /// The port disconnected.
     pub(super) fn lost(&mut self, now: Duration) -> Option<PortProblem> {
         let many = often(&mut self.losses, now);
@@ -54,7 +54,7 @@ impl Health {
 
     /// Whether the port disconnects repeatedly, so that it is opened less often.
     pub(super) fn is_flapping(&mut self, now: Duration) -> bool {
-        self.pass(now);
+        self.expire(now);
         self.losses.len() >= OFTEN
     }
 
@@ -76,7 +76,7 @@ impl Health {
     }
 
     /// Ends problems that have not occurred for a while; `true` if one ended.
-    pub(super) fn pass(&mut self, now: Duration) -> bool {
+    pub(super) fn expire(&mut self, now: Duration) -> bool {
         let told = self.told.len();
         for (times, problem) in [
             (&mut self.losses, PortProblem::Flapping),
@@ -90,7 +90,7 @@ impl Health {
         self.told.len() < told
     }
 
-    /// When [`Self::pass`] may end a problem.
+    /// When [`Self::expire`] may end a problem.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let watched = [
             (&self.losses, PortProblem::Flapping),
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_flapping_port_is_told_once_until_it_was_calm() {
-        let mut health = Health::default();
+        let mut health = PortHealth::default();
         let told: Vec<_> = (0..20).filter_map(|n| health.lost(AT(n * 10))).collect();
         assert_eq!(told, [PortProblem::Flapping]);
         assert!(health.is_flapping(AT(300)));
@@ -163,18 +163,18 @@ mod tests {
 
     #[test]
     fn a_replug_now_and_then_is_nobodys_business() {
-        let mut health = Health::default();
+        let mut health = PortHealth::default();
         assert!((0..50).all(|n| health.lost(AT(n * 200)).is_none()));
         for n in 0..50 {
             assert!(health.brown_out(AT(n * 200)));
             assert_eq!(health.many_brown_outs(), None);
-            health.pass(AT(n * 200));
+            health.expire(AT(n * 200));
         }
     }
 
     #[test]
     fn two_lines_about_one_brown_out_count_once_and_it_is_over_after_good_times() {
-        let mut health = Health::default();
+        let mut health = PortHealth::default();
         let mut told = Vec::new();
         for n in 0..5 {
             assert!(health.brown_out(AT(n * 10)));
@@ -183,7 +183,7 @@ mod tests {
         }
         assert_eq!(told, [false, false, false, false, true]);
         let deadline = health.deadline().unwrap();
-        assert!(!health.pass(AT(600)) && health.pass(deadline));
+        assert!(!health.expire(AT(600)) && health.expire(deadline));
         assert_eq!((health.problem(), health.deadline()), (None, None));
     }
 }

@@ -18,9 +18,10 @@ pub const DEFAULT_TEXT: &str = r#"# espgate.toml: all settings with their defaul
 listen = ["[::]:8443"]
 # URL in upload.sh, https://host[:port]. Empty: from the certificate's names.
 public_url = ""
-# Concurrent connections: in total, and per client address.
+# Connections at once: in all, and, when they are short, from one address that
+# has not signed in.
 max_connections = 512
-max_connections_per_address = 256
+max_connections_per_address = 64
 
 [tls]
 # Your own certificate chain and key. Default: a site CA and a server certificate

@@ -47,7 +47,7 @@ pub struct Http {
     pub public_url: String,
     /// Connections at once, all together.
     pub max_connections: usize,
-    /// Connections at once from one address.
+    /// Connections at once from one address without an accepted credential, when they are short.
     pub max_connections_per_address: usize,
 }
 
@@ -195,7 +195,7 @@ impl Default for Http {
             listen: vec![SocketAddr::from(([0u16; 8], 8443))],
             public_url: String::new(),
             max_connections: 512,
-            max_connections_per_address: 256,
+            max_connections_per_address: 64,
         }
     }
 }

@@ -51,6 +51,7 @@ impl ConnectionMetrics {
         self.refused = refused;
         let open = i64::try_from(self.server.open()).unwrap_or(i64::MAX);
         metrics.connections.set(open);
+        self.app.facts().connections_short = self.server.connections_short();
         if let Some(end) = crate::clock::parse(&self.app.tls.show().server.not_after) {
             metrics.certificate_expiry.set(end.unix_timestamp());
         }

@@ -53,6 +53,8 @@ pub struct Facts {
     pub listeners: Vec<String>,
     /// Warnings, one sentence each.
     pub degraded: Vec<String>,
+    /// Who holds the most HTTPS connections, while they are short.
+    pub connections_short: Option<String>,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
     /// The last unclean shutdown of a daemon on this data.

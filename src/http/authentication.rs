@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::app_state::AppState;
 use super::error::{Error, Result};
-use super::server::Peer;
+use super::server::{Connection, Peer};
 use crate::fleet::device_tokens;
 use crate::identity::{AuthError, Caller, identify, presented_id};
 use crate::journal::Event;
@@ -44,6 +44,9 @@ pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
         say_refused(parts, peer, value.and_then(presented_id), refused);
         Error::from(refused)
     })?;
+    if caller != Caller::Anonymous {
+        signed_in(parts);
+    }
     if let Caller::Device {
         key,
         token_id,
@@ -58,6 +61,14 @@ pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
         .await??;
     }
     Ok(caller)
+}
+
+/// Notes that the connection of this request has shown who it is: it goes last when connections
+/// are short.
+pub fn signed_in(parts: &Parts) {
+    if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
+        connection.signed_in();
+    }
 }
 
 fn say_refused(parts: &Parts, peer: Option<&Peer>, token: Option<&str>, refused: AuthError) {

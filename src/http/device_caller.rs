@@ -81,7 +81,11 @@ pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result
     let open = app.config().auth.devices == AuthMode::Open;
     let caller = authentication::caller(app, parts).await?;
     let sender = if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
-        Sender::Device(open_device(app, query)?)
+        {
+            let device = open_device(app, query)?;
+            authentication::signed_in(parts);
+            Sender::Device(device)
+        }
     } else {
         check(RequiredRole::Device, &caller, None)?;
         match caller {

@@ -96,6 +96,7 @@ fn describe(app: &AppState) -> Status {
     let stored = DumpTotals::of(app);
     let space = Space::of(app.store.coredumps.root()).ok();
     let mut degraded = facts.degraded.clone();
+    degraded.extend(facts.connections_short);
     degraded.extend(unready(app));
     if let Some(space) = space
         && space.free < free_asked(&app.config().coredumps, space.total)

@@ -96,6 +96,7 @@ events! {
     CertificateMade Info "76dca866649b48098780b8cf55034265",
     CertificateTrouble Error "7c77833f338f4aabb1c8046a3c6dd345",
     ConnectionTrouble Warn "e4631b553fde45b4a886904732dce811",
+    ConnectionsShort Warn "f0525f81cd94409eb6deead77038613e",
     PortOpened Info "c86308a3429b4def959c11d466f6d437",
     PortGone Info "05c8d825458942898e692bf19b26be74",
     PortBusy Warn "cf6f4db354974bda913b7c4fd711cad0",

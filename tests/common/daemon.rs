@@ -232,8 +232,12 @@ impl Daemon {
 
     /// A TLS connection that trusts the site's CA.
     pub fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
-        let ca = fs::read(self.data().join("tls/ca.pem")).unwrap();
-        connect(self.address, &ca)
+        connect(self.address, &self.ca())
+    }
+
+    /// The site's CA, as PEM.
+    pub fn ca(&self) -> Vec<u8> {
+        fs::read(self.data().join("tls/ca.pem")).unwrap()
     }
 
     /// A request over TLS. `head` is `METHOD PATH` and more header lines.
@@ -286,7 +290,11 @@ fn event_lines(data: &Path) -> Vec<String> {
 }
 
 pub fn connect(address: SocketAddr, ca: &[u8]) -> StreamOwned<ClientConnection, TcpStream> {
-    let stream = TcpStream::connect(address).unwrap();
+    over(TcpStream::connect(address).unwrap(), ca)
+}
+
+/// TLS over a connection; the handshake begins with the first byte that is read or written.
+pub fn over(stream: TcpStream, ca: &[u8]) -> StreamOwned<ClientConnection, TcpStream> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut roots = RootCertStore::empty();
     roots

@@ -20,6 +20,7 @@ mod disk;
 mod firmware;
 mod firmware_refusals;
 mod fleet;
+mod hostile;
 mod lifecycle;
 mod mending;
 mod refused;

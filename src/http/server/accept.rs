@@ -1,5 +1,5 @@
-//! Accept loops. A permit is taken before a connection is accepted; without one,
-//! clients wait in the kernel's queue.
+//! Accept loops. Who comes when all connections are in use takes the place of
+//! another, or waits.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-use super::connection_limit::ConnectionLimit;
+use super::client_key::ClientKey;
 use super::{Peer, Server, connection};
 use crate::http::tls::Tls;
 use crate::journal::Event;
@@ -28,29 +28,32 @@ impl Server {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.inner.ending.cancelled() => return,
-                accepted = async {
-                    let room = self.inner.slots.room().await;
-                    (room, listener.accept().await)
-                } => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                (room, Ok((stream, peer))) => {
+                Ok((stream, peer)) => {
                     self.inner.counts.accepted.fetch_add(1, Ordering::Relaxed);
                     let (inner, tls) = (Arc::clone(&self.inner), Arc::clone(&tls));
                     self.inner.connections.spawn(async move {
-                        let Some(slot) = inner.slots.claim(room, peer.ip()).await else {
+                        let client = inner.networks.client(peer.ip());
+                        let admitted = inner.https.admit(client).await;
+                        if let Some(holders) = inner.https.tell_short() {
+                            Event::ConnectionsShort
+                                .entry()
+                                .say(format_args!("{}", in_words(&holders)));
+                        }
+                        let Some(admitted) = admitted else {
                             inner.counts.turned_away.fetch_add(1, Ordering::Relaxed);
                             Event::ConnectionTrouble.entry().say(format_args!(
-                                "connection from {} closed: max_connections_per_address reached",
+                                "connection from {} closed: all connections are in use",
                                 peer.ip()
                             ));
                             return;
                         };
-                        connection::https(&inner, stream, peer, &tls).await;
-                        drop(slot);
+                        connection::https(&inner, stream, peer, &tls, admitted.connection()).await;
                     });
                 }
-                (_, Err(error)) => pause(&error, "HTTPS").await,
+                Err(error) => pause(&error, "HTTPS").await,
             }
         }
     }
@@ -63,29 +66,54 @@ impl Server {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.inner.ending.cancelled() => return,
-                accepted = async {
-                    let room = self.inner.control_slots.room().await;
-                    (room, listener.accept().await)
-                } => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                (room, Ok((stream, _))) => {
+                Ok((stream, _)) => {
                     // Linux reports the peer's user; without it the connection is refused.
                     let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid()) else {
                         continue;
                     };
                     let inner = Arc::clone(&self.inner);
-                    let slot = ConnectionLimit::without_address(room);
                     self.inner.connections.spawn(async move {
-                        connection::serve(&inner, stream, Peer::Control { uid }).await;
-                        drop(slot);
+                        let client = ClientKey::User(uid);
+                        let admitted = match uid {
+                            // root repairs the gateway: it never waits for others
+                            0 => inner.control.admit_always(client),
+                            _ => match inner.control.admit(client).await {
+                                Some(admitted) => admitted,
+                                None => return,
+                            },
+                        };
+                        let peer = Peer::Control { uid };
+                        connection::serve(&inner, stream, peer, admitted.connection()).await;
                     });
                 }
-                (_, Err(error)) => pause(&error, "the control socket").await,
+                Err(error) => pause(&error, "the control socket").await,
             }
         }
     }
 }
+
+/// That connections are short, and who holds the most.
+pub(super) fn in_words(holders: &[(ClientKey, usize)]) -> String {
+    let named = holders
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(client, count)| match client {
+            ClientKey::Address(address) => format!("{address} ({count})"),
+            ClientKey::User(uid) => format!("uid {uid} ({count})"),
+        });
+    let named: Vec<String> = named.collect();
+    let held = match named.as_slice() {
+        [] => String::from("all have signed in"),
+        named => format!("most without a credential from {}", named.join(", ")),
+    };
+    format!("all connections are in use: idle ones are closed for new clients; {held}")
+}
+
+/// Clients named in one line.
+const MAX_NAMED: usize = 5;
 
 async fn pause(error: &io::Error, what: &str) {
     // The client disconnected before it was accepted: not an error.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection_service::ConnectionService;
 use super::limited_stream::LimitedStream;
 use super::request_state::RequestState;
-use super::{Inner, Peer};
+use super::{Connection, Inner, Peer};
 use crate::http::tls::Tls;
 use crate::journal::Event;
 
@@ -27,11 +27,19 @@ use crate::journal::Event;
 const BUFFER_BYTES: usize = 128 * 1024;
 /// From the age at which a connection should end to its end in any case.
 const LAST_MINUTE: Duration = Duration::from_secs(60);
+/// For the answer to a request whose body was cut off.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// How long an ending server waits for a connection's first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(5);
 
 /// Serves one HTTPS client.
-pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tls: &Tls) {
+pub(super) async fn https(
+    inner: &Inner,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: &Tls,
+    place: &Arc<Connection>,
+) {
     // Answers are written in whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let limit = inner.limits().handshake;
@@ -39,10 +47,11 @@ pub(super) async fn https(inner: &Inner, stream: TcpStream, peer: SocketAddr, tl
     // has one dump and one attempt.
     let outcome = tokio::select! {
         outcome = timeout(limit, handshake(stream, tls)) => outcome,
+        () = place.evicted().cancelled() => return,
         () = inner.aborting.cancelled() => return,
     };
     match outcome {
-        Ok(Ok(stream)) => serve(inner, stream, Peer::Network(peer)).await,
+        Ok(Ok(stream)) => serve(inner, stream, Peer::Network(peer), place).await,
         Ok(Err(error)) => {
             inner
                 .counts
@@ -122,15 +131,22 @@ async fn ending_after_first_request(inner: &Inner, asked: &CancellationToken) {
 }
 
 /// Serves requests until the client, the limits or the server's end.
-pub(super) async fn serve<IO>(inner: &Inner, io: IO, peer: Peer)
+pub(super) async fn serve<IO>(inner: &Inner, io: IO, peer: Peer, place: &Arc<Connection>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = inner.limits();
     let state = Arc::new(RequestState::new());
+    place.serves(&state);
     let stream = LimitedStream::new(io, Arc::clone(&limits), Arc::clone(&state));
     let asked = state.asked();
-    let service = ConnectionService::new(inner.router.clone(), peer, state, Arc::clone(&limits));
+    let service = ConnectionService::new(
+        inner.router.clone(),
+        peer,
+        Arc::clone(place),
+        Arc::clone(&state),
+        Arc::clone(&limits),
+    );
     let mut connection = http1::Builder::new()
         // hyper has one limit for heads and for idle connections, and answers
         // neither; the stream has one for each, and a slow head gets a 408
@@ -139,11 +155,23 @@ where
         .max_buf_size(BUFFER_BYTES.max(limits.head_bytes))
         .serve_connection(TokioIo::new(stream), service.clone());
     let mut age = pin!(sleep(limits.connection_age));
-    let mut is_ending = false;
+    let mut last_answer = pin!(sleep(Duration::ZERO));
+    let (mut is_ending, mut is_evicted) = (false, false);
     let outcome = loop {
         tokio::select! {
             outcome = &mut connection => break outcome,
             () = inner.aborting.cancelled() => return,
+            () = place.evicted().cancelled(), if !is_evicted => {
+                if state.upload().is_none() {
+                    return;
+                }
+                // what came of the body is kept, and the client told
+                state.cut_body();
+                (is_evicted, is_ending) = (true, true);
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                last_answer.set(sleep(LAST_ANSWER));
+            }
+            () = last_answer.as_mut(), if is_evicted => return,
             () = ending_after_first_request(inner, &asked), if !is_ending => {
                 is_ending = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
@@ -170,6 +198,7 @@ where
     if outcome.is_ok() || is_refused_by_hyper {
         tokio::select! {
             () = connection.into_parts().io.into_inner().linger() => {}
+            () = place.evicted().cancelled() => {}
             () = inner.aborting.cancelled() => {}
         }
     }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::request_body::Unread;
 use super::request_head::RequestError;
 use super::request_state::RequestState;
-use super::{Limits, Peer};
+use super::{Connection, Limits, Peer};
 use crate::api::errors::ErrorBody;
 
 /// The service that one connection's requests go to.
@@ -34,6 +34,7 @@ use crate::api::errors::ErrorBody;
 pub(super) struct ConnectionService {
     routes: TowerToHyperService<Router>,
     peer: Peer,
+    connection: Arc<Connection>,
     state: Arc<RequestState>,
     limits: Arc<Limits>,
     refused: Arc<AtomicU64>,
@@ -43,12 +44,14 @@ impl ConnectionService {
     pub(super) fn new(
         router: Router,
         peer: Peer,
+        connection: Arc<Connection>,
         state: Arc<RequestState>,
         limits: Arc<Limits>,
     ) -> Self {
         Self {
             routes: TowerToHyperService::new(router),
             peer,
+            connection,
             state,
             limits,
             refused: Arc::default(),
@@ -73,6 +76,7 @@ impl ConnectionService {
         let body_error = Arc::new(OnceLock::new());
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.peer);
+        parts.extensions.insert(Arc::clone(&self.connection));
         let body = Body::new(RequestBody {
             inner: Some(incoming),
             is_begun: !waits_for_continue,

@@ -164,6 +164,10 @@ impl<IO: AsyncRead + Unpin> LimitedStream<IO> {
         let now = Instant::now();
         // hyper also reads to see whether the client leaves
         if polled.is_pending() && !self.state.is_body_done() {
+            self.state.body_moved(0, now);
+            if self.state.is_cut(cx) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             let deadline = self.read_rate.deadline(now);
             if self.read_timer.is_over(deadline, cx) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -172,6 +176,7 @@ impl<IO: AsyncRead + Unpin> LimitedStream<IO> {
         ready!(polled)?;
         let bytes = out.filled().len() - before;
         self.read_rate.moved(bytes, now);
+        self.state.body_moved(bytes, now);
         Poll::Ready(Ok(bytes))
     }
 

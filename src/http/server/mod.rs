@@ -2,12 +2,13 @@
 //! its handler.
 
 mod accept;
+mod client_key;
 mod connection;
-mod connection_limit;
 mod connection_service;
+mod connections;
+mod eviction;
 mod file_body;
 mod limited_stream;
-mod permits;
 mod request_body;
 mod request_head;
 mod request_state;
@@ -22,16 +23,19 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use connection_limit::ConnectionLimit;
+use client_key::LocalNetworks;
+pub use connections::Connection;
+use connections::Connections;
 pub use file_body::{Delivery, from_file, from_memory};
 pub use request_body::{Unread, read_limited};
 
 /// Limits for clients. Sizes in bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// HTTPS connections at once; more wait in the kernel's queue.
+    /// HTTPS connections at once; for one more, another gives way or it waits.
     pub connections: usize,
-    /// Of these from one address (IPv6: one /64); more wait a bounded time.
+    /// Of these from one address without an accepted credential (IPv6 beyond this machine's
+    /// networks: one /64), when connections are short.
     pub connections_per_address: usize,
     /// Control socket connections at once.
     pub control_connections: usize,
@@ -67,7 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
-            connections_per_address: 256,
+            connections_per_address: 64,
             control_connections: 32,
             handshake: Duration::from_secs(10),
             head_time: Duration::from_secs(10),
@@ -94,6 +98,9 @@ impl From<&crate::config::Http> for Limits {
         }
     }
 }
+
+/// Connections to the control socket that one user may have when they are short.
+const CONTROL_SHARE: usize = 4;
 
 /// The client's address or user; an extension of every request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,8 +155,9 @@ pub struct Server {
 struct Inner {
     router: Router,
     limits: RwLock<Arc<Limits>>,
-    slots: Arc<ConnectionLimit>,
-    control_slots: Arc<ConnectionLimit>,
+    https: Arc<Connections>,
+    control: Arc<Connections>,
+    networks: LocalNetworks,
     counts: Counts,
     /// Accept loops.
     listeners: TaskTracker,
@@ -166,14 +174,9 @@ impl Server {
         Self {
             inner: Arc::new(Inner {
                 router,
-                slots: Arc::new(ConnectionLimit::new(
-                    limits.connections,
-                    limits.connections_per_address,
-                )),
-                control_slots: Arc::new(ConnectionLimit::new(
-                    limits.control_connections,
-                    limits.control_connections,
-                )),
+                https: Connections::new(limits.connections, limits.connections_per_address),
+                control: Connections::new(limits.control_connections, CONTROL_SHARE),
+                networks: LocalNetworks::default(),
                 limits: RwLock::new(Arc::new(limits)),
                 counts: Counts::default(),
                 listeners: TaskTracker::new(),
@@ -187,9 +190,9 @@ impl Server {
     /// Changes the limits. Open connections keep the old limits; while there are
     /// more than allowed, none is accepted.
     pub fn set_limits(&self, limits: Limits) {
-        let (slots, control) = (&self.inner.slots, &self.inner.control_slots);
-        slots.resize(limits.connections, limits.connections_per_address);
-        control.resize(limits.control_connections, limits.control_connections);
+        let (https, control) = (&self.inner.https, &self.inner.control);
+        https.resize(limits.connections, limits.connections_per_address);
+        control.resize(limits.control_connections, CONTROL_SHARE);
         let limits = Arc::new(limits);
         *self
             .inner
@@ -211,7 +214,16 @@ impl Server {
     /// Whether all connections of the control socket are taken: the next has
     /// to wait.
     pub fn control_is_full(&self) -> bool {
-        self.inner.control_slots.are_taken()
+        self.inner.control.are_taken()
+    }
+
+    /// Says, while HTTPS connections are short, which clients without a credential hold the
+    /// most; `None` while they are not.
+    pub fn connections_short(&self) -> Option<String> {
+        self.inner
+            .https
+            .short()
+            .map(|holders| accept::in_words(&holders))
     }
 
     /// Stops accepting and closes all connections: idle ones at once, busy ones

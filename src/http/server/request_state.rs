@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::eviction::Upload;
 use super::request_head::RequestError;
 
 /// Where the current request is.
@@ -19,6 +20,10 @@ struct Inside {
     error: Option<RequestError>,
     /// No more of the request's body is read.
     body_done: bool,
+    /// The body that arrives.
+    upload: Option<Upload>,
+    /// The body is to end here: the connection has to give way.
+    cut: bool,
     idle_since: Instant,
     waker: Option<Waker>,
     /// Cancelled with the connection's first request.
@@ -32,6 +37,8 @@ impl RequestState {
             busy: false,
             error: None,
             body_done: false,
+            upload: None,
+            cut: false,
             idle_since: Instant::now(),
             waker: None,
             asked: CancellationToken::new(),
@@ -48,6 +55,7 @@ impl RequestState {
         let mut inside = self.lock();
         inside.busy = true;
         inside.body_done = error.is_some();
+        inside.upload = None;
         inside.error = error;
         inside.asked.cancel();
     }
@@ -63,6 +71,41 @@ impl RequestState {
         let mut inside = self.lock();
         inside.waker = Some(cx.waker().clone());
         (!inside.busy).then_some(inside.idle_since)
+    }
+
+    /// Bytes of the body came, or are waited for.
+    pub(super) fn body_moved(&self, bytes: usize, now: Instant) {
+        let mut inside = self.lock();
+        let upload = inside.upload.get_or_insert(Upload {
+            begun: now,
+            bytes: 0,
+        });
+        upload.bytes += bytes as u64;
+    }
+
+    /// The body that somebody waits for.
+    pub(super) fn upload(&self) -> Option<Upload> {
+        let inside = self.lock();
+        inside
+            .upload
+            .filter(|_| inside.busy && !inside.body_done && !inside.cut)
+    }
+
+    /// Ends the body that arrives: the connection has to give way. What came of it is for the
+    /// handler to keep.
+    pub(super) fn cut_body(&self) {
+        let mut inside = self.lock();
+        inside.cut = true;
+        if let Some(waker) = inside.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the body that arrives has to end; else the task is woken when it has to.
+    pub(super) fn is_cut(&self, cx: &Context<'_>) -> bool {
+        let mut inside = self.lock();
+        inside.waker = Some(cx.waker().clone());
+        inside.cut
     }
 
     /// Why the current request is refused, if it is.

@@ -1,0 +1,448 @@
+//! The connections that are open: how many there may be, and who gives way to
+//! whom when they are short.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::client_key::ClientKey;
+use super::eviction::{OpenConnection, choose};
+use super::request_state::RequestState;
+
+/// Accepted clients that wait for a connection; more are closed.
+const WAITING: usize = 256;
+/// How long one waits: devices give up after 15 s.
+const WAIT: Duration = Duration::from_secs(12);
+/// Connections are short until none gave way for so long.
+const SHORT_FOR: Duration = Duration::from_secs(60);
+
+/// All connections of one kind.
+#[derive(Debug)]
+pub(super) struct Connections {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    limit: usize,
+    share: usize,
+    next: u64,
+    open: BTreeMap<u64, Arc<Connection>>,
+    waiting: VecDeque<Waiting>,
+    short: Option<Short>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    client: ClientKey,
+    admit: oneshot::Sender<Arc<Connection>>,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connection {
+    number: u64,
+    client: ClientKey,
+    use_of: Mutex<Use>,
+    evicted: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Use {
+    signed_in: bool,
+    since: Instant,
+    /// Of a connection that has come to HTTP.
+    request: Option<Weak<RequestState>>,
+}
+
+/// The right to a connection; dropped, another client gets it.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    connections: Arc<Connections>,
+    connection: Arc<Connection>,
+}
+
+/// Since when connections are short, by the last one that gave way or had to wait.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    last: Instant,
+    is_told: bool,
+}
+
+impl Connection {
+    /// A credential was accepted in the request at hand.
+    pub fn signed_in(&self) {
+        let mut of = lock(&self.use_of);
+        of.signed_in = true;
+        of.since = Instant::now();
+    }
+
+    /// Whose requests these are.
+    pub(super) fn serves(&self, state: &Arc<RequestState>) {
+        lock(&self.use_of).request = Some(Arc::downgrade(state));
+    }
+
+    /// Cancelled when it has to give way.
+    pub(super) fn evicted(&self) -> &CancellationToken {
+        &self.evicted
+    }
+
+    fn facts(&self) -> OpenConnection {
+        let of = lock(&self.use_of);
+        let state = of.request.as_ref().and_then(Weak::upgrade);
+        OpenConnection {
+            client: self.client,
+            signed_in: of.signed_in,
+            busy: state.as_ref().is_none_or(|state| state.is_busy()),
+            since: of.since,
+            upload: state.and_then(|state| state.upload()),
+        }
+    }
+}
+
+impl Connections {
+    /// At most `limit` at once; `share` of them for one client without a credential when they
+    /// are short.
+    pub(super) fn new(limit: usize, share: usize) -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::new(Table {
+                limit: limit.max(1),
+                share,
+                next: 0,
+                open: BTreeMap::new(),
+                waiting: VecDeque::new(),
+                short: None,
+            }),
+        })
+    }
+
+    /// Changes how many there may be. Those that are open stay.
+    pub(super) fn resize(self: &Arc<Self>, limit: usize, share: usize) {
+        let mut table = lock(&self.table);
+        table.limit = limit.max(1);
+        table.share = share;
+        table.serve_waiting();
+    }
+
+    /// Whether the next client has to wait or another has to give way.
+    pub(super) fn are_taken(&self) -> bool {
+        let table = lock(&self.table);
+        table.open.len() >= table.limit
+    }
+
+    /// Lets a client in whatever the limit.
+    pub(super) fn admit_always(self: &Arc<Self>, client: ClientKey) -> Admitted {
+        let mut table = lock(&self.table);
+        if table.open.len() >= table.limit {
+            table.evict_for(client);
+        }
+        let connection = table.open(client);
+        drop(table);
+        self.admitted(connection)
+    }
+
+    /// Lets a client in, at the cost of another if need be; `None` if too many wait or it took
+    /// too long.
+    pub(super) async fn admit(self: &Arc<Self>, client: ClientKey) -> Option<Admitted> {
+        let waiting = {
+            let mut table = lock(&self.table);
+            if table.open.len() < table.limit || table.evict_for(client) {
+                let connection = table.open(client);
+                drop(table);
+                return Some(self.admitted(connection));
+            }
+            table.wait(client)?
+        };
+        let connection = timeout(WAIT, self.admitted_later(client, waiting)).await;
+        Some(self.admitted(connection.ok()??))
+    }
+
+    /// Waits until another client leaves or has to give way.
+    async fn admitted_later(
+        &self,
+        client: ClientKey,
+        mut waiting: oneshot::Receiver<Arc<Connection>>,
+    ) -> Option<Arc<Connection>> {
+        loop {
+            match timeout(LOOK_EVERY, &mut waiting).await {
+                Ok(admitted) => return admitted.ok(),
+                Err(_) => {
+                    let mut table = lock(&self.table);
+                    if table.evict_for(client) {
+                        table.serve_waiting();
+                    }
+                }
+            }
+        }
+    }
+
+    fn admitted(self: &Arc<Self>, connection: Arc<Connection>) -> Admitted {
+        Admitted {
+            connections: Arc::clone(self),
+            connection,
+        }
+    }
+
+    /// If connections are short: the clients with the most that have shown no credential, and
+    /// how many. `Some` is told once until they are short no longer.
+    pub(super) fn tell_short(&self) -> Option<Vec<(ClientKey, usize)>> {
+        let mut table = lock(&self.table);
+        let short = table.short.as_mut()?;
+        let is_told = std::mem::replace(&mut short.is_told, true);
+        (!is_told).then(|| table.holders())
+    }
+
+    /// As [`Self::tell_short`], as often as it is asked.
+    pub(super) fn short(&self) -> Option<Vec<(ClientKey, usize)>> {
+        let table = lock(&self.table);
+        let short = table.short?;
+        (short.last.elapsed() < SHORT_FOR).then(|| table.holders())
+    }
+}
+
+impl Table {
+    fn open(&mut self, client: ClientKey) -> Arc<Connection> {
+        self.next += 1;
+        let connection = Arc::new(Connection {
+            number: self.next,
+            client,
+            use_of: Mutex::new(Use {
+                signed_in: false,
+                since: Instant::now(),
+                request: None,
+            }),
+            evicted: CancellationToken::new(),
+        });
+        self.open.insert(self.next, Arc::clone(&connection));
+        connection
+    }
+
+    /// Ends a connection for `newcomer`; whether there was one to end.
+    fn evict_for(&mut self, newcomer: ClientKey) -> bool {
+        let now = Instant::now();
+        let is_told = self.short.is_some_and(|short| {
+            short.is_told && now.saturating_duration_since(short.last) < SHORT_FOR
+        });
+        self.short = Some(Short { last: now, is_told });
+        let facts: Vec<_> = self
+            .open
+            .iter()
+            .map(|(key, one)| (*key, one.facts()))
+            .collect();
+        let Some(key) = choose(facts.iter().copied(), newcomer, self.share, now) else {
+            return false;
+        };
+        let evicted = self.open.remove(&key);
+        if let Some(evicted) = &evicted {
+            evicted.evicted.cancel();
+        }
+        evicted.is_some()
+    }
+
+    /// Puts a client into the queue; `None` if it is full.
+    fn wait(&mut self, client: ClientKey) -> Option<oneshot::Receiver<Arc<Connection>>> {
+        self.waiting.retain(|one| !one.admit.is_closed());
+        if self.waiting.len() >= WAITING {
+            // whoever has the most in it gives up its newest place
+            let mut places: HashMap<ClientKey, usize> = HashMap::new();
+            for one in &self.waiting {
+                *places.entry(one.client).or_default() += 1;
+            }
+            let (most, count) = places.iter().max_by_key(|(_, count)| **count)?;
+            let own = places.get(&client).copied().unwrap_or(0);
+            if own + 1 >= *count {
+                return None;
+            }
+            let at = self.waiting.iter().rposition(|one| one.client == *most)?;
+            self.waiting.remove(at);
+        }
+        let (admit, admitted) = oneshot::channel();
+        self.waiting.push_back(Waiting { client, admit });
+        Some(admitted)
+    }
+
+    /// Gives what is free to who waits: first to clients that hold the fewest.
+    fn serve_waiting(&mut self) {
+        while self.open.len() < self.limit {
+            let holds = |client: ClientKey| {
+                let open = self.open.values();
+                open.filter(|one| one.client == client).count()
+            };
+            let waiting = self.waiting.iter().enumerate();
+            let next = waiting.min_by_key(|(at, one)| (holds(one.client), *at));
+            let Some(next) = next
+                .map(|(at, _)| at)
+                .and_then(|at| self.waiting.remove(at))
+            else {
+                return;
+            };
+            let connection = self.open(next.client);
+            if let Err(unclaimed) = next.admit.send(connection) {
+                // it gave up meanwhile
+                self.open.remove(&unclaimed.number);
+            }
+        }
+    }
+
+    /// Clients by how many connections they hold without a credential, most first.
+    fn holders(&self) -> Vec<(ClientKey, usize)> {
+        let mut held: BTreeMap<ClientKey, usize> = BTreeMap::new();
+        for one in self
+            .open
+            .values()
+            .filter(|one| !lock(&one.use_of).signed_in)
+        {
+            *held.entry(one.client).or_default() += 1;
+        }
+        let mut held: Vec<_> = held.into_iter().collect();
+        held.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        held
+    }
+}
+
+impl Admitted {
+    /// The connection that it is a right to.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut table = lock(&self.connections.table);
+        if table.open.remove(&self.connection.number).is_some() {
+            table.serve_waiting();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often who waits looks whether another has to give way meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(n: u8) -> ClientKey {
+        ClientKey::Address([10, 0, 0, n].into())
+    }
+
+    async fn idle(connections: &Arc<Connections>, n: u8) -> (Admitted, Arc<RequestState>) {
+        let admitted = connections.admit(client(n)).await.unwrap();
+        let state = Arc::new(RequestState::new());
+        admitted.connection().serves(&state);
+        (admitted, state)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_with_many_makes_room_for_one_with_none() {
+        let connections = Connections::new(3, 2);
+        let held = [
+            idle(&connections, 1).await,
+            idle(&connections, 1).await,
+            idle(&connections, 2).await,
+        ];
+        assert!(connections.tell_short().is_none());
+        let new = connections.admit(client(3)).await.unwrap();
+        let evicted = held
+            .each_ref()
+            .map(|(one, _)| one.connection().evicted().is_cancelled());
+        assert_eq!(evicted, [true, false, false]);
+        let holders = connections.tell_short().unwrap();
+        assert_eq!(holders.iter().map(|(_, count)| count).sum::<usize>(), 3);
+        assert!(connections.tell_short().is_none(), "told once");
+        assert!(connections.short().is_some());
+        // that one leaves is not told to those that stay
+        drop(held);
+        assert!(!new.connection().evicted().is_cancelled());
+        tokio::time::advance(2 * SHORT_FOR).await;
+        assert!(connections.short().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_signed_in_keeps_its_connection() {
+        let connections = Connections::new(2, 2);
+        let board = idle(&connections, 1).await;
+        board.0.connection().signed_in();
+        let other = idle(&connections, 2).await;
+        for n in 3..20 {
+            drop(idle(&connections, n).await);
+        }
+        assert!(!board.0.connection().evicted().is_cancelled());
+        assert!(other.0.connection().evicted().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_in_when_another_leaves_and_the_one_with_fewest_first() {
+        let connections = Connections::new(2, 2);
+        // handshakes of two clients: nobody of them is broken off for the third
+        let first = connections.admit(client(1)).await.unwrap();
+        let second = connections.admit(client(2)).await.unwrap();
+        let waits = |n: u8| {
+            let connections = Arc::clone(&connections);
+            tokio::spawn(async move { connections.admit(client(n)).await })
+        };
+        let (more, new) = (waits(2), waits(3));
+        tokio::task::yield_now().await;
+        assert!(!more.is_finished() && !new.is_finished());
+        drop(first);
+        let new = new.await.unwrap().unwrap();
+        assert!(!more.is_finished());
+        drop(second);
+        let more = more.await.unwrap().unwrap();
+        assert!(
+            connections.admit(client(4)).await.is_none(),
+            "12 s are over"
+        );
+        drop((new, more));
+        assert!(connections.admit(client(4)).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_bounded_and_shared() {
+        let connections = Connections::new(1, 1);
+        let _held = connections.admit(client(0)).await.unwrap();
+        let mut waiting = Vec::new();
+        {
+            let mut table = lock(&connections.table);
+            for _ in 0..WAITING {
+                waiting.push(table.wait(client(1)).unwrap());
+            }
+            assert!(table.wait(client(1)).is_none());
+            waiting.push(table.wait(client(2)).unwrap());
+            assert_eq!(table.waiting.len(), WAITING);
+        }
+        assert!(waiting[WAITING - 1].try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn root_never_waits() {
+        let connections = Connections::new(1, 1);
+        let held = connections.admit(ClientKey::User(1000)).await.unwrap();
+        let root = connections.admit_always(ClientKey::User(0));
+        assert!(!held.connection().evicted().is_cancelled());
+        drop((held, root));
+        assert!(!connections.are_taken());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_the_limit_lets_in_who_waits() {
+        let connections = Connections::new(1, 1);
+        let _held = connections.admit(client(1)).await.unwrap();
+        let waiting = tokio::spawn({
+            let connections = Arc::clone(&connections);
+            async move { connections.admit(client(2)).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        connections.resize(2, 1);
+        assert!(waiting.await.unwrap());
+    }
+}

@@ -34,9 +34,9 @@ impl Server {
                 Ok((stream, peer)) => {
                     self.inner.counts.accepted.fetch_add(1, Ordering::Relaxed);
                     let (inner, tls) = (Arc::clone(&self.inner), Arc::clone(&tls));
+                    let entry = inner.https.enter(inner.networks.client(peer.ip()));
                     self.inner.connections.spawn(async move {
-                        let client = inner.networks.client(peer.ip());
-                        let admitted = inner.https.admit(client).await;
+                        let admitted = entry.admitted().await;
                         if let Some(holders) = inner.https.tell_short() {
                             Event::ConnectionsShort
                                 .entry()
@@ -75,15 +75,15 @@ impl Server {
                         continue;
                     };
                     let inner = Arc::clone(&self.inner);
+                    let client = ClientKey::User(uid);
+                    let entry = match uid {
+                        // root repairs the gateway: it never waits for others
+                        0 => inner.control.enter_always(client),
+                        _ => inner.control.enter(client),
+                    };
                     self.inner.connections.spawn(async move {
-                        let client = ClientKey::User(uid);
-                        let admitted = match uid {
-                            // root repairs the gateway: it never waits for others
-                            0 => inner.control.admit_always(client),
-                            _ => match inner.control.admit(client).await {
-                                Some(admitted) => admitted,
-                                None => return,
-                            },
+                        let Some(admitted) = entry.admitted().await else {
+                            return;
                         };
                         let peer = Peer::Control { uid };
                         connection::serve(&inner, stream, peer, admitted.connection()).await;

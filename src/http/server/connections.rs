@@ -66,6 +66,19 @@ pub(super) struct Admitted {
     connection: Arc<Connection>,
 }
 
+/// What becomes of a client that was accepted.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Admitted(Admitted),
+    Waiting {
+        connections: Arc<Connections>,
+        client: ClientKey,
+        admitted: oneshot::Receiver<Arc<Connection>>,
+    },
+    /// Too many wait.
+    TurnedAway,
+}
+
 /// Since when connections are short, by the last one that gave way or had to wait.
 #[derive(Clone, Copy, Debug)]
 struct Short {
@@ -135,30 +148,33 @@ impl Connections {
     }
 
     /// Lets a client in whatever the limit.
-    pub(super) fn admit_always(self: &Arc<Self>, client: ClientKey) -> Admitted {
+    pub(super) fn enter_always(self: &Arc<Self>, client: ClientKey) -> Entry {
         let mut table = lock(&self.table);
         if table.open.len() >= table.limit {
             table.evict_for(client);
         }
         let connection = table.open(client);
         drop(table);
-        self.admitted(connection)
+        Entry::Admitted(self.admitted(connection))
     }
 
-    /// Lets a client in, at the cost of another if need be; `None` if too many wait or it took
-    /// too long.
-    pub(super) async fn admit(self: &Arc<Self>, client: ClientKey) -> Option<Admitted> {
-        let waiting = {
-            let mut table = lock(&self.table);
-            if table.open.len() < table.limit || table.evict_for(client) {
-                let connection = table.open(client);
-                drop(table);
-                return Some(self.admitted(connection));
-            }
-            table.wait(client)?
-        };
-        let connection = timeout(WAIT, self.admitted_later(client, waiting)).await;
-        Some(self.admitted(connection.ok()??))
+    /// Lets a client in, at the cost of another if need be, or into the queue. To be called in
+    /// the order in which clients come.
+    pub(super) fn enter(self: &Arc<Self>, client: ClientKey) -> Entry {
+        let mut table = lock(&self.table);
+        if table.open.len() < table.limit || table.evict_for(client) {
+            let connection = table.open(client);
+            drop(table);
+            return Entry::Admitted(self.admitted(connection));
+        }
+        match table.wait(client) {
+            Some(admitted) => Entry::Waiting {
+                connections: Arc::clone(self),
+                client,
+                admitted,
+            },
+            None => Entry::TurnedAway,
+        }
     }
 
     /// Waits until another client leaves or has to give way.
@@ -304,6 +320,25 @@ impl Table {
     }
 }
 
+impl Entry {
+    /// The connection; `None` if too many wait or it took too long.
+    pub(super) async fn admitted(self) -> Option<Admitted> {
+        match self {
+            Self::Admitted(admitted) => Some(admitted),
+            Self::TurnedAway => None,
+            Self::Waiting {
+                connections,
+                client,
+                admitted,
+            } => {
+                let later = connections.admitted_later(client, admitted);
+                let connection = timeout(WAIT, later).await.ok()??;
+                Some(connections.admitted(connection))
+            }
+        }
+    }
+}
+
 impl Admitted {
     /// The connection that it is a right to.
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -335,8 +370,12 @@ mod tests {
         ClientKey::Address([10, 0, 0, n].into())
     }
 
+    async fn admit(connections: &Arc<Connections>, client: ClientKey) -> Option<Admitted> {
+        connections.enter(client).admitted().await
+    }
+
     async fn idle(connections: &Arc<Connections>, n: u8) -> (Admitted, Arc<RequestState>) {
-        let admitted = connections.admit(client(n)).await.unwrap();
+        let admitted = admit(connections, client(n)).await.unwrap();
         let state = Arc::new(RequestState::new());
         admitted.connection().serves(&state);
         (admitted, state)
@@ -351,7 +390,7 @@ mod tests {
             idle(&connections, 2).await,
         ];
         assert!(connections.tell_short().is_none());
-        let new = connections.admit(client(3)).await.unwrap();
+        let new = admit(&connections, client(3)).await.unwrap();
         let evicted = held
             .each_ref()
             .map(|(one, _)| one.connection().evicted().is_cancelled());
@@ -384,11 +423,11 @@ mod tests {
     async fn who_waits_gets_in_when_another_leaves_and_the_one_with_fewest_first() {
         let connections = Connections::new(2, 2);
         // handshakes of two clients: nobody of them is broken off for the third
-        let first = connections.admit(client(1)).await.unwrap();
-        let second = connections.admit(client(2)).await.unwrap();
+        let first = admit(&connections, client(1)).await.unwrap();
+        let second = admit(&connections, client(2)).await.unwrap();
         let waits = |n: u8| {
             let connections = Arc::clone(&connections);
-            tokio::spawn(async move { connections.admit(client(n)).await })
+            tokio::spawn(async move { admit(&connections, client(n)).await })
         };
         let (more, new) = (waits(2), waits(3));
         tokio::task::yield_now().await;
@@ -399,17 +438,17 @@ mod tests {
         drop(second);
         let more = more.await.unwrap().unwrap();
         assert!(
-            connections.admit(client(4)).await.is_none(),
+            admit(&connections, client(4)).await.is_none(),
             "12 s are over"
         );
         drop((new, more));
-        assert!(connections.admit(client(4)).await.is_some());
+        assert!(admit(&connections, client(4)).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_bounded_and_shared() {
         let connections = Connections::new(1, 1);
-        let _held = connections.admit(client(0)).await.unwrap();
+        let _held = admit(&connections, client(0)).await.unwrap();
         let mut waiting = Vec::new();
         {
             let mut table = lock(&connections.table);
@@ -426,8 +465,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn root_never_waits() {
         let connections = Connections::new(1, 1);
-        let held = connections.admit(ClientKey::User(1000)).await.unwrap();
-        let root = connections.admit_always(ClientKey::User(0));
+        let held = admit(&connections, ClientKey::User(1000)).await.unwrap();
+        let root = connections.enter_always(ClientKey::User(0));
         assert!(!held.connection().evicted().is_cancelled());
         drop((held, root));
         assert!(!connections.are_taken());
@@ -436,10 +475,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_of_the_limit_lets_in_who_waits() {
         let connections = Connections::new(1, 1);
-        let _held = connections.admit(client(1)).await.unwrap();
+        let _held = admit(&connections, client(1)).await.unwrap();
         let waiting = tokio::spawn({
             let connections = Arc::clone(&connections);
-            async move { connections.admit(client(2)).await.is_some() }
+            async move { admit(&connections, client(2)).await.is_some() }
         });
         tokio::task::yield_now().await;
         connections.resize(2, 1);

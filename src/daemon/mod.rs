@@ -309,6 +309,8 @@ impl Daemon<'_> {
         self.stop.cancel();
         self.server.drain(DRAIN).await;
         self.tasks.close();
+        self.app.storing.close();
+        let _ = timeout_at(until, self.app.storing.wait()).await;
         let _ = timeout_at(until, self.tasks.wait()).await;
         let app = Arc::clone(&self.app);
         let write = move || {

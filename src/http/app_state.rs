@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Moment;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub struct AppState {
     pub fleet_tokens: FleetTokens,
     /// Memory for the bodies of coredump uploads.
     pub uploads: UploadSlots,
+    /// Uploads that are being read and stored, whether or not their connection is still there.
+    pub storing: TaskTracker,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
     /// Images that are being downloaded.
@@ -84,6 +87,7 @@ impl AppState {
             started: Moment::now(),
             fleet_tokens: FleetTokens::default(),
             uploads: UploadSlots::new(upload_limit::MEMORY),
+            storing: TaskTracker::new(),
             sequences: Sequences::default(),
             images: ImageCache::default(),
             facts: Mutex::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,11 +18,11 @@ use super::app_state::AppState;
 use super::device_caller::{self, Sender};
 use super::error::{Error, Result};
 use super::query::Query;
-use super::server::{Peer, Unread, read_limited};
+use super::server::{Connection, Incomplete, Peer, Unread, read_limited};
 use super::upload_limit::Slot;
 use crate::api::coredumps::Stored;
 use crate::device::DeviceKey;
-use crate::ingest::Origin;
+use crate::ingest::{Origin, Received};
 use crate::journal::Event;
 use crate::printable::escaped;
 use crate::store::coredumps::Source;
@@ -40,48 +41,31 @@ const REPORTED: [&str; 4] = ["reset_reason", "uptime_s", "boot_count", "mac"];
 pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let refused = |device: Option<&DeviceKey>, error| refuse(&app, &parts, device, error);
-    let mut origin = origin(&app, &parts)
+    let origin = origin(&app, &parts)
         .await
         .map_err(|error| refused(None, error))?;
+    let device = origin.device.clone();
 
     let limit = app.config().coredumps.max_upload_bytes;
     let announced = body.size_hint().exact();
     let expected = announced.map_or(limit, |bytes| {
         usize::try_from(bytes).unwrap_or(limit).min(limit)
     });
+    let connection = parts.extensions.get::<Arc<Connection>>();
     let slot = app
         .uploads
-        .take(&origin.device, expected, MEMORY_WAIT)
+        .take(&device, expected, MEMORY_WAIT, connection)
         .await;
-    let slot = slot.ok_or_else(|| refused(Some(&origin.device), Error::NoMemory))?;
-    let bytes = match read_limited(body, limit).await {
-        Ok(bytes) if bytes.is_empty() => {
-            let error = Error::Invalid(String::from("No coredump content provided"));
-            return Err(refused(Some(&origin.device), error));
-        }
-        Ok(bytes) => bytes,
-        Err(Unread::TooLarge { kept }) => {
-            let device = origin.device.clone();
-            origin.problems.push(String::from("oversize"));
-            keep(&app, kept, origin, slot).await?;
-            let error = Error::Invalid(format!(
-                "Coredump exceeds maximum size of {}",
-                in_words(limit)
-            ));
-            return Err(refused(Some(&device), error));
-        }
-        Err(unread) => {
-            Event::UploadBrokenOff
-                .entry()
-                .device(&origin.device)
-                .say(format_args!(
-                    "upload from {} failed: {unread}",
-                    origin.device
-                ));
-            return Err(unread.into());
-        }
-    };
-    let received = keep(&app, bytes, origin, slot).await?;
+    let slot = slot.ok_or_else(|| refused(Some(&device), Error::NoMemory))?;
+    // hyper drops this handler when the connection breaks; a task of its own still stores
+    // what was received
+    let task = store_body(Arc::clone(&app), body, announced, limit, origin, slot);
+    let received = app.storing.spawn(task).await?;
+    let received = received.map_err(|error| match error {
+        Error::Invalid(_) => refused(Some(&device), error),
+        // logged already
+        error => error,
+    })?;
     let answer = Stored {
         status: String::from("ok"),
         filename: received.filename,
@@ -89,6 +73,54 @@ pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Resu
         kept: (!received.kept).then_some(false),
     };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// Reads a body and stores it, or the part that was received.
+async fn store_body(
+    app: Arc<AppState>,
+    body: Body,
+    announced: Option<u64>,
+    limit: usize,
+    mut origin: Origin,
+    slot: Slot,
+) -> Result<Received> {
+    let Incomplete { why, came } = match read_limited(body, limit).await {
+        Ok(bytes) if bytes.is_empty() => {
+            return Err(Error::Invalid(String::from("No coredump content provided")));
+        }
+        Ok(bytes) => return keep(&app, bytes, origin, slot).await,
+        Err(incomplete) => incomplete,
+    };
+    let device = origin.device.clone();
+    let count = came.len();
+    let of = announced.map_or_else(String::new, |bytes| format!(" of {bytes}"));
+    match why {
+        Unread::TooLarge => origin.problems.push(String::from("oversize")),
+        _ => origin
+            .problems
+            .push(format!("upload ended after {count}{of} bytes: {why}")),
+    }
+    let stored = match count {
+        0 => None,
+        _ => Some(keep(&app, came, origin, slot).await?),
+    };
+    if why == Unread::TooLarge {
+        let limit = in_words(limit);
+        let error = format!("Coredump exceeds maximum size of {limit}");
+        return Err(Error::Invalid(error));
+    }
+    let kept = match &stored {
+        Some(received) => format!("stored as coredump {}", received.id),
+        None => String::from("nothing to store"),
+    };
+    Event::UploadBrokenOff
+        .entry()
+        .device(&device)
+        .maybe("COREDUMP_ID", stored.as_ref().map(|stored| &stored.id))
+        .say(format_args!(
+            "upload from {device} ended after {count}{of} bytes: {why}; {kept}"
+        ));
+    Err(why.into())
 }
 
 /// The sender of a dump, and the values sent with it.
@@ -155,12 +187,7 @@ fn refuse(app: &AppState, parts: &Parts, device: Option<&DeviceKey>, error: Erro
 
 /// Stores the dump in one blocking call, which a disconnecting client cannot interrupt.
 /// The memory is released when it is done, not when the client disconnects.
-async fn keep(
-    app: &Arc<AppState>,
-    bytes: Bytes,
-    origin: Origin,
-    slot: Slot,
-) -> Result<crate::ingest::Received> {
+async fn keep(app: &Arc<AppState>, bytes: Bytes, origin: Origin, slot: Slot) -> Result<Received> {
     let ingest = Arc::clone(&app.ingest);
     let device = origin.device.clone();
     let outcome = tokio::task::spawn_blocking(move || {

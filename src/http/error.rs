@@ -6,7 +6,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use uuid::Uuid;
 
-use super::server::Unread;
+use super::server::{Incomplete, Unread};
 use crate::api::errors::ErrorBody;
 use crate::bundle::Refusal;
 use crate::device::DeviceKey;
@@ -199,13 +199,19 @@ impl From<firmware::Error> for Error {
     }
 }
 
+impl From<Incomplete> for Error {
+    fn from(incomplete: Incomplete) -> Self {
+        incomplete.why.into()
+    }
+}
+
 impl From<Unread> for Error {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::TooLarge { .. } => Self::TooLarge(unread.to_string()),
-            Unread::TooSlow { .. } => Self::TooSlow,
-            Unread::ClientGone { .. } => Self::ClientGone,
-            Unread::Malformed { .. } => Self::Invalid(unread.to_string()),
+            Unread::TooLarge => Self::TooLarge(unread.to_string()),
+            Unread::TooSlow => Self::TooSlow,
+            Unread::ClientGone => Self::ClientGone,
+            Unread::Malformed => Self::Invalid(unread.to_string()),
         }
     }
 }

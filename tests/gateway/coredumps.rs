@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::Shutdown;
 
 use serde_json::Value;
 
@@ -295,20 +296,40 @@ fn what_is_too_large_is_refused_after_its_beginning_was_kept() {
 }
 
 #[test]
-fn a_body_that_ends_too_early_leaves_nothing() {
+fn what_came_of_a_body_that_ends_too_early_is_kept_as_truncated() {
     let site = TestGateway::new();
-    let mut stream = site.daemon.connect();
-    let head = format!(
-        "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
-         Authorization: Bearer {}\r\nContent-Length: 5000\r\n\r\nshort",
-        site.device
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.flush().unwrap();
-    drop(stream);
-    site.daemon.wait_for_event("UploadBrokenOff", "k1");
+    let whole = dump(1);
+    let post = |length: usize, sent: &[u8]| {
+        let mut stream = site.daemon.connect();
+        let head = format!(
+            "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
+             Authorization: Bearer {}\r\nContent-Length: {length}\r\n\r\n",
+            site.device
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(sent).unwrap();
+        stream.flush().unwrap();
+        // closing with unread bytes would reset the connection, and what was sent with it
+        stream.sock.shutdown(Shutdown::Write).unwrap();
+        stream
+    };
+    let _first = post(whole.len(), &whole[..whole.len() - 180]);
+    let ended = format!("after {} of {} bytes", whole.len() - 180, whole.len());
+    site.daemon.wait_for(&ended);
+    let _second = post(60_000, &dump(2)[..300]);
+    site.daemon.wait_for("after 300 of 60000 bytes");
+    let _third = post(60_000, b"");
+    site.daemon.wait_for("after 0 of 60000 bytes");
     let listed = site.daemon.control("GET /api/coredumps", b"").json();
-    assert_eq!(listed["coredumps"], Value::Array(vec![]));
+    let listed = listed["coredumps"].as_array().unwrap();
+    assert_eq!(listed.len(), 2);
+    let first = &listed[1];
+    assert_eq!(first["verdict"], "truncated");
+    assert!(first["problems"].to_string().contains(&ended), "{first}");
+    // the whole one is another dump
+    let answer = site.post(&whole);
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.json().get("kept"), None);
 }
 
 #[test]

@@ -114,3 +114,37 @@ fn boards_get_in_however_many_connections_others_hold() {
     }
     assert!(named, "the status names who holds the connections");
 }
+
+#[test]
+fn uploads_that_hardly_move_make_room_for_others_and_are_kept() {
+    let site = TestGateway::new();
+    let head = format!(
+        "POST /api/iot/coredump?chip=esp32&firmware_version=1 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {}\r\nContent-Length: 9000\r\n\r\n",
+        site.device
+    );
+    // as many as one device may have, each a little at a time
+    let mut slow: Vec<_> = (0..4)
+        .map(|n| {
+            let mut stream = site.daemon.connect();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&dump(100 + n)[..200]).unwrap();
+            stream.flush().unwrap();
+            stream
+        })
+        .collect();
+    site.daemon.control("GET /api/status", b"");
+    assert_eq!(site.post(&dump(1)).status, 201);
+    site.daemon.wait_for("ended after 200 of 9000 bytes");
+    let mut answered = 0;
+    for stream in &mut slow {
+        let _ = stream
+            .sock
+            .set_read_timeout(Some(Duration::from_millis(100)));
+        let mut first = [0; 12];
+        answered += usize::from(stream.read_exact(&mut first).is_ok() && &first == b"HTTP/1.1 408");
+    }
+    assert!((1..4).contains(&answered), "{answered} made room");
+    let listed = site.daemon.control("GET /api/coredumps", b"").json();
+    assert_eq!(listed["coredumps"].as_array().unwrap().len(), answered + 1);
+}

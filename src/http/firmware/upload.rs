@@ -170,7 +170,7 @@ async fn send(
 }
 
 fn unread(error: axum::Error) -> Error {
-    Unread::of(&error, 0).into()
+    Unread::of(&error).into()
 }
 
 fn unread_part(error: multer::Error) -> Error {

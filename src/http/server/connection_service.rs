@@ -145,7 +145,7 @@ impl http_body::Body for RequestBody {
         };
         let polled = Pin::new(inner).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &polled
-            && let Some(error) = Unread::of(error, 0).refusal()
+            && let Some(error) = Unread::of(error).refusal()
         {
             let _ = self.error.set(error);
         }

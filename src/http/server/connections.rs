@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client_key::ClientKey;
-use super::eviction::{OpenConnection, choose};
+use super::eviction::{OpenConnection, choose, slowest};
 use super::request_state::RequestState;
 
 /// Accepted clients that wait for a connection; more are closed.
@@ -92,6 +92,21 @@ impl Connection {
         let mut of = lock(&self.use_of);
         of.signed_in = true;
         of.since = Instant::now();
+    }
+
+    /// Ends the slowest of the uploads that hardly move on these connections, so that others
+    /// need not wait; whether there was one. What came of it is for its handler to keep.
+    pub fn cut_slowest<'a>(connections: impl Iterator<Item = &'a Arc<Self>> + Clone) -> bool {
+        let numbered = connections.clone().enumerate();
+        let uploads = numbered.filter_map(|(at, one)| Some((at, one.facts().upload?)));
+        let slowest = slowest(uploads, Instant::now());
+        let mut connections = connections;
+        let connection = slowest.and_then(|at| connections.nth(at));
+        let state = connection.and_then(|one| lock(&one.use_of).request.as_ref()?.upgrade());
+        state.is_some_and(|state| {
+            state.cut_body();
+            true
+        })
     }
 
     /// Whose requests these are.

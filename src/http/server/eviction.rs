@@ -70,8 +70,15 @@ pub(super) fn choose<K: Copy + Ord>(
     if let Some((key, _)) = idle.min_by_key(|(key, one)| (one.signed_in, one.since, *key)) {
         return Some(key);
     }
-    let slow = open.filter_map(|(key, one)| {
-        let upload = one.upload?;
+    slowest(open.filter_map(|(key, one)| Some((key, one.upload?))), now)
+}
+
+/// The upload that hardly moves, if there is one; of several the slowest.
+pub(super) fn slowest<K: Copy + Ord>(
+    uploads: impl Iterator<Item = (K, Upload)>,
+    now: Instant,
+) -> Option<K> {
+    let slow = uploads.filter_map(|(key, upload)| {
         let time = now.saturating_duration_since(upload.begun);
         let rate = upload.bytes / time.as_secs().max(1);
         (time >= SLOW_AFTER && rate < SLOW_RATE).then_some((rate, key))

@@ -27,7 +27,7 @@ use client_key::LocalNetworks;
 pub use connections::Connection;
 use connections::Connections;
 pub use file_body::{Delivery, from_file, from_memory};
-pub use request_body::{Unread, read_limited};
+pub use request_body::{Incomplete, Unread, read_limited};
 
 /// Limits for clients. Sizes in bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -10,37 +10,34 @@ use http_body_util::BodyExt;
 use super::request_head::RequestError;
 
 /// Why a body was not read to its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unread {
-    /// Larger than the limit. The rest is dropped before the answer goes out.
-    #[error("body larger than {} bytes", .kept.len())]
-    TooLarge {
-        /// The first bytes, as many as the limit.
-        kept: Bytes,
-    },
-    /// The client was idle too long or too slow on average (408).
-    #[error("body timed out ({got} bytes received)")]
-    TooSlow {
-        /// Bytes received.
-        got: usize,
-    },
+    /// The rest is dropped before the answer goes out.
+    #[error("body larger than the limit")]
+    TooLarge,
+    /// The client was idle too long, too slow on average, or had to make room for others
+    /// (408).
+    #[error("body timed out")]
+    TooSlow,
     /// The client disconnected before the end of the body.
-    #[error("client disconnected ({got} bytes received)")]
-    ClientGone {
-        /// Bytes received.
-        got: usize,
-    },
+    #[error("client disconnected")]
+    ClientGone,
     /// Invalid chunked encoding (400).
-    #[error("invalid chunked encoding ({got} bytes received)")]
-    Malformed {
-        /// Bytes received.
-        got: usize,
-    },
+    #[error("invalid chunked encoding")]
+    Malformed,
+}
+
+/// A body that was received in part.
+#[derive(Clone, Debug)]
+pub struct Incomplete {
+    pub why: Unread,
+    /// The received part, at most as many bytes as the limit.
+    pub came: Bytes,
 }
 
 impl Unread {
-    /// Classifies an error while reading a body, after `got` bytes.
-    pub fn of(error: &dyn std::error::Error, got: usize) -> Self {
+    /// Classifies an error while reading a body.
+    pub fn of(error: &dyn std::error::Error) -> Self {
         let mut cause = error.source();
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -49,24 +46,24 @@ impl Unread {
                     .get_ref()
                     .is_some_and(|inner| inner.is::<rustls::Error>());
                 return match error.kind() {
-                    io::ErrorKind::TimedOut => Self::TooSlow { got },
+                    io::ErrorKind::TimedOut | io::ErrorKind::ConnectionAborted => Self::TooSlow,
                     io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if !is_tls => {
-                        Self::Malformed { got }
+                        Self::Malformed
                     }
-                    _ => Self::ClientGone { got },
+                    _ => Self::ClientGone,
                 };
             }
             cause = error.source();
         }
-        Self::ClientGone { got }
+        Self::ClientGone
     }
 
     /// The error to answer with, unless the client disconnected.
     pub(super) fn refusal(&self) -> Option<RequestError> {
         match self {
-            Self::TooSlow { .. } => Some(RequestError::TooSlow),
-            Self::Malformed { .. } => Some(RequestError::malformed("invalid chunked encoding")),
-            Self::TooLarge { .. } | Self::ClientGone { .. } => None,
+            Self::TooSlow => Some(RequestError::TooSlow),
+            Self::Malformed => Some(RequestError::malformed("invalid chunked encoding")),
+            Self::TooLarge | Self::ClientGone => None,
         }
     }
 }
@@ -75,22 +72,27 @@ impl Unread {
 /// connection (`Limits::body_idle`, `Limits::body_bytes_per_second`).
 ///
 /// # Errors
-/// [`Unread`]; after all but [`Unread::ClientGone`] an answer still arrives.
-pub async fn read_limited(mut body: Body, limit: usize) -> Result<Bytes, Unread> {
+/// [`Incomplete`]; after all but [`Unread::ClientGone`] an answer still arrives.
+pub async fn read_limited(mut body: Body, limit: usize) -> Result<Bytes, Incomplete> {
     let announced = body.size_hint().exact().unwrap_or(0);
     let expected = usize::try_from(announced).unwrap_or(usize::MAX).min(limit);
     let mut bytes = BytesMut::with_capacity(expected);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unread::of(&error, bytes.len()))?;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                let (why, came) = (Unread::of(&error), bytes.freeze());
+                return Err(Incomplete { why, came });
+            }
+        };
         let Some(data) = frame.data_ref() else {
             continue;
         };
         let room = limit - bytes.len();
         bytes.extend_from_slice(data.get(..room).unwrap_or(data));
         if data.len() > room {
-            return Err(Unread::TooLarge {
-                kept: bytes.freeze(),
-            });
+            let (why, came) = (Unread::TooLarge, bytes.freeze());
+            return Err(Incomplete { why, came });
         }
     }
     Ok(bytes.freeze())

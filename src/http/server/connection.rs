@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -23,6 +24,8 @@ use super::{Connection, Inner, Peer};
 use crate::http::tls::Tls;
 use crate::journal::Event;
 
+/// Encrypted bytes that wait for a client that reads slowly.
+const TLS_BUFFER_BYTES: usize = 32 * 1024;
 /// hyper's buffer in each direction; heads have a limit of their own.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// From the age at which a connection should end to its end in any case.
@@ -77,7 +80,10 @@ async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<TcpStre
     }
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let config = tls.config_for(&hello.client_hello());
-    hello.into_stream(config).await
+    let bounded = |connection: &mut ServerConnection| {
+        connection.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+    };
+    hello.into_stream_with(config, bounded).await
 }
 
 /// The client asked in the clear, as an `http://` address makes it do.

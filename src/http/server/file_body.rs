@@ -13,8 +13,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-/// Read from a file at once; one block is read ahead while one is sent.
-const BLOCK: u64 = 256 * 1024;
+/// Read from a file at once; one block is read ahead while one is sent. All
+/// connections together hold two each.
+const BLOCK: u64 = 64 * 1024;
 /// Handed on at once from memory.
 const SLICE: usize = 64 * 1024;
 

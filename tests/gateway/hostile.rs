@@ -91,7 +91,7 @@ fn boards_get_in_however_many_connections_others_hold() {
             })
         })
         .collect();
-    site.daemon.events_with("ConnectionsShort");
+    site.daemon.wait_for_event("ConnectionsShort", "127.0.2.");
     for salt in 0..20 {
         let tcp = from([127, 0, 3, salt + 1], site.daemon.address).unwrap();
         let mut tls = daemon::over(tcp, &site.daemon.ca());

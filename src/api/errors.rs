@@ -26,6 +26,7 @@ impl ErrorBody {
             error,
             details: Some(Details {
                 message: generic.to_owned(),
+                advice: None,
             }),
             code: Some(code.to_owned()),
             correlation_id: Some(correlation_id),
@@ -47,4 +48,7 @@ impl ErrorBody {
 pub struct Details {
     /// The same text for all errors with this code.
     pub message: String,
+    /// What to do about it, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }

@@ -85,13 +85,18 @@ impl<R: Read + Seek> Archive<R> {
         })
     }
 
+    /// Whether there is an entry of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.zip.index_for_name(name).is_some()
+    }
+
     /// Refuses an archive whose names are not just these.
-    pub(super) fn expect_exactly(&self, expected: [&str; 5]) -> Result<(), Refusal> {
+    pub(super) fn expect_exactly(&self, expected: &[&str]) -> Result<(), Refusal> {
         let mut found = BTreeSet::new();
         for name in self.zip.file_names() {
             found.insert(name?.into_owned());
         }
-        let expected = BTreeSet::from(expected.map(str::to_owned));
+        let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
         let missing: Vec<String> = expected.difference(&found).cloned().collect();
         if !missing.is_empty() {
             return Err(Refusal::Missing(missing));

@@ -10,6 +10,9 @@ pub struct Manifest {
     pub git_commit: String,
     pub idf_version: String,
     pub firmware_version: String,
+    /// Whether `.map` and `sdkconfig` may be missing: build systems other than ESP-IDF's have
+    /// none.
+    pub partial: bool,
 }
 
 impl Manifest {
@@ -38,6 +41,7 @@ impl Manifest {
             git_commit: text("git_commit"),
             idf_version: text("idf_version"),
             firmware_version: text("firmware_version"),
+            partial: fields.get("partial") == Some(&Value::Bool(true)),
         })
     }
 }

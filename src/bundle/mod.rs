@@ -1,8 +1,9 @@
 //! Firmware bundles: a ZIP of what one ESP-IDF build made, or its bare .bin.
 //!
 //! A bundle holds exactly `{model}.bin`, `{model}.elf`, `{model}.map`,
-//! `sdkconfig` and `version.json` at its top level. The version of record is
-//! the one in the .bin; the .elf makes the coredumps of that build readable.
+//! `sdkconfig` and `version.json` at its top level; `.map` and `sdkconfig` may
+//! be missing if `version.json` says `"partial": true`. The version of record
+//! is the one in the .bin; the .elf makes the coredumps of that build readable.
 
 mod archive;
 mod elf;
@@ -16,10 +17,11 @@ mod warning;
 
 use std::io::{Read, Seek, Write};
 
-use crate::device::ModelCode;
+use crate::device::{ModelCode, Version};
 use crate::digest::{HashingWriter, Sha256};
 use crate::esp::app_image::AppImage;
 use crate::esp::soundness::{Check, Soundness};
+use crate::esp::wrong_file::{self, recognize};
 
 use archive::Archive;
 pub use archive::BundleLimits;
@@ -37,6 +39,10 @@ pub struct Bundle {
     pub size: u64,
     /// Digest of the .bin.
     pub sha256: Sha256,
+    /// MD5 of the .bin.
+    pub md5: [u8; 16],
+    /// The digest at the end of the .bin, as it stands there.
+    pub appended_sha256: Option<Sha256>,
     /// Digest of the .elf; a bare .bin has none.
     pub elf_sha256: Option<Sha256>,
     /// `version.json`; a bare .bin has none.
@@ -46,6 +52,25 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// What an image alone says.
+    fn of_image(image: AppImage, found: Soundness, others: Vec<Warning>) -> Self {
+        let unnamed = image.unnamed.as_ref().map(|found| Warning::VersionGiven {
+            given: image.version.to_string(),
+            found: found.clone(),
+        });
+        let faults = found.faults.into_iter().map(Warning::Image);
+        Self {
+            size: found.size,
+            sha256: found.sha256,
+            md5: found.md5,
+            appended_sha256: found.appended,
+            elf_sha256: None,
+            manifest: None,
+            warnings: unnamed.into_iter().chain(faults).chain(others).collect(),
+            image,
+        }
+    }
+
     /// The hash by which coredumps name this build: what the .bin says, else the .elf's own.
     pub fn app_elf_sha256(&self) -> Option<Sha256> {
         self.image.app_elf_sha256.or(self.elf_sha256)
@@ -74,49 +99,65 @@ pub fn is_zip(head: &[u8]) -> bool {
 }
 
 /// Reads a bundle through once and says what it is. Holds no entry in memory but the small texts.
+/// `given` is the version of an image that has none of its own.
+///
+/// # Errors
+/// [`Refusal`].
 pub fn check(
     zip: impl Read + Seek,
     model: &ModelCode,
     limits: &BundleLimits,
+    given: Option<&Version>,
 ) -> Result<Bundle, Refusal> {
     let mut archive = Archive::open(zip, limits)?;
     let [bin, elf, map] = ["bin", "elf", "map"].map(|extension| format!("{model}.{extension}"));
-    archive.expect_exactly([&bin, &elf, &map, SDKCONFIG, VERSION_JSON])?;
-
-    let manifest = Manifest::parse(&archive.read_text(VERSION_JSON)?)?;
+    // what is wrong with it is said after what is missing
+    let manifest = archive.read_text(VERSION_JSON);
+    let manifest = manifest.and_then(|text| Manifest::parse(&text));
+    let is_partial = manifest.as_ref().is_ok_and(|manifest| manifest.partial);
+    let mut expected = vec![&*bin, &*elf, VERSION_JSON];
+    for part in [&*map, SDKCONFIG] {
+        if archive.has(part) || !is_partial {
+            expected.push(part);
+        }
+    }
+    archive.expect_exactly(&expected)?;
+    let manifest = manifest?;
     let mut image = ImageCheck::default();
     archive.read(&bin, |bytes| image.feed(bytes))?;
-    let (image, soundness) = image.finish()?;
+    let (image, soundness) = image.finish(given)?;
     let mut elf_check = ElfCheck::default();
     archive.read(&elf, |bytes| elf_check.feed(bytes))?;
     let elf_facts = elf_check.finish();
-    let sdkconfig = archive.read_text(SDKCONFIG)?;
-    // not looked at, but a bundle with a part that does not inflate is not kept
-    archive.read(&map, |_| ())?;
-
     let mut warnings = Vec::new();
     if image.app_elf_sha256 != Some(elf_facts.sha256) {
         warnings.push(Warning::OtherElf {
             named: image.app_elf_sha256,
         });
     }
-    warnings.extend(soundness.faults.into_iter().map(Warning::Image));
     if !elf_facts.has_debug_info {
         warnings.push(Warning::NoDebugInfo);
     }
-    warnings.extend(sdkconfig::warnings(&sdkconfig));
+    if archive.has(SDKCONFIG) {
+        warnings.extend(sdkconfig::warnings(&archive.read_text(SDKCONFIG)?));
+    }
+    if archive.has(&map) {
+        // not looked at, but a bundle with a part that does not inflate is not kept
+        archive.read(&map, |_| ())?;
+    }
     Ok(Bundle {
-        image,
-        size: soundness.size,
-        sha256: soundness.sha256,
         elf_sha256: Some(elf_facts.sha256),
         manifest: Some(manifest),
-        warnings,
+        ..Bundle::of_image(image, soundness, warnings)
     })
 }
 
-/// Reads a bare .bin through once and says what it is.
-pub fn check_bare(bin: impl Read) -> Result<Bundle, Refusal> {
+/// Reads a bare .bin through once and says what it is. `given` is the version of an image that
+/// has none of its own.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn check_bare(bin: impl Read, given: Option<&Version>) -> Result<Bundle, Refusal> {
     let mut image = ImageCheck::default();
     archive::pump(bin, |bytes| {
         image.feed(bytes);
@@ -125,15 +166,8 @@ pub fn check_bare(bin: impl Read) -> Result<Bundle, Refusal> {
     if image.head.is_empty() {
         return Err(Refusal::Empty);
     }
-    let (image, soundness) = image.finish()?;
-    Ok(Bundle {
-        image,
-        size: soundness.size,
-        sha256: soundness.sha256,
-        elf_sha256: None,
-        manifest: None,
-        warnings: soundness.faults.into_iter().map(Warning::Image).collect(),
-    })
+    let (image, soundness) = image.finish(given)?;
+    Ok(Bundle::of_image(image, soundness, Vec::new()))
 }
 
 /// Copies one file of a stored bundle to `to`; gives its size and digest.
@@ -162,14 +196,21 @@ struct ImageCheck {
 
 impl ImageCheck {
     fn feed(&mut self, bytes: &[u8]) {
-        let missing = AppImage::HEAD_LEN - self.head.len();
+        let missing = wrong_file::HEAD_LEN - self.head.len();
         self.head
             .extend_from_slice(bytes.get(..missing).unwrap_or(bytes));
         self.check.feed(bytes);
     }
 
-    fn finish(self) -> Result<(AppImage, Soundness), Refusal> {
-        Ok((AppImage::parse(&self.head)?, self.check.finish()))
+    fn finish(self, given: Option<&Version>) -> Result<(AppImage, Soundness), Refusal> {
+        let soundness = self.check.finish();
+        match AppImage::parse(&self.head, given) {
+            Ok(image) => Ok((image, soundness)),
+            Err(error) => Err(Refusal::Image {
+                wrong: recognize(&self.head, soundness.size),
+                error,
+            }),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use zip::result::ZipError;
 
 use crate::esp::app_image::InvalidImage;
+use crate::esp::wrong_file::WrongFile;
 
 /// Why an upload is not taken. All but [`Refusal::Io`] are the sender's to put right.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,12 @@ pub enum Refusal {
     /// Fields that `version.json` lacks, sorted.
     #[error("Invalid firmware ZIP: version.json missing fields: {}", .0.join(", "))]
     MissingFields(Vec<String>),
-    #[error(transparent)]
-    Image(#[from] InvalidImage),
+    #[error("{error}")]
+    Image {
+        error: InvalidImage,
+        /// What the file is instead, if that can be told.
+        wrong: Option<WrongFile>,
+    },
     /// The upload could not be read back, or a part of it not written.
     #[error("cannot read or write a firmware file")]
     Io(#[source] io::Error),
@@ -43,6 +48,17 @@ impl From<ZipError> for Refusal {
 }
 
 impl Refusal {
+    /// What the sender can do about it, where that can be told.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Image { wrong, error } => {
+                let wrong = wrong.map(|wrong| wrong.to_string());
+                error.advice().or(wrong)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells what is wrong with the ZIP from what is wrong with the disk.
     pub(super) fn from_read(error: io::Error) -> Self {
         match error.kind() {

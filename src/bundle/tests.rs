@@ -15,7 +15,7 @@ fn limits() -> BundleLimits {
 }
 
 fn checked(zip: &[u8]) -> Result<Bundle, Refusal> {
-    check(Cursor::new(zip), &model(), &limits())
+    check(Cursor::new(zip), &model(), &limits(), None)
 }
 
 fn refusal(zip: &[u8]) -> String {
@@ -201,10 +201,10 @@ fn a_doubtful_bundle_is_taken_with_warnings() {
     assert_eq!(
         bundle.warnings,
         [
+            Warning::Image(Fault::NotWhole),
             Warning::OtherElf {
                 named: Some(Sha256::of(&fixture::elf(1, true)))
             },
-            Warning::Image(Fault::NotWhole),
             Warning::NoDebugInfo,
             Warning::CoredumpsOff,
             Warning::Secrets(vec!["CONFIG_WIFI_PASSWORD".to_owned()]),
@@ -216,7 +216,7 @@ fn a_doubtful_bundle_is_taken_with_warnings() {
 #[test]
 fn a_bare_bin_is_known_by_itself() {
     let bin = Build::of("lamp").bin();
-    let bundle = check_bare(bin.as_slice()).unwrap();
+    let bundle = check_bare(bin.as_slice(), None).unwrap();
     assert_eq!(bundle.warnings, []);
     assert_eq!(bundle.sha256, Sha256::of(&bin));
     assert_eq!(bundle.elf_sha256, None);
@@ -226,7 +226,7 @@ fn a_bare_bin_is_known_by_itself() {
 
 #[test]
 fn an_empty_upload_is_no_firmware() {
-    let text = check_bare(&b""[..]).unwrap_err().to_string();
+    let text = check_bare(&b""[..], None).unwrap_err().to_string();
     assert_eq!(text, "No firmware content provided");
 }
 

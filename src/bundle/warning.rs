@@ -20,6 +20,12 @@ pub enum Warning {
     Secrets(Vec<String>),
     /// The version was there already, with another build.
     OtherBuild { version: String },
+    /// The image has no version of its own, but this text in its place.
+    VersionGiven { given: String, found: String },
+    /// The project's name is not the model's, and no firmware of the model had it before.
+    NotTheModel { project: String },
+    /// Another project than the model's firmware before.
+    OtherProject { before: String, now: String },
     /// Another chip than the model's firmware before.
     OtherChip { before: String, now: String },
     /// A lower `secure_version` than the model's firmware before.
@@ -31,7 +37,7 @@ impl Warning {
     pub fn keeps_inactive(&self) -> bool {
         matches!(
             self,
-            Self::OtherChip { .. } | Self::LowerSecureVersion { .. }
+            Self::OtherChip { .. } | Self::OtherProject { .. } | Self::LowerSecureVersion { .. }
         )
     }
 }
@@ -58,6 +64,23 @@ impl fmt::Display for Warning {
                 f,
                 "version {version} already exists with another build: devices running that \
                  version will not fetch this one"
+            ),
+            Self::VersionGiven { given, found } if found.is_empty() => write!(
+                f,
+                "the image has no version of its own: it is stored as {given}, as given"
+            ),
+            Self::VersionGiven { given, found } => write!(
+                f,
+                "the image calls its version '{found}': it is stored as {given}, as given"
+            ),
+            Self::NotTheModel { project } => write!(
+                f,
+                "the image's project is '{project}': check that it is firmware of this model"
+            ),
+            Self::OtherProject { before, now } => write!(
+                f,
+                "the image's project is '{now}', that of the firmware before '{before}': \
+                 stored, not activated"
             ),
             Self::OtherChip { before, now } => write!(
                 f,

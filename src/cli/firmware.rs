@@ -1,6 +1,6 @@
 //! `espgate firmware`: bundles in, out, active, away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -32,6 +32,9 @@ pub(super) enum Command {
         file: PathBuf,
         #[arg(long, value_name = "CODE")]
         model: String,
+        /// The version, for an image that has none of its own
+        #[arg(long, value_name = "V")]
+        version: Option<String>,
         #[command(flatten)]
         json: Json,
     },
@@ -76,7 +79,12 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     match command {
         Command::List { model, json } => list(&client, model, json)?,
-        Command::Add { file, model, json } => add(&client, file, &model, json)?,
+        Command::Add {
+            file,
+            model,
+            version,
+            json,
+        } => add(&client, &file, &model, version.as_deref(), json)?,
         Command::Activate {
             model,
             version,
@@ -179,13 +187,24 @@ fn see(model: &str) -> String {
     format!("see `espgate firmware list {model}`")
 }
 
-fn add(client: &Client, file: PathBuf, model: &str, json: Json) -> Result<(), Failure> {
+fn add(
+    client: &Client,
+    file: &Path,
+    model: &str,
+    version: Option<&str>,
+    json: Json,
+) -> Result<(), Failure> {
+    let query = match version {
+        Some(version) => format!("?version={}", segment(version)),
+        None => String::new(),
+    };
+    let path = format!("/api/pipeline/models/{}/firmware{query}", segment(model));
     let answer = client
-        .post(format!("/api/pipeline/models/{}/firmware", segment(model)))
+        .post(path)
         .doing(format!("add {} to model {model}", file.display()))
         .advice("see `espgate models list` for the models there are")
         .patient()
-        .file(&file)?
+        .file(file)?
         .send()?;
     if json.json {
         return print_json(&answer);

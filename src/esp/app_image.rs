@@ -15,6 +15,8 @@ pub struct AppImage {
     pub chip_id: Option<u16>,
     /// Which version this is: the version of record.
     pub version: Version,
+    /// What stands in the image in place of a version, if the version was given.
+    pub unnamed: Option<String>,
     /// The anti-rollback counter; a device with a higher one refuses the image.
     pub secure_version: u32,
     /// The project's name, at most 32 bytes.
@@ -39,12 +41,60 @@ pub enum InvalidImage {
     #[error("Invalid firmware: empty version string")]
     EmptyVersion,
     #[error("Invalid firmware: version is not usable as a file name")]
-    UnusableVersion,
+    UnusableVersion { found: String },
+    /// The version is that of a library which the application was linked to.
+    #[error("Invalid firmware: version '{found}' is the library's ({library})")]
+    LibraryVersion {
+        found: String,
+        library: &'static str,
+    },
+    #[error("Invalid firmware: the image's version is {own}, not {given}")]
+    OtherVersion { own: Version, given: Version },
+}
+
+impl InvalidImage {
+    /// What the sender can do about a version.
+    pub fn advice(&self) -> Option<String> {
+        const GIVE: &str = "give the version at the upload (--version V, ?version=V)";
+        match self {
+            Self::EmptyVersion => Some(format!(
+                "set PROJECT_VER in CMakeLists.txt or write version.txt, or {GIVE}"
+            )),
+            Self::UnusableVersion { found } => Some(format!(
+                "the image's version is '{found}', allowed are 1-32 of A-Z a-z 0-9 . _ + -: set \
+                 PROJECT_VER in CMakeLists.txt or define an esp_app_desc of your own, or {GIVE}"
+            )),
+            Self::LibraryVersion { .. } => Some(format!(
+                "set PROJECT_VER in CMakeLists.txt or define an esp_app_desc of your own, or {GIVE}"
+            )),
+            Self::VersionText(_) => Some(GIVE.to_owned()),
+            Self::OtherVersion { .. } => Some(String::from(
+                "a version can be given only for an image that has none of its own",
+            )),
+            Self::TooShort | Self::Magic { .. } => None,
+        }
+    }
+}
+
+/// The library that a project name of an image stands for: applications that are linked to it
+/// without a description of their own all carry its name and version.
+pub fn library(project: &str) -> Option<&'static str> {
+    match project {
+        // esp32-arduino-lib-builder
+        "arduino-lib-builder" => Some("the Arduino core"),
+        // esp-idf-sys
+        "libespidf" => Some("esp-idf-sys"),
+        _ => None,
+    }
 }
 
 impl AppImage {
     /// Reads the first bytes of a .bin; [`Self::HEAD_LEN`] of them say all, 80 are enough.
-    pub fn parse(head: &[u8]) -> Result<Self, InvalidImage> {
+    /// `given` is the version of an image that has none of its own.
+    ///
+    /// # Errors
+    /// [`InvalidImage`]; also if `given` is not the version that the image has.
+    pub fn parse(head: &[u8], given: Option<&Version>) -> Result<Self, InvalidImage> {
         let version = Reader::at(head, VERSION).take(32);
         let version = version.ok_or(InvalidImage::TooShort)?;
         let magic = word_at(head, DESCRIPTION).ok_or(InvalidImage::TooShort)?;
@@ -55,6 +105,17 @@ impl AppImage {
             let text = text_until_nul(Reader::at(head, offset).take(length)?);
             (!text.is_empty()).then_some(text)
         };
+        let project = text(PROJECT, 32);
+        let (version, unnamed) = match (own_version(version, project.as_deref()), given) {
+            (Ok(own), None) => (own, None),
+            (Ok(own), Some(given)) if own == *given => (own, None),
+            (Ok(own), Some(given)) => {
+                let given = given.clone();
+                return Err(InvalidImage::OtherVersion { own, given });
+            }
+            (Err(_), Some(given)) => (given.clone(), Some(text_until_nul(version))),
+            (Err(why), None) => return Err(why),
+        };
         let built_at = match (text(DATE, 16), text(TIME, 16)) {
             (Some(date), Some(time)) => Some(format!("{date} {time}")),
             (date, time) => date.or(time),
@@ -64,9 +125,10 @@ impl AppImage {
                 .starts_with(&[IMAGE_MAGIC])
                 .then(|| half_at(head, CHIP_ID))
                 .flatten(),
-            version: parse_version(version)?,
+            version,
+            unnamed,
             secure_version: word_at(head, SECURE_VERSION).unwrap_or_default(),
-            project: text(PROJECT, 32),
+            project,
             built_at,
             idf_version: text(IDF_VERSION, 32),
             app_elf_sha256: Reader::at(head, APP_ELF_SHA256)
@@ -86,24 +148,33 @@ impl AppImage {
     pub const HEAD_LEN: usize = APP_ELF_SHA256 + 32;
 }
 
-fn parse_version(field: &[u8]) -> Result<Version, InvalidImage> {
+fn own_version(field: &[u8], project: Option<&str>) -> Result<Version, InvalidImage> {
     let end = field.iter().position(|byte| *byte == 0);
     let text = field.get(..end.unwrap_or(field.len())).unwrap_or(field);
     let text = std::str::from_utf8(text).map_err(InvalidImage::VersionText)?;
     if text.is_empty() {
         return Err(InvalidImage::EmptyVersion);
     }
-    text.parse().map_err(|_| InvalidImage::UnusableVersion)
+    let version = text.parse().map_err(|_| InvalidImage::UnusableVersion {
+        found: text.to_owned(),
+    })?;
+    match project.and_then(library) {
+        None => Ok(version),
+        Some(library) => Err(InvalidImage::LibraryVersion {
+            found: text.to_owned(),
+            library,
+        }),
+    }
 }
 
 /// First byte of `esp_image_header_t`.
 pub(super) const IMAGE_MAGIC: u8 = 0xE9;
 /// First word of `esp_app_desc_t`.
-const DESCRIPTION_MAGIC: u32 = 0xABCD_5432;
+pub(super) const DESCRIPTION_MAGIC: u32 = 0xABCD_5432;
 
 const CHIP_ID: usize = 12;
 /// The first segment begins with the description: 24 bytes of image header, 8 of segment header.
-const DESCRIPTION: usize = 32;
+pub(super) const DESCRIPTION: usize = 32;
 const SECURE_VERSION: usize = DESCRIPTION + 4;
 const VERSION: usize = DESCRIPTION + 16;
 const PROJECT: usize = DESCRIPTION + 48;
@@ -134,7 +205,7 @@ mod tests {
 
     #[test]
     fn all_fields_are_read_from_their_places() {
-        let image = AppImage::parse(&head(b"1.2.3")).unwrap();
+        let image = AppImage::parse(&head(b"1.2.3"), None).unwrap();
         assert_eq!(image.chip(), Some(Chip::Esp32S3));
         assert_eq!(image.version.as_str(), "1.2.3");
         assert_eq!(image.secure_version, 7);
@@ -148,16 +219,16 @@ mod tests {
     fn eighty_bytes_are_enough_and_the_rest_is_unknown() {
         let mut short = head(b"1.2.3");
         short.truncate(80);
-        let image = AppImage::parse(&short).unwrap();
+        let image = AppImage::parse(&short, None).unwrap();
         assert_eq!(image.version.as_str(), "1.2.3");
         assert_eq!((image.project, image.app_elf_sha256), (None, None));
         short.truncate(79);
-        assert_eq!(AppImage::parse(&short), Err(InvalidImage::TooShort));
+        assert_eq!(AppImage::parse(&short, None), Err(InvalidImage::TooShort));
     }
 
     #[test]
     fn a_version_of_all_32_bytes_needs_no_end() {
-        let image = AppImage::parse(&head(&[b'7'; 32])).unwrap();
+        let image = AppImage::parse(&head(&[b'7'; 32]), None).unwrap();
         assert_eq!(image.version.as_str(), "7".repeat(32));
     }
 
@@ -186,7 +257,7 @@ mod tests {
             ),
         ];
         for (bytes, text) in cases {
-            assert_eq!(AppImage::parse(&bytes).unwrap_err().to_string(), text);
+            assert_eq!(AppImage::parse(&bytes, None).unwrap_err().to_string(), text);
         }
     }
 
@@ -194,7 +265,40 @@ mod tests {
     fn an_image_without_the_magic_names_no_chip() {
         let mut bytes = head(b"1");
         bytes[0] = 0;
-        assert_eq!(AppImage::parse(&bytes).unwrap().chip_id, None);
+        assert_eq!(AppImage::parse(&bytes, None).unwrap().chip_id, None);
+    }
+
+    #[test]
+    fn a_given_version_names_only_an_image_that_has_none() {
+        let given: Version = "2.0.0".parse().unwrap();
+        let parse = |bytes: &[u8]| AppImage::parse(bytes, Some(&given));
+        let mut library = head(b"v5.1.4-972-g2d5a2");
+        library[80..100].copy_from_slice(b"arduino-lib-builder\0");
+        for (bytes, found) in [
+            (head(b""), ""),
+            (head(b"esp-idf: v4.4.7 38eeba2"), "esp-idf: v4.4.7 38eeba2"),
+            (head(b"1.\xff"), "1.\u{fffd}"),
+            (library.clone(), "v5.1.4-972-g2d5a2"),
+        ] {
+            assert!(
+                AppImage::parse(&bytes, None)
+                    .unwrap_err()
+                    .advice()
+                    .is_some()
+            );
+            let image = parse(&bytes).unwrap();
+            assert_eq!(image.version, given);
+            assert_eq!(image.unnamed.as_deref(), Some(found));
+        }
+        let same = parse(&head(b"2.0.0")).unwrap();
+        assert_eq!((same.version, same.unnamed), (given.clone(), None));
+        assert_eq!(
+            parse(&head(b"1.0")).unwrap_err(),
+            InvalidImage::OtherVersion {
+                own: "1.0".parse().unwrap(),
+                given: given.clone(),
+            }
+        );
     }
 
     proptest! {
@@ -203,7 +307,7 @@ mod tests {
             if let (true, Some(place)) = (magic, bytes.get_mut(32..36)) {
                 place.copy_from_slice(&0xABCD_5432_u32.to_le_bytes());
             }
-            let _ = AppImage::parse(&bytes);
+            let _ = AppImage::parse(&bytes, None);
         }
     }
 }

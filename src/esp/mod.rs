@@ -5,3 +5,4 @@
 
 pub mod app_image;
 pub mod soundness;
+pub mod wrong_file;

@@ -35,6 +35,10 @@ pub struct Soundness {
     pub size: u64,
     /// The digest of all bytes that were fed.
     pub sha256: Sha256,
+    /// The MD5 of all bytes that were fed, which update clients compare with.
+    pub md5: [u8; 16],
+    /// The SHA-256 behind the checksum, as it stands there.
+    pub appended: Option<Sha256>,
     /// What is wrong; empty for a sound image.
     pub faults: Vec<Fault>,
 }
@@ -42,6 +46,8 @@ pub struct Soundness {
 /// Reads an image once, front to back, in pieces of any size; holds 32 bytes of it at most.
 pub struct Check {
     hasher: sha2::Sha256,
+    md5: md5::Md5,
+    appended: Option<Sha256>,
     fed: u64,
     state: State,
     /// The bytes of the small record that is being read.
@@ -73,6 +79,8 @@ impl Default for Check {
     fn default() -> Self {
         Self {
             hasher: sha2::Sha256::new(),
+            md5: md5::Md5::new(),
+            appended: None,
             fed: 0,
             state: State::Header,
             record: Vec::with_capacity(32),
@@ -100,6 +108,7 @@ impl Check {
             let (taken, rest) = bytes.split_at(wanted.min(bytes.len()));
             bytes = rest;
             self.hasher.update(taken);
+            self.md5.update(taken);
             self.fed += taken.len() as u64;
             self.step(taken, taken.len() == wanted);
         }
@@ -154,6 +163,7 @@ impl Check {
                 }
             }
             (State::Digest { expected }, found) => {
+                self.appended = <[u8; 32]>::try_from(found).ok().map(Sha256::from_bytes);
                 if found != expected {
                     self.faults.push(Fault::Digest);
                 }
@@ -181,6 +191,8 @@ impl Check {
         Soundness {
             size: self.fed,
             sha256: Sha256::from_bytes(self.hasher.finalize().into()),
+            md5: self.md5.finalize().into(),
+            appended: self.appended,
             faults: self.faults,
         }
     }

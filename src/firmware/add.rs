@@ -35,7 +35,7 @@ pub fn keep_free(store: &Store, settings: &config::Coredumps) -> store::Result<u
 
 /// Checks a received upload, stores it, and activates it if the model's policy says so. When
 /// this returns, all of it is on the disk. A failure at any step leaves devices with what
-/// they got before.
+/// they got before. `given` is the version of an image that has none of its own.
 ///
 /// # Errors
 /// [`Error::Refused`] for what is no firmware of this model, [`Error::Store`].
@@ -44,6 +44,7 @@ pub fn add_build(
     settings: &config::Coredumps,
     model: &ModelCode,
     upload: Temporary,
+    given: Option<Version>,
     actor: &Caller,
 ) -> Result<TakenIn> {
     let now = Moment::now();
@@ -53,6 +54,7 @@ pub fn add_build(
         sequence: store.coredumps.next_sequence()?,
         active: before.and_then(|model| model.active_id()),
         at: now.clone(),
+        version: given,
     };
     let free = keep_free(store, settings)?;
     let published = store.firmware.publish(model, upload, &arrival, free);

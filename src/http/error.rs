@@ -22,6 +22,12 @@ pub enum Error {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// A file that is no firmware of this model, and what to do about it.
+    #[error("{message}")]
+    InvalidFile {
+        message: String,
+        advice: Option<String>,
+    },
     /// No token, or an invalid one.
     #[error("{0}")]
     Unauthenticated(String),
@@ -77,7 +83,7 @@ impl Error {
     /// Status, code and the generic text of the answer.
     pub(super) fn status(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Invalid(_) => (
+            Self::Invalid(_) | Self::InvalidFile { .. } => (
                 StatusCode::BAD_REQUEST,
                 "VALIDATION_FAILED",
                 "Invalid request",
@@ -187,9 +193,11 @@ impl From<firmware::Error> for Error {
                 Self::NotFound(format!("Firmware {name} of {model}"))
             }
             firmware::Error::Refused(Refusal::Io(cause)) => Self::internal(&cause),
-            firmware::Error::Ambiguous { .. } | firmware::Error::Refused(_) => {
-                Self::Invalid(error.to_string())
-            }
+            firmware::Error::Refused(refusal) => Self::InvalidFile {
+                message: refusal.to_string(),
+                advice: refusal.advice(),
+            },
+            firmware::Error::Ambiguous { .. } => Self::Invalid(error.to_string()),
             firmware::Error::Blocked { .. }
             | firmware::Error::InUse { .. }
             | firmware::Error::Pinned { .. }
@@ -250,10 +258,13 @@ impl IntoResponse for Error {
                 )),
             _ => log::debug!("answered {status}: {message}"),
         }
-        let body = match &self {
+        let mut body = match &self {
             Self::Unauthenticated(_) => ErrorBody::bare(message),
             _ => ErrorBody::new(message, generic, code, correlation),
         };
+        if let (Self::InvalidFile { advice, .. }, Some(details)) = (&self, &mut body.details) {
+            details.advice.clone_from(advice);
+        }
         let mut response = (status, Json(body)).into_response();
         if matches!(self, Self::Unauthenticated(_)) {
             response

@@ -143,7 +143,8 @@ fn a_build_folder_becomes_a_bundle_that_is_taken() {
 
         let model: ModelCode = "lamp_two".parse().unwrap();
         let zip = File::open(site.path("seen-zip")).unwrap();
-        let bundle = bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20)).unwrap();
+        let bundle =
+            bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20), None).unwrap();
         assert_eq!(bundle.warnings, []);
         let manifest = bundle.manifest.unwrap();
         assert_eq!(manifest.firmware_version, "1.2.3");
@@ -172,7 +173,8 @@ fn model_and_image_may_be_given_and_need_no_description() {
         assert!(site.seen("seen-url").ends_with("/other_lamp/firmware\n"));
         let model: ModelCode = "other_lamp".parse().unwrap();
         let zip = File::open(site.path("seen-zip")).unwrap();
-        let bundle = bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20)).unwrap();
+        let bundle =
+            bundle::check(zip, &model, &BundleLimits::for_bundles_of(1 << 20), None).unwrap();
         let manifest = bundle.manifest.unwrap();
         assert_eq!(manifest.firmware_version, "1.2.3");
         assert_eq!(manifest.idf_version, "v5.5.1");

@@ -132,6 +132,7 @@ mod tests {
             at: Moment::now(),
             sequence,
             active: None,
+            version: None,
         };
         let model = "lamp".parse().unwrap();
         let published = store.firmware.publish(&model, upload, &arrival, 0);

@@ -81,6 +81,7 @@ impl TestWorker {
             at: Moment::now(),
             sequence: store.coredumps.next_sequence().unwrap(),
             active: None,
+            version: None,
         };
         store
             .firmware

@@ -252,7 +252,10 @@ fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
             format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
         }
         // What is wrong with a request, its refusal says itself.
-        (StatusCode::BAD_REQUEST, _) => String::new(),
+        (StatusCode::BAD_REQUEST, _) => said
+            .details
+            .and_then(|details| details.advice)
+            .unwrap_or_default(),
         _ => advice.to_owned(),
     };
     match advice.as_str() {

@@ -15,11 +15,12 @@ use tokio::sync::mpsc;
 use crate::api::firmware::Uploaded;
 use crate::bundle::Refusal;
 use crate::clock::Moment;
-use crate::device::ModelCode;
+use crate::device::{ModelCode, Version};
 use crate::firmware;
 use crate::http::app_state::AppState;
 use crate::http::coredump_intake::in_words;
 use crate::http::error::{Error, Result};
+use crate::http::query::Query;
 use crate::http::server::Unread;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
@@ -43,8 +44,18 @@ pub async fn receive(
     let actor = caller.map_or(Caller::Anonymous, |Extension(caller)| caller);
     let model = firmware::known_model(&app.store, &code)?;
     let (parts, body) = request.into_parts();
+    let given = given_version(parts.uri.query().unwrap_or_default())?;
     let limit = app.config().firmware.max_bundle_bytes;
-    let outcome = receive_into_store(&app, &model, &parts.headers, body, limit, &actor).await;
+    let outcome = receive_body(&app, &parts.headers, body, limit).await;
+    let outcome = match outcome {
+        Ok(upload) => {
+            let (app, model, actor) = (Arc::clone(&app), model.clone(), actor.clone());
+            tokio::task::spawn_blocking(move || publish(&app, &model, upload, given, &actor))
+                .await
+                .unwrap_or_else(|error| Err(error.into()))
+        }
+        Err(error) => Err(error),
+    };
     app.metrics.bundle(match &outcome {
         Ok(_) => "stored",
         Err(Error::Internal(_) | Error::NoRoom) => "failed",
@@ -60,14 +71,13 @@ pub async fn receive(
     outcome.map(Json)
 }
 
-async fn receive_into_store(
+/// Writes the upload into a file.
+async fn receive_body(
     app: &Arc<AppState>,
-    model: &ModelCode,
     headers: &HeaderMap,
     body: Body,
     limit: u64,
-    actor: &Caller,
-) -> Result<Uploaded> {
+) -> Result<Temporary> {
     let too_large = || {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Error::TooLarge(format!(
@@ -100,8 +110,18 @@ async fn receive_into_store(
     if received == 0 {
         return Err(Error::Invalid(Refusal::Empty.to_string()));
     }
-    let (app, model, actor) = (Arc::clone(app), model.clone(), actor.clone());
-    tokio::task::spawn_blocking(move || publish(&app, &model, upload, &actor)).await?
+    Ok(upload)
+}
+
+/// `?version=`: the version of an image that has none of its own.
+fn given_version(query: &str) -> Result<Option<Version>> {
+    let query = Query::parse(query);
+    let version = query.get("version").map(str::parse).transpose();
+    version.map_err(|_| {
+        Error::Invalid(String::from(
+            "Invalid query parameter version: 1-32 of A-Z a-z 0-9 . _ + - are allowed",
+        ))
+    })
 }
 
 /// Writes the file in the body to `upload`; stops a byte past `limit`.
@@ -186,10 +206,11 @@ fn publish(
     app: &AppState,
     model: &ModelCode,
     upload: Temporary,
+    given: Option<Version>,
     actor: &Caller,
 ) -> Result<Uploaded> {
     let config = app.config();
-    let taken = firmware::add_build(&app.store, &config.coredumps, model, upload, actor)?;
+    let taken = firmware::add_build(&app.store, &config.coredumps, model, upload, given, actor)?;
     let keep = config.firmware.keep_versions;
     if let Err(error) = firmware::remove::sweep(&app.store, keep, &Moment::now()) {
         log::warn!("cannot remove old firmware: {}", chain(&error));

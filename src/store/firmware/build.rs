@@ -48,6 +48,12 @@ pub struct Build {
     pub bin_size: u64,
     #[serde(with = "hex")]
     pub bin_sha256: Sha256,
+    /// MD5 of the .bin; update clients of Arduino and ESPHome compare with it.
+    #[serde(default)]
+    pub bin_md5: Option<String>,
+    /// The digest that stands at the end of the .bin; devices know the image by it.
+    #[serde(default, with = "maybe_hex")]
+    pub bin_appended_sha256: Option<Sha256>,
     /// The hash by which the .bin, and so its dumps, name their .elf.
     #[serde(with = "maybe_hex")]
     pub app_elf_sha256: Option<Sha256>,
@@ -96,6 +102,14 @@ impl Build {
             sha256: file.sha256,
             bin_size: bundle.size,
             bin_sha256: bundle.sha256,
+            bin_md5: Some(
+                bundle
+                    .md5
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            ),
+            bin_appended_sha256: bundle.appended_sha256,
             app_elf_sha256: image.app_elf_sha256,
             elf_sha256: bundle.elf_sha256,
             chip: image

@@ -12,7 +12,7 @@ use super::{PublishError, newest_first};
 use crate::build_id::BuildId;
 use crate::bundle::{self, BundleLimits};
 use crate::clock::iso8601;
-use crate::device::ModelCode;
+use crate::device::{ModelCode, Version};
 use crate::journal::chain;
 use crate::store::publish::{FILE_MODE, Temporary, replace, set_aside, sync_folder};
 use crate::store::{Error, Result};
@@ -113,6 +113,20 @@ impl ModelFolder {
                 && version == Some(build.version.as_str())
             {
                 name.clone_into(&mut build.name);
+                if build.bin_md5.is_some() {
+                    return Ok(build);
+                }
+                // written by an earlier release, which did not know the digests of the .bin
+                let mut file =
+                    File::open(&path).map_err(|source| Error::io("open", &path, source))?;
+                let given = Some(&build.version);
+                let described = examine(&mut file, &path, model, limits, given, String::new(), 0);
+                if let Ok((described, _)) = described {
+                    build.bin_md5 = described.bin_md5;
+                    build.bin_appended_sha256 = described.bin_appended_sha256;
+                    let text = build.to_bytes();
+                    replace(&self.folder, &build.sidecar_name(), &text, FILE_MODE)?;
+                }
                 return Ok(build);
             }
         }
@@ -120,8 +134,20 @@ impl ModelFolder {
         let uploaded_at = data
             .modified()
             .map_or_else(|_| String::new(), |at| iso8601(at.into()));
-        let (mut build, _) = examine(&mut file, &path, model, limits, uploaded_at, 0)?;
-        if kind != build.kind || name.split('~').next() != Some(build.version.as_str()) {
+        // the name says the version of an image that has none
+        let version = name.split('~').next().unwrap_or(name);
+        let given = version.parse().ok();
+        let described = examine(
+            &mut file,
+            &path,
+            model,
+            limits,
+            given.as_ref(),
+            uploaded_at,
+            0,
+        );
+        let (mut build, _) = described?;
+        if kind != build.kind || version != build.version.as_str() {
             let text = "contents do not match the file name".to_owned();
             return Err(bundle::Refusal::Zip(text).into());
         }
@@ -287,12 +313,14 @@ impl ModelFolder {
     }
 }
 
-/// Checks a stored or arriving file and describes it.
+/// Checks a stored or arriving file and describes it. `given` is the version of an image that has
+/// none of its own.
 pub(super) fn examine(
     file: &mut File,
     path: &Path,
     model: &ModelCode,
     limits: &BundleLimits,
+    given: Option<&Version>,
     uploaded_at: String,
     sequence: u64,
 ) -> std::result::Result<(Build, bundle::Bundle), PublishError> {
@@ -302,9 +330,9 @@ pub(super) fn examine(
     file.by_ref().take(4).read_to_end(&mut head).map_err(io)?;
     file.rewind().map_err(io)?;
     let (kind, checked) = if bundle::is_zip(&head) {
-        (Kind::Zip, bundle::check(&mut *file, model, limits))
+        (Kind::Zip, bundle::check(&mut *file, model, limits, given))
     } else {
-        (Kind::Bin, bundle::check_bare(&mut *file))
+        (Kind::Bin, bundle::check_bare(&mut *file, given))
     };
     let bundle = match checked {
         Err(bundle::Refusal::Io(source)) => return Err(io(source).into()),

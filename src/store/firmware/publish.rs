@@ -11,7 +11,8 @@ use super::{Firmware, lock, newest_first};
 use crate::build_id::BuildId;
 use crate::bundle::{Bundle, Part, Refusal, Warning};
 use crate::clock::{Moment, iso8601};
-use crate::device::ModelCode;
+use crate::device::{ModelCode, Version};
+use crate::esp::app_image::library;
 use crate::store::disk_space::Space;
 use crate::store::publish::{FILE_MODE, FOLDER_MODE, Temporary, make_folder, sync_folder};
 use crate::store::{Error, Result};
@@ -25,6 +26,8 @@ pub struct Arrival {
     /// The model's active build, which chip and `secure_version` are compared with;
     /// without one, the newest.
     pub active: Option<BuildId>,
+    /// The version of an image that has none of its own.
+    pub version: Option<Version>,
 }
 
 /// What became of an upload that is taken.
@@ -94,6 +97,7 @@ impl Firmware {
             &path,
             model,
             &limits,
+            arrival.version.as_ref(),
             iso8601(arrival.at.wall),
             arrival.sequence,
         )?;
@@ -130,7 +134,7 @@ impl Firmware {
         arrival: &Arrival,
     ) -> StdResult<Published, PublishError> {
         let mut warnings = bundle.warnings;
-        warnings.extend(compare(folder, &build, arrival.active));
+        warnings.extend(compare(model, folder, &build, arrival.active));
         let id = build.id();
         let same = folder.get(id).cloned();
         let known = same.is_some();
@@ -179,13 +183,32 @@ fn is_as_good(stored: &Build, now: &Build) -> bool {
     stored.sha256 == now.sha256 || worth(stored) > worth(now)
 }
 
-/// What devices with the build from before could not run.
-fn compare(folder: &ModelFolder, now: &Build, active: Option<BuildId>) -> Vec<Warning> {
+/// What does not fit the model, or what devices with the build from before could not run.
+fn compare(
+    model: &ModelCode,
+    folder: &ModelFolder,
+    now: &Build,
+    active: Option<BuildId>,
+) -> Vec<Warning> {
     let newest = || folder.builds.values().min_by(|a, b| newest_first(a, b));
-    let Some(before) = active.and_then(|id| folder.get(id)).or_else(newest) else {
-        return Vec::new();
-    };
+    let before = active.and_then(|id| folder.get(id)).or_else(newest);
     let mut warnings = Vec::new();
+    match (before.and_then(own_project), own_project(now)) {
+        (Some(before), Some(now)) if folded(before) != folded(now) => {
+            warnings.push(Warning::OtherProject {
+                before: before.to_owned(),
+                now: now.to_owned(),
+            });
+        }
+        (None, Some(project)) if folded(project) != model.as_str() => {
+            let project = project.to_owned();
+            warnings.push(Warning::NotTheModel { project });
+        }
+        _ => {}
+    }
+    let Some(before) = before else {
+        return warnings;
+    };
     if let (Some(before), Some(now)) = (&before.chip, &now.chip)
         && before != now
     {
@@ -201,4 +224,15 @@ fn compare(folder: &ModelFolder, now: &Build, active: Option<BuildId>) -> Vec<Wa
         });
     }
     warnings
+}
+
+/// The project's name, unless it is that of a library which many projects are linked to.
+fn own_project(build: &Build) -> Option<&str> {
+    let project = build.project.as_deref()?;
+    library(project).is_none().then_some(project)
+}
+
+/// A project's name as model codes are written.
+fn folded(project: &str) -> String {
+    project.to_ascii_lowercase().replace('-', "_")
 }

@@ -43,6 +43,7 @@ impl TestFirmware {
             at: Moment::now(),
             sequence: self.uploads,
             active: None,
+            version: None,
         };
         self.firmware.publish(&lamp(), upload, &arrival, 0)
     }

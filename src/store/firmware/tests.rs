@@ -87,6 +87,7 @@ fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
         at: Moment::now(),
         sequence: 1,
         active: None,
+        version: None,
     };
     let full = site
         .firmware

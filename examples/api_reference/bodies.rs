@@ -69,6 +69,21 @@ pub(crate) fn offered() -> firmware::Offered {
     }
 }
 
+pub(crate) fn manifest() -> firmware::Manifest {
+    firmware::Manifest {
+        name: text("thermostat"),
+        version: text("1.2.3"),
+        builds: vec![firmware::ManifestBuild {
+            chip_family: text("ESP32-S3"),
+            ota: firmware::ManifestOta {
+                path: text("/api/iot/firmware"),
+                md5: text("9e107d9d372bb6826bd81d3542a419d6"),
+                summary: text("1.2.3 of thermostat"),
+            },
+        }],
+    }
+}
+
 pub(crate) fn version_of_model() -> firmware::Version {
     firmware::Version {
         code: text("thermostat"),

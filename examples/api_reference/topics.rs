@@ -210,6 +210,13 @@ fn firmware() -> Vec<Entry> {
         .query(&[KEY])
         .answers("Offered", bodies::offered()),
         Entry::new(
+            "GET /api/iot/manifest.json",
+            "The same for ESPHome's `http_request` update.",
+        )
+        .query(&[KEY])
+        .answers("Manifest", bodies::manifest())
+        .errors(&[(404, "if the device gets nothing")]),
+        Entry::new(
             "POST /api/pipeline/models/{code}/firmware",
             "Takes in a build. It becomes active, unless the model says `manual`. \
              `Expect: 100-continue` works.",
@@ -218,6 +225,10 @@ fn firmware() -> Vec<Entry> {
             "a bundle (ZIP) or a .bin, as the body or as the field `file` of \
              `multipart/form-data`",
         )
+        .query(&[(
+            "version",
+            "for an image that has no version of its own, or only its library's",
+        )])
         .answers("Uploaded", bodies::uploaded())
         .errors(&[
             (400, "with the error in the bundle"),

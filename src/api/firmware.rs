@@ -168,3 +168,34 @@ pub struct Offered {
     pub firmware_version: Option<String>,
     pub build_id: Option<String>,
 }
+
+/// The offered build for ESPHome's `http_request` update.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// The model.
+    pub name: String,
+    pub version: String,
+    /// One build; none if the image does not say its chip.
+    pub builds: Vec<ManifestBuild>,
+}
+
+/// The image for one kind of chip.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ManifestBuild {
+    /// `ESP32`, `ESP32-S3`, ...
+    pub chip_family: String,
+    pub ota: ManifestOta,
+}
+
+/// Where the image is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ManifestOta {
+    /// On this gateway.
+    pub path: String,
+    /// Of the image, hex.
+    pub md5: String,
+    pub summary: String,
+}

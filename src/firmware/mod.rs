@@ -5,6 +5,7 @@
 
 mod activation;
 mod add;
+pub mod httpupdate;
 pub mod manage;
 mod model_state;
 mod naming;

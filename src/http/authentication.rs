@@ -41,7 +41,12 @@ pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
         OffsetDateTime::now_utc(),
     );
     let caller = caller.map_err(|refused| {
-        say_refused(parts, peer, value.and_then(presented_id), refused);
+        say_refused(
+            parts,
+            peer,
+            value.and_then(presented_id).as_deref(),
+            refused,
+        );
         Error::from(refused)
     })?;
     if caller != Caller::Anonymous {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::app_state::AppState;
@@ -12,7 +13,7 @@ use crate::config::AuthMode;
 use crate::device::{DeviceKey, ModelCode};
 use crate::fleet::fleet_tokens::{self, Admission, FleetToken};
 use crate::fleet::last_contact;
-use crate::identity::{Caller, RequiredRole, check};
+use crate::identity::{Caller, RequiredRole, check, presented_user};
 use crate::store::registry::Role;
 
 /// The identity of who shows a fleet's token.
@@ -99,7 +100,7 @@ pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result
                 name,
                 token_id,
                 model,
-            } => fleet_board(app, device_key(query)?, name, token_id, model).await?,
+            } => fleet_board(app, fleet_key(parts, query)?, name, token_id, model).await?,
             _ => return Err(Error::DeviceUnknown),
         }
     };
@@ -115,6 +116,20 @@ fn device_key(query: &Query) -> Result<DeviceKey> {
         .ok_or(Error::DeviceUnknown)?
         .parse()
         .map_err(|_| Error::Invalid(String::from("Invalid device key format")))
+}
+
+/// The board that shows a fleet's token: in the query, or as the user name of Basic.
+fn fleet_key(parts: &Parts, query: &Query) -> Result<DeviceKey> {
+    let header = parts.headers.get(AUTHORIZATION);
+    let user = header
+        .and_then(|value| presented_user(value.to_str().ok()?))
+        .filter(|user| !user.is_empty());
+    match (query.get("device_key"), user) {
+        (None, Some(user)) => user
+            .parse()
+            .map_err(|_| Error::Invalid(String::from("Invalid device key format"))),
+        _ => device_key(query),
+    }
 }
 
 fn open_device(app: &AppState, query: &Query) -> Result<DeviceCaller> {

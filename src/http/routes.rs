@@ -58,6 +58,7 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/iot/firmware", Device, firmware::device::image),
         route(GET, "/api/iot/firmware.zip", Device, firmware::device::bundle),
         route(GET, "/api/iot/firmware-version", Device, firmware::device::version),
+        route(GET, "/api/iot/manifest.json", Device, firmware::manifest::manifest),
         route(GET, "/api/iot/config", Device, firmware::device::config),
 
         route(POST, "/api/pipeline/models/{code}/firmware", Pipeline, firmware::upload::receive),

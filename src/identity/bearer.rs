@@ -1,7 +1,9 @@
-//! Identifies the caller from a bearer token or the control socket.
+//! Identifies the caller from a token or the control socket.
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use time::OffsetDateTime;
 
 use crate::clock::parse;
@@ -64,12 +66,46 @@ pub enum AuthError {
 
 /// The id of the token in an `Authorization` header's value, known or not: it
 /// may be logged.
-pub fn presented_id(authorization: &str) -> Option<&str> {
-    let (_, token) = authorization.split_once(' ')?;
-    Presented::parse(token.trim()).map(|presented| presented.id)
+pub fn presented_id(authorization: &str) -> Option<String> {
+    let shown = Shown::read(authorization).ok()?;
+    Presented::parse(&shown.token).map(|presented| presented.id.to_owned())
 }
 
-/// Tells the bearer of an `Authorization` header's value; no header is
+/// The user name of an `Authorization` header of the scheme Basic.
+pub fn presented_user(authorization: &str) -> Option<String> {
+    Shown::read(authorization).ok()?.user
+}
+
+/// What an `Authorization` header shows.
+struct Shown {
+    /// Of the scheme Basic: clients that know no Bearer give a device's key here, and its
+    /// token as the password.
+    user: Option<String>,
+    token: String,
+}
+
+impl Shown {
+    fn read(authorization: &str) -> Result<Self, AuthError> {
+        let (scheme, value) = authorization.split_once(' ').ok_or(AuthError::Missing)?;
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            let (user, token) = (None, value.to_owned());
+            return Ok(Self { user, token });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(AuthError::Missing);
+        }
+        let bytes = BASE64.decode(value).map_err(|_| AuthError::Malformed)?;
+        let text = String::from_utf8(bytes).map_err(|_| AuthError::Malformed)?;
+        let (user, token) = text.split_once(':').ok_or(AuthError::Malformed)?;
+        Ok(Self {
+            user: Some(user.to_ascii_lowercase()),
+            token: token.to_owned(),
+        })
+    }
+}
+
+/// Tells who shows an `Authorization` header's value, Bearer or Basic; no header is
 /// [`Caller::Anonymous`].
 ///
 /// # Errors
@@ -83,13 +119,11 @@ pub fn identify(
     let Some(value) = authorization else {
         return Ok(Caller::Anonymous);
     };
-    let (scheme, token) = value.split_once(' ').ok_or(AuthError::Missing)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(AuthError::Missing);
-    }
-    let presented = Presented::parse(token.trim()).ok_or(AuthError::Malformed)?;
+    let shown = Shown::read(value)?;
+    let presented = Presented::parse(&shown.token).ok_or(AuthError::Malformed)?;
     if let Some((key, device, credential)) = devices.by_token(presented.id) {
-        if !presented.matches(credential) {
+        let is_other = |user: &String| !user.is_empty() && user != key.as_str();
+        if !presented.matches(credential) || shown.user.as_ref().is_some_and(is_other) {
             return Err(AuthError::Unknown);
         }
         return Ok(Caller::Device {

@@ -3,5 +3,5 @@
 mod bearer;
 mod required_role;
 
-pub use bearer::{AuthError, Caller, identify, presented_id};
+pub use bearer::{AuthError, Caller, identify, presented_id, presented_user};
 pub use required_role::{Denied, RequiredRole, check};

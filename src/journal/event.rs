@@ -85,6 +85,7 @@ events! {
     BundleUnreadable Error "d00f7b11205f42f788c1d781b972e776",
     FirmwareActivated Info "b21b1c2e1f6141bcacb70dd842762334",
     FirmwareServed Info "b338afd6b7764568a9ca4bb956e78ec7",
+    FirmwareIncompatible Warn "42d45e44f1c144cea5ec4cdaccaa956d",
     ModelChanged Info "ea44bd0d405e43118b68dba7a2bb831d",
     DeviceFirstSeen Warn "670c1cd355554e3184be37c1dfe6c55b",
     FleetTokenLimited Warn "f199b8b8763d4f1f914475907dacf353",
@@ -129,6 +130,7 @@ impl Event {
                 | Self::BundleRefused
                 | Self::BundleUnreadable
                 | Self::FirmwareServed
+                | Self::FirmwareIncompatible
                 | Self::DeviceConfigMissing
                 | Self::CredentialRefused
                 | Self::ConnectionTrouble

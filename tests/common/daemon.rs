@@ -56,6 +56,8 @@ pub struct Start {
 /// An answer to a request.
 #[derive(Debug)]
 pub struct Answer {
+    /// `HTTP/1.1`
+    pub version: String,
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -311,10 +313,16 @@ pub fn over(stream: TcpStream, ca: &[u8]) -> StreamOwned<ClientConnection, TcpSt
     StreamOwned::new(connection, stream)
 }
 
-/// Sends a request and reads the whole answer; the connection stays open.
+/// Sends a request and reads the whole answer; the connection stays open. The first line of
+/// `head` may end with ` HTTP/1.0`.
 pub fn exchange(stream: &mut (impl Read + Write), head: &str, body: &[u8]) -> Answer {
     let (line, more) = head.split_once("\r\n").unwrap_or((head, ""));
-    let mut request = format!("{line} HTTP/1.1\r\nHost: espgate.internal\r\n");
+    let version = if line.ends_with(" HTTP/1.0") {
+        ""
+    } else {
+        " HTTP/1.1"
+    };
+    let mut request = format!("{line}{version}\r\nHost: espgate.internal\r\n");
     if !more.is_empty() {
         request.push_str(more);
         request.push_str("\r\n");
@@ -344,14 +352,8 @@ pub fn read_answer(stream: &mut impl Read, is_head: bool) -> Answer {
     }
     let head = String::from_utf8(head).unwrap();
     let mut lines = head.trim_end().split("\r\n");
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let (version, rest) = lines.next().unwrap().split_once(' ').unwrap();
+    let status = rest.split(' ').next().unwrap().parse().unwrap();
     let headers: Vec<(String, String)> = lines
         .map(|line| {
             let (name, value) = line.split_once(':').unwrap();
@@ -359,6 +361,7 @@ pub fn read_answer(stream: &mut impl Read, is_head: bool) -> Answer {
         })
         .collect();
     let mut answer = Answer {
+        version: version.to_owned(),
         status,
         headers,
         body: Vec::new(),

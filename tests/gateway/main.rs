@@ -28,4 +28,5 @@ mod reload;
 mod roles;
 mod stalled_disk;
 mod test_gateway;
+mod update_clients;
 mod upload_script;

@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use crate::api::firmware::Offered;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
+use crate::firmware::httpupdate::{Board, Update};
 use crate::firmware::{self, Question};
 use crate::fleet::last_contact::{self, Runs, Way};
 use crate::http::app_state::AppState;
@@ -67,10 +68,12 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         )));
     }
     let model = device.model()?.clone();
+    let header = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::trim);
     let request = Wanted {
         device: device.key.clone(),
         model: model.clone(),
         version: query.get("version").map(str::to_owned),
+        board: Board::of(header).filter(|_| what == What::Image),
         is_range: parts.method == Method::GET && parts.headers.contains_key(RANGE),
         what,
     };
@@ -84,7 +87,34 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         image,
         build,
         name,
+        update,
     } = opened.ok_or_else(missing)?;
+    match update {
+        Update::Send => {}
+        Update::NotServed => return Err(missing()),
+        Update::HasIt => {
+            app.metrics.download("not-modified", 0);
+            return Ok(StatusCode::NOT_MODIFIED.into_response());
+        }
+        Update::TooLarge => {
+            app.metrics.download("incompatible", 0);
+            Event::FirmwareIncompatible
+                .entry()
+                .device(&device.key)
+                .model(&model)
+                .version(&name)
+                .say(format_args!(
+                    "firmware {name} of {model} does not fit device {}: {} bytes, the device's \
+                     partition is smaller; the device keeps what it runs",
+                    device.key, build.bin_size
+                ));
+            return Ok(StatusCode::NOT_MODIFIED.into_response());
+        }
+    }
+    let digests = match what {
+        What::Image => digests(&build)?,
+        What::Bundle => HeaderMap::new(),
+    };
     let extension = match what {
         What::Image => "bin",
         What::Bundle => "zip",
@@ -98,10 +128,10 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         app,
         device,
         model,
-        build,
+        build: build.id(),
         name,
     };
-    answer(
+    let mut response = answer(
         &parts,
         stored,
         image,
@@ -110,7 +140,25 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         move |answer, outcome| {
             delivery.say(answer, outcome);
         },
-    )
+    )?;
+    response.headers_mut().extend(digests);
+    Ok(response)
+}
+
+/// What Arduino's update client checks the image against.
+fn digests(build: &Build) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let digests = [
+        ("x-md5", build.bin_md5.clone()),
+        ("x-sha256", Some(build.bin_sha256.to_string())),
+    ];
+    for (name, digest) in digests {
+        if let Some(digest) = digest {
+            let value = HeaderValue::try_from(digest).map_err(|error| Error::internal(&error))?;
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
 }
 
 /// A device's firmware request.
@@ -119,6 +167,8 @@ struct Wanted {
     model: ModelCode,
     /// The build that it asks for.
     version: Option<String>,
+    /// What an Arduino board says of itself.
+    board: Option<Board>,
     is_range: bool,
     what: What,
 }
@@ -127,9 +177,10 @@ struct Wanted {
 struct Opened {
     stored: OpenedFile,
     image: Option<Arc<Vec<u8>>>,
-    build: BuildId,
-    /// The build's name.
+    build: Build,
+    /// What people call the build.
     name: String,
+    update: Update,
 }
 
 impl Wanted {
@@ -176,7 +227,23 @@ impl Wanted {
                     "cannot read firmware {name} of {model}: {trouble}; upload it again"
                 ));
         }
-        Ok(opened?.map(|stored| Opened {
+        let Some(stored) = opened? else {
+            return Ok(None);
+        };
+        let Some(build) = app.store.firmware.description(model, build)? else {
+            return Ok(None);
+        };
+        let update = match &self.board {
+            None => Update::Send,
+            Some(board) => {
+                let builds = app.store.firmware.builds(model)?;
+                board.update_to(&build, |digest| {
+                    let mut others = builds.iter().filter(|other| other.id() != build.id());
+                    others.any(|other| other.bin_appended_sha256 == Some(digest))
+                })
+            }
+        };
+        Ok(Some(Opened {
             image: match self.what {
                 What::Image => app.images.share(stored.sha256, &stored.file, stored.size),
                 What::Bundle => None,
@@ -184,6 +251,7 @@ impl Wanted {
             stored,
             build,
             name,
+            update,
         }))
     }
 }

@@ -3,6 +3,7 @@
 pub mod device;
 mod image_cache;
 pub mod manage;
+pub mod manifest;
 pub mod upload;
 
 pub use image_cache::ImageCache;

@@ -1,11 +1,14 @@
 //! `espgate firmware`: bundles in, out, active, away.
 
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+mod build_folder;
 
 use super::answer::{bytes, day, known, print, print_json, print_table, say};
 use super::args::{Global, Json};
@@ -17,6 +20,7 @@ use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uplo
 use crate::api::models;
 use crate::printable::escaped;
 use crate::store::firmware::Kind;
+use crate::store::publish::{SECRET_MODE, Temporary};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,8 +31,12 @@ pub(super) enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Upload a bundle (ZIP) or a bare .bin
+    /// Upload a bundle (ZIP), a bare .bin, or what is in a build folder
+    ///
+    /// Build folders of ESP-IDF, PlatformIO, ESPHome, Arduino and Rust are known: name the
+    /// project's folder, or the one that the .bin is in.
     Add {
+        #[arg(value_name = "FILE|DIR")]
         file: PathBuf,
         #[arg(long, value_name = "CODE")]
         model: String,
@@ -199,13 +207,31 @@ fn add(
         None => String::new(),
     };
     let path = format!("/api/pipeline/models/{}/firmware{query}", segment(model));
-    let answer = client
+    let call = client
         .post(path)
         .doing(format!("add {} to model {model}", file.display()))
         .advice("see `espgate models list` for the models there are")
-        .patient()
-        .file(file)?
-        .send()?;
+        .patient();
+    let answer = match file.is_dir() {
+        false => call.file(file)?.send()?,
+        true => {
+            let found = build_folder::find(file)?;
+            let mut bundle = Temporary::new(&std::env::temp_dir(), SECRET_MODE)?;
+            found.pack(model, version, bundle.file())?;
+            bundle.file().rewind()?;
+            let answer = call
+                .opened_file(bundle.file().try_clone()?, &found.bin)?
+                .send()?;
+            if !json.json {
+                say(&format!(
+                    "{} and {}",
+                    found.bin.display(),
+                    found.elf.display()
+                ))?;
+            }
+            answer
+        }
+    };
     if json.json {
         return print_json(&answer);
     }

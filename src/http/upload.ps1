@@ -1,10 +1,11 @@
-# Packs an ESP-IDF build folder and uploads it to espgate.
+# Packs what ESP-IDF, PlatformIO, ESPHome or Arduino built and uploads it to espgate.
 #
 #   $env:ESPGATE_TOKEN = 'eg1_...'; .\upload.ps1 [model] [firmware.bin]
 #
-# Run it in the project's folder, after `idf.py build`. The model is the project's
+# Run it in the project's folder, after the build. The model is the ESP-IDF project's
 # name (`-` becomes `_`) unless given; the .elf and .map are those beside the .bin.
 # ESPGATE_URL overrides the gateway's address, ESPGATE_BUILD_DIR the folder `build`.
+# ESPGATE_VERSION is the version of an image that has none of its own (Arduino).
 #
 # For Windows PowerShell 5.1 and PowerShell 7. The upload is done by curl, which comes
 # with Windows: it can be told to trust the gateway's own CA, carried below, and nothing
@@ -60,10 +61,21 @@ if ($token -notmatch '^[A-Za-z0-9_.~+/=-]+$') {
 $build = if ($env:ESPGATE_BUILD_DIR) { $env:ESPGATE_BUILD_DIR } else { 'build' }
 $descriptionPath = Join-Path $build 'project_description.json'
 $description = $null
+$isProject = -not $Firmware -and (Test-Path -LiteralPath $descriptionPath)
 if (Test-Path -LiteralPath $descriptionPath) {
     $description = Get-Content -LiteralPath $descriptionPath -Raw -Encoding UTF8 | ConvertFrom-Json
 } elseif (-not $Firmware) {
-    Stop-Upload "$descriptionPath not found: run this in the project's folder after idf.py build, or give a model and a .bin"
+    # the only .bin that PlatformIO, ESPHome or the Arduino IDE left
+    $patterns = '.pio/build/*/firmware.bin', '.pioenvs/*/firmware.bin', '*.ino.bin', (Join-Path $build '*/*.ino.bin')
+    $built = @(Get-ChildItem -Path $patterns -File -ErrorAction SilentlyContinue)
+    if ($built.Count -eq 0) {
+        Stop-Upload "$descriptionPath not found: run this in the project's folder after the build, or give a model and a .bin"
+    }
+    if ($built.Count -gt 1) {
+        Stop-Upload "more than one build found: $($built.FullName -join ', '); give a model and one of them"
+    }
+    if (-not $Model) { Stop-Upload "found $($built[0].FullName); give its model as well: .\upload.ps1 MODEL" }
+    $Firmware = $built[0].FullName
 }
 if (-not $Model) { $Model = $description.project_name }
 $Model = "$Model".ToLowerInvariant().Replace('-', '_')
@@ -79,12 +91,18 @@ $elf = Find-File "$stem.elf"
 if (-not $elf -and $description) { $elf = Find-File (Join-Path $build $description.app_elf) }
 if (-not $elf) { Stop-Upload "$stem.elf not found" }
 $map = Find-File "$stem.map", ([IO.Path]::ChangeExtension($elf, '.map'))
-if (-not $map) { Stop-Upload "$stem.map not found" }
 $configured = if ($description) { $description.config_file } else { $null }
 $parent = Split-Path -Parent $beside
 $besideParent = if ($parent) { Join-Path $parent 'sdkconfig' } else { $null }
-$sdkconfig = Find-File $configured, $besideParent, (Join-Path $beside 'sdkconfig'), 'sdkconfig'
-if (-not $sdkconfig) { Stop-Upload 'sdkconfig not found' }
+$environment = "sdkconfig.$(Split-Path -Leaf $beside)"
+$sdkconfig = Find-File $configured, (Join-Path $beside "../../../$environment"), $besideParent, (Join-Path $beside 'sdkconfig'), $environment, 'sdkconfig'
+
+$isPartial = -not $map -or -not $sdkconfig
+# only ESP-IDF always makes both
+if ($isPartial -and $isProject) {
+    if (-not $map) { Stop-Upload "$stem.map not found" }
+    Stop-Upload 'sdkconfig not found'
+}
 
 $commit = 'unknown'
 if (Get-Command git -CommandType Application -ErrorAction SilentlyContinue) {
@@ -95,6 +113,14 @@ if (Get-Command git -CommandType Application -ErrorAction SilentlyContinue) {
 }
 $version = if ($description) { $description.project_version } else { $null }
 if (-not $version) { $version = Read-ImageText $bin 48 }
+$query = ''
+if ($env:ESPGATE_VERSION) {
+    if ($env:ESPGATE_VERSION -cnotmatch '^[A-Za-z0-9._+-]+$') {
+        Stop-Upload 'ESPGATE_VERSION may have A-Z a-z 0-9 . _ + - only'
+    }
+    $version = $env:ESPGATE_VERSION
+    $query = "?version=$version"
+}
 $idfVersion = if ($description) { $description.git_revision } else { $null }
 if (-not $idfVersion) { $idfVersion = Read-ImageText $bin 144 }
 
@@ -107,14 +133,22 @@ try {
     [Console]::Error.WriteLine("packing $Model $version")
     Copy-Item -LiteralPath $bin -Destination (Join-Path $bundle "$Model.bin")
     Copy-Item -LiteralPath $elf -Destination (Join-Path $bundle "$Model.elf")
-    Copy-Item -LiteralPath $map -Destination (Join-Path $bundle "$Model.map")
-    Copy-Item -LiteralPath $sdkconfig -Destination (Join-Path $bundle 'sdkconfig')
+    $names = @("$Model.bin", "$Model.elf", 'version.json')
     $manifest = [ordered]@{
         git_commit = $commit; idf_version = "$idfVersion"; firmware_version = "$version"
-    } | ConvertTo-Json
+    }
+    if ($map) {
+        Copy-Item -LiteralPath $map -Destination (Join-Path $bundle "$Model.map")
+        $names += "$Model.map"
+    }
+    if ($sdkconfig) {
+        Copy-Item -LiteralPath $sdkconfig -Destination (Join-Path $bundle 'sdkconfig')
+        $names += 'sdkconfig'
+    }
+    if ($isPartial) { $manifest.partial = $true }
+    $manifest = $manifest | ConvertTo-Json
     [IO.File]::WriteAllText((Join-Path $bundle 'version.json'), $manifest)
     $zip = Join-Path $work 'bundle.zip'
-    $names = "$Model.bin", "$Model.elf", "$Model.map", 'sdkconfig', 'version.json'
     $paths = $names | ForEach-Object { Join-Path $bundle $_ }
     Compress-Archive -LiteralPath $paths -DestinationPath $zip
 
@@ -135,7 +169,7 @@ try {
     [Console]::Error.WriteLine("uploading to $url")
     $status = & $curl.Source --config $settingsFile --request POST --upload-file $zip `
         --connect-timeout 15 --output $answerFile --write-out '%{http_code}' `
-        "$url/api/pipeline/models/$Model/firmware"
+        "$url/api/pipeline/models/$Model/firmware$query"
     if ($LASTEXITCODE -ne 0) { Stop-Upload "could not upload to $url" }
     if (Test-Path -LiteralPath $answerFile) { $answer = [IO.File]::ReadAllText($answerFile) }
 } finally {

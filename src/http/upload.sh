@@ -1,11 +1,12 @@
 #!/bin/sh
-# Packs an ESP-IDF build folder and uploads it to espgate.
+# Packs what ESP-IDF, PlatformIO, ESPHome or Arduino built and uploads it to espgate.
 #
 #   ESPGATE_TOKEN=eg1_... sh upload.sh [model] [firmware.bin]
 #
-# Run it in the project's folder, after `idf.py build`. The model is the project's
+# Run it in the project's folder, after the build. The model is the ESP-IDF project's
 # name (`-` becomes `_`) unless given; the .elf and .map are those beside the .bin.
 # ESPGATE_URL overrides the gateway's address, ESPGATE_BUILD_DIR the folder `build`.
+# ESPGATE_VERSION is the version of an image that has none of its own (Arduino).
 # Needs curl and zip.
 set -eu
 
@@ -45,6 +46,17 @@ first_file() {
     done
 }
 
+# The only .bin that PlatformIO, ESPHome or the Arduino IDE left.
+built() {
+    found=
+    for candidate in .pio/build/*/firmware.bin .pioenvs/*/firmware.bin ./*.ino.bin "$build"/*/*.ino.bin; do
+        [ -f "$candidate" ] || continue
+        [ -z "$found" ] || fail "more than one build found: $found, $candidate; give a model and one of them"
+        found=$candidate
+    done
+    printf '%s\n' "$found"
+}
+
 # One line for each text of the answer's list of warnings.
 warnings() {
     awk '
@@ -78,27 +90,50 @@ main() {
 
     build=${ESPGATE_BUILD_DIR:-build}
     description=$build/project_description.json
-    [ -f "$description" ] || [ $# -ge 2 ] ||
-        fail "$description not found: run this in the project's folder after idf.py build, or give a model and a .bin"
+    if [ $# -ge 2 ]; then
+        bin=$2
+    elif [ -f "$description" ]; then
+        bin=$build/$(described app_bin)
+    else
+        bin=$(built) || exit 1
+        [ -n "$bin" ] ||
+            fail "$description not found: run this in the project's folder after the build, or give a model and a .bin"
+        [ $# -ge 1 ] || fail "found $bin; give its model as well: sh upload.sh MODEL"
+    fi
     model=${1:-$(described project_name)}
     model=$(printf '%s' "$model" | tr 'A-Z-' 'a-z_')
     case $model in
         '' | *[!a-z0-9_]*) fail "'$model' cannot be a model: a-z, 0-9 and _ only" ;;
     esac
-    bin=${2:-$build/$(described app_bin)}
     [ -f "$bin" ] || fail "$bin not found"
     beside=$(dirname "$bin")
     stem=$beside/$(basename "$bin" .bin)
     elf=$(first_file "$stem.elf" "$build/$(described app_elf)")
     [ -n "$elf" ] || fail "$stem.elf not found"
     map=$(first_file "$stem.map" "${elf%.elf}.map")
-    [ -n "$map" ] || fail "$stem.map not found"
-    sdkconfig=$(first_file "$(described config_file)" "$beside/../sdkconfig" "$beside/sdkconfig" sdkconfig)
-    [ -n "$sdkconfig" ] || fail "sdkconfig not found"
+    environment=$(basename "$(cd "$beside" && pwd)")
+    sdkconfig=$(first_file "$(described config_file)" "$beside/../../../sdkconfig.$environment" \
+        "$beside/../sdkconfig" "$beside/sdkconfig" "sdkconfig.$environment" sdkconfig)
+    partial=
+    if [ -z "$map" ] || [ -z "$sdkconfig" ]; then
+        # only ESP-IDF always makes both
+        if [ $# -lt 2 ] && [ -f "$description" ]; then
+            [ -n "$map" ] || fail "$stem.map not found"
+            fail "sdkconfig not found"
+        fi
+        partial=',"partial":true'
+    fi
 
     commit=$(git -C "$beside" rev-parse HEAD 2>/dev/null) || commit=unknown
     version=$(described project_version)
-    version=${version:-$(from_image 48)}
+    version=${ESPGATE_VERSION:-${version:-$(from_image 48)}}
+    query=
+    if [ -n "${ESPGATE_VERSION:-}" ]; then
+        case $ESPGATE_VERSION in
+            *[!A-Za-z0-9._+-]*) fail "ESPGATE_VERSION may have A-Z a-z 0-9 . _ + - only" ;;
+        esac
+        query="?version=$ESPGATE_VERSION"
+    fi
     idf_version=$(described git_revision)
     idf_version=${idf_version:-$(from_image 144)}
 
@@ -111,12 +146,12 @@ main() {
     mkdir "$work/bundle"
     cp "$bin" "$work/bundle/$model.bin"
     cp "$elf" "$work/bundle/$model.elf"
-    cp "$map" "$work/bundle/$model.map"
-    cp "$sdkconfig" "$work/bundle/sdkconfig"
-    printf '{"git_commit":"%s","idf_version":"%s","firmware_version":"%s"}\n' \
-        "$(json_text "$commit")" "$(json_text "$idf_version")" "$(json_text "$version")" \
+    [ -z "$map" ] || cp "$map" "$work/bundle/$model.map"
+    [ -z "$sdkconfig" ] || cp "$sdkconfig" "$work/bundle/sdkconfig"
+    printf '{"git_commit":"%s","idf_version":"%s","firmware_version":"%s"%s}\n' \
+        "$(json_text "$commit")" "$(json_text "$idf_version")" "$(json_text "$version")" "$partial" \
         >"$work/bundle/version.json"
-    (cd "$work/bundle" && zip -q -X ../bundle.zip "$model.bin" "$model.elf" "$model.map" sdkconfig version.json)
+    (cd "$work/bundle" && zip -q -X ../bundle.zip ./*)
 
     cat >"$work/ca.pem" <<'ESPGATE_CA'
 @CA@
@@ -138,7 +173,7 @@ ESPGATE_CA
     say "uploading to $url"
     status=$(curl --config "$work/curl.conf" --request POST --upload-file "$work/bundle.zip" \
         --connect-timeout 15 --output "$work/answer" --write-out '%{http_code}' \
-        "$url/api/pipeline/models/$model/firmware") || fail "could not upload to $url"
+        "$url/api/pipeline/models/$model/firmware$query") || fail "could not upload to $url"
     [ -f "$work/answer" ] || : >"$work/answer"
     cat "$work/answer"
     echo

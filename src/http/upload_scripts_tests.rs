@@ -182,6 +182,46 @@ fn model_and_image_may_be_given_and_need_no_description() {
 }
 
 #[test]
+fn builds_of_platformio_and_arduino_are_found_and_packed_as_partial() {
+    for shell in shells() {
+        for (folder, stem, sdkconfig) in [
+            (
+                ".pio/build/esp32dev",
+                "firmware",
+                Some("sdkconfig.esp32dev"),
+            ),
+            (".pioenvs/porch", "firmware", None),
+            ("build/esp32.esp32.esp32", "fan.ino", None),
+        ] {
+            let site = Build::new("lamp");
+            let place = site.project.join(folder);
+            fs::create_dir_all(&place).unwrap();
+            for kind in ["bin", "elf"] {
+                let from = site.project.join(format!("build/lamp.{kind}"));
+                fs::copy(from, place.join(format!("{stem}.{kind}"))).unwrap();
+            }
+            for gone in ["build/project_description.json", "sdkconfig"] {
+                fs::remove_file(site.project.join(gone)).unwrap();
+            }
+            if let Some(name) = sdkconfig {
+                put(&site.project.join(name), "CONFIG_ESP_COREDUMP_ENABLE=y\n");
+            }
+            let outcome = site.run(shell, &[], "200");
+            assert!(!outcome.status.success(), "{shell}: a model is needed");
+            let outcome = site.run(shell, &["lamp"], "200");
+            let messages = String::from_utf8(outcome.stderr).unwrap();
+            assert!(outcome.status.success(), "{shell} {folder}: {messages}");
+            let model: ModelCode = "lamp".parse().unwrap();
+            let zip = File::open(site.path("seen-zip")).unwrap();
+            let limits = BundleLimits::for_bundles_of(1 << 20);
+            let bundle = bundle::check(zip, &model, &limits, None).unwrap();
+            assert!(bundle.manifest.unwrap().partial);
+            assert_eq!(bundle.warnings, []);
+        }
+    }
+}
+
+#[test]
 fn a_refusal_is_shown_and_fails() {
     for shell in shells() {
         let site = Build::new("lamp");

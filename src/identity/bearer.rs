@@ -95,9 +95,9 @@ impl Shown {
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(AuthError::Missing);
         }
-        let bytes = BASE64.decode(value).map_err(|_| AuthError::Malformed)?;
-        let text = String::from_utf8(bytes).map_err(|_| AuthError::Malformed)?;
-        let (user, token) = text.split_once(':').ok_or(AuthError::Malformed)?;
+        let bytes = BASE64.decode(value).map_err(|_| AuthError::Missing)?;
+        let text = String::from_utf8(bytes).map_err(|_| AuthError::Missing)?;
+        let (user, token) = text.split_once(':').ok_or(AuthError::Missing)?;
         Ok(Self {
             user: Some(user.to_ascii_lowercase()),
             token: token.to_owned(),

@@ -88,6 +88,40 @@ fn models_devices_and_tokens_are_managed_from_end_to_end() {
 }
 
 #[test]
+fn firmware_is_added_from_build_folders() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let list = || {
+        let list = json(&daemon, &["firmware", "list", "lamp", "--json"]);
+        let newest = &list["firmware"][0];
+        (newest["version"].clone(), newest["kind"].clone())
+    };
+    let project = daemon.folder.path().join("project");
+    firmware::build_folder(&project, "lamp", "1.0");
+    let name = project.to_str().unwrap();
+    done(&daemon, &["firmware", "add", name, "--model", "lamp"]);
+    assert_eq!(list(), ("1.0".into(), "zip".into()));
+
+    let sketch = daemon.folder.path().join("sketch");
+    fs::create_dir(&sketch).unwrap();
+    let build = firmware::Build::of("lamp");
+    let mut bin = build.bin();
+    bin[48..80].fill(0);
+    bin[48..64].copy_from_slice(b"esp-idf: v4.4.7 ");
+    daemon::write(&sketch.join("fan.ino.bin"), &bin);
+    daemon::write(&sketch.join("fan.ino.elf"), &build.elf());
+    let name = sketch.to_str().unwrap();
+    let add = ["firmware", "add", name, "--model", "lamp"];
+    let line = refused(&ask(&daemon, &add), 1);
+    assert!(
+        line.contains("esp-idf: v4.4.7") && line.contains("--version"),
+        "{line}"
+    );
+    done(&daemon, &[&add[..], &["--version", "2.0"]].concat());
+    assert_eq!(list(), ("2.0".into(), "zip".into()));
+}
+
+#[test]
 fn firmware_is_added_activated_rolled_back_and_exported() {
     let daemon = Start::new("").start();
     done(&daemon, &["models", "add", "lamp"]);
@@ -112,7 +146,7 @@ fn firmware_is_added_activated_rolled_back_and_exported() {
     let folder = daemon.folder.path().to_str().unwrap();
     let folder = ["firmware", "add", folder, "--model", "lamp"];
     let folder = refused(&ask(&daemon, &folder), 1);
-    assert!(folder.contains("is a directory"), "{folder}");
+    assert!(folder.contains("no build"), "{folder}");
     let back = json(&daemon, &["firmware", "rollback", "lamp", "--json"]);
     assert_eq!(back["firmware_version"], "1.0");
     done(&daemon, &["firmware", "block", "lamp", "2.0"]);

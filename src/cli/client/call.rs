@@ -96,16 +96,25 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub(in crate::cli) fn file(mut self, path: &Path) -> Result<Self, Failure> {
-        let open = || -> std::io::Result<(File, u64)> {
-            let file = File::open(path)?;
+    pub(in crate::cli) fn file(self, path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path)
+            .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
+        self.opened_file(file, path)
+    }
+
+    /// Carries an open file, which is called `path` on the terminal.
+    ///
+    /// # Errors
+    /// If it is no file.
+    pub(in crate::cli) fn opened_file(mut self, file: File, path: &Path) -> Result<Self, Failure> {
+        let size = || -> std::io::Result<u64> {
             let data = file.metadata()?;
             match data.is_dir() {
                 true => Err(std::io::ErrorKind::IsADirectory.into()),
-                false => Ok((file, data.len())),
+                false => Ok(data.len()),
             }
         };
-        let (file, left) = open()
+        let left = size()
             .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
         let progress = Progress::new(format!("sending {}", path.display()), Some(left));
         *self.request.body_mut() = Upload::File {

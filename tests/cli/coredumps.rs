@@ -102,7 +102,7 @@ fn redecoding_all_is_watched_on_a_terminal_until_it_is_done() {
     let said = done(&daemon, &all);
     assert!(said.starts_with("2 coredumps are being decoded"), "{said}");
     let on_terminal = [&["--data-dir", data.to_str().unwrap()][..], &all].concat();
-    let said = paging::on_terminal(&on_terminal, &[]);
+    let said = terminal::on_terminal(&on_terminal, &[]);
     assert!(said.contains("2 coredumps were decoded again"), "{said}");
     let status = json(&daemon, &["status", "--json"]);
     assert_eq!(status["counts"]["not_decoded_yet"], 0);

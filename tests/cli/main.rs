@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../common/board.rs"]
+mod board;
 #[path = "../common/daemon.rs"]
 mod daemon;
 #[path = "../common/dumps.rs"]
@@ -17,6 +19,8 @@ mod managing;
 mod moving;
 mod paging;
 mod ports;
+mod screens;
+mod terminal;
 mod usage;
 
 use std::fs;

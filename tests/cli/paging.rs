@@ -1,17 +1,8 @@
 //! Long output on a terminal, page by page.
 
-use std::fs::File;
-use std::process::Stdio;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
+use super::terminal::on_terminal;
 use super::*;
 
-const PULSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
 /// Stands for a pager: what went through it is seen.
 const PAGER: (&str, &str) = ("ESPGATE_PAGER", "sed s/^/paged:/");
 
@@ -84,47 +75,4 @@ fn whoever_may_run_this_as_root_gets_no_program_of_theirs_run_as_root() {
     let lent = [PAGER, ("PATH", &path), ("SUDO_UID", "1000")];
     let text = on_terminal(&["config", "default"], &lent);
     assert!(text.starts_with("secure 1:"), "{text}");
-}
-
-/// What a command writes to a terminal of 24 lines.
-pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let terminal = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
-    let mut child = daemon::binary()
-        .args(arguments)
-        .env("TERM", "xterm")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .stderr(terminal.try_clone().unwrap())
-        .stdout(terminal)
-        .spawn()
-        .unwrap();
-    let mut master = File::from(master);
-    let mut text = Vec::new();
-    let mut block = [0; 4096];
-    loop {
-        // Asked first: what an ended one wrote is there to be read.
-        let ended = child.try_wait().unwrap().is_some();
-        let mut look = [PollFd::new(&master, PollFlags::IN)];
-        poll(&mut look, Some(&PULSE)).unwrap();
-        let [look] = look;
-        if look.revents().contains(PollFlags::IN) {
-            match master.read(&mut block) {
-                Ok(count) => text.extend(&block[..count]),
-                Err(_) => break,
-            }
-        } else if ended {
-            break;
-        }
-    }
-    child.wait().unwrap();
-    String::from_utf8(text).unwrap()
 }

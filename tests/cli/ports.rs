@@ -33,7 +33,7 @@ fn run(daemon: &Daemon, port: &str, script: &str) -> Child {
         .unwrap()
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what}");
@@ -41,7 +41,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn state(daemon: &Daemon) -> String {
+pub(super) fn state(daemon: &Daemon) -> String {
     let ports = json(daemon, &["ports", "list", "--json"]);
     // The list is empty until the first look.
     let state = ports["ports"][0]["state"].as_str();

@@ -1,33 +1,6 @@
-//! Help, exit statuses, and errors of one line.
+//! Exit statuses, and errors of one line.
 
 use super::*;
-
-#[test]
-fn every_command_has_help_that_fits_80_columns() {
-    fn walk(command: &clap::Command, path: &[String], seen: &mut usize) {
-        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
-        arguments.push("--help");
-        let output = espgate(&arguments);
-        assert_eq!(status(&output), 0, "{path:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("Usage: "), "{path:?}: {text}");
-        for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{path:?}: {line}");
-        }
-        *seen += 1;
-        for inner in command
-            .get_subcommands()
-            .filter(|command| !command.is_hide_set())
-        {
-            let mut path = path.to_vec();
-            path.push(inner.get_name().to_owned());
-            walk(inner, &path, seen);
-        }
-    }
-    let mut seen = 0;
-    walk(&espgate::cli::command(), &[], &mut seen);
-    assert!(seen > 50, "{seen}");
-}
 
 #[test]
 fn the_version_is_told() {

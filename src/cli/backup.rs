@@ -10,11 +10,11 @@ use clap::Args;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::answer::say;
 use super::args::Global;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
+use super::output::say;
 use crate::store::backup::{LEFT_OUT, Lacking, LeftOut};
 
 /// The end of an archive, where the name of its last entry is.
@@ -68,7 +68,7 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
     say(&format!(
         "{} is written ({}); it holds keys, keep it safe",
         args.file.display(),
-        super::answer::bytes(size)
+        super::output::bytes(size)
     ))?;
     let missing = left_out(&args.file).with_context(|| format!("in {}", args.file.display()))?;
     match missing.as_slice() {

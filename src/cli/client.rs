@@ -17,7 +17,7 @@ use upload::Upload;
 
 use super::args::Global;
 use super::failure::Failure;
-use super::places;
+use super::paths;
 
 /// How long connecting and an ordinary answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ impl Client {
     /// [`Failure::Unreachable`], saying where it was looked for.
     pub(super) fn connect(global: &Global) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let candidates = places::sockets(global);
+        let candidates = paths::sockets(global);
         for socket in &candidates {
             let opened = runtime.block_on(async {
                 tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await

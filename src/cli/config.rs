@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
-use super::places;
+use super::output::{print, say};
+use super::paths;
 use crate::config::{Config, DEFAULT_TEXT, Problem, Tls, line_of_key, parse};
 
 /// Largest configuration file that is read, in bytes.
@@ -130,9 +130,9 @@ fn show(global: &Global, json: bool) -> Outcome {
         }
         None => Config::default(),
     };
-    config.coredumps.dir = Some(places::coredumps(global, &config));
-    config.firmware.dir = Some(places::assets(global, &config));
-    config.data_dir = Some(places::data_dir(global));
+    config.coredumps.dir = Some(paths::coredumps(global, &config));
+    config.firmware.dir = Some(paths::assets(global, &config));
+    config.data_dir = Some(paths::data_dir(global));
     let printed = match json {
         true => format!("{}\n", serde_json::to_string_pretty(&config)?),
         false => toml::to_string(&config)?,

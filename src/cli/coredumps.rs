@@ -12,10 +12,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 
-use super::answer::{known, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
+use super::output::{known, print_json, print_table, say};
 use super::progress::Stage;
 use super::table::Table;
 use crate::api::coredumps::{List, Queued};

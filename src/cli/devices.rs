@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
-use super::answer::{known, moment, print_json, print_table, say};
 use super::args::{Global, Json, model_code};
 use super::client::{Answer, Call, Client, segment};
 use super::failure::{Failure, Outcome};
+use super::output::{known, moment, print_json, print_table, say};
 use super::table::Table;
 use crate::api::devices::{Change, List, Minted, NewDevice, Pin};
 

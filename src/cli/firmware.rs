@@ -1,5 +1,7 @@
 //! `espgate firmware`: bundles in, out, active, away.
 
+mod build_folder;
+
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,13 +10,11 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-mod build_folder;
-
-use super::answer::{bytes, day, known, print, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
+use super::output::{bytes, day, known, print, print_json, print_table, say};
 use super::table::{Table, WIDTH, folded};
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
 use crate::api::models;

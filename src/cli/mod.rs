@@ -1,6 +1,5 @@
 //! The commands of the binary.
 
-mod answer;
 mod args;
 mod backup;
 mod client;
@@ -15,8 +14,9 @@ mod files;
 mod firmware;
 mod holders;
 mod models;
+mod output;
 mod pager;
-mod places;
+mod paths;
 mod ports;
 mod progress;
 mod restore;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
-use super::answer::{known, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Answer, Client, segment};
 use super::failure::{Failure, Outcome};
+use super::output::{known, print_json, print_table, say};
 use super::table::Table;
 use crate::api::OpenEnum;
 use crate::api::models::{Change, List};

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::answer::{bytes, known, moment, print, print_facts, print_json, print_table, say};
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::holders;
+use super::output::{bytes, known, moment, print, print_facts, print_json, print_table, say};
 use super::table::{Table, cut};
 use crate::api::ports::{LastCrash, List, PortStatus, Release, State};
 
@@ -97,7 +97,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .send()?;
             let how_long = match (until_claimed, time) {
                 (true, _) => String::from("until it is claimed"),
-                (_, time) => format!("for {}", super::answer::duration(time.unwrap_or(600))),
+                (_, time) => format!("for {}", super::output::duration(time.unwrap_or(600))),
             };
             say(&format!("port {port} is left alone {how_long}"))?;
         }

@@ -1,11 +1,9 @@
 //! `espgate restore`: a backup becomes the data directory of this machine.
 
-mod check;
-mod cut_off;
-mod places;
+mod archive;
+mod destination;
 mod settings;
-mod staged;
-mod unused;
+mod staging;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -15,63 +13,71 @@ use anyhow::Context as _;
 use clap::Args;
 use zip::ZipArchive;
 
-use super::answer::say;
 use super::args::Global;
 use super::backup;
 use super::failure::Outcome;
+use super::output::say;
+use super::paths;
 use crate::clock::{Moment, iso8601};
 use crate::store::backup::Restored;
-use places::Places;
+use destination::Destination;
 use settings::Settings;
-use staged::Staged;
-use unused::Unused;
+use staging::Staging;
 
-/// Make this machine take the place of the one a backup is from
+/// Restore a backup on this machine
 ///
-/// The daemon must not run, and the data directory must be absent, empty, or as
-/// a daemon makes it that nothing was registered with yet. The settings come
-/// back too, unless this machine's were changed; they say where the data goes.
+/// Stop the daemon first. The data directory must be absent, empty, or new:
+/// nothing registered, no dumps, no firmware. The configuration file is restored
+/// too, unless this machine's was changed.
 #[derive(Args, Debug)]
 pub(super) struct RestoreArgs {
-    /// What `espgate backup` wrote
+    /// File written by `espgate backup`
     file: PathBuf,
 }
 
-/// Checks everything, then unpacks it; a restore is there as a whole or not at all.
+/// Checks the whole archive, unpacks it beside what is there, then replaces that.
 pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     let cannot = || format!("cannot restore {}", args.file.display());
     let file = File::open(&args.file).with_context(cannot)?;
-    let mut archive = ZipArchive::new(file)
-        .context("it is not a whole ZIP archive")
+    let mut zip = ZipArchive::new(file)
+        .context("not a complete ZIP archive")
         .with_context(cannot)?;
-    let manifest = check::manifest(&mut archive).with_context(cannot)?;
+    let manifest = archive::manifest(&mut zip).with_context(cannot)?;
     let missing = backup::left_out(&args.file).with_context(cannot)?;
-    let incomplete: Vec<String> = missing.iter().map(|item| item.name.clone()).collect();
-    let entries = check::entries(&mut archive, &incomplete).with_context(cannot)?;
-    let settings = Settings::of(&mut archive, global).with_context(cannot)?;
-    let places = Places::of(global, &settings.in_force);
-    // With a configuration that changes, the daemon that runs may be elsewhere.
-    let current = super::places::data_dir(global);
-    let is_other = fs::canonicalize(&current).ok() != fs::canonicalize(&places.root).ok();
-    let other = is_other.then(|| unused::lock(&current)).transpose();
-    let _lock = other.with_context(cannot)?;
+    let incomplete: Vec<&str> = missing.iter().map(|item| item.name.as_str()).collect();
+    let entries = archive::entries(&mut zip, &incomplete).with_context(cannot)?;
+    let settings = Settings::of(&mut zip, global).with_context(cannot)?;
+    let destination = Destination::of(global, &settings.in_force);
+    // With a configuration that changes, the daemon that runs may use another one.
+    let current = paths::data_dir(global);
+    let is_other = fs::canonicalize(&current).ok() != fs::canonicalize(&destination.root).ok();
+    let other = is_other.then(|| destination::lock(&current)).transpose();
+    let _other = other.with_context(cannot)?;
     let note = Restored {
         schema: 1,
         from: args.file.display().to_string(),
         made_at: manifest.made_at.clone(),
         restored_at: iso8601(Moment::now().wall),
     };
-    let made = put(&mut archive, &entries, &places, &note).with_context(cannot)?;
+    let created = (|| {
+        let _lock = destination.lock_unused(&entries)?;
+        let staging = Staging::unpack(&mut zip, &entries, &destination, &note)?;
+        let created = staging.created();
+        staging.move_in()?;
+        anyhow::Ok(created)
+    })();
+    let created = created.with_context(cannot)?;
     say(&format!(
-        "{} files of gateway {} ({}) are restored into {}",
+        "restored {} files of gateway {} (backup of {}) to {}",
         entries.len(),
         manifest.gateway_id,
         manifest.made_at,
-        places.shown(&entries)
+        destination.shown(&entries)
     ))?;
-    for folder in made.iter().filter(|folder| settings.name(folder)) {
+    for folder in created.iter().filter(|folder| settings.name(folder)) {
         say(&format!(
-            "{} was not there and was made: if it is on a disk of its own, that is not mounted",
+            "{} did not exist and was created; if it belongs on a separate disk, that disk is \
+             not mounted",
             folder.display()
         ))?;
     }
@@ -81,30 +87,12 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     if !missing.is_empty() {
         let named = backup::named(&missing);
         say(&format!(
-            "not in the backup, its gateway could not read it: {named}"
+            "not in the backup, could not be read there: {named}"
         ))?;
     }
-    for line in settings.settle(&places.root)? {
+    if let Some(line) = settings.restore(&destination.root)? {
         say(&line)?;
     }
-    say("start the daemon now; the old machine must not run any more")?;
+    say("start the daemon now, and never again on the old machine")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Unpacks `entries`; the folders that had to be made for them.
-fn put(
-    archive: &mut ZipArchive<File>,
-    entries: &[check::Entry],
-    places: &Places,
-    note: &Restored,
-) -> anyhow::Result<Vec<PathBuf>> {
-    let unused = Unused::of(places)?;
-    for folder in places.used(entries).iter().skip(1) {
-        unused::must_be_empty(folder)?;
-    }
-    let staged = Staged::unpack(archive, entries, places, note)?;
-    unused.clear(places)?;
-    let made = staged.made();
-    staged.take_in()?;
-    Ok(made)
 }

@@ -1,9 +1,9 @@
 //! `espgate status`: one screen.
 
-use super::answer::{self, bytes, duration, known, moment, print_facts, print_json};
 use super::args::Global;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
+use super::output::{self, bytes, duration, known, moment, print_facts, print_json};
 use super::style::{Style, coloured};
 use crate::api::ports::PortStatus;
 use crate::api::status::{Counts, Disk, Status};
@@ -34,14 +34,14 @@ fn show(status: &Status) -> Result<(), Failure> {
         ("disk", disk(status.disk).unwrap_or_default()),
     ])?;
     if !status.index_ready {
-        answer::say("the stored dumps are still being read; intake works already")?;
+        output::say("the stored dumps are still being read; intake works already")?;
     }
     for reason in &status.degraded {
         let line = format!("degraded: {}", escaped(reason));
-        answer::print(&format!("{}\n", Style::Bad.paint(&line, coloured())))?;
+        output::print(&format!("{}\n", Style::Bad.paint(&line, coloured())))?;
     }
     if !status.degraded.is_empty() {
-        answer::say("`espgate doctor` says what to do")?;
+        output::say("`espgate doctor` says what to do")?;
     }
     Ok(())
 }

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::answer::{moment, print, print_facts, print_json, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
+use super::output::{moment, print, print_facts, print_json, say};
 use crate::api::tls::{Certificate, Installed, Shown};
 pub(super) use stored::served as stored_certificate;
 

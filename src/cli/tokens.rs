@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use time::OffsetDateTime;
 
-use super::answer::{day, known, print, print_json, print_table, say};
 use super::args::{Global, Json, model_code};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
+use super::output::{day, known, print, print_json, print_table, say};
 use super::table::Table;
 use crate::api::tokens::{List, Made, NewToken, Token};
 use crate::clock::parse;

@@ -14,19 +14,19 @@ use super::*;
 const SOCKET: &str = "data/run/control.sock";
 
 /// Commands that are typed one after the other in a folder, and what they show.
-struct Screens<'a> {
+pub(super) struct Screens<'a> {
     folder: &'a Path,
     shown: String,
 }
 
 impl<'a> Screens<'a> {
-    fn of(folder: &'a Path) -> Self {
+    pub(super) fn of(folder: &'a Path) -> Self {
         let shown = String::new();
         Self { folder, shown }
     }
 
     /// Types `espgate ARGUMENTS`; the data directory is `data`, if there is one.
-    fn show(&mut self, arguments: &[&str]) -> &mut Self {
+    pub(super) fn show(&mut self, arguments: &[&str]) -> &mut Self {
         self.show_with(arguments, &[])
     }
 
@@ -52,7 +52,7 @@ impl<'a> Screens<'a> {
     }
 
     /// Compares what was shown since the last time with a snapshot.
-    fn are(&mut self, name: &str) {
+    pub(super) fn are(&mut self, name: &str) {
         let mut settings = insta::Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
         settings.set_snapshot_path("snapshots");
@@ -71,7 +71,7 @@ fn regex_of(path: &Path) -> String {
 }
 
 /// A folder whose path is as long on every machine: lines are broken by it.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/tmp").unwrap()
 }
 

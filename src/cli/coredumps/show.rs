@@ -4,9 +4,9 @@ use http::StatusCode;
 
 use super::SEE_LIST;
 use crate::api::coredumps::Coredump;
-use crate::cli::answer::{known, moment, print, print_facts, print_json, say};
 use crate::cli::client::{Answer, Client, segment};
 use crate::cli::failure::Failure;
+use crate::cli::output::{known, moment, print, print_facts, print_json, say};
 use crate::cli::style::coloured;
 use crate::cli::table::{WIDTH, folded};
 use crate::decode::{self, Report};

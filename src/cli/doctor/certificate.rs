@@ -4,9 +4,9 @@ use time::OffsetDateTime;
 
 use super::finding::Finding;
 use crate::api::tls::{Shown, Source};
-use crate::cli::answer::bytes;
 use crate::cli::args::Global;
 use crate::cli::client::Client;
+use crate::cli::output::bytes;
 use crate::cli::tls;
 use crate::http::tls::COMMON_NAME;
 

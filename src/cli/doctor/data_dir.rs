@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
-use crate::cli::answer::bytes;
+use crate::cli::output::bytes;
 use crate::config::Config;
 use crate::store::disk_space::{self, Space};
 use crate::store::dump_removal::free_asked;

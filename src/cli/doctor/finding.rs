@@ -3,7 +3,7 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::cli::answer::duration;
+use crate::cli::output::duration;
 use crate::cli::style::Style;
 
 /// How bad it is.

@@ -4,7 +4,7 @@ use super::finding::Finding;
 use crate::api::devices::Device;
 use crate::api::firmware::Build;
 use crate::api::models::Model;
-use crate::cli::answer::known;
+use crate::cli::output::known;
 
 /// How many pinned devices are named.
 const MAX_NAMED: usize = 5;

@@ -18,11 +18,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::answer::{print, say};
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::places;
+use super::output::{print, say};
+use super::paths;
 use super::style::coloured;
 use super::table::{WIDTH, folded};
 use crate::api::status::Status;
@@ -31,9 +31,9 @@ use finding::{Finding, Severity};
 
 /// Looks at everything that can be looked at; 1 if something needs a person.
 pub(super) fn run(global: &Global, json: Json) -> Outcome {
-    let config = places::configuration(global);
-    let root = places::data_dir(global);
-    let coredumps = places::coredumps(global, &config);
+    let config = paths::configuration(global);
+    let root = paths::data_dir(global);
+    let coredumps = paths::coredumps(global, &config);
     let mut findings = Vec::new();
     let client = match Client::connect(global) {
         Ok(client) => Some(client),
@@ -55,7 +55,7 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
     findings.extend(serial::look(client.as_ref(), &root));
     findings.extend(match &client {
         Some(client) => stored::look(client),
-        None => stored_files::look(&root, &coredumps, &places::assets(global, &config)),
+        None => stored_files::look(&root, &coredumps, &paths::assets(global, &config)),
     });
     // What needs a person first; a missing daemon stays at the top.
     findings.sort_by_key(|finding| finding.severity);

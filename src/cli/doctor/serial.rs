@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use crate::api::OpenEnum;
 use crate::api::ports::{List, PortStatus, State};
-use crate::cli::answer::known;
 use crate::cli::client::Client;
+use crate::cli::output::known;
 use crate::cli::ports::held_by;
 
 /// Programs that take every new serial port for a modem or a Braille display.

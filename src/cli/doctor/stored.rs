@@ -9,8 +9,8 @@ use super::finding::{Finding, since};
 use super::firmware::{not_served, warned};
 use crate::api::coredumps::{Coredump, List};
 use crate::api::{devices, firmware, models};
-use crate::cli::answer::known;
 use crate::cli::client::{Client, segment};
+use crate::cli::output::known;
 use crate::store::coredumps::{DecodeState, Sidecar};
 
 /// Pages of a thousand dumps that are looked at.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::SEE_LIST;
 use crate::api::ports::{Read, Reading};
-use crate::cli::answer::{known, print_json, say};
 use crate::cli::args::Json;
 use crate::cli::client::{Answer, Client, segment};
 use crate::cli::failure::Failure;
+use crate::cli::output::{known, print_json, say};
 use crate::cli::progress::Stage;
 
 /// How often somebody at a terminal is told how far it is.

@@ -1,4 +1,4 @@
-//! The settings that a backup's gateway ran with, and those of this machine.
+//! The configuration file that a backup's gateway ran with, and this machine's.
 
 use std::fs;
 use std::io::{self, Read, Seek};
@@ -10,42 +10,39 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::cli::args::Global;
-use crate::cli::places;
+use crate::cli::paths;
 use crate::config::{Config, DEFAULT_PATH, DEFAULT_TEXT, parse};
 use crate::store::publish::{SECRET_MODE, make_folder, replace};
 
-/// The settings in a backup, where a data directory keeps them too.
-pub(super) const ENTRY: &str = "state/espgate.toml.last";
+/// The configuration in a backup, where a data directory keeps it too.
+const ENTRY: &str = "state/espgate.toml.last";
 /// Largest configuration that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 /// Modes of a configuration file that was not there, and of its folder.
 const MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 
-/// What becomes of a backup's settings.
+/// What becomes of a backup's configuration.
 #[derive(Debug)]
 pub(super) struct Settings {
     text: String,
-    /// What the backup's gateway ran with.
-    theirs: Config,
     /// What the daemon here will run with.
     pub(super) in_force: Config,
-    fate: Fate,
-    /// A data directory was named, whatever either says.
-    is_told: bool,
+    target: Target,
 }
 
+/// Where a backup's configuration goes.
 #[derive(Debug)]
-enum Fate {
-    /// There are none, or this machine has the same.
-    Nothing,
-    /// They become this machine's.
-    Place(PathBuf),
+enum Target {
+    /// There is none, or this machine has the same.
+    Nowhere,
+    /// It becomes this machine's.
+    File(PathBuf),
     /// This machine has its own.
     Beside(PathBuf),
-    /// A data directory was named, but no configuration: this is not about how
-    /// the machine is set up.
-    Leave,
+    /// It stays in the data: a data directory was named, but no configuration
+    /// file, so this is not about how the machine is set up.
+    Data,
 }
 
 impl Settings {
@@ -54,167 +51,119 @@ impl Settings {
         archive: &mut ZipArchive<R>,
         global: &Global,
     ) -> anyhow::Result<Self> {
-        let text = match archive.by_name(ENTRY) {
-            Ok(entry) => {
-                let mut text = String::new();
-                let read = entry.take(MAX_BYTES).read_to_string(&mut text);
-                read.with_context(|| format!("cannot read {ENTRY} in it"))?;
-                Some(text)
-            }
-            Err(ZipError::FileNotFound) => None,
+        let mut text = String::new();
+        let has_one = match archive.by_name(ENTRY) {
+            Ok(entry) => entry
+                .take(MAX_BYTES)
+                .read_to_string(&mut text)
+                .map(|_| true),
+            Err(ZipError::FileNotFound) => Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let ours = places::configuration(global);
-        let theirs = text.as_deref().map(parse).map(Result::ok);
-        let (fate, in_force, theirs) = match theirs {
-            // None came, or none that this version can read.
-            None => (Fate::Nothing, ours.clone(), ours),
-            Some(None) => (beside(global), ours.clone(), ours),
-            Some(Some(loaded)) => {
-                let theirs = loaded.config;
-                let fate = fate(global, &theirs);
-                let in_force = match fate {
-                    Fate::Place(_) => theirs.clone(),
-                    _ => ours,
-                };
-                (fate, in_force, theirs)
-            }
+        let has_one = has_one.with_context(|| format!("cannot read {ENTRY} in it"))?;
+        let ours = paths::configuration(global);
+        let theirs = parse(&text).ok().filter(|_| has_one);
+        let theirs = theirs.map(|loaded| loaded.config);
+        let target = match &theirs {
+            Some(theirs) => target(global, &ours, theirs),
+            // One that this version cannot read.
+            None if has_one => file(global).map_or(Target::Data, Target::Beside),
+            None => Target::Nowhere,
+        };
+        let in_force = match target {
+            Target::File(_) => theirs.unwrap_or(ours),
+            _ => ours,
         };
         Ok(Self {
-            text: text.unwrap_or_default(),
-            theirs,
+            text,
             in_force,
-            fate,
-            is_told: global.data_dir.is_some(),
+            target,
         })
     }
 
-    /// Puts them where they belong, and tells of it. `data` is where the data is.
+    /// Puts it where it belongs, and tells of it. `data` is where the data is.
     ///
     /// # Errors
-    /// If they have to be put there by hand.
-    pub(super) fn settle(&self, data: &Path) -> anyhow::Result<Vec<String>> {
+    /// If it has to be put there by hand.
+    pub(super) fn restore(&self, data: &Path) -> anyhow::Result<Option<String>> {
         let kept = data.join(ENTRY);
         let kept = kept.display();
-        let mut lines = Vec::new();
-        match &self.fate {
-            Fate::Nothing => {}
-            Fate::Place(path) => {
+        let told = match &self.target {
+            Target::Nowhere => None,
+            Target::File(path) => {
                 write(path, &self.text, None).with_context(|| {
                     format!(
-                        "the data is restored, but not the settings; copy {kept} to {} before \
-                         the daemon starts",
+                        "data restored, configuration not: copy {kept} to {} before starting \
+                         the daemon",
                         path.display()
                     )
                 })?;
-                lines.push(format!("its settings are now {}", path.display()));
+                Some(format!("restored the configuration to {}", path.display()))
             }
-            Fate::Beside(path) => {
+            Target::Beside(path) => {
                 let mut beside = path.clone().into_os_string();
                 beside.push(".restored");
-                let beside = PathBuf::from(beside);
+                let (beside, path) = (PathBuf::from(beside), path.display());
                 write(&beside, &self.text, Some(SECRET_MODE)).with_context(|| {
                     format!(
-                        "the data is restored; compare its settings, {kept}, with {} before the \
-                         daemon starts",
-                        path.display()
+                        "data restored, configuration not: compare {kept} with {path} before \
+                         starting the daemon"
                     )
                 })?;
-                lines.push(format!(
-                    "{} was there already and is left as it is; its settings are {}: compare \
-                     the two",
-                    path.display(),
+                Some(format!(
+                    "kept {path}, which differs from the backup's configuration; compare it \
+                     with {}",
                     beside.display()
-                ));
+                ))
             }
-            Fate::Leave => lines.push(format!(
-                "its settings are {kept}; the daemon's first start replaces that file, so copy \
-                 it if they are wanted"
+            Target::Data => Some(format!(
+                "the backup's configuration is {kept}; copy it now if you need it: the daemon \
+                 overwrites it at its first start"
             )),
-        }
-        lines.extend(self.moved());
-        Ok(lines)
+        };
+        Ok(told)
     }
 
-    /// Whether the settings in force name this folder.
+    /// Whether the configuration in force names this folder.
     pub(super) fn name(&self, folder: &Path) -> bool {
         let config = &self.in_force;
-        [
+        let folders = [
             &config.data_dir,
             &config.coredumps.dir,
             &config.firmware.dir,
-        ]
-        .into_iter()
-        .any(|named| named.as_deref() == Some(folder))
+        ];
+        let mut named = folders.into_iter().flatten();
+        named.any(|named| named == folder)
     }
-
-    /// The folders that were elsewhere on its machine.
-    fn moved(&self) -> Vec<String> {
-        let (theirs, ours) = (&self.theirs, &self.in_force);
-        [
-            ("data_dir", &theirs.data_dir, &ours.data_dir),
-            (
-                "[coredumps] dir",
-                &theirs.coredumps.dir,
-                &ours.coredumps.dir,
-            ),
-            ("[firmware] dir", &theirs.firmware.dir, &ours.firmware.dir),
-        ]
-        .into_iter()
-        .filter(|(_, theirs, ours)| theirs != ours)
-        .filter(|(key, ..)| !self.is_told || *key != "data_dir")
-        .map(|(key, theirs, ours)| {
-            format!(
-                "its {key} was {}, here it is {}: what belongs there is where the settings of \
-                 this machine say",
-                shown(theirs.as_deref()),
-                shown(ours.as_deref())
-            )
-        })
-        .collect()
-    }
-}
-
-fn shown(path: Option<&Path>) -> String {
-    path.map_or_else(
-        || String::from("not set"),
-        |path| path.display().to_string(),
-    )
 }
 
 /// The file that the daemon here reads or would read; `None` if a data
 /// directory was named without one.
-fn ours(global: &Global) -> Option<PathBuf> {
+fn file(global: &Global) -> Option<PathBuf> {
     let usual = || global.data_dir.is_none().then(|| DEFAULT_PATH.into());
     global.config.clone().or_else(usual)
 }
 
-fn fate(global: &Global, theirs: &Config) -> Fate {
-    let Some(path) = ours(global) else {
-        return match places::configuration(global) == *theirs {
-            true => Fate::Nothing,
-            false => Fate::Leave,
+fn target(global: &Global, ours: &Config, theirs: &Config) -> Target {
+    let Some(path) = file(global) else {
+        return match ours == theirs {
+            true => Target::Nowhere,
+            false => Target::Data,
         };
     };
     let text = match fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Ok(text) => text,
         // Somebody's, whatever it says.
-        Err(_) => return Fate::Beside(path),
+        Err(_) => return Target::Beside(path),
     };
-    let current = parse(text.as_deref().unwrap_or_default());
-    if current.is_ok_and(|loaded| loaded.config == *theirs) {
-        return Fate::Nothing;
-    }
-    match text.as_deref() {
+    let is_same = parse(&text).is_ok_and(|loaded| loaded.config == *theirs);
+    match text.as_str() {
+        _ if is_same => Target::Nowhere,
         // The package puts this one there on every machine.
-        None | Some("" | DEFAULT_TEXT) => Fate::Place(path),
-        Some(_) => Fate::Beside(path),
+        "" | DEFAULT_TEXT => Target::File(path),
+        _ => Target::Beside(path),
     }
-}
-
-fn beside(global: &Global) -> Fate {
-    ours(global).map_or(Fate::Leave, Fate::Beside)
 }
 
 /// Writes a configuration with `mode`, or with that of the file it replaces.

@@ -15,20 +15,20 @@ use x509_parser::prelude::FromDer;
 use crate::api::tls::{Certificate, Shown, Source};
 use crate::cli::args::Global;
 use crate::cli::failure::Failure;
-use crate::cli::places;
+use crate::cli::paths;
 use crate::clock::parse;
 use crate::digest::Sha256;
 
 /// The CA that devices have to trust.
 pub(super) fn ca_path(global: &Global) -> PathBuf {
-    let configured = places::configuration(global).tls.ca_cert;
-    configured.unwrap_or_else(|| places::data_dir(global).join("tls/ca.pem"))
+    let configured = paths::configuration(global).tls.ca_cert;
+    configured.unwrap_or_else(|| paths::data_dir(global).join("tls/ca.pem"))
 }
 
 /// What would be served; what only the daemon knows is absent.
 pub(in crate::cli) fn served(global: &Global) -> Result<Shown, Failure> {
-    let configured = places::configuration(global).tls.cert;
-    let folder = places::data_dir(global).join("tls");
+    let configured = paths::configuration(global).tls.cert;
+    let folder = paths::data_dir(global).join("tls");
     let (source, path) = match configured {
         Some(path) => (Source::Configured, path),
         None if folder.join("installed.pem").exists() => {

@@ -17,15 +17,15 @@ const MAX_MANIFEST: u64 = 1024 * 1024;
 pub(super) fn manifest<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<Manifest> {
     let entry = archive
         .by_name(MANIFEST)
-        .context("it is not a backup of espgate: there is no manifest in it")?;
+        .context("not a backup of espgate: no manifest")?;
     let mut bytes = Vec::new();
     entry.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
-    let manifest: Value = serde_json::from_slice(&bytes).context("its manifest cannot be read")?;
+    let manifest: Value = serde_json::from_slice(&bytes).context("cannot read its manifest")?;
     match manifest.get("schema").and_then(Value::as_u64) {
         Some(schema) if schema <= SCHEMA => {
-            serde_json::from_value(manifest).context("its manifest cannot be read")
+            serde_json::from_value(manifest).context("cannot read its manifest")
         }
-        _ => bail!("it was made by a newer espgate; install that version or newer"),
+        _ => bail!("made by a newer espgate; install that version or newer"),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Entry {
     pub(super) index: usize,
     /// Below a data directory.
     pub(super) place: PathBuf,
-    /// Whether nobody but its owner may read it.
+    /// Whether only its owner may read it.
     pub(super) is_secret: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Entry {
 /// the data's format are checked, before anything is written.
 pub(super) fn entries<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
-    incomplete: &[String],
+    incomplete: &[&str],
 ) -> anyhow::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for index in 0..archive.len() {
@@ -52,14 +52,13 @@ pub(super) fn entries<R: Read + Seek>(
         let mode = entry.unix_mode().unwrap_or(0o100_644);
         let is_file = matches!(mode & 0o170_000, 0 | 0o100_000);
         if !is_file || entry.encrypted() {
-            bail!("{name:?} in it is not an ordinary file");
+            bail!("entry {name:?} is not a regular file");
         }
         if let Some(place) = place(&name)?
-            && !incomplete.contains(&name.into_owned())
+            && !incomplete.contains(&&*name)
         {
-            let top = place.iter().next().unwrap_or_default();
             // Older backups give all files the same mode.
-            let is_secret = mode & 0o077 == 0 || top == "state" || top == "tls";
+            let is_secret = mode & 0o077 == 0 || is_private(&place);
             entries.push(Entry {
                 index,
                 place,
@@ -67,18 +66,23 @@ pub(super) fn entries<R: Read + Seek>(
             });
         }
     }
-    format(archive)?;
+    check_format(archive)?;
     if !entries.iter().any(|entry| entry.place.starts_with("state")) {
-        bail!("there is no gateway in it: no state");
+        bail!("no gateway in it: no state");
     }
     Ok(entries)
 }
 
-/// Checks that the data is of a form that this version's daemon works with.
-fn format<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
+/// Whether a place is below a folder that only the daemon may look into.
+pub(super) fn is_private(place: &Path) -> bool {
+    place.starts_with("state") || place.starts_with("tls")
+}
+
+/// Checks that this version's daemon can use the data.
+fn check_format<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
     let entry = archive
         .by_name("FORMAT")
-        .context("there is no gateway in it: no FORMAT")?;
+        .context("no gateway in it: no FORMAT")?;
     let mut text = String::new();
     entry.take(MAX_MANIFEST).read_to_string(&mut text)?;
     match text.trim().parse::<u32>() {
@@ -93,13 +97,13 @@ fn format<R: Read + Seek>(archive: &mut ZipArchive<R>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// For a name that leaves the data directory, or that `espgate backup` never writes.
-pub(super) fn place(name: &str) -> anyhow::Result<Option<PathBuf>> {
+fn place(name: &str) -> anyhow::Result<Option<PathBuf>> {
     if [MANIFEST, LEFT_OUT].contains(&name) {
         return Ok(None);
     }
     let path = Path::new(name);
     if !belongs(path) {
-        bail!("{name:?} in it is no file of a backup");
+        bail!("entry {name:?} does not belong in a backup");
     }
     Ok(Some(path.to_owned()))
 }

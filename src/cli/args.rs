@@ -12,8 +12,9 @@ use crate::device::ModelCode;
 
 /// Flags of all commands. For each: flag, then environment, then file, then default.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Configuration file
+    /// Configuration file [default: /etc/espgate/espgate.toml]
     #[arg(
         long,
         global = true,
@@ -23,7 +24,7 @@ pub(super) struct Global {
         value_parser = path_or_empty()
     )]
     pub(super) config: Option<PathBuf>,
-    /// Where the daemon keeps everything
+    /// Data directory of the daemon
     #[arg(
         long,
         global = true,
@@ -43,7 +44,7 @@ pub(super) struct Global {
         value_parser = path_or_empty()
     )]
     pub(super) socket: Option<PathBuf>,
-    /// Show long output as it is, not page by page
+    /// Do not send long output to a pager
     #[arg(long, global = true)]
     pub(super) no_pager: bool,
 }
@@ -79,13 +80,13 @@ fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
 /// A model's code as it was typed.
 pub(super) fn model_code(text: &str) -> Result<ModelCode, Failure> {
     text.parse()
-        .map_err(|error| Failure::of(format_args!("{text:?} is no model: {error}")))
+        .map_err(|error| Failure::of(format_args!("invalid model code {text:?}: {error}")))
 }
 
 /// How data is printed.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(super) struct Json {
-    /// Print the API's answer as JSON
+    /// Print JSON, as the HTTP API returns it
     #[arg(long)]
     pub(super) json: bool,
 }

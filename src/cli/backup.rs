@@ -14,7 +14,7 @@ use super::args::Global;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use super::output::say;
+use super::output::print_line;
 use crate::store::backup::{LEFT_OUT, Lacking, LeftOut};
 
 /// The end of an archive, where the name of its last entry is.
@@ -24,16 +24,16 @@ const MAX_NAMED: usize = 5;
 /// Largest list of what is missing that is read, in bytes.
 const MAX_LIST: u64 = 64 * 1024 * 1024;
 
-/// Save everything that another machine needs to take this one's place
+/// Back up everything another machine needs to replace this one
 ///
-/// The file holds the site's keys and tokens' digests: keep it as safe as the
-/// gateway itself. The daemon goes on meanwhile. What it cannot read is left out,
-/// named, and makes the exit status 1; the rest is there.
+/// The backup contains keys and token digests: protect it like the gateway
+/// itself. The daemon keeps running. Files that cannot be read are left out and
+/// named, with exit status 1.
 #[derive(Args, Debug)]
 pub(super) struct BackupArgs {
-    /// Where to write it; `-` is standard output
+    /// File to write; `-` is standard output
     file: PathBuf,
-    /// The coredumps too
+    /// Include the coredumps
     #[arg(long)]
     with_dumps: bool,
 }
@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
     let call = client
         .get(format!("/api/backup{query}"))
         .doing("make a backup")
-        .patient();
+        .slow();
     if args.file.as_os_str() == "-" {
         let mut out = Tail {
             out: io::stdout().lock(),
@@ -55,8 +55,8 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
         return match out.tells_of_missing() {
             false => Ok(ExitCode::SUCCESS),
             true => Err(Failure::of(
-                "the backup is written, but lacks what the daemon could not read; \
-                 `journalctl -u espgate` names it",
+                "wrote the backup without files that could not be read; see `journalctl -u \
+                 espgate`",
             )),
         };
     }
@@ -65,8 +65,8 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
         must_have_state(file)?;
         Ok(size)
     })?;
-    say(&format!(
-        "{} is written ({}); it holds keys, keep it safe",
+    print_line(&format!(
+        "wrote {} ({}); it contains keys, keep it safe",
         args.file.display(),
         super::output::bytes(size)
     ))?;
@@ -74,8 +74,8 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
     match missing.as_slice() {
         [] => Ok(ExitCode::SUCCESS),
         missing => Err(Failure::of(format_args!(
-            "the backup lacks what the daemon could not read: {}; put that right and make \
-             another one",
+            "wrote the backup without files that could not be read: {}; fix them and back up \
+             again",
             named(missing)
         ))),
     }
@@ -84,11 +84,11 @@ pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
 /// Checks that there is a gateway in a backup, whatever the daemon says; or that it
 /// says that there is none.
 fn must_have_state(file: &File) -> anyhow::Result<()> {
-    let archive = ZipArchive::new(file).context("the daemon sent no whole ZIP archive")?;
+    let archive = ZipArchive::new(file).context("the daemon sent an incomplete ZIP archive")?;
     let mut names = archive.file_names().flatten();
     match names.any(|name| name == LEFT_OUT || name.starts_with("state/")) {
         true => Ok(()),
-        false => bail!("the daemon sent no state of a gateway; `journalctl -u espgate` tells why"),
+        false => bail!("the daemon sent a backup without state; see `journalctl -u espgate`"),
     }
 }
 
@@ -104,7 +104,8 @@ pub(super) fn left_out(file: &Path) -> anyhow::Result<Vec<Lacking>> {
         Err(ZipError::FileNotFound) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let told: LeftOut = serde_json::from_slice(&bytes).context("its list of what is missing")?;
+    let told: LeftOut =
+        serde_json::from_slice(&bytes).context("cannot read its list of missing files")?;
     Ok(told.left_out)
 }
 

@@ -4,7 +4,7 @@ mod call;
 mod upload;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
-pub(super) use call::{Answer, Call, segment};
+pub(super) use call::{Call, Reply, segment};
 use upload::Upload;
 
 use super::args::Global;
@@ -20,7 +20,7 @@ use super::failure::Failure;
 use super::paths;
 
 /// How long connecting and an ordinary answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The daemon at the other end of a control socket.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Client {
         let candidates = paths::sockets(global);
         for socket in &candidates {
             let opened = runtime.block_on(async {
-                tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await
+                tokio::time::timeout(TIMEOUT, UnixStream::connect(socket)).await
             });
             match opened {
                 Ok(Ok(_)) => {
@@ -47,11 +47,7 @@ impl Client {
                     return Ok(Self { runtime, socket });
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(Failure::Unreachable(format!(
-                        "cannot open the control socket {}: {error}; run it as root (sudo) or as \
-                         a member of the socket's group",
-                        socket.display()
-                    )));
+                    return Err(denied(socket));
                 }
                 _ => {}
             }
@@ -61,8 +57,8 @@ impl Client {
             .map(|path| path.display().to_string())
             .collect();
         Err(Failure::Unreachable(format!(
-            "the daemon is not reachable: nobody answers on {}; start it with `systemctl start \
-             espgate` or `espgate serve`, or name its socket with --socket",
+            "daemon not reachable on {}; start it with `systemctl start espgate` or \
+             `espgate serve`, or give its socket with --socket",
             tried.join(" or ")
         )))
     }
@@ -102,5 +98,27 @@ impl Client {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(sender)
+    }
+}
+
+fn denied(socket: &Path) -> Failure {
+    Failure::Unreachable(format!(
+        "permission denied: cannot open the control socket {}; use sudo, or add your user to the \
+         group of the socket",
+        socket.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_the_socket_is_told_how_to() {
+        // Not among the screens: root may open everything.
+        let Failure::Unreachable(message) = denied(Path::new("/run/espgate/control.sock")) else {
+            panic!("exit status 3");
+        };
+        insta::assert_snapshot!(message, @"permission denied: cannot open the control socket /run/espgate/control.sock; use sudo, or add your user to the group of the socket");
     }
 }

@@ -10,12 +10,12 @@ use super::{
     backup, config, coredumps, decode, devices, firmware, models, ports, restore, tls, tokens,
 };
 
-/// Collects coredumps of ESP32s at a site, reads them, and serves firmware
+/// Collect and decode coredumps of ESP32 devices, and serve them firmware
 ///
-/// Without a command: the daemon is run (`serve`), unless
-/// /etc/espgate/espgate.toml exists; then its `status` is shown.
+/// Without a command: run the daemon (`serve`), or show its `status` if
+/// /etc/espgate/espgate.toml exists.
 ///
-/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon is not reachable.
+/// Exit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not reachable.
 #[derive(Debug, Parser)]
 #[command(name = "espgate", version, max_term_width = 80)]
 pub(super) struct Cli {
@@ -27,42 +27,42 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run the daemon
+    /// Run the daemon in the foreground
     Serve,
-    /// One screen: how the gateway is
+    /// Show gateway status
     Status(Json),
-    /// Stored coredumps
+    /// List, show, export and delete coredumps
     #[command(subcommand)]
     Coredumps(coredumps::Command),
     Decode(decode::DecodeArgs),
     #[command(hide = true)]
     DecodeWorker(decode::WorkerArgs),
-    /// Firmware: bundles in, out, active, away
+    /// Upload, activate and delete firmware
     #[command(subcommand)]
     Firmware(firmware::Command),
-    /// Models: product lines, and what their devices are served
+    /// Manage models (product lines)
     #[command(subcommand)]
     Models(models::Command),
-    /// Devices: boards, their names, tokens and pins
+    /// Manage devices (boards) and their tokens
     #[command(subcommand)]
     Devices(devices::Command),
-    /// Tokens for CI, people and whole fleets
+    /// Manage access tokens of CI, people and fleets
     #[command(subcommand)]
     Tokens(tokens::Command),
-    /// Serial ports and the boards on them
+    /// Manage serial ports, and read boards over USB
     #[command(subcommand)]
     Ports(ports::Command),
-    /// The CA for firmware, and the server's certificate
+    /// Print the CA, manage the server certificate
     #[command(subcommand)]
     Tls(tls::Command),
-    /// The configuration file: check it, show what is in force
+    /// Check or print the configuration
     #[command(subcommand)]
     Config(config::Command),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
-    /// What is wrong and what to do; also without a daemon
+    /// Find problems and suggest fixes, also without the daemon
     ///
-    /// Exit status 1 if something needs a person.
+    /// Exit status: 1 if there are errors or warnings.
     Doctor(Json),
 }
 
@@ -103,9 +103,13 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     let mut words = Vec::new();
-    for line in text.lines() {
-        let line = line.trim();
-        if line.starts_with("Usage:") || line.starts_with("For more information") {
+    let mut command = String::from("espgate");
+    for line in text.lines().map(str::trim) {
+        if let Some(usage) = line.strip_prefix("Usage:") {
+            command = command_of(usage);
+            break;
+        }
+        if line.starts_with("For more information") {
             break;
         }
         if !line.is_empty() {
@@ -114,10 +118,17 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
     }
     let _ = writeln!(
         io::stderr(),
-        "espgate: {}; see `espgate --help`",
+        "espgate: {}; see `{command} --help`",
         words.join(" ")
     );
     ExitCode::from(2)
+}
+
+/// `espgate models add` out of `espgate models add [OPTIONS] <CODE>`.
+fn command_of(usage: &str) -> String {
+    let is_name = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    let words: Vec<&str> = usage.split_whitespace().take_while(is_name).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::{Global, Json};
 use super::failure::{Failure, Outcome};
-use super::output::{print, say};
+use super::output::{print, print_line};
 use super::paths;
 use crate::config::{Config, DEFAULT_TEXT, Problem, Tls, line_of_key, parse};
 
@@ -20,16 +20,16 @@ const MAX_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Find mistakes: impossible values and unknown keys
+    /// Check a configuration file for invalid values and unknown keys
     Check {
-        /// Default: the file that the daemon would use
+        /// File to check [default: the daemon's configuration file]
         file: Option<PathBuf>,
         #[command(flatten)]
         json: Json,
     },
-    /// What is in force: file, environment and defaults together
+    /// Print the configuration in use: file, environment and defaults
     Show(Json),
-    /// Print a file with every setting, its meaning and default
+    /// Print a configuration file with every setting explained
     Default,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
 
 fn check(global: &Global, file: Option<PathBuf>, json: bool) -> Outcome {
     let Some(path) = file.or_else(|| global.options().config_path()) else {
-        say("there is no configuration file; all settings have their defaults")?;
+        print_line("no configuration file; all settings have their defaults")?;
         return Ok(ExitCode::SUCCESS);
     };
     let text = read(&path)?;
@@ -60,10 +60,10 @@ fn check(global: &Global, file: Option<PathBuf>, json: bool) -> Outcome {
         let shown = json!({ "file": path.display().to_string(), "faults": list });
         print(&format!("{shown}\n"))?;
     } else if faults.is_empty() {
-        say(&format!("{}: no faults", path.display()))?;
+        print_line(&format!("{}: no errors", path.display()))?;
     } else {
         for fault in &faults {
-            say(&format!("{}: {fault}", path.display()))?;
+            print_line(&format!("{}: {fault}", path.display()))?;
         }
     }
     Ok(ExitCode::from(u8::from(!faults.is_empty())))
@@ -107,7 +107,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     let length = fs::metadata(path).with_context(cannot)?.len();
     if length > MAX_BYTES {
         return Err(Failure::of(format_args!(
-            "cannot check {}: it is larger than 1 MiB, which no configuration is",
+            "cannot check {}: larger than 1 MiB",
             path.display()
         )));
     }
@@ -121,7 +121,7 @@ fn show(global: &Global, json: bool) -> Outcome {
                 .map_err(|faults| {
                     let fault = faults.first().map(ToString::to_string);
                     Failure::of(format_args!(
-                        "cannot show {}: {}; correct it first",
+                        "cannot show {}: {}; fix it first",
                         path.display(),
                         fault.unwrap_or_default()
                     ))

@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
-use super::output::{known, print_json, print_table, say};
-use super::progress::Stage;
+use super::output::{known, print_json, print_line, print_table};
+use super::progress::StatusLine;
 use super::table::Table;
 use crate::api::coredumps::{List, Queued};
 use crate::api::status::Status;
@@ -31,31 +31,37 @@ const MAX_LOOKS: u32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The stored dumps, newest first
+    /// List coredumps, newest first
     List(ListArgs),
-    /// The decoded report of a dump
+    /// Show the decoded report of a coredump
     Show {
+        /// Coredump id
         id: String,
         #[command(flatten)]
         json: Json,
     },
-    /// One archive with everything a developer needs
+    /// Export a coredump as a ZIP for developers
     ///
-    /// A ZIP with the dump as received and as an ELF, the report, the console
-    /// log, the firmware's ELF if it is here, and how to open it in GDB.
+    /// The ZIP contains the dump as received and as ELF, the report, the console
+    /// log, the firmware's ELF if available, and instructions for GDB.
     Export {
+        /// Coredump id
         id: String,
-        /// Where to write it; default coredump-<ID>.zip, `-` is standard output
+        /// File to write [default: coredump-<ID>.zip]; `-` is standard output
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Remove a dump and what was made from it
-    Delete { id: String },
-    /// Decode a dump again, or all that are not decoded with their own ELF
+    /// Delete a coredump and its report
+    Delete {
+        /// Coredump id
+        id: String,
+    },
+    /// Decode a coredump again, or all of them
     Redecode {
+        /// Coredump id
         #[arg(required_unless_present = "all")]
         id: Option<String>,
-        /// All stored dumps
+        /// All stored coredumps
         #[arg(long, conflicts_with = "id")]
         all: bool,
         #[command(flatten)]
@@ -65,19 +71,19 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
-    /// Of this device only
+    /// Only of this device
     #[arg(long, value_name = "KEY")]
     device: Option<String>,
-    /// Of this model only
+    /// Only of this model
     #[arg(long, value_name = "CODE")]
     model: Option<String>,
-    /// Since this moment, such as 2026-02-11T14:30:00Z
+    /// Only since this time, such as 2026-02-11T14:30:00Z
     #[arg(long, value_name = "TIME", value_parser = moment_in_time)]
     since: Option<String>,
-    /// At most so many
+    /// Show at most N
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Go on where another list ended
+    /// Continue an earlier list (printed at its end)
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     #[command(flatten)]
@@ -97,7 +103,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .doing(format!("delete coredump {id}"))
                 .advice(SEE_LIST)
                 .send()?;
-            say(&format!("coredump {id} is deleted"))?;
+            print_line(&format!("deleted coredump {id}"))?;
         }
         Command::Redecode { id, json, .. } => redecode(&client, id.as_deref(), json.json)?,
     }
@@ -112,7 +118,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     {
         path.push_str(&format!("&{name}={}", segment(value)));
     }
-    let answer = client.get(path).doing("list coredumps").patient().send()?;
+    let answer = client.get(path).doing("list coredumps").slow().send()?;
     if args.json.json {
         return print_json(&answer);
     }
@@ -146,13 +152,13 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
         ]);
     }
     let nothing = match args.filter().next().is_some() || args.cursor.is_some() {
-        true => "no stored coredump matches",
-        false => "no coredumps are stored",
+        true => "no matching coredumps",
+        false => "no coredumps",
     };
     print_table(&table, list.coredumps.is_empty(), nothing)?;
     match list.next_cursor {
         None => Ok(()),
-        Some(cursor) => say(&format!("older ones: {}", args.command_for(&cursor))),
+        Some(cursor) => print_line(&format!("more: {}", args.command_for(&cursor))),
     }
 }
 
@@ -186,7 +192,7 @@ impl ListArgs {
 fn moment_in_time(text: &str) -> Result<String, &'static str> {
     match crate::clock::parse(text) {
         Some(_) => Ok(text.to_owned()),
-        None => Err("it is not a moment such as 2026-02-11T14:30:00Z (RFC 3339)"),
+        None => Err("not a time such as 2026-02-11T14:30:00Z"),
     }
 }
 
@@ -195,17 +201,17 @@ fn export(client: &Client, id: &str, output: Option<PathBuf>) -> Result<(), Fail
         .get(format!("/api/coredumps/{}/export", segment(id)))
         .doing(format!("export coredump {id}"))
         .advice(SEE_LIST)
-        .patient();
+        .slow();
     let output = output.unwrap_or_else(|| PathBuf::from(format!("coredump-{}.zip", plain(id))));
     if output.as_os_str() == "-" {
         call.stream(&mut io::stdout().lock(), None)?;
         return Ok(());
     }
     super::files::write_new(&output, |file: &mut File| {
-        call.stream(file, Some("receiving"))
+        call.stream(file, Some("downloading"))
     })
-    .context("cannot export the coredump")?;
-    say(&format!("{} is written", output.display()))
+    .with_context(|| format!("cannot export coredump {id}"))?;
+    print_line(&format!("wrote {}", output.display()))
 }
 
 /// An id as a part of a file's name.
@@ -223,30 +229,28 @@ fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure
             .post("/api/coredumps/redecode")
             .doing("decode the coredumps again"),
     };
-    let answer = call.patient().send()?;
+    let answer = call.slow().send()?;
     if json {
         return print_json(&answer);
     }
     if let Some(id) = id {
-        return say(&format!(
-            "coredump {id} is decoded again; `espgate coredumps show {id}` shows it"
+        return print_line(&format!(
+            "decoding coredump {id} again; see `espgate coredumps show {id}`"
         ));
     }
     let Queued { queued } = answer.read()?;
-    let are = match watch(client, queued)? {
-        true => "were decoded again",
-        false => "are being decoded again; `espgate coredumps list` shows how far it is",
-    };
-    say(&match queued {
-        0 => String::from("no coredumps are stored"),
-        queued => format!("{queued} coredumps {are}"),
+    let is_done = watch(client, queued)?;
+    print_line(&match queued {
+        0 => String::from("no coredumps"),
+        _ if is_done => format!("decoded {queued} coredumps again"),
+        _ => format!("decoding {queued} coredumps again; see `espgate coredumps list`"),
     })
 }
 
 /// Shows somebody at a terminal how many are done, until all are or it does not
 /// go on; whether all were. The daemon works the same if nobody watches.
 fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
-    let mut stage = Stage::new();
+    let mut stage = StatusLine::new();
     let mut looks = 0;
     let mut before = None;
     while stage.is_visible() && looks < MAX_LOOKS {

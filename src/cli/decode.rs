@@ -11,26 +11,25 @@ use super::pager;
 use crate::coredump::{self, Verdict};
 use crate::decode::{AppElf, Options, Report, child, decode, decode_loaded, files, text};
 
-/// Read a coredump on its own, without the daemon
+/// Decode a coredump file, without the daemon
 ///
-/// CORE is an image as it lies in flash, a core ELF, base64 text or a console
-/// log. The exit status is 0 if the dump was whole, 1 if it was damaged (the
-/// report is printed all the same).
+/// CORE is a flash image, a core ELF, base64 text or a console log. Exit status:
+/// 0 if the dump is complete, 1 if it is damaged (the report is printed anyway).
 #[derive(Args, Clone, Debug)]
 pub struct DecodeArgs {
-    /// File with the dump; `-` is standard input
+    /// Coredump file; `-` is standard input
     #[arg(value_name = "CORE")]
     pub core: PathBuf,
-    /// ELF file of the application that crashed, for functions and source lines
+    /// ELF file of the crashed application, for functions and source lines
     #[arg(long, value_name = "APP.elf")]
     pub elf: Option<PathBuf>,
-    /// All dumps in a console log, one report per line as JSON
+    /// Decode all dumps in a console log, one JSON report per line
     #[arg(long)]
     pub all: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Show values whose names look secret
+    /// Show values whose names look secret, such as passwords
     #[arg(long)]
     pub secrets: bool,
 }
@@ -78,10 +77,12 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
     let elf_bytes = args.elf.as_deref().map(files::elf).transpose();
     let elf_bytes = elf_bytes.map_err(with_advice)?;
     let elf = match (&elf_bytes, &args.elf) {
-        (Some(bytes), Some(path)) => Some(AppElf::parse(bytes).with_context(|| {
-            format!(
-                "cannot use {} as the application's ELF (take the .elf beside the .bin in the build folder)",
-                path.display()
+        (Some(bytes), Some(path)) => Some(AppElf::parse(bytes).map_err(|error| {
+            anyhow!(
+                "cannot use {} as the application's ELF: {:#}; use the .elf next to the .bin in \
+                 the build folder",
+                path.display(),
+                anyhow::Error::new(error)
             )
         })?),
         _ => None,
@@ -134,15 +135,15 @@ fn with_advice(error: files::Error) -> anyhow::Error {
     let advice = match &error {
         files::Error::Io { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => "check the path",
-            io::ErrorKind::PermissionDenied => "run as somebody who may read it",
-            io::ErrorKind::IsADirectory => "name a file",
+            io::ErrorKind::PermissionDenied => "use sudo",
+            io::ErrorKind::IsADirectory => "give a file",
             _ => "check the file",
         },
         files::Error::TooLarge { .. } => "cut the dump out of it first",
-        files::Error::NoElf { .. } => "take the .elf out of the build folder",
+        files::Error::NoElf { .. } => "use the .elf from the build folder",
     };
     let error = anyhow::Error::new(error);
-    anyhow!("{error:#}: {advice}")
+    anyhow!("{error:#}; {advice}")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::args::{Global, Json, model_code};
-use super::client::{Answer, Call, Client, segment};
+use super::client::{Call, Client, Reply, segment};
 use super::failure::{Failure, Outcome};
-use super::output::{known, moment, print_json, print_table, say};
+use super::output::{known, moment, print_json, print_line, print_table};
 use super::table::Table;
 use crate::api::devices::{Change, List, Minted, NewDevice, Pin};
 
@@ -16,25 +16,28 @@ const SEE_LIST: &str = "see `espgate devices list`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// All devices, those only seen on USB among them
+    /// List devices, including unregistered ones seen on USB
     List(Json),
-    /// Register a device and print its token, once
+    /// Register a device and print its token (shown only once)
     Add {
-        /// 1 to 64 letters and digits
+        /// Device key: 1 to 64 letters and digits
         key: String,
+        /// Model of the device
         #[arg(long, value_name = "CODE")]
         model: String,
         #[command(flatten)]
         about: About,
-        /// Make no token: the device uses its fleet's, or the gateway is open
+        /// Create no token: the device uses a fleet token, or the gateway is open
         #[arg(long)]
         no_token: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// Change what is known of a device; an empty value removes it
+    /// Change a device; an empty value removes the setting
     Set {
+        /// Device key
         key: String,
+        /// Model of the device
         #[arg(long, value_name = "CODE")]
         model: Option<String>,
         #[command(flatten)]
@@ -42,42 +45,50 @@ pub(super) enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Give a device this version, whatever its model's active one is
+    /// Serve a device this version instead of its model's active one
     Pin {
+        /// Device key
         key: String,
+        /// Version, or digits of the build id
         version: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Give a device its model's active version again
+    /// Serve a device its model's active version again
     Unpin {
+        /// Device key
         key: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Print one more token, once; the older one ends when it is first used
+    /// Create a new token and print it; the old one ends when it is first used
     Token {
+        /// Device key
         key: String,
         #[command(flatten)]
         json: Json,
     },
-    /// End all tokens of a device
+    /// Revoke all tokens of a device
     Revoke {
+        /// Device key
         key: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Forget a device and its tokens; its dumps stay
-    Remove { key: String },
+    /// Remove a device and its tokens; its coredumps are kept
+    Remove {
+        /// Device key
+        key: String,
+    },
 }
 
 /// What is told of a device.
 #[derive(Args, Clone, Debug)]
 pub(super) struct About {
-    /// A name for people
+    /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// MAC address, by which it is known on USB
+    /// MAC address; identifies the device on USB
     #[arg(long, value_name = "AA:BB:..")]
     mac: Option<String>,
     /// Serial number of its USB adapter
@@ -120,25 +131,29 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         } => {
             let change = about.change(model)?;
             if change == Change::default() {
-                let message = "nothing to set: give --model, --name, --mac or --usb-serial";
+                let message = "nothing to change: give --model, --name, --mac or --usb-serial";
                 return Err(Failure::Usage(String::from(message)));
             }
             let call = client.put(path(&key)).header(IF_MATCH, "*");
             let call = call.json(&change);
-            done(call, "change", &key, json, "is changed")?;
+            done(call, "change", &key, json, &format!("changed device {key}"))?;
         }
         Command::Pin { key, version, json } => {
             let call = client.put(path(&key) + "/pin");
             let pin = Pin { version };
-            let line = format!("is pinned to {}", pin.version);
+            let line = format!("pinned device {key} to {}", pin.version);
             done(call.json(&pin), "pin", &key, json, &line)?;
         }
         Command::Unpin { key, json } => {
             let call = client.delete(path(&key) + "/pin");
-            done(call, "unpin", &key, json, "follows its model again")?;
+            done(call, "unpin", &key, json, &format!("unpinned device {key}"))?;
         }
         Command::Token { key, json } => {
-            let answer = describe(client.post(path(&key) + "/token"), "make a token for", &key);
+            let answer = describe(
+                client.post(path(&key) + "/token"),
+                "create a token for",
+                &key,
+            );
             print_token(&answer.send()?, json)?;
         }
         Command::Revoke { key, json } => {
@@ -148,7 +163,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 "revoke the tokens of",
                 &key,
                 json,
-                "has no token any more",
+                &format!("revoked all tokens of device {key}"),
             )?;
         }
         Command::Remove { key } => {
@@ -158,7 +173,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 "remove",
                 &key,
                 Json::default(),
-                "is removed; its dumps are kept",
+                &format!("removed device {key}; its coredumps are kept"),
             )?;
         }
     }
@@ -173,7 +188,7 @@ fn done(call: Call<'_>, verb: &str, key: &str, json: Json, line: &str) -> Result
     let answer = describe(call, verb, key).send()?;
     match json.json {
         true => print_json(&answer),
-        false => say(&format!("device {key} {line}")),
+        false => print_line(line),
     }
 }
 
@@ -200,12 +215,12 @@ fn add(
     match (no_token, json.json) {
         (false, _) => print_token(&answer, json),
         (true, true) => print_json(&answer),
-        (true, false) => say(&format!("device {key} is registered")),
+        (true, false) => print_line(&format!("registered device {key}")),
     }
 }
 
 /// Prints a token: alone on stdout, so that it can be taken by a script.
-fn print_token(answer: &Answer, json: Json) -> Result<(), Failure> {
+fn print_token(answer: &Reply, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(answer);
     }
@@ -251,6 +266,6 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     print_table(
         &table,
         devices.is_empty(),
-        "no devices; `espgate devices add KEY --model CODE` registers one",
+        "no devices; register one with `espgate devices add KEY --model CODE`",
     )
 }

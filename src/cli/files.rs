@@ -25,7 +25,7 @@ pub(super) fn write_new<R>(
     let cannot = || format!("cannot write {}", path.display());
     let exists = || {
         anyhow!(
-            "{} exists already; remove it or choose another name",
+            "{} already exists; remove it or choose another name",
             path.display()
         )
     };
@@ -38,7 +38,12 @@ pub(super) fn write_new<R>(
         None => return Err(exists()),
     };
     let interruption = Interruption::watch()?;
-    let mut file = Temporary::new(folder, SECRET_MODE).with_context(cannot)?;
+    let file = Temporary::new(folder, SECRET_MODE).map_err(|error| match error {
+        // Its own name says nothing to anybody.
+        store::Error::Io { source, .. } => anyhow::Error::new(source),
+        other => other.into(),
+    });
+    let mut file = file.with_context(cannot)?;
     interruption.removes(file.path().to_owned());
     let answer = write(file.file()).map_err(|failure| match failure {
         Failure::Failed(error) => error,

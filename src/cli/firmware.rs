@@ -1,4 +1,4 @@
-//! `espgate firmware`: bundles in, out, active, away.
+//! `espgate firmware`: uploading, activating, deleting.
 
 mod build_folder;
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::args::{Global, Json};
-use super::client::{Answer, Client, segment};
+use super::client::{Client, Reply, segment};
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use super::output::{bytes, day, known, print, print_json, print_table, say};
+use super::output::{bytes, day, known, print, print_json, print_line, print_table};
 use super::table::{Table, WIDTH, folded};
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
 use crate::api::models;
@@ -24,23 +24,25 @@ use crate::store::publish::{SECRET_MODE, Temporary};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The stored versions, newest first
+    /// List stored versions, newest first
     List {
-        /// Of this model only
+        /// Only of this model
         model: Option<String>,
         #[command(flatten)]
         json: Json,
     },
-    /// Upload a bundle (ZIP), a bare .bin, or what is in a build folder
+    /// Upload a bundle (ZIP), a bare .bin, or the result of a build folder
     ///
-    /// Build folders of ESP-IDF, PlatformIO, ESPHome, Arduino and Rust are known: name the
-    /// project's folder, or the one that the .bin is in.
+    /// Supported are the build folders of ESP-IDF, PlatformIO, ESPHome, Arduino and Rust: give
+    /// the project folder, or the folder with the .bin.
     Add {
+        /// ZIP, .bin or build folder
         #[arg(value_name = "FILE|DIR")]
         file: PathBuf,
+        /// Model code
         #[arg(long, value_name = "CODE")]
         model: String,
-        /// The version, for an image that has none of its own
+        /// Version, for an image that has none of its own
         #[arg(long, value_name = "V")]
         version: Option<String>,
         #[command(flatten)]
@@ -48,35 +50,52 @@ pub(super) enum Command {
     },
     /// Serve this version from now on
     Activate {
+        /// Model code
         model: String,
+        /// Version, or digits of the build id
         version: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Serve the version that was active before
+    /// Serve the previously active version again
     Rollback {
+        /// Model code
         model: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Never serve this version
-    Block { model: String, version: String },
-    /// Allow a blocked version again
-    Unblock { model: String, version: String },
-    /// Remove a version that is neither active nor pinned, or all there are
-    Delete {
+    /// Block a version: no device gets it
+    Block {
+        /// Model code
         model: String,
+        /// Version, or digits of the build id
+        version: String,
+    },
+    /// Unblock a version
+    Unblock {
+        /// Model code
+        model: String,
+        /// Version, or digits of the build id
+        version: String,
+    },
+    /// Delete a version that is neither active nor pinned, or all versions
+    Delete {
+        /// Model code
+        model: String,
+        /// Version, or digits of the build id
         #[arg(required_unless_present = "all")]
         version: Option<String>,
-        /// Every version, the active one too: devices get nothing then
+        /// Delete every version, the active one too: devices get no firmware then
         #[arg(long, conflicts_with = "version")]
         all: bool,
     },
-    /// Fetch the bundle as it was uploaded
+    /// Download the bundle as it was uploaded
     Export {
+        /// Model code
         model: String,
+        /// Version, or digits of the build id
         version: String,
-        /// Where to write it; default firmware-<MODEL>-<VERSION>.zip, `-` is standard output
+        /// File to write [default: firmware-<MODEL>-<VERSION>.zip]; `-` is standard output
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -108,7 +127,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .send()?;
             match json.json {
                 true => print_json(&answer)?,
-                false => say(&format!("{version} of {model} is active"))?,
+                false => print_line(&format!("activated {version} of {model}"))?,
             }
         }
         Command::Rollback { model, json } => {
@@ -121,7 +140,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 true => print_json(&answer)?,
                 false => {
                     let name = answer.read::<Activated>()?.name;
-                    say(&format!("{name} of {model} is active again"))?;
+                    print_line(&format!("rolled {model} back to {name}"))?;
                 }
             }
         }
@@ -132,18 +151,18 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .advice(see(&model))
                 .send()?;
             let blocked: Blocked = answer.read()?;
-            say(&format!(
-                "{} of {model} is blocked: no device gets it",
+            print_line(&format!(
+                "blocked {} of {model}: no device gets it",
                 blocked.name
             ))?;
             if let Some(active) = blocked.still_active {
-                say(&format!(
-                    "the active build is another one of this version, {active}, and is served"
+                print_line(&format!(
+                    "still served: {active}, the active build of the same version"
                 ))?;
             }
             if blocked.active {
-                say(&format!(
-                    "it is the active one: {model} serves nothing now, until another is activated \
+                print_line(&format!(
+                    "it was active: {model} serves no firmware until you activate another version \
                      (`espgate firmware activate {model} VERSION`)"
                 ))?;
             }
@@ -153,7 +172,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             call.doing(format!("unblock {version} of {model}"))
                 .advice(see(&model))
                 .send()?;
-            say(&format!("{version} of {model} is not blocked any more"))?;
+            print_line(&format!("unblocked {version} of {model}"))?;
         }
         Command::Delete { model, version, .. } => delete(&client, &model, version.as_deref())?,
         Command::Export {
@@ -171,20 +190,23 @@ fn delete(client: &Client, model: &str, version: Option<&str>) -> Result<(), Fai
         let answer = call
             .doing(format!("delete all firmware of {model}"))
             .advice("see `espgate devices list`, and `espgate devices unpin KEY`")
-            .patient()
+            .slow()
             .send()?;
-        return say(&match answer.read::<Deleted>()?.deleted.len() {
+        return print_line(&match answer.read::<Deleted>()?.deleted.len() {
             0 => format!("{model} has no firmware"),
-            1 => format!("1 version of {model} is deleted"),
-            count => format!("{count} versions of {model} are deleted"),
+            1 => format!("deleted 1 version of {model}"),
+            count => format!("deleted {count} versions of {model}"),
         });
     };
     client
         .delete(of(model, "firmware", version))
         .doing(format!("delete {version} of {model}"))
-        .advice(format!("activate or pin another one first; {}", see(model)))
+        .advice(format!(
+            "activate another version or unpin its devices first; {}",
+            see(model)
+        ))
         .send()?;
-    say(&format!("{version} of {model} is deleted"))
+    print_line(&format!("deleted {version} of {model}"))
 }
 
 fn of(model: &str, what: &str, version: &str) -> String {
@@ -210,8 +232,8 @@ fn add(
     let call = client
         .post(path)
         .doing(format!("add {} to model {model}", file.display()))
-        .advice("see `espgate models list` for the models there are")
-        .patient();
+        .advice("see `espgate models list`")
+        .slow();
     let answer = match file.is_dir() {
         false => call.file(file)?.send()?,
         true => {
@@ -223,7 +245,7 @@ fn add(
                 .opened_file(bundle.file().try_clone()?, &found.bin)?
                 .send()?;
             if !json.json {
-                say(&format!(
+                print_line(&format!(
                     "{} and {}",
                     found.bin.display(),
                     found.elf.display()
@@ -237,22 +259,25 @@ fn add(
     }
     let uploaded: Uploaded = answer.read()?;
     let state = match uploaded.active {
-        true => "is stored and active",
-        false => "is stored, not active",
+        true => "active",
+        false => "not active",
     };
-    say(&format!("{} of {model} {state}", uploaded.firmware_version))?;
+    print_line(&format!(
+        "stored {} of {model}, {state}",
+        uploaded.firmware_version
+    ))?;
     for warning in &uploaded.warnings {
-        say(&format!("warning: {warning}"))?;
+        print_line(&format!("warning: {warning}"))?;
     }
     Ok(())
 }
 
-fn builds(client: &Client, model: &str) -> Result<Answer, Failure> {
+fn builds(client: &Client, model: &str) -> Result<Reply, Failure> {
     client
         .get(format!("/api/models/{}/firmware", segment(model)))
         .doing(format!("list the firmware of {model}"))
         .advice("see `espgate models list`")
-        .patient()
+        .slow()
         .send()
 }
 
@@ -294,7 +319,7 @@ fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failur
     print_table(
         &table,
         count == 0,
-        "no firmware; `espgate firmware add FILE --model CODE` uploads some",
+        "no firmware; upload some with `espgate firmware add FILE --model CODE`",
     )?;
     warnings
         .iter()
@@ -323,7 +348,7 @@ struct Bodies {
 /// A line of the table.
 fn row(model: &str, build: &Build) -> [String; 7] {
     let state = match (build.active, build.blocked) {
-        (true, true) => "active, blocked: nothing is served",
+        (true, true) => "active, blocked",
         (true, false) => "active",
         (false, true) => "blocked",
         (false, false) => "",
@@ -360,7 +385,7 @@ fn export(
         .get(format!("{}.{ending}", of(model, "firmware", version)))
         .doing(format!("export {version} of {model}"))
         .advice(see(model))
-        .patient();
+        .slow();
     let output = output.unwrap_or_else(|| {
         let name = format!("firmware-{model}-{version}.{ending}");
         PathBuf::from(name.replace('/', "_"))
@@ -369,6 +394,6 @@ fn export(
         call.stream(&mut std::io::stdout().lock(), None)?;
         return Ok(());
     }
-    write_new(&output, |file| call.stream(file, Some("receiving")))?;
-    say(&format!("{} is written", output.display()))
+    write_new(&output, |file| call.stream(file, Some("downloading")))?;
+    print_line(&format!("wrote {}", output.display()))
 }

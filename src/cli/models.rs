@@ -6,9 +6,9 @@ use clap::{Subcommand, ValueEnum};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::args::{Global, Json};
-use super::client::{Answer, Client, segment};
+use super::client::{Client, Reply, segment};
 use super::failure::{Failure, Outcome};
-use super::output::{known, print_json, print_table, say};
+use super::output::{known, print_json, print_line, print_table};
 use super::table::Table;
 use crate::api::OpenEnum;
 use crate::api::models::{Change, List};
@@ -18,34 +18,38 @@ const SEE_LIST: &str = "see `espgate models list`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// All models
+    /// List all models
     List(Json),
     /// Register a model
     Add {
-        /// 1 to 50 of a-z, 0-9 and _
+        /// Model code: 1 to 50 of a-z, 0-9 and _
         code: String,
-        /// When an uploaded version becomes active
+        /// When to activate uploaded firmware
         #[arg(long, value_enum, default_value = "on-upload")]
         activate: Activate,
         #[command(flatten)]
         json: Json,
     },
-    /// Change when an uploaded version becomes active
+    /// Change when uploaded firmware is activated
     Set {
+        /// Model code
         code: String,
+        /// When to activate uploaded firmware
         #[arg(long, value_enum)]
         activate: Activate,
         #[command(flatten)]
         json: Json,
     },
-    /// Serve nothing new to the devices of a model
+    /// Stop serving new firmware to the devices of a model
     Hold {
+        /// Model code
         code: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Serve what is active again
+    /// Resume serving the active firmware
     Unhold {
+        /// Model code
         code: String,
         #[command(flatten)]
         json: Json,
@@ -54,9 +58,9 @@ pub(super) enum Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Activate {
-    /// At once
+    /// Immediately
     OnUpload,
-    /// By `espgate firmware activate`
+    /// Only by `espgate firmware activate`
     Manual,
 }
 
@@ -99,7 +103,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .doing(format!("add model {code}"))
                 .advice("use another code, or `espgate models set`")
                 .send()?;
-            done(&answer, json, &format!("model {code} is added"))?;
+            done(&answer, json, &format!("added model {code}"))?;
         }
         Command::Set {
             code,
@@ -107,25 +111,25 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             json,
         } => {
             let answer = change(&client, &code, activate.change())?;
-            done(&answer, json, &format!("model {code} is changed"))?;
+            done(&answer, json, &format!("changed model {code}"))?;
         }
         Command::Hold { code, json } => {
             let answer = change(&client, &code, held(true))?;
             done(
                 &answer,
                 json,
-                &format!("model {code} is held: its devices get nothing new"),
+                &format!("held model {code}: its devices get no new firmware"),
             )?;
         }
         Command::Unhold { code, json } => {
             let answer = change(&client, &code, held(false))?;
-            done(&answer, json, &format!("model {code} is served again"))?;
+            done(&answer, json, &format!("resumed model {code}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn change(client: &Client, code: &str, change: Change) -> Result<Answer, Failure> {
+fn change(client: &Client, code: &str, change: Change) -> Result<Reply, Failure> {
     client
         .put(format!("/api/models/{}", segment(code)))
         .header(IF_MATCH, "*")
@@ -135,10 +139,10 @@ fn change(client: &Client, code: &str, change: Change) -> Result<Answer, Failure
         .send()
 }
 
-fn done(answer: &Answer, json: Json, line: &str) -> Result<(), Failure> {
+fn done(answer: &Reply, json: Json, line: &str) -> Result<(), Failure> {
     match json.json {
         true => print_json(answer),
-        false => say(line),
+        false => print_line(line),
     }
 }
 
@@ -148,14 +152,11 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         return print_json(&answer);
     }
     let models = answer.read::<List>()?.models;
-    let mut table = Table::new(
-        &["CODE", "ACTIVE", "STATE", "UPLOADS ACTIVE", "DEVICES"],
-        &[0],
-    );
+    let mut table = Table::new(&["CODE", "ACTIVE", "STATE", "ACTIVATE", "DEVICES"], &[0]);
     for model in &models {
         let uploads = match &model.activate {
-            OpenEnum::Known(registry::Activate::OnUpload) => String::from("at once"),
-            OpenEnum::Known(registry::Activate::Manual) => String::from("by hand"),
+            OpenEnum::Known(registry::Activate::OnUpload) => String::from("on upload"),
+            OpenEnum::Known(registry::Activate::Manual) => String::from("manual"),
             OpenEnum::Unknown(word) => word.clone(),
         };
         table.row([
@@ -169,6 +170,6 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     print_table(
         &table,
         models.is_empty(),
-        "no models; `espgate models add CODE` adds one",
+        "no models; add one with `espgate models add CODE`",
     )
 }

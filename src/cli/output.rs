@@ -1,8 +1,8 @@
-//! What answers say, as cells and lines.
+//! What answers print_line, as cells and lines.
 
 use std::io::{self, Write as _};
 
-use super::client::Answer;
+use super::client::Reply;
 use super::failure::Failure;
 use super::pager;
 use super::style::coloured;
@@ -42,7 +42,7 @@ pub(super) fn duration(seconds: u64) -> String {
 ///
 /// # Errors
 /// What writing says.
-pub(super) fn print_json(answer: &Answer) -> Result<(), Failure> {
+pub(super) fn print_json(answer: &Reply) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(&answer.body)?;
     if !answer.body.ends_with(b"\n") {
@@ -68,7 +68,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// What writing says.
-pub(super) fn say(line: &str) -> Result<(), Failure> {
+pub(super) fn print_line(line: &str) -> Result<(), Failure> {
     print(&format!("{}\n", escaped(line)))
 }
 
@@ -78,7 +78,7 @@ pub(super) fn say(line: &str) -> Result<(), Failure> {
 /// What writing says.
 pub(super) fn print_table(table: &Table, is_empty: bool, nothing: &str) -> Result<(), Failure> {
     match is_empty {
-        true => say(nothing),
+        true => print_line(nothing),
         false => print(&table.render(columns(), coloured())),
     }
 }

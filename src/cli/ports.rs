@@ -1,7 +1,7 @@
 //! `espgate ports`: serial ports.
 
-mod lend;
 mod read;
+mod run;
 
 use std::io;
 use std::process::ExitCode;
@@ -11,8 +11,10 @@ use clap::Subcommand;
 use super::args::{Global, Json};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
-use super::holders;
-use super::output::{bytes, known, moment, print, print_facts, print_json, print_table, say};
+use super::output::{
+    bytes, known, moment, print, print_facts, print_json, print_line, print_table,
+};
+use super::port_users;
 use super::table::{Table, cut};
 use crate::api::ports::{LastCrash, List, PortStatus, Release, State};
 
@@ -20,42 +22,51 @@ pub(super) const SEE_LIST: &str = "see `espgate ports list`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// The ports, what is on them and what they do
+    /// List ports, their boards and states
     List(Json),
-    /// Fetch the coredump from a board's flash now; this resets the board
+    /// Read the coredump from a board's flash; resets the board
     Read {
+        /// Port name, see `espgate ports list`
         port: String,
-        /// Do not ask whether the board may be reset
+        /// Do not ask before resetting the board
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// The newest console lines of a board
+    /// Show the latest console lines of a board
     Log {
+        /// Port name, see `espgate ports list`
         port: String,
-        /// Go on as lines come
+        /// Keep printing new lines
         #[arg(short, long)]
         follow: bool,
     },
-    /// Listen to a port that is only seen, or take a released one back
-    Claim { port: String },
-    /// Leave a port alone for a while
-    Release {
+    /// Listen on a port that is only seen, or was released
+    Claim {
+        /// Port name, see `espgate ports list`
         port: String,
-        /// How long, such as 90s, 10m or 2h
+    },
+    /// Close a port for a while, so that other programs can use it
+    Release {
+        /// Port name, see `espgate ports list`
+        port: String,
+        /// How long, such as 90s, 10m or 2h [default: 10m]
         #[arg(long = "for", value_name = "TIME", value_parser = seconds, conflicts_with = "until_claimed")]
         time: Option<u64>,
-        /// Until it is claimed again
+        /// Until `espgate ports claim`
         #[arg(long)]
         until_claimed: bool,
     },
-    /// Lend a port to a program, such as a flasher, and take it back
+    /// Lend a port to a program, such as a flasher
     ///
-    /// The program gets the port's path in ESPPORT and ESPTOOL_PORT; `{port}`
-    /// in its arguments stands for it too. Its exit status is passed on.
+    /// The daemon closes the port until the program ends. The program gets the
+    /// port's path in ESPPORT and ESPTOOL_PORT, and in place of `{port}` in its
+    /// arguments. Its exit status is passed on.
     Run {
+        /// Port name, see `espgate ports list`
         port: String,
+        /// Program and arguments
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<String>,
     },
@@ -74,14 +85,14 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let call = call
                 .doing(format!("show the log of port {port}"))
                 .advice(SEE_LIST);
-            call.stream(&mut Visible(io::stdout().lock()), None)?;
+            call.stream(&mut EscapeControls(io::stdout().lock()), None)?;
         }
         Command::Claim { port } => {
             let call = client.post(path(&port, "claim"));
             call.doing(format!("claim port {port}"))
                 .advice(SEE_LIST)
                 .send()?;
-            say(&format!("port {port} is listened to"))?;
+            print_line(&format!("claimed port {port}"))?;
         }
         Command::Release {
             port,
@@ -99,9 +110,9 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 (true, _) => String::from("until it is claimed"),
                 (_, time) => format!("for {}", super::output::duration(time.unwrap_or(600))),
             };
-            say(&format!("port {port} is left alone {how_long}"))?;
+            print_line(&format!("released port {port} {how_long}"))?;
         }
-        Command::Run { port, command } => return lend::run(&client, &port, &command),
+        Command::Run { port, command } => return run::run(&client, &port, &command),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,13 +129,13 @@ fn seconds(text: &str) -> Result<u64, String> {
     number
         .and_then(|number| number.checked_mul(unit))
         .filter(|seconds| (1..=86400).contains(seconds))
-        .ok_or_else(|| String::from("such as 90s, 10m or 2h, at most 24h"))
+        .ok_or_else(|| String::from("not a time such as 90s, 10m or 2h (at most 24h)"))
 }
 
 /// Makes control characters visible, but for line ends.
-struct Visible<W>(W);
+struct EscapeControls<W>(W);
 
-impl<W: io::Write> io::Write for Visible<W> {
+impl<W: io::Write> io::Write for EscapeControls<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
@@ -175,12 +186,12 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             last.get(5..16).unwrap_or(&last).to_owned(),
         ]);
     }
-    print_table(&table, ports.is_empty(), "no serial ports; plug a board in")?;
+    print_table(&table, ports.is_empty(), "no serial ports; plug in a board")?;
     for port in &ports {
         let said = details(port);
         if said.iter().any(|(_, value)| !value.is_empty()) {
             print("\n")?;
-            say(&port.name)?;
+            print_line(&port.name)?;
             print_facts(&said)?;
         }
     }
@@ -199,7 +210,7 @@ fn details(port: &PortStatus) -> [(&'static str, String); 7] {
     };
     [
         ("  note", known(&port.note)),
-        ("  held by", held_by(port).unwrap_or_default()),
+        ("  used by", held_by(port).unwrap_or_default()),
         ("  mac", known(&port.mac)),
         ("  chip", known(&port.chip)),
         ("  resets", resets.join(", ")),
@@ -212,7 +223,7 @@ fn details(port: &PortStatus) -> [(&'static str, String); 7] {
 /// since the daemon may not see other people's processes.
 pub(super) fn held_by(port: &PortStatus) -> Option<String> {
     let busy = port.state == State::Busy;
-    busy.then(|| holders::of(&port.path))?
+    busy.then(|| port_users::of(&port.path))?
 }
 
 /// Columns of a board's line that are shown.
@@ -277,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_a_board_prints_cannot_move_the_cursor() {
-        let mut out = Visible(Vec::new());
+        let mut out = EscapeControls(Vec::new());
         out.write_all(b"a\x1b[2J\nb\r\n").unwrap();
         assert_eq!(out.0, b"a\\u{1b}[2J\nb\\r\n");
     }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 /// A line on stderr that is rewritten as bytes go by.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct TransferProgress {
     what: String,
     done: u64,
     total: Option<u64>,
@@ -12,7 +12,7 @@ pub(super) struct Progress {
     visible: bool,
 }
 
-impl Progress {
+impl TransferProgress {
     /// Begins at zero of `total` bytes, if that is known.
     pub(super) fn new(what: impl Into<String>, total: Option<u64>) -> Self {
         Self {
@@ -43,12 +43,12 @@ impl Progress {
 
 /// A line on stderr that says how a long request is going.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct StatusLine {
     shown: String,
     visible: bool,
 }
 
-impl Stage {
+impl StatusLine {
     pub(super) fn new() -> Self {
         Self {
             shown: String::new(),
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for StatusLine {
     fn drop(&mut self) {
         if !self.shown.is_empty() {
             let _ = write!(io::stderr(), "\r\u{1b}[K");
@@ -78,7 +78,7 @@ impl Drop for Stage {
     }
 }
 
-impl Drop for Progress {
+impl Drop for TransferProgress {
     fn drop(&mut self) {
         if self.visible && self.shown != u64::MAX {
             // the line is somebody else's from here on

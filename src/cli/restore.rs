@@ -16,7 +16,7 @@ use zip::ZipArchive;
 use super::args::Global;
 use super::backup;
 use super::failure::Outcome;
-use super::output::say;
+use super::output::print_line;
 use super::paths;
 use crate::clock::{Moment, iso8601};
 use crate::store::backup::Restored;
@@ -67,7 +67,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         anyhow::Ok(created)
     })();
     let created = created.with_context(cannot)?;
-    say(&format!(
+    print_line(&format!(
         "restored {} files of gateway {} (backup of {}) to {}",
         entries.len(),
         manifest.gateway_id,
@@ -75,24 +75,24 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         destination.shown(&entries)
     ))?;
     for folder in created.iter().filter(|folder| settings.name(folder)) {
-        say(&format!(
+        print_line(&format!(
             "{} did not exist and was created; if it belongs on a separate disk, that disk is \
              not mounted",
             folder.display()
         ))?;
     }
     for path in &manifest.outside {
-        say(&format!("not in the backup, copy it yourself: {path}"))?;
+        print_line(&format!("not in the backup, copy it yourself: {path}"))?;
     }
     if !missing.is_empty() {
         let named = backup::named(&missing);
-        say(&format!(
+        print_line(&format!(
             "not in the backup, could not be read there: {named}"
         ))?;
     }
     if let Some(line) = settings.restore(&destination.root)? {
-        say(&line)?;
+        print_line(&line)?;
     }
-    say("start the daemon now, and never again on the old machine")?;
+    print_line("start the daemon now, and never again on the old machine")?;
     Ok(ExitCode::SUCCESS)
 }

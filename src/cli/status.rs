@@ -29,19 +29,19 @@ fn show(status: &Status) -> Result<(), Failure> {
         ("data", status.data_dir.display().to_string()),
         ("clock", status.clock.clone()),
         ("ports", ports(&status.ports)),
-        ("last intake", last_intake(status)),
+        ("last dump", last_intake(status)),
         ("stored", counts(status.counts)),
         ("disk", disk(status.disk).unwrap_or_default()),
     ])?;
     if !status.index_ready {
-        output::say("the stored dumps are still being read; intake works already")?;
+        output::print_line("still indexing stored dumps; new dumps are accepted")?;
     }
     for reason in &status.degraded {
         let line = format!("degraded: {}", escaped(reason));
         output::print(&format!("{}\n", Style::Bad.paint(&line, coloured())))?;
     }
     if !status.degraded.is_empty() {
-        output::say("`espgate doctor` says what to do")?;
+        output::print_line("see `espgate doctor`")?;
     }
     Ok(())
 }
@@ -59,9 +59,9 @@ fn ports(ports: &[PortStatus]) -> String {
 
 fn last_intake(status: &Status) -> String {
     match &status.last_intake {
-        None => String::from("none since the start"),
+        None => String::from("none since start"),
         Some(last) => format!(
-            "{} UTC from {} ({} since the start)",
+            "{} UTC from {} ({} since start)",
             moment(&last.at),
             last.device_key,
             status.received_since_start,

@@ -1,36 +1,38 @@
 //! `espgate tls`: the CA for firmware, and the server's certificate.
 
-mod stored;
+mod offline;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use clap::Subcommand;
 
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::output::{moment, print, print_facts, print_json, say};
+use super::output::{moment, print, print_facts, print_json, print_line};
 use crate::api::tls::{Certificate, Installed, Shown};
-pub(super) use stored::served as stored_certificate;
+pub(super) use offline::certificates as offline_certificates;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Print the CA certificate to embed in firmware
     Ca,
-    /// Names, dates and size of the certificate that is served
+    /// Show names, dates and size of the served certificate
     Show(Json),
-    /// Print a request for a certificate from a CA of your own
+    /// Print a certificate request for your own CA
     Csr,
-    /// Serve a chain that such a CA made: the server's certificate first
+    /// Install a certificate chain from your own CA
     Install {
+        /// PEM file, the server certificate first
         chain: PathBuf,
         #[command(flatten)]
         json: Json,
     },
-    /// Make the certificate anew, with the same key
+    /// Renew the certificate, keeping its key
     Renew(Json),
 }
 
@@ -38,20 +40,22 @@ pub(super) enum Command {
 pub(super) fn run(global: &Global, command: Command) -> Outcome {
     match command {
         Command::Ca => {
-            let path = stored::ca_path(global);
-            let cannot = || {
-                format!(
-                    "cannot read {}: start the daemon once, or run it as root (sudo)",
-                    path.display()
-                )
-            };
-            print(&fs::read_to_string(&path).with_context(cannot)?)?;
+            let path = offline::ca_path(global);
+            let ca = fs::read_to_string(&path).map_err(|error| {
+                let advice = match error.kind() {
+                    ErrorKind::PermissionDenied => "; use sudo",
+                    ErrorKind::NotFound => "; start the daemon once: it creates the CA",
+                    _ => "",
+                };
+                anyhow!("cannot read {}: {error}{advice}", path.display())
+            })?;
+            print(&ca)?;
         }
         Command::Show(json) => show(global, json)?,
         Command::Csr => {
             let answer = Client::connect(global)?
                 .get("/api/tls/csr")
-                .doing("make a certificate request")
+                .doing("create a certificate request")
                 .send()?;
             print(&answer.text())?;
         }
@@ -79,10 +83,10 @@ fn install(global: &Global, chain: &Path, json: Json) -> Result<(), Failure> {
     if json.json {
         return print_json(&answer);
     }
-    say(&format!("{} is served from now on", chain.display()))?;
+    print_line(&format!("installed {}", chain.display()))?;
     let Installed { warnings } = answer.read()?;
     let mut warnings = warnings.iter();
-    warnings.try_for_each(|warning| say(&format!("warning: {warning}")))
+    warnings.try_for_each(|warning| print_line(&format!("warning: {warning}")))
 }
 
 /// From the daemon if there is one; else from the files.
@@ -99,12 +103,12 @@ fn show(global: &Global, json: Json) -> Result<(), Failure> {
             }
         }
         Err(_) => {
-            let served = stored::served(global)?;
+            let served = offline::certificates(global)?;
             if json.json {
                 return print(&format!("{}\n", serde_json::to_string(&served)?));
             }
             facts(&served)?;
-            say("read from the files: the daemon does not run")
+            print_line("daemon not running: read from its files")
         }
     }
 }
@@ -112,13 +116,13 @@ fn show(global: &Global, json: Json) -> Result<(), Failure> {
 fn facts(served: &Shown) -> Result<(), Failure> {
     let fits = match served.fits_4096 {
         Some(true) => "fits one 4096-byte record",
-        Some(false) => "TOO LARGE for devices with a 4 KiB buffer",
+        Some(false) => "too large for devices with a 4 KiB buffer",
         None => "",
     };
     let flight = served.flight_bytes;
     let handshake = flight.map(|bytes| format!("{bytes} bytes, {fits}"));
     let valid = match served.valid_now {
-        Some(false) => " (NOT VALID NOW: see the clock)",
+        Some(false) => " (not valid now: check the clock)",
         _ => "",
     };
     let dates = |certificate: &Certificate| {

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::args::{Global, Json, model_code};
 use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
-use super::output::{day, known, print, print_json, print_table, say};
+use super::output::{day, known, print, print_json, print_line, print_table};
 use super::table::Table;
 use crate::api::tokens::{List, Made, NewToken, Token};
 use crate::clock::parse;
@@ -17,36 +17,40 @@ use crate::store::registry;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a token and print it, once
+    /// Create a token and print it (shown only once)
     Add {
-        /// What it is called: 1 to 64 of A-Z, a-z, 0-9 and ._@-
+        /// Token name: 1 to 64 of A-Z, a-z, 0-9 and ._@-
         name: String,
+        /// What the token allows
         #[arg(long, value_enum)]
         role: Role,
-        /// The only model it is for; a fleet token needs one
+        /// Only for this model; required for a fleet token
         #[arg(long, value_name = "CODE", required_if_eq("role", "fleet"))]
         model: Option<String>,
-        /// How long it lasts, such as 365d or 12h, or until when; default: for ever
+        /// Lifetime such as 365d or 12h, or an end time [default: never expires]
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
         #[command(flatten)]
         json: Json,
     },
-    /// All tokens but those of devices
+    /// List all tokens except those of devices
     List(Json),
-    /// End a token
-    Revoke { name: String },
+    /// Revoke a token
+    Revoke {
+        /// Token name
+        name: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Role {
-    /// Uploads firmware
+    /// Upload firmware
     Pipeline,
-    /// Sees and changes
+    /// View and change
     Technician,
-    /// Sees
+    /// View
     Viewer,
-    /// Speaks for devices of a model that have no token of their own
+    /// Act for devices of a model that have no token of their own
     Fleet,
 }
 
@@ -81,7 +85,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let answer = client
                 .post("/api/tokens")
                 .json(&wanted)
-                .doing(format!("make token {name}"))
+                .doing(format!("create token {name}"))
                 .advice("see `espgate tokens list` and `espgate models list`")
                 .send()?;
             match json.json {
@@ -96,7 +100,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 .doing(format!("revoke token {name}"))
                 .advice("see `espgate tokens list`")
                 .send()?;
-            say(&format!("token {name} is revoked"))?;
+            print_line(&format!("revoked token {name}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -108,7 +112,7 @@ pub(super) fn print_once(token: &str, whose: &str) -> Result<(), Failure> {
     print(&format!("{token}\n"))?;
     let _ = writeln!(
         io::stderr(),
-        "This is the token of {whose}. It is not shown again: keep it now."
+        "Token of {whose}. Save it now: it is not shown again."
     );
     Ok(())
 }
@@ -119,7 +123,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
         return print_json(&answer);
     }
     let tokens = answer.read::<List>()?.tokens;
-    let mut table = Table::new(&["NAME", "ROLE", "MODEL", "ID", "MADE", "EXPIRES"], &[0]);
+    let mut table = Table::new(&["NAME", "ROLE", "MODEL", "ID", "CREATED", "EXPIRES"], &[0]);
     for token in &tokens {
         table.row([
             token.name.clone(),
@@ -139,7 +143,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     print_table(
         &table,
         tokens.is_empty(),
-        "no tokens; `espgate tokens add NAME --role ROLE` makes one",
+        "no tokens; create one with `espgate tokens add NAME --role ROLE`",
     )
 }
 

@@ -15,15 +15,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::upload::Upload;
-use super::{Client, PATIENCE};
+use super::{Client, TIMEOUT};
 use crate::api::errors::ErrorBody;
 use crate::cli::failure::Failure;
-use crate::cli::progress::Progress;
+use crate::cli::progress::TransferProgress;
 
 /// How long something that moves data or boards may take.
-const LONG_PATIENCE: Duration = Duration::from_secs(900);
+const LONG_TIMEOUT: Duration = Duration::from_secs(900);
 /// Largest answer that is held in memory.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 /// A request being described.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ pub(in crate::cli) struct Call<'a> {
     request: Request<Upload>,
     doing: String,
     advice: String,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct Reply {
     pub(in crate::cli) status: StatusCode,
     pub(in crate::cli) body: Bytes,
 }
@@ -56,7 +56,7 @@ impl<'a> Call<'a> {
             doing: format!("do {path}"),
             request,
             advice: String::new(),
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         }
     }
 
@@ -73,8 +73,8 @@ impl<'a> Call<'a> {
     }
 
     /// Waits long for the answer.
-    pub(in crate::cli) fn patient(mut self) -> Self {
-        self.patience = LONG_PATIENCE;
+    pub(in crate::cli) fn slow(mut self) -> Self {
+        self.timeout = LONG_TIMEOUT;
         self
     }
 
@@ -116,7 +116,7 @@ impl<'a> Call<'a> {
         };
         let left = size()
             .with_context(|| format!("cannot {}: cannot read {}", self.doing, path.display()))?;
-        let progress = Progress::new(format!("sending {}", path.display()), Some(left));
+        let progress = TransferProgress::new(format!("uploading {}", path.display()), Some(left));
         *self.request.body_mut() = Upload::File {
             file,
             left,
@@ -129,7 +129,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// If there is no answer.
-    pub(in crate::cli) fn ask(self) -> Result<Answer, Failure> {
+    pub(in crate::cli) fn ask(self) -> Result<Reply, Failure> {
         let client = self.client;
         client.block_on(self.whole())
     }
@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// What the daemon says against it.
-    pub(in crate::cli) fn send(self) -> Result<Answer, Failure> {
+    pub(in crate::cli) fn send(self) -> Result<Reply, Failure> {
         let client = self.client;
         client.block_on(self.done())
     }
@@ -147,7 +147,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub(in crate::cli) async fn done(self) -> Result<Answer, Failure> {
+    pub(in crate::cli) async fn done(self) -> Result<Reply, Failure> {
         let (doing, advice) = (self.doing.clone(), self.advice.clone());
         let answer = self.whole().await?;
         match answer.status.is_success() {
@@ -156,7 +156,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn whole(self) -> Result<Answer, Failure> {
+    async fn whole(self) -> Result<Reply, Failure> {
         let cannot = format!("cannot {}", self.doing);
         let collect = async {
             let response = self.response().await?;
@@ -164,12 +164,12 @@ impl<'a> Call<'a> {
             let mut body = response.into_body();
             let mut bytes = BytesMut::new();
             while let Some(data) = next(&mut body).await? {
-                if bytes.len() + data.len() > MAX_ANSWER {
-                    return Err(anyhow!("the answer is too large"));
+                if bytes.len() + data.len() > MAX_REPLY {
+                    return Err(anyhow!("the daemon's answer is larger than 64 MiB"));
                 }
                 bytes.extend_from_slice(&data);
             }
-            Ok(Answer {
+            Ok(Reply {
                 status,
                 body: bytes.freeze(),
             })
@@ -192,7 +192,7 @@ impl<'a> Call<'a> {
             let cannot = || format!("cannot {doing}");
             let mut body = self.opened().await?;
             let size = http_body::Body::size_hint(&body).exact();
-            let mut progress = progress.map(|what| Progress::new(what, size));
+            let mut progress = progress.map(|what| TransferProgress::new(what, size));
             let mut written = 0;
             // Without a timeout: what is followed may be silent for days.
             while let Some(frame) = body.frame().await {
@@ -224,41 +224,41 @@ impl<'a> Call<'a> {
             return Ok(body);
         }
         let body = body.collect().await.with_context(cannot)?.to_bytes();
-        Err(refused(&doing, &advice, &Answer { status, body }))
+        Err(refused(&doing, &advice, &Reply { status, body }))
     }
 
     async fn response(self) -> anyhow::Result<Response<Incoming>> {
-        let slow = || anyhow!("the daemon did not answer in time; see `journalctl -u espgate`");
+        let slow = || anyhow!("no answer from the daemon in time; see `journalctl -u espgate`");
         let answered = async {
             let mut sender = self.client.open().await?;
             Ok::<_, anyhow::Error>(sender.send_request(self.request).await?)
         };
-        tokio::time::timeout(self.patience, answered)
+        tokio::time::timeout(self.timeout, answered)
             .await
             .map_err(|_| slow())?
     }
 }
 
 async fn next(body: &mut Incoming) -> anyhow::Result<Option<Bytes>> {
-    let frame = tokio::time::timeout(PATIENCE, body.frame())
+    let frame = tokio::time::timeout(TIMEOUT, body.frame())
         .await
-        .context("the daemon stopped in the middle of its answer")?;
+        .context("the daemon stopped sending its answer")?;
     match frame {
         None => Ok(None),
         Some(frame) => Ok(Some(frame?.into_data().unwrap_or_default())),
     }
 }
 
-fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
+fn refused(doing: &str, advice: &str, answer: &Reply) -> Failure {
     let said: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
     let why = match said.error.as_str() {
         "" => format!("the daemon answered {}", answer.status),
         why => why.to_owned(),
     };
     let advice = match (answer.status, said.correlation_id) {
-        (StatusCode::FORBIDDEN, _) => String::from("run it as root (sudo)"),
+        (StatusCode::FORBIDDEN, _) => String::from("use sudo"),
         (status, Some(id)) if status.is_server_error() => {
-            format!("the cause: `journalctl -u espgate CORRELATION_ID={id}`")
+            format!("see `journalctl -u espgate CORRELATION_ID={id}`")
         }
         // What is wrong with a request, its refusal says itself.
         (StatusCode::BAD_REQUEST, _) => said
@@ -273,13 +273,13 @@ fn refused(doing: &str, advice: &str, answer: &Answer) -> Failure {
     }
 }
 
-impl Answer {
+impl Reply {
     /// What the answer says.
     ///
     /// # Errors
     /// If it is something else.
     pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        Ok(serde_json::from_slice(&self.body).context("the daemon's answer cannot be read")?)
+        Ok(serde_json::from_slice(&self.body).context("cannot parse the daemon's answer")?)
     }
 
     /// The answer as text.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::cli::progress::Progress;
+use crate::cli::progress::TransferProgress;
 
 /// Read from a file at once.
 const BLOCK: usize = 64 * 1024;
@@ -20,7 +20,7 @@ pub(in crate::cli) enum Upload {
     File {
         file: File,
         left: u64,
-        progress: Progress,
+        progress: TransferProgress,
     },
 }
 

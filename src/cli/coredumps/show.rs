@@ -4,9 +4,9 @@ use http::StatusCode;
 
 use super::SEE_LIST;
 use crate::api::coredumps::Coredump;
-use crate::cli::client::{Answer, Client, segment};
+use crate::cli::client::{Client, Reply, segment};
 use crate::cli::failure::Failure;
-use crate::cli::output::{known, moment, print, print_facts, print_json, say};
+use crate::cli::output::{known, moment, print, print_facts, print_json, print_line};
 use crate::cli::style::coloured;
 use crate::cli::table::{WIDTH, folded};
 use crate::decode::{self, Report};
@@ -26,7 +26,7 @@ pub(super) fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> 
         print(&format!("{heading}\n\n"))?;
         print(&in_words(&report)?)?;
         return match failure(&dump) {
-            Some(why) => say(&format!("this report is an earlier one: {why}")),
+            Some(why) => print_line(&format!("this is an earlier report: {why}")),
             None => Ok(()),
         };
     }
@@ -38,10 +38,10 @@ pub(super) fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> 
     let dump: Coredump = answer.read()?;
     facts(&dump)?;
     match failure(&dump) {
-        Some(why) => say(&format!(
-            "there is no report: {why}; `espgate coredumps redecode {id}` tries again"
+        Some(why) => print_line(&format!(
+            "no report: {why}; try again with `espgate coredumps redecode {id}`"
         )),
-        None => say("there is no report yet; the dump is being decoded"),
+        None => print_line("no report yet: decoding"),
     }
 }
 
@@ -65,7 +65,7 @@ fn heading(dump: &Coredump) -> String {
     // A sidecar that was made anew from its dump can only guess the way.
     let way = match sidecar.identity.as_str() {
         REBUILT => String::new(),
-        _ => format!(" by {}", sidecar.source),
+        _ => format!(" via {}", sidecar.source),
     };
     format!(
         "Coredump {} of {} ({}), {} UTC{way}",
@@ -77,7 +77,7 @@ fn heading(dump: &Coredump) -> String {
 }
 
 /// The report as text, escaped; in colours on a terminal.
-fn in_words(report: &Answer) -> Result<String, Failure> {
+fn in_words(report: &Reply) -> Result<String, Failure> {
     let report: Report = report.read()?;
     Ok(decode::text::render(&report, coloured()))
 }

@@ -15,13 +15,13 @@ const CA_DAYS_AHEAD: i64 = 365;
 /// A certificate of one's own has to be renewed by hand in time.
 const DAYS_AHEAD: i64 = 30;
 
-pub(super) fn look(global: &Global, client: Option<&Client>) -> Vec<Finding> {
+pub(super) fn findings(global: &Global, client: Option<&Client>) -> Vec<Finding> {
     let served = match client {
         Some(client) => client
             .get("/api/tls")
             .send()
             .and_then(|answer| answer.read()),
-        None => tls::stored_certificate(global),
+        None => tls::offline_certificates(global),
     };
     // No certificate yet, or not ours to read: the daemon's state tells that.
     served
@@ -34,36 +34,38 @@ fn check(served: &Shown, now: OffsetDateTime) -> Vec<Finding> {
     let own = served.source == Source::Installed || served.source == Source::Configured;
     let renew = match own {
         true => "install a new one with `espgate tls install CHAIN`",
-        false => "`espgate tls renew` makes a new one",
+        false => "renew it with `espgate tls renew`",
     };
     let end = crate::clock::parse(&served.server.not_after);
     if served.valid_now == Some(false) {
-        let what = "the server's certificate is not valid now";
+        let what = "server certificate is not valid now";
         findings.push(Finding::error(
             "tls",
             what,
             &format!("check the clock; {renew}"),
         ));
     } else if let Some(end) = end.filter(|end| (*end - now).whole_days() < DAYS_AHEAD) {
-        let what = format!("the server's certificate ends on {}", end.date());
+        let what = format!("server certificate expires on {}", end.date());
         findings.push(Finding::warning("tls", what, renew));
     }
     let ca = served.ca.as_ref();
     let ca_end = ca.and_then(|ca| crate::clock::parse(&ca.not_after));
     if let Some(end) = ca_end.filter(|end| (*end - now).whole_days() < CA_DAYS_AHEAD) {
-        let what = format!("the CA in the boards' firmware ends on {}", end.date());
-        let advice = "build firmware with the old CA and a new one, and bring it to every board";
+        let what = format!("site CA expires on {}", end.date());
+        let advice =
+            "build firmware with the old CA and a new one, and update every board before that";
         findings.push(Finding::warning("tls", what, advice));
     }
     let mut names = served.server.names.iter();
     if !names.any(|name| name == COMMON_NAME) {
-        let what = format!("the server's certificate does not name {COMMON_NAME}");
-        let advice = "firmware that expects that name refuses it: add it to the request";
+        let what = format!("server certificate lacks the name {COMMON_NAME}");
+        let advice =
+            "firmware that expects this name rejects it: add it to the certificate request";
         findings.push(Finding::warning("tls", what, advice));
     }
     if served.fits_4096 == Some(false) {
         let what = format!(
-            "the TLS handshake takes {} at once",
+            "TLS handshake sends {} at once",
             bytes(served.flight_bytes.unwrap_or(0) as u64)
         );
         let advice =

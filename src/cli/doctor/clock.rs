@@ -10,21 +10,22 @@ const PLAUSIBLE_FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
 /// Later, somebody set it wrong.
 const PLAUSIBLE_TO: OffsetDateTime = datetime!(2070-01-01 00:00 UTC);
 
-pub(super) fn look() -> Vec<Finding> {
+pub(super) fn findings() -> Vec<Finding> {
     check(OffsetDateTime::now_utc(), crate::clock::is_synced())
 }
 
 fn check(now: OffsetDateTime, synced: bool) -> Vec<Finding> {
-    const ADVICE: &str = "`timedatectl` shows why; let the network pass NTP, or fit a clock module";
+    const ADVICE: &str =
+        "check `timedatectl`; allow NTP through the network, or install a clock module";
     if !(PLAUSIBLE_FROM..PLAUSIBLE_TO).contains(&now) {
-        let what = format!("the clock says {}", now.date());
+        let what = format!("clock is wrong: it says {}", now.date());
         return vec![Finding::error("clock", what, ADVICE)];
     }
     match synced {
         true => Vec::new(),
         false => vec![Finding::warning(
             "clock",
-            "the clock is not synchronised; times of dumps are marked unsynced",
+            "clock not synchronised; times of dumps are marked unsynced",
             ADVICE,
         )],
     }

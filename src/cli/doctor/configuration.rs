@@ -4,8 +4,8 @@ use super::finding::Finding;
 use crate::cli::args::Global;
 use crate::config::{AuthMode, Config};
 
-pub(super) fn look(global: &Global) -> Vec<Finding> {
-    const ADVICE: &str = "`espgate config check` shows every fault";
+pub(super) fn findings(global: &Global) -> Vec<Finding> {
+    const ADVICE: &str = "see `espgate config check`";
     match global.options().read() {
         Err(fault) => vec![Finding::error(
             "config",
@@ -16,7 +16,7 @@ pub(super) fn look(global: &Global) -> Vec<Finding> {
         Ok(Some((_, loaded))) => {
             let unknown = loaded.unknown.iter();
             let mut findings: Vec<Finding> = unknown
-                .map(|fault| Finding::warning("config", format!("configuration, {fault}"), ADVICE))
+                .map(|fault| Finding::warning("config", format!("configuration: {fault}"), ADVICE))
                 .collect();
             findings.extend(open_doors(&loaded.config));
             findings
@@ -27,10 +27,10 @@ pub(super) fn look(global: &Global) -> Vec<Finding> {
 fn open_doors(config: &Config) -> Option<Finding> {
     let what = match (config.auth.devices, config.auth.pipeline) {
         (AuthMode::Open, _) => {
-            "auth.devices is \"open\": whoever reaches the gateway can speak for any device"
+            "auth.devices is \"open\": anyone who reaches the gateway can act as any device"
         }
         (_, AuthMode::Open) => {
-            "auth.pipeline is \"open\": whoever is on this machine can upload firmware"
+            "auth.pipeline is \"open\": anyone on this machine can upload firmware"
         }
         _ => return None,
     };

@@ -16,7 +16,7 @@ use crate::store::registry::Gateway;
 /// Writing and syncing a small file takes less on any disk that is well.
 const SLOW: Duration = Duration::from_millis(500);
 
-pub(super) fn look(root: &Path, coredumps: &Path, config: &Config) -> Vec<Finding> {
+pub(super) fn findings(root: &Path, coredumps: &Path, config: &Config) -> Vec<Finding> {
     let listing = fs::read_dir(root);
     if let Err(error) = &listing {
         return vec![unread(root, error)];
@@ -29,7 +29,7 @@ pub(super) fn look(root: &Path, coredumps: &Path, config: &Config) -> Vec<Findin
     for folder in folders {
         findings.extend(disk_space::unsuitable(folder).map(|trouble| {
             let what = format!("{} {trouble}", folder.display());
-            Finding::warning("data", what, "put it on an ext4 partition or another disk")
+            Finding::warning("data", what, "move it to an ext4 partition or another disk")
         }));
     }
     if let Ok(space) = Space::of(coredumps).or_else(|_| Space::of(root)) {
@@ -48,20 +48,17 @@ fn unread(root: &Path, error: &io::Error) -> Finding {
     match error.kind() {
         io::ErrorKind::NotFound => Finding::note(
             "data",
-            format!(
-                "there is no data directory {shown}; start the daemon once, or name it with \
-                 --data-dir"
-            ),
+            format!("no data directory {shown}; start the daemon once, or give it with --data-dir"),
         ),
         io::ErrorKind::PermissionDenied => Finding::warning(
             "data",
-            format!("you may not look into {shown}, so much of this is not looked at"),
-            "run it as root (sudo), or as a member of the group espgate",
+            format!("permission denied: {shown}; some checks were skipped"),
+            "use sudo, or add your user to the group espgate",
         ),
         _ => Finding::error(
             "data",
-            format!("{shown} cannot be listed: {error}"),
-            "look at `dmesg`: the disk may be failing",
+            format!("cannot list {shown}: {error}"),
+            "see `dmesg`: the disk may be failing",
         ),
     }
 }
@@ -73,17 +70,17 @@ fn device_of(path: &Path) -> Option<u64> {
 
 fn room(space: Space, asked: u64) -> Finding {
     let what = format!(
-        "{} of {} are free on the disk",
+        "{} of {} free on the disk",
         bytes(space.free),
         bytes(space.total)
     );
     if space.free < 4 * 1024 * 1024 {
-        let advice = "free some room now: dumps cannot be kept";
+        let advice = "free space now: dumps cannot be stored";
         return Finding::error("disk", what, advice);
     }
     if space.free < asked {
-        let what = format!("{what}, {} are asked for by min_free", bytes(asked));
-        let advice = "free some room; old dumps and bundles are being removed";
+        let what = format!("{what}, below min_free ({})", bytes(asked));
+        let advice = "free space: old dumps and bundles are being deleted";
         return Finding::warning("disk", what, advice);
     }
     Finding::note("disk", what)
@@ -104,7 +101,7 @@ fn rights(root: &Path) -> Vec<Finding> {
             continue;
         };
         if about.permissions().mode() & forbidden != 0 {
-            let what = format!("{} is open to others", path.display());
+            let what = format!("{} is accessible to other users", path.display());
             let advice = format!(
                 "chmod {} {}",
                 if forbidden == 0o077 { "700" } else { "750" },
@@ -114,7 +111,7 @@ fn rights(root: &Path) -> Vec<Finding> {
         }
         let stranger = foreign_file(&path, owner);
         if let Some(stranger) = stranger {
-            let what = format!("{stranger} belongs to another user than {}", root.display());
+            let what = format!("{stranger} is not owned by the owner of {}", root.display());
             let advice = format!("chown -R --reference={0} {0}", root.display());
             findings.push(Finding::error("data", what, &advice));
         }
@@ -159,22 +156,19 @@ fn speed(root: &Path) -> Option<Finding> {
         Err(error) if matches!(error.raw_os_error(), Some(2 | 13)) => None,
         Err(error) => Some(Finding::error(
             "disk",
-            format!(
-                "a test file cannot be written below {}: {error}",
-                root.display()
-            ),
-            "a card that has gone read-only is worn out: replace it",
+            format!("cannot write a test file below {}: {error}", root.display()),
+            "replace the card if it became read-only: it is worn out",
         )),
     }
 }
 
 fn pace(took: Duration) -> Finding {
-    let what = format!("keeping 64 KiB on the disk takes {} ms", took.as_millis());
+    let what = format!("writing 64 KiB to disk takes {} ms", took.as_millis());
     match took > SLOW {
         true => Finding::warning(
             "disk",
             what,
-            "a worn or cheap card: use an A1/A2 card or a USB disk",
+            "slow or worn card: use an A1/A2 card or a USB disk",
         ),
         false => Finding::note("disk", what),
     }
@@ -192,15 +186,15 @@ fn moved(gateway: &Gateway, machine: &str) -> Option<Finding> {
     if last != machine && !last.is_empty() {
         return Some(Finding::warning(
             "identity",
-            "this data was last used on another machine",
-            "if that one still runs, stop one of them: both have the same gateway id",
+            "data was last used on another machine",
+            "if that machine still runs, stop one of them: both have the same gateway id",
         ));
     }
     let from = gateway.moved_from.as_deref().unwrap_or_default();
     (!from.is_empty()).then(|| {
         Finding::note(
             "identity",
-            "this data came from another machine, which must not run any more",
+            "data came from another machine; the daemon must not run there any more",
         )
     })
 }

@@ -16,8 +16,8 @@ pub(super) fn warned(model: &str, builds: &[Build]) -> Vec<Finding> {
         served.flat_map(|build| build.warnings.iter().map(move |warning| (build, warning)));
     let findings = warnings.map(|(build, warning)| {
         let name = &build.name;
-        let what = format!("firmware {name} of {model}, which is served: {warning}");
-        Finding::warning("firmware", what, "have it built and uploaded again")
+        let what = format!("firmware {name} of {model} (active): {warning}");
+        Finding::warning("firmware", what, "build and upload it again")
     });
     findings.collect()
 }
@@ -30,19 +30,19 @@ pub(super) fn not_served(model: &Model, devices: &[Device]) -> Vec<Finding> {
     match model.state.as_str() {
         "blocked" => {
             let what = format!(
-                "firmware {active} of {code} is active and blocked: its devices get nothing"
+                "firmware {active} of {code} is active but blocked: devices get no firmware"
             );
             let advice = format!(
-                "`espgate firmware activate {code} VERSION`, or `espgate firmware unblock {code} \
-                 {active}`"
+                "activate another version (`espgate firmware activate {code} VERSION`) or unblock it \
+                 (`espgate firmware unblock {code} {active}`)"
             );
             findings.push(Finding::warning("firmware", what, &advice));
         }
         "missing" => {
-            let what = format!("the file of firmware {active} of {code}, which is active, is gone");
+            let what = format!("file of firmware {active} of {code} (active) is missing");
             let advice = format!(
-                "upload it again with `espgate firmware add`, or `espgate firmware activate {code} \
-                 VERSION` another"
+                "upload it again (`espgate firmware add`) or activate another version (`espgate \
+                 firmware activate {code} VERSION`)"
             );
             findings.push(Finding::warning("firmware", what, &advice));
         }
@@ -62,9 +62,9 @@ pub(super) fn not_served(model: &Model, devices: &[Device]) -> Vec<Finding> {
             named.push_str(&format!(" and {} more", keys.len() - MAX_NAMED));
         }
         let what = format!(
-            "pinned to firmware {version} of {code}, which is blocked, and served nothing: {named}"
+            "firmware {version} of {code} is blocked; devices pinned to it get no firmware: {named}"
         );
-        let advice = "`espgate devices unpin KEY`, or pin another version";
+        let advice = "unpin them (`espgate devices unpin KEY`) or pin another version";
         findings.push(Finding::warning("firmware", what, advice));
     }
     findings
@@ -115,11 +115,11 @@ mod tests {
                 .map(|finding| finding.what)
                 .collect::<Vec<_>>()
         };
-        let blocked = "firmware 2 of m is active and blocked: its devices get nothing";
-        let pinned = "pinned to firmware 1 of m, which is blocked, and served nothing: a";
+        let blocked = "firmware 2 of m is active but blocked: devices get no firmware";
+        let pinned = "firmware 1 of m is blocked; devices pinned to it get no firmware: a";
         assert_eq!(told(model("blocked"), &devices), [blocked, pinned]);
         assert_eq!(told(model("served"), &devices[1..]), [""; 0]);
         let missing = told(model("missing"), &[]);
-        assert!(missing[0].contains("is gone"), "{missing:?}");
+        assert!(missing[0].contains("is missing"), "{missing:?}");
     }
 }

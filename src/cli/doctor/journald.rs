@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 
-pub(super) fn look() -> Vec<Finding> {
+pub(super) fn findings() -> Vec<Finding> {
     check(Path::new("/run/log/journal"), Path::new("/var/log/journal"))
         .into_iter()
         .collect()
@@ -15,7 +15,7 @@ fn check(volatile: &Path, lasting: &Path) -> Option<Finding> {
     (volatile.exists() && !lasting.exists()).then(|| {
         Finding::warning(
             "journal",
-            "the journal is kept in memory: it is lost at a restart (the events file is not)",
+            "journal is kept in memory and lost on reboot (the events file is not)",
             "mkdir /var/log/journal && systemctl restart systemd-journald",
         )
     })

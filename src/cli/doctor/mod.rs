@@ -3,15 +3,15 @@
 mod certificate;
 mod clock;
 mod configuration;
+mod daemon_crashes;
 mod data_dir;
-mod endings;
+mod dumps_and_firmware;
+mod dumps_and_firmware_offline;
 mod finding;
 mod firmware;
 mod journald;
 mod serial;
 mod service;
-mod stored;
-mod stored_files;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use serde_json::json;
 use super::args::{Global, Json};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::output::{print, say};
+use super::output::{print, print_line};
 use super::paths;
 use super::style::coloured;
 use super::table::{WIDTH, folded};
@@ -45,17 +45,19 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
     let status: Option<Status> = client
         .as_ref()
         .and_then(|client| client.get("/api/status").send().ok()?.read().ok());
-    findings.extend(service::look(status.as_ref(), &config));
-    findings.extend(endings::look(status.as_ref(), &root));
-    findings.extend(configuration::look(global));
-    findings.extend(clock::look());
-    findings.extend(data_dir::look(&root, &coredumps, &config));
-    findings.extend(journald::look());
-    findings.extend(certificate::look(global, client.as_ref()));
-    findings.extend(serial::look(client.as_ref(), &root));
+    findings.extend(service::findings(status.as_ref(), &config));
+    findings.extend(daemon_crashes::findings(status.as_ref(), &root));
+    findings.extend(configuration::findings(global));
+    findings.extend(clock::findings());
+    findings.extend(data_dir::findings(&root, &coredumps, &config));
+    findings.extend(journald::findings());
+    findings.extend(certificate::findings(global, client.as_ref()));
+    findings.extend(serial::findings(client.as_ref(), &root));
     findings.extend(match &client {
-        Some(client) => stored::look(client),
-        None => stored_files::look(&root, &coredumps, &paths::assets(global, &config)),
+        Some(client) => dumps_and_firmware::findings(client),
+        None => {
+            dumps_and_firmware_offline::findings(&root, &coredumps, &paths::assets(global, &config))
+        }
     });
     // What needs a person first; a missing daemon stays at the top.
     findings.sort_by_key(|finding| finding.severity);
@@ -89,8 +91,8 @@ fn show(findings: &[Finding]) -> Result<(), Failure> {
         .filter(|f| f.severity != Severity::Note)
         .count();
     match count {
-        0 => say("nothing needs a person"),
-        1 => say("1 thing needs a person"),
-        count => say(&format!("{count} things need a person")),
+        0 => print_line("no problems found"),
+        1 => print_line("1 problem found"),
+        count => print_line(&format!("{count} problems found")),
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::ports::held_by;
 const GRABBERS: [(&str, &str); 2] = [
     (
         "ModemManager",
-        "the package's udev rules keep it off; else `systemctl disable --now ModemManager`",
+        "install the package's udev rules, or `systemctl disable --now ModemManager`",
     ),
     (
         "brltty",
@@ -23,7 +23,7 @@ const GRABBERS: [(&str, &str); 2] = [
     ),
 ];
 
-pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
+pub(super) fn findings(client: Option<&Client>, root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     let asked = client.and_then(|client| client.get("/api/ports").send().ok()?.read().ok());
     let List { ports, .. } = asked.unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
                 .map(|(name, advice)| {
                     Finding::warning(
                         "ports",
-                        format!("{name} runs and may hold the boards' ports"),
+                        format!("{name} is running and may use the boards' ports"),
                         advice,
                     )
                 }),
@@ -52,12 +52,12 @@ pub(super) fn look(client: Option<&Client>, root: &Path) -> Vec<Finding> {
 fn trouble(port: &PortStatus) -> Option<Finding> {
     let advice = match port.state {
         OpenEnum::Known(State::Busy) => {
-            "stop the program that holds it, or `espgate ports release` it on purpose"
+            "stop the program that uses it, or `espgate ports release` the port"
         }
-        OpenEnum::Known(State::Trouble) => "unplug and plug in the board, try another cable",
+        OpenEnum::Known(State::Trouble) => "unplug and replug the board, try another cable",
         _ => return None,
     };
-    let holder = held_by(port).map(|holder| format!(" (held by {holder})"));
+    let holder = held_by(port).map(|holder| format!(" (used by {holder})"));
     let holder = holder.unwrap_or_default();
     Some(Finding::warning(
         "ports",
@@ -100,8 +100,11 @@ fn closed_to(path: &Path, process: &str) -> Option<Finding> {
     let about = fs::metadata(path).ok()?;
     let may = may_open(process, about.uid(), about.gid(), about.mode());
     (!may).then(|| {
-        let what = format!("the daemon's user may not open {}", path.display());
-        let advice = "its service needs SupplementaryGroups=dialout (the group of the device)";
+        let what = format!(
+            "permission denied: the daemon's user cannot open {}",
+            path.display()
+        );
+        let advice = "add SupplementaryGroups=dialout (the device's group) to the service";
         Finding::error("ports", what, advice)
     })
 }

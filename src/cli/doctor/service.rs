@@ -18,7 +18,7 @@ pub(super) fn unreachable(failure: &Failure) -> Finding {
 }
 
 /// `status` is the daemon's, if there is one.
-pub(super) fn look(status: Option<&Status>, config: &Config) -> Vec<Finding> {
+pub(super) fn findings(status: Option<&Status>, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(status.into_iter().flat_map(degraded));
     if let Some(listen) = unit_property("espgate.socket", "Listen") {
@@ -29,7 +29,7 @@ pub(super) fn look(status: Option<&Status>, config: &Config) -> Vec<Finding> {
 
 fn degraded(status: &Status) -> Vec<Finding> {
     let advice = |reason: &str| match reason.contains("configuration") {
-        true => "`espgate config check` shows every fault",
+        true => "see `espgate config check`",
         false => "see `journalctl -u espgate -p warning`",
     };
     let reasons = status.degraded.iter();
@@ -68,7 +68,7 @@ fn other_ports(listen: &str, configured: &[SocketAddr]) -> Option<Finding> {
     (!unit.is_empty() && unit != own).then(|| {
         let what = format!("espgate.socket listens on {unit:?}, http.listen says {own:?}");
         let advice =
-            "systemd's socket wins: `systemctl edit espgate.socket`, or change http.listen";
+            "the systemd socket is used: `systemctl edit espgate.socket`, or change http.listen";
         Finding::warning("listen", what, advice)
     })
 }

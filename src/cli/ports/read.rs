@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::SEE_LIST;
 use crate::api::ports::{Read, Reading};
 use crate::cli::args::Json;
-use crate::cli::client::{Answer, Client, segment};
+use crate::cli::client::{Client, Reply, segment};
 use crate::cli::failure::Failure;
-use crate::cli::output::{known, print_json, say};
-use crate::cli::progress::Stage;
+use crate::cli::output::{known, print_json, print_line};
+use crate::cli::progress::StatusLine;
 
 /// How often somebody at a terminal is told how far it is.
 const PULSE: Duration = Duration::from_millis(300);
@@ -19,7 +19,7 @@ const PULSE: Duration = Duration::from_millis(300);
 pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<(), Failure> {
     if !yes && !agreed(port)? {
         return Err(Failure::of(format_args!(
-            "port {port} is not read: nobody agreed to the reset; --yes does"
+            "not confirmed: reading resets the board on {port}; confirm with --yes"
         )));
     }
     let answer = client.block_on(read(client, port))?;
@@ -28,16 +28,16 @@ pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<
     }
     let read: Read = answer.read()?;
     let Some(id) = read.coredump_id else {
-        return say(&format!(
-            "no coredump in the flash of the board on {port}: the partition is empty"
+        return print_line(&format!(
+            "no coredump on {port}: the coredump partition is empty"
         ));
     };
     let state = match read.kept {
-        Some(false) => "was known already",
-        _ => "is stored",
+        Some(false) => "already stored",
+        _ => "stored",
     };
-    say(&format!(
-        "coredump {id} of {} {state}; `espgate coredumps show {id}` shows it",
+    print_line(&format!(
+        "{state} coredump {id} of {}; see `espgate coredumps show {id}`",
         known(&read.device_key)
     ))
 }
@@ -49,22 +49,22 @@ fn agreed(port: &str) -> Result<bool, Failure> {
     }
     write!(
         io::stderr(),
-        "Reading resets the board on {port}. Go on? [y/N] "
+        "Reading resets the board on {port}. Continue? [y/N] "
     )?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-async fn read(client: &Client, port: &str) -> Result<Answer, Failure> {
+async fn read(client: &Client, port: &str) -> Result<Reply, Failure> {
     let path = format!("/api/ports/{}", segment(port));
     let call = client
         .post(format!("{path}/read"))
         .doing(format!("read the coredump on port {port}"))
         .advice(SEE_LIST)
-        .patient();
+        .slow();
     let mut reading = pin!(call.done());
-    let mut stage = Stage::new();
+    let mut stage = StatusLine::new();
     loop {
         tokio::select! {
             answer = &mut reading => return answer,
@@ -80,7 +80,7 @@ async fn read(client: &Client, port: &str) -> Result<Answer, Failure> {
 
 fn in_words(reading: &Reading) -> String {
     match (&reading.stage, reading.total) {
-        (None, _) => String::from("talking to the board"),
+        (None, _) => String::from("connecting to the board"),
         (Some(stage), None | Some(0)) => stage.clone(),
         (Some(stage), Some(total)) => format!("{stage}: {} of {total} bytes", reading.done),
     }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn progress_has_numbers_once_the_length_is_known() {
         for (stage, done, total, words) in [
-            (None, 0, None, "talking to the board"),
+            (None, 0, None, "connecting to the board"),
             (Some("connecting"), 0, Some(0), "connecting"),
             (
                 Some("reading the coredump"),

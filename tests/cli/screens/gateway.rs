@@ -7,18 +7,18 @@ use crate::board::Board;
 
 /// Lines that tell of the machine that the tests run on.
 const OF_THE_MACHINE: &[(&str, &str)] = &[
-    (r"(?m)^up +.*$", "up           [DURATION]"),
-    (r"(?m)^clock +\w+$", "clock        [CLOCK]"),
-    (r"(?m)^disk +.*$", "disk         [DISK]"),
+    (r"(?m)^(up +).*$", "${1}[DURATION]"),
+    (r"(?m)^(clock +)\w+$", "${1}[CLOCK]"),
+    (r"(?m)^(disk +).*$", "${1}[DISK]"),
     (r"(?m)^(names +).*(\n {11}.*)*", "${1}[NAMES]"),
     (r"espgate site CA [0-9a-f]{8}", "espgate site CA [ID]"),
     (
-        r"(last intake  )~?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+        r"(last dump +)~?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
         "${1}[TIME]",
     ),
     (r"handshake  \d+ bytes", "handshake  [N] bytes"),
     (r"\(\d+(\.\d+)? KiB\)", "([SIZE])"),
-    (r"\(process \d+\)", "(process [N])"),
+    (r"\(pid \d+\)", "(pid [N])"),
 ];
 
 #[test]

@@ -16,7 +16,7 @@ use crate::store::coredumps::{DecodeState, Sidecar};
 /// Pages of a thousand dumps that are looked at.
 const MAX_PAGES: usize = 20;
 
-pub(super) fn look(client: &Client) -> Vec<Finding> {
+pub(super) fn findings(client: &Client) -> Vec<Finding> {
     let mut findings = about_dumps(&dumps(client));
     let models: models::List = ask(client, "/api/models");
     let devices: devices::List = ask(client, "/api/devices");
@@ -31,7 +31,7 @@ pub(super) fn look(client: &Client) -> Vec<Finding> {
 
 /// An answer; an empty one if there is none.
 fn ask<T: Default + DeserializeOwned>(client: &Client, path: &str) -> T {
-    let answer = client.get(path).patient().send();
+    let answer = client.get(path).slow().send();
     answer.and_then(|answer| answer.read()).unwrap_or_default()
 }
 
@@ -81,12 +81,12 @@ fn without_elf(dumps: &[Coredump]) -> Option<Finding> {
     let named: Vec<&str> = builds.iter().take(5).map(String::as_str).collect();
     (!missing.is_empty()).then(|| {
         let what = format!(
-            "{} from {} run builds we have no bundle for ({})",
+            "{} from {} without their firmware ({})",
             counted(missing.len(), "dump"),
             counted(devices.len(), "device"),
             named.join(", ")
         );
-        let advice = "upload their bundles with `espgate firmware add`; the dumps are then decoded";
+        let advice = "upload it with `espgate firmware add`; the dumps are then decoded";
         Finding::warning("dumps", what, advice)
     })
 }
@@ -96,12 +96,12 @@ fn undecodable(dumps: &[Coredump]) -> Option<Finding> {
     let named: Vec<&str> = failed.iter().take(5).map(|dump| dump.id.as_str()).collect();
     (!failed.is_empty()).then(|| {
         let what = format!(
-            "{} could not be decoded ({})",
+            "decoding failed: {} ({})",
             counted(failed.len(), "dump"),
             named.join(", ")
         );
         let advice =
-            "`espgate coredumps show ID` says why, `espgate coredumps redecode ID` tries again";
+            "see `espgate coredumps show ID`; try again with `espgate coredumps redecode ID`";
         Finding::warning("dumps", what, advice)
     })
 }
@@ -120,11 +120,11 @@ fn by_source(dumps: &[Coredump], now: OffsetDateTime) -> Vec<Finding> {
         }
     }
     if last.is_empty() {
-        return vec![Finding::note("intake", "no dump is stored yet")];
+        return vec![Finding::note("intake", "no dump stored yet")];
     }
     let told = last.into_iter().map(|(source, (at, device))| {
         let when = crate::clock::parse(at).map_or(at.to_owned(), |at| since(at, now));
-        let what = format!("the last dump by {source} came {when} from {device}");
+        let what = format!("last dump via {source}: {when} from {device}");
         Finding::note("intake", what)
     });
     told.collect()
@@ -161,7 +161,7 @@ mod tests {
         let finding = without_elf(&dumps).unwrap();
         assert_eq!(
             finding.what,
-            "3 dumps from 2 devices run builds we have no bundle for (lamp 1.2.3)"
+            "3 dumps from 2 devices without their firmware (lamp 1.2.3)"
         );
         let unknown = &mut dumps[0].sidecar;
         unknown.model_code = None;
@@ -190,8 +190,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "the last dump by https came 1h 0m ago from b",
-                "the last dump by uart came 1m 0s ago from a",
+                "last dump via https: 1h 0m ago from b",
+                "last dump via uart: 1m 0s ago from a",
             ]
         );
         assert!(by_source(&[], now)[0].what.contains("no dump"));

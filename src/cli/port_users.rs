@@ -13,13 +13,13 @@ pub(super) fn of(device: &Path) -> Option<String> {
     let names = holders(device, Path::new("/proc"));
     match names.as_slice() {
         [] if geteuid().is_root() => None,
-        [] => Some(String::from("a program that only root may see: use sudo")),
+        [] => Some(String::from("unknown (use sudo to see it)")),
         names => Some(names.join(", ")),
     }
 }
 
 /// The processes below `proc` with an open descriptor of `device`, such as
-/// `picocom (process 1234)`; what ends meanwhile is left out.
+/// `picocom (pid 1234)`; what ends meanwhile is left out.
 fn holders(device: &Path, proc: &Path) -> Vec<String> {
     let device = fs::canonicalize(device).unwrap_or_else(|_| device.to_owned());
     let numbers = list(proc).into_iter().filter_map(|process| {
@@ -35,7 +35,7 @@ fn holders(device: &Path, proc: &Path) -> Vec<String> {
         .map(|(number, process)| {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             let name = escaped(name.trim()).into_owned();
-            (number, format!("{name} (process {number})"))
+            (number, format!("{name} (pid {number})"))
         })
         .collect();
     found.sort();
@@ -72,7 +72,7 @@ mod tests {
         }
         let link = folder.path().join("kitchen");
         symlink(&device, &link).unwrap();
-        let expected = ["mini\\u{1b}com (process 7)", "screen (process 90)"];
+        let expected = ["mini\\u{1b}com (pid 7)", "screen (pid 90)"];
         assert_eq!(holders(&link, &proc), expected);
         assert!(holders(&proc, Path::new("/nowhere")).is_empty());
     }
@@ -82,7 +82,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let words = of(file.path()).unwrap();
         assert!(
-            words.contains(&format!("(process {})", std::process::id())),
+            words.contains(&format!("(pid {})", std::process::id())),
             "{words}"
         );
     }

@@ -74,21 +74,24 @@ async fn give_back(client: &Client, port: &str, mut lease: Option<Incoming>) {
     }
     let _ = writeln!(
         io::stderr(),
-        "espgate: the daemon does not answer; it takes {port} back within 15 minutes"
+        "espgate: daemon not reachable; it reopens {port} within 15 minutes"
     );
 }
 
 async fn first_line(lease: &mut Incoming) -> anyhow::Result<String> {
     let mut line = Vec::new();
     while line.len() < MAX_PATH {
-        let frame = lease.frame().await.context("the daemon lent no port")??;
+        let frame = lease
+            .frame()
+            .await
+            .context("the daemon sent no port path")??;
         line.extend_from_slice(&frame.into_data().unwrap_or_default());
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             line.truncate(end);
-            return String::from_utf8(line).context("the port's path is not text");
+            return String::from_utf8(line).context("the port path is not valid UTF-8");
         }
     }
-    Err(anyhow!("the daemon's answer is no port"))
+    Err(anyhow!("the daemon's answer is not a port path"))
 }
 
 /// Runs the command while the port is held.

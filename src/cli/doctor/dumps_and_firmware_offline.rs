@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::dumps_and_firmware::about_dumps;
 use super::finding::Finding;
 use super::firmware::{not_served, warned};
-use super::stored::about_dumps;
 use crate::api::coredumps::Coredump;
 use crate::api::devices::Device;
 use crate::api::firmware::Build;
@@ -21,7 +21,7 @@ use crate::store::registry::{BuildRef, Devices, Models};
 const MAX_SIDECARS: usize = 20_000;
 
 /// What cannot be read is passed over: whose data this is was said already.
-pub(super) fn look(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding> {
+pub(super) fn findings(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding> {
     if fs::read_dir(coredumps).is_err() {
         return Vec::new();
     }

@@ -26,7 +26,7 @@ pub(super) fn ca_path(global: &Global) -> PathBuf {
 }
 
 /// What would be served; what only the daemon knows is absent.
-pub(in crate::cli) fn served(global: &Global) -> Result<Shown, Failure> {
+pub(in crate::cli) fn certificates(global: &Global) -> Result<Shown, Failure> {
     let configured = paths::configuration(global).tls.cert;
     let folder = paths::data_dir(global).join("tls");
     let (source, path) = match configured {

@@ -25,7 +25,7 @@ fn check(now: OffsetDateTime, synced: bool) -> Vec<Finding> {
         true => Vec::new(),
         false => vec![Finding::warning(
             "clock",
-            "clock not synchronised; times of dumps are marked unsynced",
+            "clock not synchronized; times of dumps are marked unsynced",
             ADVICE,
         )],
     }

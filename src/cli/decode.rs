@@ -1,6 +1,6 @@
 //! `espgate decode`: a dump in a file, read without a daemon.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,8 +8,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::pager;
+use super::style::coloured;
 use crate::coredump::{self, Verdict};
-use crate::decode::{AppElf, Options, Report, child, decode, decode_loaded, files, text};
+use crate::decode::{AppElf, Options, child, decode, decode_loaded, files, text};
 
 /// Decode a coredump file, without the daemon
 ///
@@ -115,7 +116,7 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
             serde_json::to_writer(&mut out, &report)?;
             out.write_all(b"\n")?;
         } else {
-            let text = for_people(&report);
+            let text = text::render(&report, coloured());
             if !pager::takes(&text) {
                 out.write_all(text.as_bytes())?;
             }
@@ -123,11 +124,6 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
     }
     out.flush()?;
     Ok(whole)
-}
-
-fn for_people(report: &Report) -> String {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    text::render(report, !plain && io::stdout().is_terminal())
 }
 
 /// The error with what to do about it.

@@ -1,11 +1,14 @@
 //! Colours, where somebody sees them.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
-/// Whether stdout takes colours: a terminal, and `NO_COLOR` is not set.
+use anstream::{AutoStream, ColorChoice};
+use anstyle::AnsiColor;
+
+/// Whether stdout takes colours: a terminal that knows them, unless `NO_COLOR` or
+/// `CLICOLOR` say otherwise.
 pub(super) fn coloured() -> bool {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !plain && io::stdout().is_terminal()
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
 /// How something is shown.
@@ -22,17 +25,15 @@ pub(super) enum Style {
 impl Style {
     /// `text` with this style, if colours are taken.
     pub(super) fn paint(self, text: &str, coloured: bool) -> String {
-        let code = match self {
-            Self::Plain => return text.to_owned(),
-            Self::Heading => "1",
-            Self::Good => "32",
-            Self::Attention => "33",
-            Self::Bad => "31",
+        let style = match self {
+            _ if !coloured => anstyle::Style::new(),
+            Self::Plain => anstyle::Style::new(),
+            Self::Heading => anstyle::Style::new().bold(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Attention => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
         };
-        match coloured {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        }
+        format!("{style}{text}{style:#}")
     }
 
     /// The style of a word that says how something is.

@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal as _};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::style::Style;
 use crate::printable::escaped;
 
@@ -111,13 +113,12 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
         return text.to_owned();
     }
     let mut short = String::new();
-    let mut used = 1;
     for character in text.chars() {
-        used += columns_of(character);
-        if used > columns {
+        short.push(character);
+        if width(&short) >= columns {
+            short.pop();
             break;
         }
-        short.push(character);
     }
     short.push('…');
     short
@@ -146,33 +147,7 @@ pub(super) fn folded(text: &str, columns: usize, indent: usize) -> String {
 
 /// Columns that `text` takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
-    text.chars().map(columns_of).sum()
-}
-
-/// Unicode's East Asian wide and fullwidth ranges, as far as names of devices
-/// and files use them, and marks that are drawn onto the character before.
-fn columns_of(character: char) -> usize {
-    match character {
-        '\u{0300}'..='\u{036f}'
-        | '\u{1ab0}'..='\u{1aff}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{fe20}'..='\u{fe2f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{303e}'
-        | '\u{3041}'..='\u{a4cf}'
-        | '\u{a960}'..='\u{a97f}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f680}'..='\u{1f6ff}'
-        | '\u{1f900}'..='\u{1faff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
+    text.width()
 }
 
 #[cfg(test)]
@@ -187,6 +162,9 @@ mod tests {
             "写真写真写真写真",
             "\u{1b}[31m",
             "é\u{301}",
+            "☎\u{fe0f}",
+            "👩\u{200d}🔧",
+            "नमस्ते",
         ] {
             for columns in 1..=9 {
                 let heading = ["COLUMN"; 9];

@@ -1,4 +1,4 @@
-//! `espgate backup`: everything for another machine, in one file.
+//! `espgate backup`: everything another machine needs, in one file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -38,7 +38,7 @@ pub(super) struct BackupArgs {
     with_dumps: bool,
 }
 
-/// Fetches it from the daemon.
+/// Downloads it from the daemon.
 pub(super) fn run(global: &Global, args: &BackupArgs) -> Outcome {
     let client = Client::connect(global)?;
     let query = if args.with_dumps { "?with_dumps=1" } else { "" };

@@ -1,4 +1,4 @@
-//! Asks the daemon: HTTP over its control socket, a connection a request.
+//! HTTP requests to the daemon over its control socket, one connection each.
 
 mod call;
 mod upload;

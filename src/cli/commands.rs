@@ -1,4 +1,4 @@
-//! The command line: all commands, and what is wrong with one.
+//! The command line: all commands, and the message for wrong usage.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

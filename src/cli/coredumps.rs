@@ -1,4 +1,4 @@
-//! `espgate coredumps`: list, show, export, delete, read again.
+//! `espgate coredumps`: list, show, export, delete, decode again.
 
 mod show;
 
@@ -24,9 +24,9 @@ use crate::api::status::Status;
 const SEE_LIST: &str = "see `espgate coredumps list`";
 /// Dumps that are listed unless told otherwise.
 const DEFAULT_LIMIT: u16 = 100;
-/// How often somebody at a terminal is told how far it is.
+/// How often progress is updated on a terminal.
 const PULSE: Duration = Duration::from_millis(300);
-/// Looks without news after which nobody waits any longer: a minute.
+/// Updates without progress before waiting ends: a minute.
 const MAX_LOOKS: u32 = 200;
 
 #[derive(Debug, Subcommand)]
@@ -247,8 +247,8 @@ fn redecode(client: &Client, id: Option<&str>, json: bool) -> Result<(), Failure
     })
 }
 
-/// Shows somebody at a terminal how many are done, until all are or it does not
-/// go on; whether all were. The daemon works the same if nobody watches.
+/// Shows progress on a terminal until all are decoded or a minute passes without
+/// progress; true if all are decoded. The daemon decodes them in any case.
 fn watch(client: &Client, queued: u64) -> Result<bool, Failure> {
     let mut stage = StatusLine::new();
     let mut looks = 0;

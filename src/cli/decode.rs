@@ -1,4 +1,4 @@
-//! `espgate decode`: a dump in a file, read without a daemon.
+//! `espgate decode`: decodes a dump in a file, without the daemon.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

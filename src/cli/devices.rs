@@ -82,7 +82,7 @@ pub(super) enum Command {
     },
 }
 
-/// What is told of a device.
+/// Properties of a device.
 #[derive(Args, Clone, Debug)]
 pub(super) struct About {
     /// Display name
@@ -97,7 +97,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What is empty is removed.
+    /// An empty value removes the property.
     fn change(self, model: Option<String>) -> Result<Change, Failure> {
         let given = |text: Option<String>| text.map(|text| Some(text).filter(|t| !t.is_empty()));
         let model = given(model).map(|model| model.as_deref().map(model_code).transpose());

@@ -21,7 +21,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// A failure in words: what, on what, why, what to do.
+    /// A failure in words: what failed, why, what to do next.
     pub(super) fn of(message: impl Display) -> Self {
         Self::Failed(anyhow::anyhow!("{message}"))
     }

@@ -1,4 +1,4 @@
-//! Files that commands write where they are told.
+//! Files that commands write: complete or absent.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ impl Interruption {
             let (number, ..) = runtime.block_on(futures_util::future::select_all(waiting));
             // Gone already if it was complete.
             let _ = fs::remove_file(&path);
-            // As a shell tells of a program that a signal ended.
+            // The exit status that a shell gives a program ended by a signal.
             process::exit(128 + number);
         });
     }

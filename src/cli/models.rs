@@ -1,4 +1,4 @@
-//! `espgate models`: product lines.
+//! `espgate models`: manages product lines.
 
 use std::process::ExitCode;
 

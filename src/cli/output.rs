@@ -1,4 +1,4 @@
-//! What answers print_line, as cells and lines.
+//! Printing: text, tables, facts, and values as people read them.
 
 use std::io::{self, Write as _};
 
@@ -11,17 +11,17 @@ use crate::printable::escaped;
 
 pub(super) use crate::printable::bytes;
 
-/// What may not be known; empty if it is not.
+/// A value as text, empty if there is none.
 pub(super) fn known<T: ToString>(value: &Option<T>) -> String {
     value.as_ref().map(T::to_string).unwrap_or_default()
 }
 
-/// A moment for people: UTC, whole seconds.
+/// A time for people: UTC, whole seconds.
 pub(super) fn moment(at: &str) -> String {
     at.get(..19).unwrap_or(at).replace('T', " ")
 }
 
-/// The day of a moment.
+/// The day of a time.
 pub(super) fn day(at: &str) -> &str {
     at.get(..10).unwrap_or(at)
 }
@@ -38,7 +38,7 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-/// Prints an answer as it came.
+/// Prints the body of a reply as it is.
 ///
 /// # Errors
 /// What writing says.
@@ -51,7 +51,7 @@ pub(super) fn print_json(answer: &Reply) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints text of our own making; what devices said in it is escaped already.
+/// Prints text in which everything from outside is escaped already.
 ///
 /// # Errors
 /// What writing says.
@@ -64,7 +64,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Prints one line with whatever is in it made visible.
+/// Prints one line, with control characters escaped.
 ///
 /// # Errors
 /// What writing says.
@@ -72,7 +72,7 @@ pub(super) fn print_line(line: &str) -> Result<(), Failure> {
     print(&format!("{}\n", escaped(line)))
 }
 
-/// Prints a table, or what it says that there is nothing.
+/// Prints a table, or `nothing` if it is empty.
 ///
 /// # Errors
 /// What writing says.

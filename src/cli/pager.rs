@@ -14,7 +14,7 @@ static COLLECTED: Mutex<Option<String>> = Mutex::new(None);
 /// Exit status of a shell that has no such program.
 const NO_SUCH_PROGRAM: i32 = 127;
 
-/// Collects what is printed from here on, if somebody may want to page in it.
+/// Collects what is printed from here on, if it goes to a terminal.
 pub(super) fn begin(unwanted: bool) {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if !unwanted && !is_dumb && io::stdout().is_terminal() {
@@ -22,7 +22,7 @@ pub(super) fn begin(unwanted: bool) {
     }
 }
 
-/// Takes text that is printed; whether it did.
+/// Collects text that is printed; false if nothing is being collected.
 pub(super) fn takes(text: &str) -> bool {
     match lock().as_mut() {
         Some(collected) => {
@@ -33,7 +33,7 @@ pub(super) fn takes(text: &str) -> bool {
     }
 }
 
-/// Shows what was collected: through the pager if the screen is too small.
+/// Shows what was collected, in the pager if it is longer than the screen.
 ///
 /// # Errors
 /// What writing says.
@@ -49,7 +49,7 @@ pub(super) fn end() -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Whether the whole text and the next prompt are seen at once.
+/// Whether the text and the next prompt fit on the screen.
 fn fits(text: &str) -> bool {
     let screen = rustix::termios::tcgetwinsize(io::stdout()).ok();
     let (rows, columns) = screen.map_or((0, 0), |size| (size.ws_row, size.ws_col));
@@ -64,7 +64,7 @@ fn lines(text: &str, columns: usize) -> usize {
     lines.map(|line| width(line).div_ceil(columns).max(1)).sum()
 }
 
-/// Whether a pager has shown it.
+/// Runs the pager; false if there is none.
 fn paged(text: &str) -> bool {
     let Some(mut pager) = pager() else {
         return false;
@@ -83,10 +83,10 @@ fn paged(text: &str) -> bool {
         .is_ok_and(|status| status.code() != Some(NO_SUCH_PROGRAM))
 }
 
-/// The program that the user wants, `less` without wishes; `None` for none.
+/// The user's pager, `less` by default; `None` if it is turned off.
 fn pager() -> Option<Command> {
     let wish = |name: &str| std::env::var(name).ok();
-    // Whoever may run this as root may not run a shell as root by way of the pager.
+    // A user who may run only espgate as root must not get a root shell from the pager.
     let is_lent = wish("SUDO_UID").is_some() || wish("PKEXEC_UID").is_some();
     let wish = wish("ESPGATE_PAGER").or_else(|| wish("PAGER"));
     let program = match wish {

@@ -1,4 +1,4 @@
-//! Where the daemon and its files are, for a command that looks for them.
+//! Paths of the control socket, the data directory and its folders.
 
 use std::env;
 use std::path::{Path, PathBuf};

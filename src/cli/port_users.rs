@@ -1,5 +1,5 @@
-//! Which programs hold a device node open, as far as the caller may see: root
-//! sees all, others their own.
+//! Which programs use a serial port. Root sees all of them, other users only
+//! their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 
 use crate::printable::escaped;
 
-/// Who holds `device` open, in words; `None` if nobody does who can be seen.
+/// The programs that have `device` open; `None` if there are none.
 pub(super) fn of(device: &Path) -> Option<String> {
     let names = holders(device, Path::new("/proc"));
     match names.as_slice() {

@@ -1,8 +1,8 @@
-//! How far something is, on a terminal only.
+//! Progress on stderr, if it is a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-/// A line on stderr that is rewritten as bytes go by.
+/// A line that shows how many bytes are transferred.
 #[derive(Debug)]
 pub(super) struct TransferProgress {
     what: String,
@@ -41,7 +41,7 @@ impl TransferProgress {
     }
 }
 
-/// A line on stderr that says how a long request is going.
+/// A line that shows the current step of a long request.
 #[derive(Debug)]
 pub(super) struct StatusLine {
     shown: String,
@@ -81,7 +81,7 @@ impl Drop for StatusLine {
 impl Drop for TransferProgress {
     fn drop(&mut self) {
         if self.visible && self.shown != u64::MAX {
-            // the line is somebody else's from here on
+            // Leave an empty line for what comes next.
             let _ = write!(io::stderr(), "\r\u{1b}[K");
         }
     }

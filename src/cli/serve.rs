@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::args::Global;
 use crate::daemon::{self, Greeting};
 
-/// Runs until it is told to stop.
+/// Runs until it is stopped.
 pub(super) fn run(global: &Global) -> ExitCode {
     daemon::run(&global.options(), |greeting| {
         if io::stdout().is_terminal() {
@@ -16,7 +16,7 @@ pub(super) fn run(global: &Global) -> ExitCode {
     })
 }
 
-/// What somebody at a terminal can do next.
+/// Addresses and first commands, for a terminal.
 fn welcome(greeting: &Greeting) -> String {
     let mut text = String::from("\nespgate is running.\n");
     for address in &greeting.addresses {

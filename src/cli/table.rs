@@ -1,5 +1,5 @@
-//! Tables that fit into the terminal, whatever devices call themselves, and are
-//! whole where a program reads them.
+//! Tables that fit the terminal, whatever names devices have. Nothing is cut if
+//! stdout is not a terminal.
 
 use std::io::{self, IsTerminal as _};
 
@@ -79,8 +79,7 @@ impl Table {
     }
 }
 
-/// Columns that a table may take: the terminal's. Nobody's eyes are the limit
-/// where stdout is a pipe or a file.
+/// Columns that a table may take: the terminal's, unlimited for a pipe or a file.
 pub(super) fn columns() -> usize {
     if !io::stdout().is_terminal() {
         return usize::MAX;

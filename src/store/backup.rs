@@ -1,5 +1,5 @@
-//! What of a data directory goes into a backup and comes back from one:
-//! everything but what is made again, temporary files, and dumps if not wanted.
+//! Which files of a data directory a backup contains: all but what the daemon
+//! makes again, temporary files, and dumps unless asked for.
 
 use std::fs;
 use std::io;
@@ -24,8 +24,7 @@ pub const STAGING: &str = ".restoring";
 /// What filesystems keep in their topmost folder; nothing of ours.
 pub const LOST_AND_FOUND: &str = "lost+found";
 
-/// At the top of a data directory: what each daemon makes for itself, and what
-/// is made again from the other files.
+/// At the top of a data directory: what the daemon makes again.
 const MADE_AGAIN: [&str; 3] = ["run", "cache", "lock"];
 /// Folders that may be anywhere; in a backup they have these names.
 const COREDUMPS: &str = "coredumps";
@@ -80,7 +79,7 @@ pub fn belongs(place: &Path) -> bool {
     top.is_some() && names && !MADE_AGAIN.iter().chain(&about).any(is_ours)
 }
 
-/// Temporary and hidden files, and what is not ours.
+/// Temporary and hidden files, and what filesystems make.
 fn is_passed_over(name: &str) -> bool {
     name.starts_with('.') || name == LOST_AND_FOUND
 }
@@ -169,14 +168,14 @@ impl Walk<'_> {
             return Ok(());
         }
         if !belongs(Path::new(name)) || path.to_str().is_none() {
-            let fault = io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a backup cannot have such a name",
-            );
+            let fault = io::Error::new(io::ErrorKind::InvalidData, "name not allowed in a backup");
             return self.tell(name, path, Some(fault));
         }
         if about.is_dir() && link && !is_top {
-            let fault = io::Error::new(io::ErrorKind::InvalidData, "it is a link to a folder");
+            let fault = io::Error::new(
+                io::ErrorKind::InvalidData,
+                "links to folders are not followed",
+            );
             return self.tell(name, path, Some(fault));
         }
         match (about.is_dir(), about.is_file()) {
@@ -232,8 +231,8 @@ impl Restored {
         };
         let note: Self = serde_json::from_slice(&bytes).unwrap_or_default();
         Event::Restored.entry().say(format_args!(
-            "this is the first start on data restored at {} from {}, a backup made at {}",
-            note.restored_at, note.from, note.made_at
+            "first start with restored data: {}, a backup of {}, restored at {}",
+            note.from, note.made_at, note.restored_at
         ));
         fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))
     }
@@ -339,7 +338,7 @@ mod tests {
         let found = found(&data_dir, true);
         assert!(found["config/k.json"].ends_with("config/k.json"));
         assert!(found["linked/x"].ends_with("other/x"));
-        assert_eq!(found["config/up"], "it is a link to a folder");
+        assert_eq!(found["config/up"], "links to folders are not followed");
         assert_eq!(found.len(), 4, "{found:?}");
     }
 
@@ -352,7 +351,7 @@ mod tests {
         let bytes = std::ffi::OsStr::from_bytes(b"\xff");
         fs::File::create(root.join("new").join(bytes)).unwrap();
         let found = found(&data_dir, false);
-        let told = found.values().filter(|why| why.contains("such a name"));
+        let told = found.values().filter(|why| why.contains("not allowed"));
         assert_eq!(told.count(), 3, "{found:?}");
     }
 

@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! A request and its reply.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What a request carries: nothing, some JSON, or a file with its progress.
+//! Request bodies: empty, JSON, or a file with its progress.
 
 use std::fs::File;
 use std::io::{self, Read as _};

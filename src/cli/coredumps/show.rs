@@ -1,4 +1,4 @@
-//! `espgate coredumps show`: the report of a dump, or what else is known of it.
+//! `espgate coredumps show`: the report of a dump, or its sidecar if there is none.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! The certificate as an ESP32 would see it.
+//! Whether devices accept the server certificate, and when it expires.
 
 use time::OffsetDateTime;
 

@@ -1,13 +1,13 @@
-//! Whether the time can be believed.
+//! Whether the clock is right.
 
 use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::finding::Finding;
 
-/// Earlier, nobody set the clock.
+/// An earlier time means that the clock was never set.
 const PLAUSIBLE_FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
-/// Later, somebody set it wrong.
+/// A later time means that it was set wrong.
 const PLAUSIBLE_TO: OffsetDateTime = datetime!(2070-01-01 00:00 UTC);
 
 pub(super) fn findings() -> Vec<Finding> {

@@ -1,4 +1,4 @@
-//! Whether the configuration file says what it should.
+//! Errors and risky settings in the configuration file.
 
 use super::finding::Finding;
 use crate::cli::args::Global;

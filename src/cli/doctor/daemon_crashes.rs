@@ -1,4 +1,4 @@
-//! When the daemon last ended without being told to: crashes, the watchdog, power cuts.
+//! When the daemon last ended without being stopped: crash, watchdog, power cut.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::service::unit_property;
 use crate::api::status::{Status, UncleanShutdown};
 use crate::store::last_shutdown::{RunRecord, ShutdownCause};
 
-/// What ended longer ago than this needs nobody any more.
+/// An older crash is a note, not a warning.
 const RECENT: Duration = Duration::days(1);
 
 /// `status` is the daemon's, if there is one; else the file tells.
@@ -63,8 +63,7 @@ struct Entry {
     micros: String,
 }
 
-/// systemd's last word of its own about the watchdog, as far as the journal
-/// reaches and may be read.
+/// systemd's last journal entry about the watchdog, if the journal can be read.
 fn watchdog() -> Option<Entry> {
     let output = Command::new("journalctl")
         .args(["--quiet", "--no-pager", "--unit=espgate.service"])

@@ -1,4 +1,4 @@
-//! The data directory: its disk, its rights, whose card it is on.
+//! The data directory: disk space and speed, permissions, copies of the card.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -42,7 +42,7 @@ pub(super) fn findings(root: &Path, coredumps: &Path, config: &Config) -> Vec<Fi
     findings
 }
 
-/// Why nothing is said of the data.
+/// The finding for a data directory that cannot be listed.
 fn unread(root: &Path, error: &io::Error) -> Finding {
     let shown = root.display();
     match error.kind() {
@@ -86,7 +86,7 @@ fn room(space: Space, asked: u64) -> Finding {
     Finding::note("disk", what)
 }
 
-/// Files must belong to whom the folder belongs, secrets to nobody else.
+/// Files must have the folder's owner; secrets must not be readable by others.
 fn rights(root: &Path) -> Vec<Finding> {
     let owner = fs::metadata(root).map(|about| about.uid()).ok();
     let mut findings = Vec::new();

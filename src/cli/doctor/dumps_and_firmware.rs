@@ -1,4 +1,4 @@
-//! Dumps nobody can read, and the firmware there is.
+//! Dumps without firmware or report, and firmware that is not served.
 
 use std::collections::{BTreeMap, BTreeSet};
 

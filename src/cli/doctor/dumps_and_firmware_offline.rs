@@ -1,4 +1,4 @@
-//! Dumps and firmware as the files tell, when there is no daemon to ask.
+//! The same from the files, if no daemon is running.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::store::registry::{BuildRef, Devices, Models};
 /// Sidecars that are looked at.
 const MAX_SIDECARS: usize = 20_000;
 
-/// What cannot be read is passed over: whose data this is was said already.
+/// What cannot be read is skipped: missing permissions are a finding of their own.
 pub(super) fn findings(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Finding> {
     if fs::read_dir(coredumps).is_err() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! One thing that was found.
+//! A problem or note that the doctor prints.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -10,11 +10,11 @@ use crate::cli::style::Style;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
-    /// It does not work.
+    /// Something does not work.
     Error,
-    /// It works, and will not always.
+    /// It works, but will fail.
     Warning,
-    /// Good to know.
+    /// For information.
     Note,
 }
 

@@ -1,4 +1,4 @@
-//! Firmware that devices do not get, or get and should not.
+//! Blocked, missing or doubtful firmware.
 
 use super::finding::Finding;
 use crate::api::devices::Device;

@@ -1,4 +1,4 @@
-//! Whether the journal survives a restart of the machine.
+//! Whether the journal survives a reboot.
 
 use std::path::Path;
 

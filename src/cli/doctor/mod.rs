@@ -1,4 +1,4 @@
-//! `espgate doctor`: what is wrong, and what to do about it.
+//! `espgate doctor`: finds problems and suggests fixes.
 
 mod certificate;
 mod clock;
@@ -29,7 +29,7 @@ use crate::api::status::Status;
 use crate::printable::escaped;
 use finding::{Finding, Severity};
 
-/// Looks at everything that can be looked at; 1 if something needs a person.
+/// Runs all checks; exit status 1 if there are errors or warnings.
 pub(super) fn run(global: &Global, json: Json) -> Outcome {
     let config = paths::configuration(global);
     let root = paths::data_dir(global);
@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
             dumps_and_firmware_offline::findings(&root, &coredumps, &paths::assets(global, &config))
         }
     });
-    // What needs a person first; a missing daemon stays at the top.
+    // Errors first; a missing daemon stays at the top.
     findings.sort_by_key(|finding| finding.severity);
     match json.json {
         true => print(&format!("{}\n", json!({ "findings": findings })))?,

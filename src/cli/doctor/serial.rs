@@ -1,4 +1,4 @@
-//! Serial ports that nobody can open, and who is in the way.
+//! Serial ports that the daemon cannot open, and programs that use them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,7 +11,7 @@ use crate::cli::client::Client;
 use crate::cli::output::known;
 use crate::cli::ports::held_by;
 
-/// Programs that take every new serial port for a modem or a Braille display.
+/// Programs that open every new serial port, looking for modems or Braille displays.
 const GRABBERS: [(&str, &str); 2] = [
     (
         "ModemManager",

@@ -8,7 +8,7 @@ use crate::api::status::Status;
 use crate::cli::failure::Failure;
 use crate::config::Config;
 
-/// The finding that there is nobody to ask.
+/// The finding that the daemon is not reachable.
 pub(super) fn unreachable(failure: &Failure) -> Finding {
     let what = match failure {
         Failure::Unreachable(why) | Failure::Usage(why) => why.clone(),
@@ -54,7 +54,7 @@ pub(super) fn unit_property(unit: &str, name: &str) -> Option<String> {
     text.contains("loaded").then_some(text)
 }
 
-/// systemd's socket decides; a configuration that says otherwise misleads.
+/// systemd's socket decides which port is used, whatever the configuration says.
 fn other_ports(listen: &str, configured: &[SocketAddr]) -> Option<Finding> {
     let mut unit: Vec<u16> = listen
         .split_whitespace()

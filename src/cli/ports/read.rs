@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{known, print_json, print_line};
 use crate::cli::progress::StatusLine;
 
-/// How often somebody at a terminal is told how far it is.
+/// How often progress is updated on a terminal.
 const PULSE: Duration = Duration::from_millis(300);
 
 /// Asks first, since it resets the board; then waits for the dump.
@@ -42,7 +42,7 @@ pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<
     ))
 }
 
-/// Asks whoever sits at the terminal; without one, nobody agrees.
+/// Asks on the terminal; false without one.
 fn agreed(port: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! `espgate ports run`: the port is lent while a program runs.
+//! `espgate ports run`: lends the port to a program until that ends.
 
 use std::io::{self, Write as _};
 use std::pin::pin;
@@ -49,8 +49,8 @@ async fn borrow(client: &Client, port: &str) -> Result<(String, Incoming), Failu
     Ok((path, lease))
 }
 
-/// Reads the answer for ever. When it ends, the daemon restarts most likely; it
-/// keeps the port for its borrower for some minutes, then must be asked again.
+/// Reads the answer until it ends: most likely the daemon restarts. It keeps the
+/// port reserved for some minutes, so the port is borrowed again.
 async fn hold(client: &Client, port: &str, lease: &mut Option<Incoming>) {
     loop {
         while let Some(body) = lease
@@ -62,8 +62,7 @@ async fn hold(client: &Client, port: &str, lease: &mut Option<Incoming>) {
     }
 }
 
-/// A daemon that has restarted takes the port back at once only from who
-/// borrowed it again.
+/// A restarted daemon reopens the port immediately only if it was borrowed again.
 async fn give_back(client: &Client, port: &str, mut lease: Option<Incoming>) {
     for _ in 0..GIVE_BACK_TRIES {
         if lease.take().is_some() {

@@ -1,4 +1,4 @@
-//! The certificates as the files have them, for when no daemon runs.
+//! The certificates read from their files, if no daemon is running.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) fn ca_path(global: &Global) -> PathBuf {
     configured.unwrap_or_else(|| paths::data_dir(global).join("tls/ca.pem"))
 }
 
-/// What would be served; what only the daemon knows is absent.
+/// The certificates that would be served, without what only the daemon knows.
 pub(in crate::cli) fn certificates(global: &Global) -> Result<Shown, Failure> {
     let configured = paths::configuration(global).tls.cert;
     let folder = paths::data_dir(global).join("tls");

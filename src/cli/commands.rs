@@ -119,7 +119,7 @@ pub(super) fn explain(error: &clap::Error) -> ExitCode {
     let _ = writeln!(
         io::stderr(),
         "espgate: {}; see `{command} --help`",
-        words.join(" ")
+        words.join(" ").replace(" tip: ", "; ")
     );
     ExitCode::from(2)
 }

@@ -57,7 +57,9 @@ impl<'a> Screens<'a> {
         settings.set_prepend_module_to_snapshot(false);
         settings.set_snapshot_path("snapshots");
         settings.set_omit_expression(true);
-        settings.add_filter(&regex_of(self.folder), "/srv");
+        settings.add_filter(&escaped(self.folder.to_str().unwrap()), "/srv");
+        let version = escaped(env!("CARGO_PKG_VERSION"));
+        settings.add_filter(&format!("(espgate +){version}"), "${1}[VERSION]");
         for (pattern, shown) in FILTERS {
             settings.add_filter(pattern, *shown);
         }
@@ -66,8 +68,8 @@ impl<'a> Screens<'a> {
     }
 }
 
-fn regex_of(path: &Path) -> String {
-    path.display().to_string().replace('.', r"\.")
+fn escaped(text: &str) -> String {
+    text.replace('.', r"\.")
 }
 
 /// A folder whose path is as long on every machine: lines are broken by it.

@@ -8,6 +8,7 @@ fn wrong_usage() {
     let mut screens = Screens::of(folder.path());
     for arguments in [
         &["nonsense"][..],
+        &["ports", "relase"],
         &["coredumps"],
         &["models", "add"],
         &["models", "set", "x", "--activate", "sometimes"],

@@ -6,6 +6,7 @@ use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,11 +33,8 @@ pub(super) enum Command {
         json: Json,
     },
     /// Upload a bundle (ZIP), a bare .bin, or the result of a build folder
-    ///
-    /// Supported are the build folders of ESP-IDF, PlatformIO, ESPHome, Arduino and Rust: give
-    /// the project folder, or the folder with the .bin.
     Add {
-        /// ZIP, .bin or build folder
+        /// ZIP, .bin, or project or build folder (ESP-IDF, PlatformIO, ESPHome, Arduino, Rust)
         #[arg(value_name = "FILE|DIR")]
         file: PathBuf,
         /// Model code
@@ -237,7 +235,8 @@ fn add(
     let answer = match file.is_dir() {
         false => call.file(file)?.send()?,
         true => {
-            let found = build_folder::find(file)?;
+            let found = build_folder::find(file)
+                .with_context(|| format!("cannot add {} to model {model}", file.display()))?;
             let mut bundle = Temporary::new(&std::env::temp_dir(), SECRET_MODE)?;
             found.pack(model, version, bundle.file())?;
             bundle.file().rewind()?;

@@ -103,7 +103,8 @@ fn crash_loops(folder: &Path) -> (usize, Vec<String>) {
     let mut passed = 0;
     for path in files(folder).filter(|path| path.extension().is_some_and(|e| e == "log")) {
         let log = std::fs::read(&path).unwrap();
-        let dumps: Vec<_> = coredump::dumps_in_log(&log)
+        let dumps: Vec<_> = coredump::load_all(&log)
+            .into_iter()
             .map(|(found, _)| found)
             .filter(|found| found.verdict.is_whole())
             .collect();

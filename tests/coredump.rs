@@ -7,7 +7,7 @@ mod dumps;
 
 use dumps::{VERSIONS, base64_lines, console, risc_v, xtensa};
 use espgate::coredump::{
-    Container, Examination, PayloadFormat, RegionKind, Verdict, dumps_in_log, examine, load,
+    Container, Examination, PayloadFormat, RegionKind, Verdict, examine, load, load_all,
     xtensa as windowed,
 };
 use espgate::device::{Architecture, Chip};
@@ -40,7 +40,9 @@ fn every_header_version_of_both_architectures_is_valid() {
             assert_eq!(found.task.as_deref(), Some("main"), "{what}");
             let hash = is_elf.then_some(dump.app_elf_sha256);
             assert_eq!(found.app_elf_sha256.as_deref(), hash, "{what}");
-            assert_eq!(found.fingerprint.is_some(), is_elf, "{what}");
+            assert!(found.fingerprint.is_some(), "{what}");
+            let algorithm = if is_elf { 1 } else { 2 };
+            assert_eq!(found.fingerprint_algorithm, Some(algorithm), "{what}");
         }
     }
 }
@@ -280,7 +282,8 @@ fn a_log_gives_its_last_whole_dump_and_all_of_them_in_order() {
         &cut[..cut.len() / 2],
     ]
     .concat();
-    let verdicts: Vec<_> = dumps_in_log(log.as_bytes())
+    let verdicts: Vec<_> = load_all(log.as_bytes())
+        .into_iter()
         .map(|(found, _)| (found.chip, found.verdict))
         .collect();
     let expected = [

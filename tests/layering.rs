@@ -33,7 +33,7 @@ const SIBLINGS: [(&str, &str); 21] = [
     ("bundle", "reader"),
     ("esp", "reader"),
     ("bootloader", "reader"),
-    ("console", "coredump"),
+    ("coredump", "console"),
     ("console", "reader"),
     ("journal", "clock"),
     ("store", "clock"),

@@ -22,7 +22,7 @@ pub fn image(bytes: &[u8]) {
     }
     // the same again gives the same
     assert_eq!(coredump::examine(bytes), found);
-    for (_, dump) in coredump::dumps_in_log(bytes) {
+    for (_, dump) in coredump::load_all(bytes) {
         if let Some(dump) = &dump {
             check(dump, bytes.len());
         }

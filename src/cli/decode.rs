@@ -9,8 +9,9 @@ use clap::Args;
 
 use super::pager;
 use super::style::coloured;
-use crate::coredump::{self, Verdict};
-use crate::decode::{AppElf, Options, child, decode, decode_loaded, files, text};
+use crate::coredump::{self, Crashes, Dump, Examination};
+use crate::decode::files::Input;
+use crate::decode::{AppElf, Options, child, decode_loaded, files, text};
 
 /// Decode a coredump file, without the daemon
 ///
@@ -24,7 +25,7 @@ pub struct DecodeArgs {
     /// ELF file of the crashed application, for functions and source lines
     #[arg(long, value_name = "APP.elf")]
     pub elf: Option<PathBuf>,
-    /// Decode all dumps in a console log, one JSON report per line
+    /// Decode all crashes in a console log, one JSON report per line
     #[arg(long)]
     pub all: bool,
     /// Print the report as JSON
@@ -74,7 +75,7 @@ pub fn run(args: &DecodeArgs) -> ExitCode {
 
 /// Whether all dumps were whole.
 fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
-    let core = files::core(&args.core).map_err(with_advice)?;
+    let input = files::input(&args.core).map_err(with_advice)?;
     let elf_bytes = args.elf.as_deref().map(files::elf).transpose();
     let elf_bytes = elf_bytes.map_err(with_advice)?;
     let elf = match (&elf_bytes, &args.elf) {
@@ -88,43 +89,111 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
         })?),
         _ => None,
     };
-    let options = Options {
-        secrets: args.secrets,
+    let mut printer = Printer {
+        out: io::BufWriter::new(io::stdout().lock()),
+        args,
+        elf,
+        whole: true,
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut whole = true;
-    let mut reports = 0;
-    if args.all {
-        for (examination, dump) in coredump::dumps_in_log(&core) {
-            let report = decode_loaded(
-                core.len(),
-                &examination,
-                dump.as_ref(),
-                elf.as_ref(),
-                options,
-            );
-            serde_json::to_writer(&mut out, &report)?;
-            out.write_all(b"\n")?;
-            whole &= examination.verdict.is_whole();
-            reports += 1;
+    match input {
+        Input::Whole(bytes) => printer.loaded(&bytes)?,
+        Input::Long(head, from) if coredump::is_log(&head) => printer.stream(&head, from)?,
+        Input::Long(head, from) => {
+            let bytes = files::rest(head, from, &args.core).map_err(with_advice)?;
+            printer.loaded(&bytes)?;
         }
     }
-    if reports == 0 {
-        let report = decode(&core, elf.as_ref(), options);
-        whole = Verdict::from_word(&report.verdict).is_some_and(Verdict::is_whole);
-        if args.all || args.json {
-            serde_json::to_writer(&mut out, &report)?;
-            out.write_all(b"\n")?;
+    printer.out.flush()?;
+    Ok(printer.whole)
+}
+
+/// Where reports go, in the form that was asked for.
+struct Printer<'a> {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+    args: &'a DecodeArgs,
+    elf: Option<AppElf<'a>>,
+    /// All that was printed was of whole dumps.
+    whole: bool,
+}
+
+type Loaded = (Examination, Option<Dump>);
+
+impl Printer<'_> {
+    fn loaded(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let crashes = match self.args.all {
+            true => coredump::load_all(bytes),
+            false => vec![coredump::load(bytes)],
+        };
+        crashes
+            .iter()
+            .try_for_each(|crash| self.print(bytes.len(), crash))
+    }
+
+    /// A log of any length: what is printed at once is not kept.
+    fn stream(&mut self, head: &[u8], mut from: impl io::Read) -> anyhow::Result<()> {
+        let mut crashes = Crashes::default();
+        let mut found = crashes.feed(head);
+        let mut last: Option<Loaded> = None;
+        let mut count = 0;
+        let mut size = head.len();
+        let mut piece = vec![0; PIECE];
+        loop {
+            for crash in found {
+                count += 1;
+                if self.args.all {
+                    self.print(size, &crash)?;
+                } else if last
+                    .as_ref()
+                    .is_none_or(|(held, _)| coredump::replaces(crash.0.verdict, held.verdict))
+                {
+                    last = Some(crash);
+                }
+            }
+            let read = from.read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            size += read;
+            found = crashes.feed(piece.get(..read).unwrap_or_default());
+        }
+        for crash in crashes.finish() {
+            count += 1;
+            match self.args.all {
+                true => self.print(size, &crash)?,
+                false => last = Some(crash),
+            }
+        }
+        match last {
+            Some(mut crash) => {
+                crash.0.crashes = Some(count);
+                self.print(size, &crash)
+            }
+            None if count == 0 => self.print(size, &(coredump::no_crash(), None)),
+            None => Ok(()),
+        }
+    }
+
+    fn print(&mut self, size: usize, (examination, dump): &Loaded) -> anyhow::Result<()> {
+        let options = Options {
+            secrets: self.args.secrets,
+        };
+        let report = decode_loaded(size, examination, dump.as_ref(), self.elf.as_ref(), options);
+        self.whole &= examination.verdict.is_whole();
+        if self.args.all || self.args.json {
+            serde_json::to_writer(&mut self.out, &report)?;
+            self.out.write_all(b"\n")?;
         } else {
             let text = text::render(&report, coloured());
             if !pager::takes(&text) {
-                out.write_all(text.as_bytes())?;
+                self.out.write_all(text.as_bytes())?;
             }
         }
+        Ok(())
     }
-    out.flush()?;
-    Ok(whole)
 }
+
+/// A long log is read in pieces of this size.
+const PIECE: usize = 256 << 10;
 
 /// The error with what to do about it.
 fn with_advice(error: files::Error) -> anyhow::Error {

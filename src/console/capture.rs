@@ -2,18 +2,43 @@
 
 use std::time::Duration;
 
+use crate::device::Chip;
+
 use super::boot::Boot;
 use super::history::Lines;
 use super::payload::Payload;
 use super::{Dump, Event, Log, Panic, Settings, whole};
 
-/// A panic whose end has not been seen, or a watchdog's warning that may become
-/// one.
+/// Why lines may be no panic after all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Doubt {
+    /// The task watchdog warned.
+    Watchdog,
+    /// Something is wrong that a board may survive.
+    Words,
+    /// The words stood inside another line: printed into it, or quoted.
+    Inside,
+    /// A backtrace without a reason; whether nothing was printed before it.
+    Backtrace { first: bool },
+    /// A report of an earlier crash, which may be known.
+    Report,
+}
+
+/// A panic whose end has not been seen, or lines that may become one.
 pub(super) struct PanicCapture {
     text: String,
     before: Vec<String>,
     after: Lines,
-    certain: bool,
+    /// `None` once it is a panic for certain.
+    pub(super) doubt: Option<Doubt>,
+    /// Lines since it began.
+    lines: usize,
+    /// Its backtrace or stack has come.
+    told: bool,
+    /// The board began to write its dump.
+    dumping: bool,
+    /// It was told that a panic began.
+    confirmed: bool,
     boot: Boot,
     cut: bool,
     began: Duration,
@@ -24,12 +49,23 @@ pub(super) struct PanicCapture {
 }
 
 impl PanicCapture {
-    pub(super) fn new(before: Vec<String>, boot: Boot, settings: &Settings, now: Duration) -> Self {
+    pub(super) fn new(
+        doubt: Option<Doubt>,
+        before: Vec<String>,
+        boot: Boot,
+        settings: &Settings,
+        now: Duration,
+    ) -> Self {
         Self {
             text: String::new(),
             before,
             after: Lines::new(settings.log_lines, settings.log_bytes),
-            certain: false,
+            // it is told once it is confirmed
+            doubt,
+            confirmed: false,
+            lines: 0,
+            told: false,
+            dumping: false,
             boot,
             cut: false,
             began: now,
@@ -41,7 +77,13 @@ impl PanicCapture {
 
     pub(super) fn push(&mut self, line: &str, now: Duration) {
         self.last = now;
-        if self.text.len() + line.len() > MOST_PANIC_BYTES {
+        self.lines += 1;
+        // a Zephyr dump is text within the panic's
+        let most = match line.contains("#CD:") {
+            true => MOST_DUMP_TEXT,
+            false => MOST_PANIC_BYTES,
+        };
+        if self.text.len() + line.len() > most {
             self.cut = true;
             return;
         }
@@ -52,18 +94,52 @@ impl PanicCapture {
     /// Keeps a line that is not the panic's own; answers whether there is room
     /// for more.
     pub(super) fn push_after(&mut self, line: &str) -> bool {
+        self.lines += 1;
         self.after.push(line.to_owned());
         !self.after.is_full()
     }
 
+    /// The board restarts, and says which chip it is.
+    pub(super) fn restarted(&mut self, chip: Option<Chip>) {
+        self.boot.chip = self.boot.chip.or(chip);
+    }
+
+    /// What the panic said so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its backtrace or stack came; what tells of a panic now is another one's,
+    /// or the dump's writer failed.
+    pub(super) fn tells(&mut self, dumping: bool) {
+        self.told |= !dumping;
+        self.dumping |= dumping;
+    }
+
+    /// Whether another headline begins another panic.
+    pub(super) fn is_over(&self) -> bool {
+        self.rebooting || self.told && !self.dumping
+    }
+
     /// Whether it is a panic, as far as was seen.
     pub(super) fn is_certain(&self) -> bool {
-        self.certain
+        self.doubt.is_none()
+    }
+
+    /// Whether too much came for it to become one.
+    pub(super) fn is_stale(&self) -> bool {
+        let most = match self.doubt {
+            None | Some(Doubt::Report) => return false,
+            Some(Doubt::Inside | Doubt::Backtrace { .. }) => 24,
+            Some(Doubt::Watchdog | Doubt::Words) => 150,
+        };
+        self.lines > most
     }
 
     /// It is a panic; answers with its first line, once.
     pub(super) fn confirm(&mut self) -> Option<&str> {
-        let known = std::mem::replace(&mut self.certain, true);
+        self.doubt = None;
+        let known = std::mem::replace(&mut self.confirmed, true);
         self.text.lines().next().filter(|_| !known)
     }
 
@@ -73,7 +149,7 @@ impl PanicCapture {
     }
 
     pub(super) fn deadline(&self) -> Duration {
-        if !self.certain {
+        if self.doubt.is_some() {
             return self.began + QUIET;
         }
         match (self.prompted, self.rebooting) {
@@ -203,3 +279,4 @@ const PROMPT_WAIT: Duration = Duration::from_secs(300);
 /// A board that goes on printing has survived.
 const MOST_PANIC_TIME: Duration = Duration::from_secs(60);
 const MOST_PANIC_BYTES: usize = 64 << 10;
+const MOST_DUMP_TEXT: usize = 1 << 20;

@@ -99,7 +99,7 @@ fn a_board_that_survives_a_panic_does_not_fill_the_memory() {
 
 #[test]
 fn a_secret_is_masked_wherever_its_line_goes() {
-    let printed = "psk=hunter2 a\nGuru Meditation Error: key=hunter2\npsk: hunter2\n\
+    let printed = "psk=hunter2 a\nabort() was called at PC 0x1 key=hunter2\npsk: hunter2\n\
                    I (1) a: token is hunter2\n-----BEGIN PRIVATE KEY-----\nhunter2\n\
                    -----END PRIVATE KEY-----\n";
     let long = format!("{}password=hunter2\n", "x".repeat(4096 - 5));

@@ -1,30 +1,40 @@
 //! The console's state machine: lines → events.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+mod crash;
 
 use super::babble::{Babble, Change};
 use super::boot::{Banner, Boot};
-use super::capture::{DumpCapture, PanicCapture};
+use super::capture::{Doubt, DumpCapture, PanicCapture};
+use super::dialect::Role;
 use super::history::Lines;
 use super::lines::{Splitter, clean, is_clean};
 use super::marks::{self, Mark};
 use super::payload::{Taken, decode_line};
+use super::prefix::Prefixes;
 use super::redact::Redactor;
 use super::stray::Stray;
-use super::{Event, Settings, whole};
+use super::{Event, Settings, dialect, whole};
 
 /// One console, fed with its bytes.
 pub struct Console {
     settings: Settings,
     splitter: Splitter,
+    prefixes: Prefixes,
     redactor: Redactor,
     stray: Stray,
     babble: Babble,
     history: Lines,
     banner: Banner,
     state: State,
+    /// Program counters of the last panic and the last report of one.
+    known: [Option<u32>; 2],
     /// Since the newest boot the task watchdog's warning was told.
     told_watchdog: bool,
+    /// Something was printed before what comes now.
+    seen_lines: bool,
     /// The unfinished line is a prompt that was told already.
     told_prompt: bool,
     now: Duration,
@@ -45,11 +55,14 @@ impl Console {
             redactor: Redactor::default(),
             settings,
             splitter: Splitter::default(),
+            prefixes: Prefixes::default(),
             stray: Stray::default(),
             babble: Babble::default(),
             banner: Banner::default(),
             state: State::Listening,
+            known: [None; 2],
             told_watchdog: false,
+            seen_lines: false,
             told_prompt: false,
             now: Duration::ZERO,
             events: Vec::new(),
@@ -62,14 +75,22 @@ impl Console {
         self.settings = settings;
     }
 
+    /// Learns what a terminal program put before every line from those at the
+    /// beginning of a recording.
+    pub(super) fn learn(&mut self, lines: &[String]) {
+        self.prefixes.learn(lines.iter().map(String::as_str));
+    }
+
     /// Takes bytes that came at `now`, a time that only grows.
     pub fn feed(&mut self, bytes: &[u8], now: Duration) -> Vec<Event> {
         self.now = now;
         self.pass_deadlines();
-        match self.babble.look(bytes) {
-            Some(Change::Began) => self.events.push(Event::Babble),
-            Some(Change::Ended) => self.events.push(Event::TextAgain),
-            None => {}
+        if !self.settings.recorded {
+            match self.babble.look(bytes) {
+                Some(Change::Began) => self.events.push(Event::Babble),
+                Some(Change::Ended) => self.events.push(Event::TextAgain),
+                None => {}
+            }
         }
         let mut rest = bytes;
         while let Some(line) = self.splitter.take_line(&mut rest) {
@@ -115,7 +136,10 @@ impl Console {
         }
         self.told_prompt = false;
         self.end_stray("base64");
-        self.end_crash(Some("the port went away"));
+        self.end_crash(Some(match self.settings.recorded {
+            true => "the log does not go on to the dump's end",
+            false => "the port went away",
+        }));
         self.events.extend(self.banner.close().map(Event::Boot));
         std::mem::take(&mut self.events)
     }
@@ -140,25 +164,39 @@ impl Console {
 
     fn line(&mut self, raw: &[u8]) {
         let plain = if is_clean(raw) {
-            raw.to_vec()
+            Cow::Borrowed(raw)
         } else {
-            clean(raw)
+            Cow::Owned(clean(raw))
         };
-        if plain.is_empty() || self.payload_line(&plain) {
+        let text = String::from_utf8_lossy(&plain);
+        let prefix = self.prefixes.length(&text);
+        let line = text.get(prefix..).unwrap_or_default().trim();
+        if line.is_empty() || self.payload_line(line.as_bytes()) {
             return;
         }
-        let line = String::from_utf8_lossy(&plain).into_owned();
-        let mark = marks::read(&line);
+        let mark = marks::read(line);
+        let idle =
+            matches!(self.state, State::Listening) && matches!(mark, Mark::Log | Mark::Other);
+        if self.settings.recorded && idle {
+            self.seen_lines = true;
+            return self.end_stray("base64");
+        }
         if !matches!(mark, Mark::Log | Mark::Other) {
             self.redactor.key_is_over();
         }
-        let masks = &self.settings.masks;
-        let shown = self.redactor.apply(masks, &line, self.splitter.is_piece());
+        let shown = match self.settings.recorded {
+            true => line.to_owned(),
+            false => {
+                let masks = &self.settings.masks;
+                self.redactor.apply(masks, line, self.splitter.is_piece())
+            }
+        };
         self.end_stray(match mark {
             Mark::DumpEnd(_) => "a coredump",
             _ => "base64",
         });
-        self.mark(&mark, &line, &shown);
+        self.mark(&mark, line, &shown);
+        self.seen_lines = true;
     }
 
     /// Takes a line that can only be a dump's.
@@ -221,10 +259,15 @@ impl Console {
                 }
             }
             Mark::Rom(_) | Mark::Reset(..) => {
+                if let (Mark::Rom(chip), State::Panic(panic)) = (mark, &mut self.state) {
+                    panic.restarted(*chip);
+                }
                 self.end_crash(Some("the board restarted"));
                 self.told_watchdog = false;
             }
-            Mark::Panic | Mark::Watchdog => self.begin_panic(mark),
+            Mark::Crash(_) | Mark::Inside(_) | Mark::Registers | Mark::Backtrace => {
+                self.panic_line(mark);
+            }
             Mark::Prompt if !self.told_prompt => self.prompt(),
             Mark::FlashSaved => self.events.push(Event::FlashSaved),
             Mark::FlashCorrupted => self.events.push(Event::FlashConfigCorrupted),
@@ -238,125 +281,6 @@ impl Console {
         self.crash_line(mark, line, shown);
     }
 
-    /// A line that belongs to a crash, if one is being captured.
-    fn crash_line(&mut self, mark: &Mark<'_>, line: &str, shown: &str) {
-        match &mut self.state {
-            State::Listening => {}
-            State::Panic(panic) => {
-                // the panic handler prints without a prefix; what has one is
-                // about the dump or the watchdog, or somebody survived
-                let its_own = ["core_dump", "coredump", "task_wdt: "]
-                    .iter()
-                    .any(|tag| line.contains(tag));
-                let mut room = true;
-                if !panic.rebooting && (*mark != Mark::Log || its_own) {
-                    panic.push(shown, self.now);
-                } else {
-                    room = panic.push_after(shown);
-                }
-                panic.rebooting |= *mark == Mark::Rebooting;
-                if matches!(
-                    mark,
-                    Mark::Panic | Mark::Rebooting | Mark::FlashSaved | Mark::FlashCorrupted
-                ) {
-                    self.confirm_panic();
-                }
-                if !room {
-                    self.end_crash(None);
-                }
-            }
-            State::Dump(dump) => {
-                if dump.ended.is_none()
-                    && dump
-                        .payload
-                        .take(line.as_bytes(), self.settings.max_dump_bytes)
-                        == Taken::Payload
-                {
-                    dump.last = self.now;
-                }
-                let full = dump.ended.is_some() && dump.after.is_full();
-                dump.after.push(shown.to_owned());
-                if *mark == Mark::Rebooting || full {
-                    self.end_crash(Some("the board restarted"));
-                }
-            }
-        }
-    }
-
-    /// A panic's line, or a watchdog's that may become one: begins a capture, if
-    /// it does not belong to the one there is.
-    fn begin_panic(&mut self, mark: &Mark<'_>) {
-        let another = match (&self.state, mark) {
-            (State::Listening, _) => true,
-            (State::Panic(panic), Mark::Watchdog) => !panic.is_certain(),
-            (State::Panic(panic), _) => panic.rebooting,
-            (State::Dump(_), mark) => *mark == Mark::Panic,
-        };
-        if another {
-            self.end_crash(Some("another panic began"));
-            self.events.extend(self.banner.close().map(Event::Boot));
-            let boot = self.banner.boot().clone();
-            let before = self.history.to_vec();
-            let panic = PanicCapture::new(before, boot, &self.settings, self.now);
-            self.state = State::Panic(Box::new(panic));
-        }
-    }
-
-    fn confirm_panic(&mut self) {
-        if let State::Panic(panic) = &mut self.state
-            && let Some(line) = panic.confirm()
-        {
-            self.events.push(Event::PanicBegan(line.to_owned()));
-        }
-    }
-
-    fn begin_dump(&mut self) {
-        self.confirm_panic();
-        let panic = match std::mem::replace(&mut self.state, State::Listening) {
-            State::Panic(panic) => Some(panic),
-            State::Dump(dump) => self.finish_dump(*dump, Some("another dump began")),
-            State::Listening => None,
-        };
-        self.events.extend(self.banner.close().map(Event::Boot));
-        let boot = self.banner.boot().clone();
-        let before = self.history.to_vec();
-        let dump = DumpCapture::new(panic, before, boot, &self.settings, self.now);
-        self.state = State::Dump(Box::new(dump));
-    }
-
-    /// Ends the crash that is being captured, if any, for the reason given.
-    fn end_crash(&mut self, reason: Option<&str>) {
-        match std::mem::replace(&mut self.state, State::Listening) {
-            State::Listening => {}
-            State::Panic(panic) if panic.is_certain() => self.events.push(panic.end()),
-            State::Panic(_) => {
-                if !std::mem::replace(&mut self.told_watchdog, true) {
-                    self.events.push(Event::WatchdogWarned);
-                }
-            }
-            State::Dump(dump) => {
-                let panic = self.finish_dump(*dump, reason);
-                self.events.extend(panic.map(|panic| panic.end()));
-            }
-        }
-    }
-
-    /// Tells a dump; of an empty one only its panic is left.
-    fn finish_dump(
-        &mut self,
-        mut dump: DumpCapture,
-        reason: Option<&str>,
-    ) -> Option<Box<PanicCapture>> {
-        dump.end(reason, self.now);
-        match dump.finish() {
-            Ok(dump) => {
-                self.events.push(Event::Dump(dump));
-                None
-            }
-            Err(panic) => panic,
-        }
-    }
-
     fn prompt(&mut self) {
         self.confirm_panic();
         if let State::Panic(panic) = &mut self.state {
@@ -366,6 +290,9 @@ impl Console {
     }
 
     fn keep(&mut self, shown: &str) {
+        if self.settings.recorded {
+            return;
+        }
         self.history.push(shown.to_owned());
         self.events.push(Event::Line(shown.to_owned()));
     }

@@ -2,6 +2,8 @@
 
 use crate::device::Chip;
 
+use super::dialect::{self, Role};
+
 /// The meaning of a line.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Mark<'a> {
@@ -21,9 +23,17 @@ pub(super) enum Mark<'a> {
     Version(&'a str),
     AppHash(&'a str),
     IdfVersion(&'a str),
-    Panic,
-    /// A task did not feed the task watchdog: a warning, unless a panic follows.
-    Watchdog,
+    /// A crash, or what may come before one.
+    Crash(Role),
+    /// A panic's first words within a line, and where.
+    Inside(usize),
+    /// The heading of a panic's registers.
+    Registers,
+    /// A backtrace with at least one address in it.
+    Backtrace,
+    /// The application's hash, as a panic prints it.
+    PanicHash,
+    /// A board says that it restarts now.
     Rebooting,
     Prompt,
     FlashSaved,
@@ -36,8 +46,9 @@ pub(super) enum Mark<'a> {
 
 /// Reads a cleaned line.
 pub(super) fn read(line: &str) -> Mark<'_> {
-    if let Some(at) = line.find("CORE DUMP ").filter(|_| line.contains("===")) {
-        let (before, marker) = line.split_at(at);
+    // idf monitor's own report has "ESP32 CORE DUMP START" in its title
+    if let Some(at) = line.find("= CORE DUMP ") {
+        let (before, marker) = line.split_at(at + 2);
         if marker.starts_with("CORE DUMP START") {
             return Mark::DumpStart;
         }
@@ -51,7 +62,7 @@ pub(super) fn read(line: &str) -> Mark<'_> {
     boot_line(line)
         .or_else(|| crash_line(line))
         .unwrap_or_else(|| {
-            if log_level(line).is_some() {
+            if log_message(line).is_some() {
                 Mark::Log
             } else {
                 Mark::Other
@@ -105,11 +116,24 @@ fn boot_line(line: &str) -> Option<Mark<'_>> {
 }
 
 fn crash_line(line: &str) -> Option<Mark<'_>> {
-    if PANICS.iter().any(|text| line.contains(text)) {
-        return Some(Mark::Panic);
+    if let Some((role, _)) = dialect::says(line) {
+        return Some(Mark::Crash(role));
     }
-    if line.contains("Task watchdog got triggered") {
-        return Some(Mark::Watchdog);
+    if let Some(rest) = line.strip_prefix("Backtrace:") {
+        let rest = rest.trim_start();
+        let digits = rest.strip_prefix("0x").unwrap_or_default();
+        return match digits.starts_with(|c: char| c.is_ascii_hexdigit()) {
+            true => Some(Mark::Backtrace),
+            false => None,
+        };
+    }
+    if is_register_heading(line) {
+        return Some(Mark::Registers);
+    }
+    if let Some(digits) = line.strip_prefix("ELF file SHA256:") {
+        let digits = digits.trim().trim_end_matches('.');
+        let hex = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        return hex.then_some(Mark::PanicHash);
     }
     if line.starts_with("Rebooting...") {
         return Some(Mark::Rebooting);
@@ -123,8 +147,19 @@ fn crash_line(line: &str) -> Option<Mark<'_>> {
     if line.contains("Core dump flash config is corrupted!") {
         return Some(Mark::FlashCorrupted);
     }
-    line.contains("Brownout detector was triggered")
-        .then_some(Mark::BrownOut)
+    if line.contains("Brownout detector was triggered") {
+        return Some(Mark::BrownOut);
+    }
+    dialect::inside(line).map(Mark::Inside)
+}
+
+/// `Core  0 register dump:`, and `Register dump:` of ESP-IDF up to 3.0.
+fn is_register_heading(line: &str) -> bool {
+    line == "Register dump:"
+        || line
+            .strip_prefix("Core ")
+            .and_then(|rest| rest.trim_start().split_once(' '))
+            .is_some_and(|(core, rest)| core.len() == 1 && rest.starts_with("register dump:"))
 }
 
 /// Whether `line` is an ordinary log line.
@@ -134,30 +169,54 @@ pub(super) fn is_log(line: &[u8]) -> bool {
 
 /// The level letter of ESP-IDF's log format, `L (time) tag: text`.
 fn log_level(line: &str) -> Option<char> {
+    idf_message(line).map(|(level, _)| level)
+}
+
+fn idf_message(line: &str) -> Option<(char, &str)> {
     let mut chars = line.chars();
     let level = chars.next().filter(|c| "EWIDV".contains(*c))?;
     let rest = chars.as_str().strip_prefix(" (")?;
-    let (time, _) = rest.split_once(") ")?;
+    let (time, message) = rest.split_once(") ")?;
     let clock = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | '-' | ' ');
-    (!time.is_empty() && time.chars().all(clock)).then_some(level)
+    (!time.is_empty() && time.chars().all(clock)).then_some((level, message))
+}
+
+/// What a log line says, tag included: of ESP-IDF, Arduino and ESPHome
+/// (`[E][tag:12]: `), Zephyr (`<err> tag: `), Rust's loggers (`INFO - `).
+pub(super) fn log_message(line: &str) -> Option<&str> {
+    if let Some((_, message)) = idf_message(line) {
+        return Some(message);
+    }
+    // a time that was not taken off
+    let bare = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .filter(|(time, _)| {
+            time.bytes()
+                .all(|b| b.is_ascii_digit() || b" :.,-T".contains(&b))
+        })
+        .map_or(line, |(_, rest)| rest.trim_start());
+    let level = |text: &str| text.len() == 1 && "EWIDVC".contains(text);
+    if let Some((tag, message)) = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && (level(tag) || tag.len() <= 2 && tag.starts_with('V'))
+        && message.starts_with(['[', ' ', ':'])
+    {
+        return Some(message);
+    }
+    let named = ["<err> ", "<wrn> ", "<inf> ", "<dbg> "];
+    if let Some(message) = named.iter().find_map(|level| bare.strip_prefix(level)) {
+        return Some(message);
+    }
+    let words = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+    words.iter().find_map(|level| {
+        let rest = bare.trim_start_matches('[').strip_prefix(level)?;
+        let rest = rest.strip_prefix(']').unwrap_or(rest).trim_start();
+        rest.strip_prefix("- ").or_else(|| rest.strip_prefix("("))
+    })
 }
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-
-/// How a panic's text begins.
-const PANICS: [&str; 9] = [
-    "Guru Meditation Error",
-    "abort() was called at PC",
-    "assert failed:",
-    "panic'ed (",
-    "Stack smashing protect failure!",
-    "***ERROR*** A stack overflow in task",
-    "Stack canary watchpoint triggered",
-    // CONFIG_ESP_TASK_WDT_PANIC; without it the board goes on (task_wdt.c)
-    "task_wdt: Aborting.",
-    "Interrupt wdt timeout on CPU",
 ];
 
 #[cfg(test)]
@@ -210,10 +269,10 @@ mod tests {
                 "I (3009) cpu_start: ELF file SHA256:  1b43c5e74...",
                 Mark::AppHash("1b43c5e74"),
             ),
-            ("ELF file SHA256: 1b43c5e74", Mark::Other),
+            ("ELF file SHA256: 1b43c5e74", Mark::PanicHash),
             (
                 "Guru Meditation Error: Core  0 panic'ed (LoadProhibited).",
-                Mark::Panic,
+                Mark::Crash(Role::Panic),
             ),
             (
                 "I (3) esp_core_dump_uart: Press Enter to print core dump to UART...",
@@ -221,10 +280,10 @@ mod tests {
             ),
             (
                 "E (5) task_wdt: Task watchdog got triggered. The following",
-                Mark::Watchdog,
+                Mark::Crash(Role::Watchdog),
             ),
             ("E (5) task_wdt:  - IDLE0 (CPU 0)", Mark::Log),
-            ("E (5) task_wdt: Aborting.", Mark::Panic),
+            ("E (5) task_wdt: Aborting.", Mark::Crash(Role::Panic)),
             ("I (12:00:01.123) wifi: up", Mark::Log),
             ("I () wifi: up", Mark::Other),
         ] {

@@ -8,14 +8,18 @@
 mod babble;
 mod boot;
 mod capture;
+pub mod dialect;
 mod history;
 mod lines;
 mod machine;
 mod marks;
 mod mask;
 mod payload;
+mod prefix;
+mod recording;
 mod redact;
 mod stray;
+mod unsummed;
 mod whole;
 
 use std::time::Duration;
@@ -23,6 +27,8 @@ use std::time::Duration;
 pub use boot::Boot;
 pub use machine::Console;
 pub use mask::{DEFAULT_RULES, InvalidRule, MaskRule, Masks};
+pub use recording::Recording;
+pub(crate) use unsummed::Unsummed;
 
 /// The limits of one console.
 #[derive(Clone, Debug)]
@@ -34,6 +40,20 @@ pub struct Settings {
     pub log_lines: usize,
     pub log_bytes: usize,
     pub masks: Masks,
+    /// It is read from a file: nobody watches its lines, and its end is the
+    /// file's.
+    pub recorded: bool,
+}
+
+impl Settings {
+    /// What a file is read with.
+    pub(crate) fn recording() -> Self {
+        Self {
+            max_dump_bytes: 8 << 20,
+            recorded: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -43,6 +63,7 @@ impl Default for Settings {
             log_lines: 200,
             log_bytes: 32 << 10,
             masks: Masks::default(),
+            recorded: false,
         }
     }
 }

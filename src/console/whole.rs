@@ -9,6 +9,7 @@ use crate::digest::{Sha256, nibble};
 use crate::reader::{half_at, word_at};
 
 use super::payload::Payload;
+use super::unsummed::Unsummed;
 
 /// What became of a dump's bytes.
 pub(super) struct Judged {
@@ -131,15 +132,18 @@ fn with_stand_in(bytes: &mut Vec<u8>, lines: &[u8], chip: Option<Chip>) -> bool 
     whole
 }
 
-/// Whether `bytes` is a dump image, complete and with a fitting checksum.
+/// Whether `bytes` is a dump image, complete and with a fitting checksum, or
+/// one of those that have none.
 fn is_whole(bytes: &[u8]) -> bool {
-    Header::of(bytes).is_some_and(|header| {
-        let data = header.total.saturating_sub(header.checksum.length());
-        bytes.len() == header.total
-            && bytes
-                .split_at_checked(data)
-                .is_some_and(|(body, stored)| header.checksum.of(body) == stored)
-    })
+    let unsummed = Unsummed::whole(bytes).is_some_and(|found| found.total == bytes.len());
+    unsummed
+        || Header::of(bytes).is_some_and(|header| {
+            let data = header.total.saturating_sub(header.checksum.length());
+            bytes.len() == header.total
+                && bytes
+                    .split_at_checked(data)
+                    .is_some_and(|(body, stored)| header.checksum.of(body) == stored)
+        })
 }
 
 /// `bytes` without lines that were printed meanwhile and look like base64
@@ -305,7 +309,8 @@ impl Header {
 
 /// Whether `bytes`, one decoded line, is the header line of a dump.
 pub(super) fn is_header(bytes: &[u8]) -> bool {
-    matches!(bytes.len(), 12 | 16 | 20 | 24) && Header::of(bytes).is_some()
+    let unversioned = bytes.len() == 12 && Unsummed::header(bytes).is_some();
+    matches!(bytes.len(), 12 | 16 | 20 | 24) && (Header::of(bytes).is_some() || unversioned)
 }
 
 /// The bytes of a full line.

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::console::Unsummed;
+
+use super::binary_payload::Counts;
 use super::found::Found;
 use super::image::{Header, Image};
 use super::{Container, PayloadFormat, Verdict};
@@ -11,6 +14,9 @@ pub(super) fn binary(bytes: &[u8]) -> Found {
     let found = bare(bytes);
     if found.verdict != Verdict::NotACoredump {
         return found;
+    }
+    if let Some(header) = Unsummed::whole(bytes) {
+        return unsummed(bytes, header);
     }
     match Header::of(bytes) {
         Header::Image(image) => raw(&image),
@@ -87,6 +93,27 @@ fn raw(image: &Image<'_>) -> Found {
         dump.header_version = Some(image.version());
         dump.chip_revision = image.chip_revision().or(dump.chip_revision);
         dump.checksum = found.checksum;
+    }
+    found
+}
+
+/// An image that its tasks fill, of ESP-IDF up to 4.0 over UART.
+fn unsummed(bytes: &[u8], header: Unsummed) -> Found {
+    let mut found = Found::new(Verdict::Valid, Container::Raw);
+    found.format = Some(PayloadFormat::Binary);
+    found.version = header.version;
+    found.chip = Some(header.chip);
+    let counts = Counts {
+        tasks: header.tasks,
+        tcb_size: header.tcb_size,
+        segments: 0,
+    };
+    let data = bytes.get(header.header..header.total).unwrap_or_default();
+    found.take_tasks(data, counts);
+    if let Some(dump) = &mut found.dump {
+        dump.chip = found.chip;
+        dump.chip_id = found.chip.map(crate::device::Chip::id);
+        dump.header_version = header.version;
     }
     found
 }

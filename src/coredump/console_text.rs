@@ -1,111 +1,160 @@
-//! Text that carries dumps: base64 on its own, or a console log in which
-//! dumps stand between ESP-IDF's two marker lines.
-
-use std::ops::Range;
+//! Text that carries crashes: a console's log, read as a console is, or base64
+//! on its own.
 
 use memchr::memmem;
+
+use crate::console::{self, Event, Recording};
 
 use super::base64_text::{self, Decoded};
 use super::binary::binary;
 use super::found::Found;
-use super::{Container, Dump, Examination, Verdict, panic_text};
+use super::{Container, Dump, Examination, PayloadFormat, Verdict, panic_text};
 
-/// Every dump in a console log, in order of appearance, also those that are
-/// damaged or cut off. Nothing, if there is no marker line.
-pub fn dumps_in_log(log: &[u8]) -> impl Iterator<Item = (Examination, Option<Dump>)> + '_ {
-    captures(log)
-        .into_iter()
-        .map(|capture| between_markers(log, &capture).into_parts())
+/// A log, read piece by piece: its crashes in order, one for each panic and
+/// each dump; a panic and the dump that follows it are one.
+#[derive(Default)]
+pub struct Crashes {
+    recording: Recording,
 }
 
-/// The best that text gives: the last whole dump of a log, else its least
-/// damaged one, else base64 alone, else a printed panic.
-pub(super) fn text(bytes: &[u8]) -> Option<Found> {
-    let captures = captures(bytes);
-    if captures.is_empty() {
-        return base64_alone(bytes).or_else(|| panic(bytes));
+impl Crashes {
+    /// Takes the next bytes; answers with the crashes that ended in them.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<(Examination, Option<Dump>)> {
+        parts(self.recording.feed(bytes))
     }
-    let mut best: Option<Found> = None;
-    for capture in captures.iter().rev() {
-        let found = between_markers(bytes, capture);
-        let better = best
-            .as_ref()
-            .is_none_or(|best| found.verdict.rank() > best.verdict.rank());
-        let whole = found.verdict.is_whole();
-        if better {
-            best = Some(found);
-        }
-        if whole {
-            break;
-        }
+
+    /// The log ends here.
+    pub fn finish(self) -> Vec<(Examination, Option<Dump>)> {
+        parts(self.recording.finish())
     }
-    best
 }
 
-/// What lies between a START line and the END line (or next START, or end of
-/// the log) that follows it.
-struct Capture {
-    lines: Range<usize>,
-    ended: bool,
+fn parts(events: Vec<Event>) -> Vec<(Examination, Option<Dump>)> {
+    let found = events.into_iter().filter_map(crash);
+    found.map(Found::into_parts).collect()
 }
 
-fn captures(log: &[u8]) -> Vec<Capture> {
-    // most bodies are no text at all, and need not be cut into lines
-    if memmem::find(log, b"CORE DUMP").is_none() {
-        return Vec::new();
+/// Whether the beginning of a long file is a console's log.
+pub fn is_log(head: &[u8]) -> bool {
+    binary(head).verdict == Verdict::NotACoredump && is_text(head)
+}
+
+/// What there is to say of a log without a crash.
+pub fn no_crash() -> Examination {
+    let (mut examination, _) = Found::nothing("there is no crash in this log").into_parts();
+    examination.crashes = Some(0);
+    examination
+}
+
+/// All crashes in a log, in order.
+pub(super) fn crashes_in(log: &[u8]) -> Vec<(Examination, Option<Dump>)> {
+    found_in(log).into_iter().map(Found::into_parts).collect()
+}
+
+fn found_in(log: &[u8]) -> Vec<Found> {
+    let mut recording = Recording::default();
+    let mut events = recording.feed(log);
+    events.extend(recording.finish());
+    events.into_iter().filter_map(crash).collect()
+}
+
+fn crash(event: Event) -> Option<Found> {
+    match event {
+        Event::Dump(dump) => Some(captured(&dump)),
+        Event::Panic(panic) => Some(printed(&panic)),
+        _ => None,
     }
-    let mut captures = Vec::new();
-    let mut open: Option<usize> = None;
-    let mut at = 0;
-    for line in log.split_inclusive(|b| *b == b'\n') {
-        let after = at + line.len();
-        let start = contains(line, START);
-        let end = contains(line, END);
-        if start || end {
-            captures.extend(open.take().map(|from| Capture {
-                lines: from..at,
-                ended: end,
-            }));
-        }
-        if start {
-            open = Some(after);
-        }
-        at = after;
+}
+
+/// Base64 on its own, if that is what the text is.
+pub(super) fn base64(bytes: &[u8]) -> Option<Found> {
+    let marked = memmem::find(bytes, START).is_some();
+    (!marked && is_text(bytes)).then(|| base64_alone(bytes, FEW))?
+}
+
+/// The crash that a log tells of.
+pub(super) fn log(bytes: &[u8]) -> Option<Found> {
+    let marked = memmem::find(bytes, START).is_some();
+    if !marked && !is_text(bytes) {
+        return None;
     }
-    captures.extend(open.map(|from| Capture {
-        lines: from..log.len(),
-        ended: false,
-    }));
-    captures
+    let crashes = found_in(bytes);
+    let count = crashes.len();
+    let last =
+        crashes
+            .into_iter()
+            .reduce(|held, next| match replaces(next.verdict, held.verdict) {
+                true => next,
+                false => held,
+            });
+    if let Some(mut last) = last {
+        last.crashes = Some(count);
+        return Some(last);
+    }
+    if marked && begins_a_dump(bytes) {
+        let mut found = Found::new(Verdict::Truncated, Container::Console);
+        found.problem("the dump's beginning is not in the log".to_owned());
+        return Some(found);
+    }
+    base64_alone(bytes, 1)
 }
 
-fn contains(line: &[u8], marker: &[u8]) -> bool {
-    memmem::find(line, marker).is_some()
+/// Whether a log is represented by a crash with verdict `next` rather than by
+/// the one before it: by the last one, but by no damaged dump if there is a
+/// better one.
+pub fn replaces(next: Verdict, held: Verdict) -> bool {
+    next.is_whole() || next == Verdict::PanicOnly || next.rank() >= held.rank()
 }
 
-fn between_markers(log: &[u8], capture: &Capture) -> Found {
-    let lines = log.get(capture.lines.clone()).unwrap_or_default();
-    let decoded = base64_text::decode(lines);
-    let mut found = binary(&decoded.bytes);
+/// A dump as the console captured it.
+fn captured(dump: &console::Dump) -> Found {
+    let mut found = binary(&dump.bytes);
     if found.verdict == Verdict::NotACoredump {
         found.verdict = Verdict::Truncated;
         found.problems = vec!["the dump's beginning is not in the log".to_owned()];
     }
     found.container = Some(Container::Console);
-    note_damage(&mut found, &decoded);
-    if !found.verdict.is_whole() && !capture.ended {
-        found.problem("the log does not go on to the dump's end".to_owned());
+    if !found.verdict.is_whole() {
+        for problem in &dump.problems {
+            found.problem(problem.clone());
+        }
     }
+    let text = dump.panic.as_deref().unwrap_or_default();
+    found.beside = Some(panic_text::read(text, &dump.boot));
     found
 }
 
-/// Text that is nothing but base64, save for some damaged lines.
-fn base64_alone(bytes: &[u8]) -> Option<Found> {
+fn printed(panic: &console::Panic) -> Found {
+    let printed = panic_text::read(&panic.text, &panic.boot);
+    let mut found = Found::new(Verdict::PanicOnly, Container::Console);
+    found.format = Some(PayloadFormat::PanicText);
+    if panic.text.contains("#CD:") {
+        found.format = Some(PayloadFormat::Zephyr);
+        found.problem("there is a Zephyr coredump in it, which is kept and not decoded".to_owned());
+    } else {
+        found.problem("there is a printed panic and no dump".to_owned());
+    }
+    for problem in panic.problems.iter().chain(&printed.problems) {
+        found.problem(problem.clone());
+    }
+    found.chip = printed.chip;
+    found.dump = Some(printed);
+    found
+}
+
+/// Whether the marker of ESP-IDF stands in the log, not a title like it.
+fn begins_a_dump(log: &[u8]) -> bool {
+    let before = |at: usize| log.get(..at).unwrap_or_default();
+    memmem::find_iter(log, START).any(|at| before(at).ends_with(b"= "))
+}
+
+/// Text that is base64, save for one damaged line in `share` or fewer.
+fn base64_alone(bytes: &[u8], share: usize) -> Option<Found> {
     if bytes.contains(&0) {
         return None;
     }
     let decoded = base64_text::decode(bytes);
-    if decoded.good_lines <= decoded.bad_lines {
+    if decoded.good_lines <= decoded.bad_lines * share {
         return None;
     }
     let mut found = binary(&decoded.bytes);
@@ -126,27 +175,23 @@ fn note_damage(found: &mut Found, decoded: &Decoded) {
     }
 }
 
-fn panic(bytes: &[u8]) -> Option<Found> {
-    if !is_text(bytes) {
-        return None;
-    }
-    let printed = panic_text::parse(bytes)?;
-    let mut found = Found::new(Verdict::PanicOnly, Container::Console);
-    found.format = Some(super::PayloadFormat::PanicText);
-    found.problem("there is a printed panic and no dump".to_owned());
-    for problem in &printed.problems {
-        found.problem(problem.clone());
-    }
-    found.chip = printed.chip;
-    found.dump = Some(printed);
-    Some(found)
-}
-
-/// Consoles are text, save for some noise; panic texts also lie in memory dumps.
+/// Consoles are text in some script, save for some noise; panic texts also lie
+/// in memory dumps.
 fn is_text(bytes: &[u8]) -> bool {
-    let odd = |b: &&u8| !matches!(**b, b'\t' | b'\r' | b'\n' | 0x1b | b' '..=b'~');
-    bytes.iter().filter(odd).count() <= bytes.len() / 8
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    if zeros * 5 > bytes.len() * 2 && zeros * 2 <= bytes.len() + 2 {
+        // UTF-16 without its mark
+        return bytes.len() >= 16;
+    }
+    let control = |b: &&u8| matches!(**b, 0..0x20 | 0x7f) && !b"\t\r\n\x1b".contains(b);
+    let odd = bytes.iter().filter(control).count();
+    let invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
+    odd + invalid <= bytes.len() / 8
 }
 
 const START: &[u8] = b"CORE DUMP START";
-const END: &[u8] = b"CORE DUMP END";
+/// One damaged line in so many does not make base64 a log.
+const FEW: usize = 8;

@@ -28,12 +28,23 @@ pub struct Dump {
     pub panic_reason: Option<String>,
     /// The first digits of the application's ELF hash, lower-case hex.
     pub app_elf_sha256: Option<String>,
+    /// The zeros that stand where a build has no hash.
+    pub null_hash: Option<String>,
+    /// What the board said of its application at the boot before; only of
+    /// what was found in a log.
+    pub project: Option<String>,
+    pub version: Option<String>,
+    /// The core that crashed, if the panic names it.
+    pub core: Option<u32>,
+    /// The fingerprint that an earlier release gave to the same text.
+    pub former_fingerprint: Option<String>,
     pub extra: Option<ExtraInfo>,
     pub exception: Option<Exception>,
-    /// Program counter and stack pointer pairs that the device itself printed
-    /// on its console; only of panic texts. On Xtensa all addresses, also the
-    /// first, are stepped back by 3 into the instruction that was running.
-    pub printed_backtrace: Vec<(u32, u32)>,
+    /// Program counters, with stack pointers if they were printed, that the
+    /// device itself printed on its console; only of panic texts. On Xtensa all
+    /// addresses, also the first, are stepped back by 3 into the instruction
+    /// that was running.
+    pub printed_backtrace: Vec<(u32, Option<u32>)>,
     /// What could not be read, one sentence each.
     pub problems: Vec<String>,
 }
@@ -53,6 +64,11 @@ impl Dump {
             memory: Memory::default(),
             panic_reason: None,
             app_elf_sha256: None,
+            null_hash: None,
+            project: None,
+            version: None,
+            core: None,
+            former_fingerprint: None,
             extra: None,
             exception: None,
             printed_backtrace: Vec::new(),
@@ -65,6 +81,27 @@ impl Dump {
         let sentence = sentence.into();
         if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&sentence) {
             self.problems.push(sentence);
+        }
+    }
+
+    /// Adds what the panic that was printed before it knows beside.
+    pub(super) fn complete(&mut self, panic: Self) {
+        let other_build = match (&self.app_elf_sha256, &panic.app_elf_sha256) {
+            (Some(one), Some(other)) => !one.starts_with(other) && !other.starts_with(one),
+            _ => false,
+        };
+        if other_build {
+            return;
+        }
+        self.panic_reason = self.panic_reason.take().or(panic.panic_reason);
+        self.app_elf_sha256 = self.app_elf_sha256.take().or(panic.app_elf_sha256);
+        self.project = self.project.take().or(panic.project);
+        self.version = self.version.take().or(panic.version);
+        self.core = self.core.or(panic.core);
+        self.extra = self.extra.or(panic.extra);
+        let named = panic.tasks.into_iter().find_map(|task| task.name_hint);
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.crashed) {
+            task.name_hint = task.name_hint.take().or(named);
         }
     }
 

@@ -13,6 +13,7 @@ use super::dump::{Dump, Exception, Interrupted, Task};
 use super::frame;
 use super::memory::{Memory, RegionKind};
 use super::notes::{self, Kind};
+use super::panic_text::is_no_hash;
 use super::registers::Registers;
 
 /// What an ELF core's headers say.
@@ -158,7 +159,10 @@ fn read_notes(dump: &mut Dump, texts: &mut Vec<String>, segment: &[u8]) {
                     dump.chip_id = Some(chip_id);
                     dump.chip = Chip::from_id(chip_id);
                     dump.header_version = Some((major, minor));
-                    dump.app_elf_sha256 = hash;
+                    match hash {
+                        Some(hash) if is_no_hash(&hash) => dump.null_hash = Some(hash),
+                        hash => dump.app_elf_sha256 = hash,
+                    }
                 }
             }
             Kind::Extra => {
@@ -310,11 +314,14 @@ fn end_address(segment: &Segment) -> u32 {
     segment.address.saturating_add(size)
 }
 
-/// The task's name where FreeRTOS has it on every ESP-IDF build so far.
+/// The task's name where FreeRTOS has it: builds that keep the FPU's state in
+/// the TCB (ESP32 and S3 up to ESP-IDF 4) have one more word before it.
 pub(super) fn name_hint(memory: &Memory, tcb: u32) -> Option<String> {
-    let name = memory.c_string(tcb.checked_add(NAME_OFFSET)?, NAME_LENGTH)?;
-    let readable = !name.is_empty() && !name.chars().any(|c| c.is_control() || c == '\u{fffd}');
-    readable.then_some(name)
+    NAME_OFFSETS.iter().find_map(|offset| {
+        let name = memory.c_string(tcb.checked_add(*offset)?, NAME_LENGTH)?;
+        let readable = !name.is_empty() && !name.chars().any(|c| c.is_control() || c == '\u{fffd}');
+        readable.then_some(name)
+    })
 }
 
 const MAGIC: [u8; 7] = [0x7f, b'E', b'L', b'F', 1, 1, 1];
@@ -325,7 +332,7 @@ const PT_NOTE: u32 = 4;
 const NOTE_BUDGET: usize = 64;
 const MOST_TASKS: usize = 1024;
 const MOST_TEXTS: usize = 16;
-const NAME_OFFSET: u32 = 52;
+const NAME_OFFSETS: [u32; 2] = [52, 56];
 const NAME_LENGTH: usize = 16;
 /// Size of `RvExcFrame`.
 const RISC_V_FRAME: u32 = 160;

@@ -1,11 +1,14 @@
 //! From bytes to a verdict: which container, which payload, how much of it.
 
+use std::borrow::Cow;
+
 use super::binary::binary;
 use super::binary_payload;
 use super::console_text;
 use super::dump::Dump;
 use super::found::Found;
 use super::headerless;
+use super::wrapping::unwrap;
 use super::{Container, Examination, PayloadFormat, Verdict};
 
 /// What `bytes` are, as far as they say so themselves. Takes time and memory
@@ -16,15 +19,58 @@ pub fn examine(bytes: &[u8]) -> Examination {
 
 /// [`examine`], and the contents of the dump as far as they are whole.
 ///
-/// A console log gives the last whole dump in it, or the least damaged one if
-/// none is whole; see [`super::dumps_in_log`] for all of them.
+/// A console log gives its last crash, or the least damaged dump if that one
+/// is damaged; see [`load_all`] for all of them.
 pub fn load(bytes: &[u8]) -> (Examination, Option<Dump>) {
-    let found = binary(bytes);
-    if found.verdict == Verdict::NotACoredump {
-        let other = console_text::text(bytes).or_else(|| without_header(bytes));
-        return other.unwrap_or(found).into_parts();
+    found(bytes).into_parts()
+}
+
+/// [`load`] for every crash in a console log, in order; one result for
+/// everything else.
+pub fn load_all(bytes: &[u8]) -> Vec<(Examination, Option<Dump>)> {
+    let found = found(bytes);
+    if found.crashes.is_none() || !found.wrapping.is_empty() {
+        return vec![found.into_parts()];
     }
-    found.into_parts()
+    console_text::crashes_in(bytes)
+}
+
+fn found(bytes: &[u8]) -> Found {
+    let found = binary(bytes);
+    if found.verdict != Verdict::NotACoredump {
+        return found;
+    }
+    console_text::base64(bytes)
+        .or_else(|| unwrapped(bytes))
+        .or_else(|| console_text::log(bytes))
+        .or_else(|| without_header(bytes))
+        .unwrap_or(found)
+}
+
+/// What is in a wrapping, if there is one: named even where nothing is in it.
+fn unwrapped(bytes: &[u8]) -> Option<Found> {
+    let mut wrapping = Vec::new();
+    let mut inner = Cow::Borrowed(bytes);
+    while wrapping.len() < MOST_WRAPPINGS
+        && let Some((name, content)) = unwrap(&inner)
+    {
+        wrapping.push(name);
+        inner = Cow::Owned(content);
+    }
+    if wrapping.is_empty() {
+        return None;
+    }
+    let mut found = found(&inner);
+    if found.verdict == Verdict::NotACoredump {
+        // much text can be read as hexadecimal
+        if wrapping.last() == Some(&"hex") {
+            return None;
+        }
+        let names = wrapping.join(" in ");
+        found.problems = vec![format!("there is no coredump in this {names}")];
+    }
+    found.wrapping = wrapping;
+    Some(found)
 }
 
 /// A binary payload whose header was cut off, possibly with some bytes more.
@@ -59,5 +105,6 @@ fn without_header(bytes: &[u8]) -> Option<Found> {
     Some(found)
 }
 
+const MOST_WRAPPINGS: usize = 3;
 /// Flash writers fill the data up to a multiple of this.
 const FLASH_PADDING: usize = 32;

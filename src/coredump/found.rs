@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::device::Chip;
 
-use super::binary_payload;
+use super::binary_payload::{self, Counts};
 use super::dump::{Checksum, Dump, MOST_PROBLEMS};
 use super::elf_payload::{self, Error, Layout};
-use super::fingerprint::fingerprint;
+use super::fingerprint::{Fingerprint, fingerprint};
 use super::headerless;
 use super::image::Image;
 use super::{Container, Examination, PayloadFormat, Verdict};
@@ -24,6 +24,12 @@ pub(super) struct Found {
     pub(super) checksum: Option<Checksum>,
     pub(super) dump: Option<Dump>,
     pub(super) canonical: Option<Vec<u8>>,
+    /// The panic that was printed before the dump.
+    pub(super) beside: Option<Dump>,
+    /// How many crashes there are in the log that it was found in.
+    pub(super) crashes: Option<usize>,
+    /// What it was wrapped in, the outermost first.
+    pub(super) wrapping: Vec<&'static str>,
 }
 
 impl Found {
@@ -38,6 +44,9 @@ impl Found {
             checksum: None,
             dump: None,
             canonical: None,
+            beside: None,
+            crashes: None,
+            wrapping: Vec::new(),
         }
     }
 
@@ -115,23 +124,34 @@ impl Found {
             let sentence = "the header is cut off".to_owned();
             return self.lower(Verdict::Truncated, sentence);
         };
-        let layout = binary_payload::Layout::of(image.data(), counts);
+        self.take_tasks(image.data(), counts);
+    }
+
+    /// Tasks and memory of a binary payload.
+    pub(super) fn take_tasks(&mut self, data: &[u8], counts: Counts) {
+        let layout = binary_payload::Layout::of(data, counts);
         if let Some(missing) = &layout.missing {
             self.lower(Verdict::Truncated, missing.clone());
         }
         let architecture = match self.chip {
             Some(chip) => Some(chip.architecture()),
-            None => headerless::architecture(image.data(), 0, counts.tcb_size),
+            None => headerless::architecture(data, 0, counts.tcb_size),
         };
-        self.dump = architecture
-            .map(|architecture| binary_payload::parse(architecture, image.data(), &layout));
+        self.dump =
+            architecture.map(|architecture| binary_payload::parse(architecture, data, &layout));
         if self.verdict.is_whole() {
-            self.canonical = image.data().get(..layout.end).map(<[u8]>::to_vec);
+            self.canonical = data.get(..layout.end).map(<[u8]>::to_vec);
         }
     }
 
     pub(super) fn into_parts(self) -> (Examination, Option<Dump>) {
-        let dump = self.dump;
+        let mut dump = self.dump;
+        // a dump's fingerprint is made from the dump alone, however it travelled
+        let known: Option<Fingerprint> = dump.as_ref().and_then(fingerprint);
+        let known = known.as_ref();
+        if let (Some(dump), Some(panic)) = (&mut dump, self.beside) {
+            dump.complete(panic);
+        }
         let described = dump.as_ref();
         let task = described
             .and_then(Dump::crashed_task)
@@ -146,8 +166,12 @@ impl Found {
             app_elf_sha256: described.and_then(|dump| dump.app_elf_sha256.clone()),
             panic_reason: described.and_then(|dump| dump.panic_reason.clone()),
             task,
-            fingerprint: described.and_then(fingerprint),
+            fingerprint: known.map(|known| known.id.clone()),
+            fingerprint_algorithm: known.map(|known| known.algorithm),
+            former_fingerprint: known.and_then(|known| known.former.clone()),
             canonical: self.canonical,
+            crashes: self.crashes,
+            wrapping: self.wrapping,
         };
         let dump = dump.map(|mut dump| {
             dump.problems = self.problems;

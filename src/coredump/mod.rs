@@ -29,19 +29,19 @@ mod headerless;
 mod image;
 mod memory;
 mod notes;
-mod panic_lines;
 pub mod panic_text;
 mod registers;
+mod wrapping;
 pub mod xtensa;
 
 use std::fmt;
 
 use crate::device::Chip;
 
-pub use console_text::dumps_in_log;
+pub use console_text::{Crashes, is_log, no_crash, replaces};
 pub use dump::{Checksum, ChecksumKind, Dump, Exception, ExtraInfo, Interrupted, Task};
-pub use examine::{examine, load};
-pub use fingerprint::{fingerprint, fingerprint_text};
+pub use examine::{examine, load, load_all};
+pub use fingerprint::{Fingerprint, fingerprint};
 pub use memory::{Memory, Region, RegionKind};
 pub use registers::Registers;
 
@@ -148,6 +148,8 @@ pub enum PayloadFormat {
     Elf,
     Binary,
     PanicText,
+    /// Zephyr's own, kept as the text that it was printed in.
+    Zephyr,
 }
 
 impl PayloadFormat {
@@ -157,6 +159,7 @@ impl PayloadFormat {
             Self::Elf => "elf",
             Self::Binary => "binary",
             Self::PanicText => "panic-text",
+            Self::Zephyr => "zephyr",
         }
     }
 }
@@ -179,9 +182,18 @@ pub struct Examination {
     pub task: Option<String>,
     /// 16 hex digits that are the same for the same crash of the same build.
     pub fingerprint: Option<String>,
+    /// The recipe of the fingerprint, 1 or 2.
+    pub fingerprint_algorithm: Option<u32>,
+    /// What the first release called the same crash, if that was another.
+    pub former_fingerprint: Option<String>,
     /// The canonical payload, if whole: the bytes that a dump's id is made of,
     /// the same however the dump travelled.
     pub canonical: Option<Vec<u8>>,
+    /// How many crashes there are in the log that this is the last of.
+    pub crashes: Option<usize>,
+    /// What the bytes were wrapped in, the outermost first: `gzip`, `json`,
+    /// `multipart`, `hex`.
+    pub wrapping: Vec<&'static str>,
 }
 
 impl Examination {
@@ -198,7 +210,11 @@ impl Examination {
             panic_reason: None,
             task: None,
             fingerprint: None,
+            fingerprint_algorithm: None,
+            former_fingerprint: None,
             canonical: None,
+            crashes: None,
+            wrapping: Vec::new(),
         }
     }
 

@@ -57,8 +57,8 @@ pub(super) fn frames(
     registers: &Registers,
 ) -> Vec<Frame> {
     match (registers.architecture(), application) {
-        (Architecture::Xtensa, _) if !dump.printed_backtrace.is_empty() => {
-            printed(&dump.printed_backtrace, registers)
+        (architecture, _) if is_printed(dump, architecture, application.is_some()) => {
+            printed(architecture, &dump.printed_backtrace, registers)
         }
         (Architecture::Xtensa, _) => windows(application, dump, registers),
         (Architecture::RiscV, Some(application)) => Unwinder {
@@ -69,6 +69,14 @@ pub(super) fn frames(
         .frames(registers),
         (Architecture::RiscV, None) => without_rules(registers),
     }
+}
+
+/// Whether the chain that the device printed is the best one: with RISC-V's
+/// stack and the application's rules there is a better.
+fn is_printed(dump: &Dump, architecture: Architecture, has_rules: bool) -> bool {
+    let unwinds =
+        architecture == Architecture::RiscV && has_rules && !dump.memory.regions().is_empty();
+    !dump.printed_backtrace.is_empty() && !unwinds
 }
 
 fn windows(
@@ -97,21 +105,34 @@ fn windows(
         .collect()
 }
 
-/// The chain that an Xtensa device printed: addresses inside the call
-/// instructions, which are three bytes long.
-fn printed(backtrace: &[(u32, u32)], registers: &Registers) -> Vec<Frame> {
+/// The chain that a device printed. On Xtensa: addresses inside the call
+/// instructions, which are three bytes long; on RISC-V return addresses.
+fn printed(
+    architecture: Architecture,
+    backtrace: &[(u32, Option<u32>)],
+    registers: &Registers,
+) -> Vec<Frame> {
+    let call = match architecture {
+        Architecture::Xtensa => CALL_SIZE,
+        Architecture::RiscV => 0,
+    };
+    let stack_pointer = match architecture {
+        Architecture::Xtensa => 1,
+        Architecture::RiscV => 2,
+    };
     let exact = registers.pc();
     backtrace
         .iter()
         .take(FRAME_LIMIT)
         .enumerate()
         .map(|(index, (address, sp))| {
-            let mut known = Registers::new(Architecture::Xtensa);
-            known.set_general(1, Some(*sp));
-            let returns_to = address.wrapping_add(CALL_SIZE);
+            let mut known = Registers::new(architecture);
+            known.set_general(stack_pointer, *sp);
+            let returns_to = address.wrapping_add(call);
             match exact.filter(|pc| *pc == returns_to || pc == address) {
                 Some(pc) if index == 0 => Frame::innermost(pc, *registers),
                 _ if index == 0 => Frame::innermost(*address, known),
+                _ if call == 0 => Frame::caller(returns_to, known, false),
                 _ => Frame {
                     probe: *address,
                     ..Frame::caller(returns_to, known, false)

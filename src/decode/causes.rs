@@ -10,6 +10,8 @@ use crate::device::Architecture;
 /// A cause's name and what it means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cause {
+    /// As the table has it; `None` for causes that only words tell.
+    pub number: Option<u32>,
     pub name: &'static str,
     pub explanation: &'static str,
 }
@@ -25,8 +27,64 @@ pub fn cause(architecture: Architecture, number: u32) -> Option<Cause> {
         Architecture::Xtensa => number,
         Architecture::RiscV => number & 0x7fff_ffff,
     };
-    let (_, name, explanation) = table.iter().find(|(known, ..)| *known == number)?;
-    Some(Cause { name, explanation })
+    table
+        .iter()
+        .find(|(known, ..)| *known == number)
+        .map(of_row)
+}
+
+fn of_row((number, name, explanation): &Row) -> Cause {
+    Cause {
+        number: Some(*number),
+        name,
+        explanation,
+    }
+}
+
+/// What the panic's own words name as the cause: where ESP-IDF ends an
+/// application by itself, the CPU's register holds a number that means nothing
+/// (`panic_arch.c` has them as pseudo reasons 0 to 7); and where no number was
+/// printed, the words are all there is.
+pub fn told(architecture: Architecture, reason: &str, number: Option<u32>) -> Option<Cause> {
+    let own = PSEUDO.iter().find(|(words, ..)| reason.contains(words));
+    if let Some((_, name, explanation)) = own {
+        return Some(Cause {
+            number: None,
+            name,
+            explanation,
+        });
+    }
+    if number.is_some() {
+        return None;
+    }
+    let name = plain(named(reason)?);
+    let table = match architecture {
+        Architecture::Xtensa => XTENSA,
+        Architecture::RiscV => RISC_V,
+    };
+    table
+        .iter()
+        .find(|(_, known, _)| plain(known) == name)
+        .map(of_row)
+}
+
+/// The exception that a headline names.
+fn named(reason: &str) -> Option<&str> {
+    let between = |before: &str, after: &str| {
+        let (_, rest) = reason.split_once(before)?;
+        Some(rest.split_once(after)?.0)
+    };
+    between("panic'ed (", ")")
+        .or_else(|| between("Error of type ", " occurred"))
+        .or_else(|| between("Exception '", "'"))
+        .or_else(|| between("Cpu '", "'"))
+        .or_else(|| between("Exception occured '", "'"))
+        .or_else(|| reason.lines().next()?.strip_prefix("Fault - "))
+}
+
+fn plain(words: &str) -> String {
+    let letters = words.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Whether the cause is a write to where nothing may be written.
@@ -46,6 +104,21 @@ pub fn is_abort(reason: &str) -> bool {
 pub const DELIBERATE: &str = "the write to address 0 by which ESP-IDF's abort() stops the CPU";
 
 type Row = (u32, &'static str, &'static str);
+
+/// Words of a panic, the cause's name, what it means.
+#[rustfmt::skip]
+const PSEUDO: &[(&str, &str, &str)] = &[
+    ("(Unhandled debug exception", "DebugException", "a debug exception without a debugger: a watchpoint, such as a stack's end"),
+    ("(Double exception", "DoubleException", "an exception inside an exception's handler"),
+    ("(Unhandled kernel exception", "KernelException", "an exception in kernel mode"),
+    ("(Coprocessor exception", "CoprocessorException", "a coprocessor was used where it may not be, as in an interrupt handler"),
+    ("Interrupt wdt timeout on CPU0", "InterruptWatchdogCpu0", "interrupts or the scheduler were held up for too long on CPU 0"),
+    ("Interrupt wdt timeout on CPU1", "InterruptWatchdogCpu1", "interrupts or the scheduler were held up for too long on CPU 1"),
+    ("Cache disabled but cached memory region accessed", "CacheDisabled", "flash or external memory was accessed while its cache was off"),
+    ("(Cache error", "CacheError", "flash or external memory was accessed while its cache was off, or by an address that is not mapped"),
+    ("(Memory protection fault", "MemoryProtection", "an access that the memory protection forbids"),
+    ("(Stack protection fault", "StackProtection", "the stack pointer left the task's stack"),
+];
 
 #[rustfmt::skip]
 const XTENSA: &[Row] = &[
@@ -116,6 +189,42 @@ const RISC_V: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_tell_the_cause_where_the_number_does_not() {
+        use Architecture::{RiscV, Xtensa};
+        let name = |architecture, words: &str, number| {
+            told(architecture, words, number).map(|cause| (cause.name, cause.number))
+        };
+        let watchdog = "Guru Meditation Error: Core  1 panic'ed (Interrupt wdt timeout on CPU1). ";
+        assert_eq!(
+            name(Xtensa, watchdog, Some(6)),
+            Some(("InterruptWatchdogCpu1", None))
+        );
+        let cpu = "Guru Meditation Error: Core  1 panic'ed (LoadProhibited). ";
+        assert_eq!(name(Xtensa, cpu, Some(28)), None);
+        for (architecture, words, expected) in [
+            (Xtensa, cpu, ("LoadProhibited", Some(28))),
+            (
+                Xtensa,
+                "Guru Meditation Error of type StoreProhibited occurred on core 0",
+                ("StoreProhibited", Some(29)),
+            ),
+            (
+                Xtensa,
+                "Fault - IllegalInstruction",
+                ("IllegalInstruction", Some(0)),
+            ),
+            (
+                RiscV,
+                "Exception 'Load access fault' mepc=0x42001234, mtval=0x0",
+                ("LoadAccessFault", Some(5)),
+            ),
+        ] {
+            assert_eq!(name(architecture, words, None), Some(expected), "{words}");
+        }
+        assert_eq!(name(Xtensa, "abort() was called at PC 0x1", None), None);
+    }
 
     #[test]
     fn causes_have_the_names_of_their_manuals() {

@@ -17,15 +17,48 @@ pub enum Error {
     NoElf { path: PathBuf },
 }
 
-/// The contents of the file with a dump or a console log; `-` is standard input.
+/// What a file with a dump or a console log holds.
+pub enum Input {
+    Whole(Vec<u8>),
+    /// Longer than any dump: a log, if anything, of which this is the beginning.
+    Long(Vec<u8>, Box<dyn Read>),
+}
+
+/// Opens a file with a dump or a console log; `-` is standard input.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn input(path: &Path) -> Result<Input, Error> {
+    let failed = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut from: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(path).map_err(failed)?),
+    };
+    let mut head = Vec::new();
+    let read = from.by_ref().take(LONGEST_WHOLE).read_to_end(&mut head);
+    Ok(match read.map_err(failed)? as u64 == LONGEST_WHOLE {
+        true => Input::Long(head, from),
+        false => Input::Whole(head),
+    })
+}
+
+/// The contents of the file with a dump or a console log.
 ///
 /// # Errors
 /// If it cannot be read or is larger than 64 MiB.
 pub fn core(path: &Path) -> Result<Vec<u8>, Error> {
-    if path == Path::new("-") {
-        return limited(io::stdin().lock(), 0, path, CORE_LIMIT);
-    }
     from_file(path, CORE_LIMIT)
+}
+
+/// The rest of what [`input`] began to read, if it is no log after all.
+///
+/// # Errors
+/// If it cannot be read or is larger than 64 MiB.
+pub fn rest(head: Vec<u8>, from: impl Read, path: &Path) -> Result<Vec<u8>, Error> {
+    limited(Cursor::new(head).chain(from), 0, path, CORE_LIMIT)
 }
 
 /// The contents of an application's ELF file, which may be in a firmware bundle.
@@ -85,6 +118,8 @@ fn limited(from: impl Read, size: u64, path: &Path, limit: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
+/// Dumps are shorter, also as text; longer logs are read as a stream.
+const LONGEST_WHOLE: u64 = 8 << 20;
 /// A console log of days fits.
 const CORE_LIMIT: u64 = 64 << 20;
 /// The largest bundle that is taken in; no application is near it.

@@ -109,6 +109,12 @@ fn image(size: usize, examination: &Examination, dump: Option<&Dump>) -> Image {
         chip: examination.chip.map(|chip| chip.name().to_owned()),
         chip_revision: dump.and_then(|dump| dump.chip_revision),
         size: size as u64,
+        wrapping: examination
+            .wrapping
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
+        crashes_in_log: examination.crashes.map(|count| count as u64),
         checksum: dump
             .and_then(|dump| dump.checksum)
             .map(|checksum| Checksum {
@@ -139,15 +145,22 @@ fn app(examination: &Examination, dump: Option<&Dump>, elf: Option<&AppElf<'_>>)
         elf_sha256_prefix: prefix.map(str::to_owned),
         matched,
         elf_sha256: elf.map(|elf| elf.digest().to_string()),
-        project: description.as_ref().map(|about| about.project.clone()),
-        version: description.map(|about| about.version),
+        project: description
+            .as_ref()
+            .map(|about| about.project.clone())
+            .or_else(|| dump?.project.clone()),
+        version: description
+            .map(|about| about.version)
+            .or_else(|| dump?.version.clone()),
     }
 }
 
 fn panic(dump: &Dump) -> Panic {
     let exception = dump.exception.as_ref();
     let number = exception.and_then(|exception| exception.cause);
-    let cause = number.and_then(|number| causes::cause(dump.architecture, number));
+    let reason = dump.panic_reason.as_deref().unwrap_or_default();
+    let cause = causes::told(dump.architecture, reason, number)
+        .or_else(|| causes::cause(dump.architecture, number?));
     let address = exception.and_then(|exception| exception.address);
     let deliberate = address == Some(0)
         && number.is_some_and(|number| causes::is_store(dump.architecture, number))
@@ -159,7 +172,7 @@ fn panic(dump: &Dump) -> Panic {
             true => Some(causes::DELIBERATE.to_owned()),
             false => cause.map(|cause| cause.explanation.to_owned()),
         },
-        cause_number: number,
+        cause_number: number.or(cause.and_then(|cause| cause.number)),
         address: address.map(hex),
         in_isr: dump.extra.and_then(|extra| extra.isr_context),
     }

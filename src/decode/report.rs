@@ -42,6 +42,12 @@ pub struct Image {
     pub chip_revision: Option<u32>,
     /// Bytes as received.
     pub size: u64,
+    /// What they were wrapped in, the outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrapping: Vec<String>,
+    /// How many crashes the log has that this is the last of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crashes_in_log: Option<u64>,
     pub checksum: Option<Checksum>,
 }
 

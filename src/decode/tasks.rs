@@ -140,8 +140,8 @@ fn note(task: &Task, stack: &Stack) -> Option<String> {
 
 /// The core that the task crashed on, or is bound to.
 fn core(dump: &Dump, task: &Task, block: &ControlBlock) -> Option<u32> {
-    let reason = dump.panic_reason.as_deref().filter(|_| task.crashed);
-    let crashed_on = reason.and_then(|reason| {
+    let crashed_on = dump.core.filter(|_| task.crashed).or_else(|| {
+        let reason = dump.panic_reason.as_deref().filter(|_| task.crashed)?;
         let (_, behind) = reason.rsplit_once(" on core ")?;
         behind.chars().next()?.to_digit(10)
     });

@@ -1,0 +1,176 @@
+//! A console's recording in a file: it has an encoding, and a beginning from
+//! which the prefix of its lines is learned before the first line is read.
+
+use std::time::Duration;
+
+use super::lines::clean;
+use super::{Console, Event, Settings};
+
+/// A recording, fed piece by piece; its length does not matter.
+pub struct Recording {
+    console: Console,
+    encoding: Encoding,
+    /// What came before there was enough to learn from.
+    head: Vec<u8>,
+    /// Half a character of the piece before.
+    odd: Option<u8>,
+    begun: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Encoding {
+    Bytes,
+    Utf16 { big: bool },
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self {
+            console: Console::new(Settings::recording()),
+            encoding: Encoding::Bytes,
+            head: Vec::new(),
+            odd: None,
+            begun: false,
+        }
+    }
+}
+
+impl Recording {
+    /// Takes the next bytes.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
+        if self.begun {
+            return self.decode(bytes);
+        }
+        self.head.extend_from_slice(bytes);
+        if self.head.len() < ENOUGH {
+            return Vec::new();
+        }
+        self.begin()
+    }
+
+    /// Ends it.
+    pub fn finish(mut self) -> Vec<Event> {
+        let mut events = if self.begun { Vec::new() } else { self.begin() };
+        events.extend(self.console.finish());
+        events
+    }
+
+    fn begin(&mut self) -> Vec<Event> {
+        self.begun = true;
+        let head = std::mem::take(&mut self.head);
+        let (encoding, skip) = encoding(&head);
+        self.encoding = encoding;
+        let head = head.get(skip..).unwrap_or_default();
+        let sample = head.get(..ENOUGH).unwrap_or(head);
+        let sample = match encoding {
+            Encoding::Bytes => sample.to_vec(),
+            Encoding::Utf16 { big } => text_of(sample, big).into_bytes(),
+        };
+        self.console.learn(&lines_of(&sample));
+        self.decode(head)
+    }
+
+    fn decode(&mut self, bytes: &[u8]) -> Vec<Event> {
+        let Encoding::Utf16 { big } = self.encoding else {
+            return self.console.feed(bytes, Duration::ZERO);
+        };
+        let mut units: Vec<u8> = self.odd.take().into_iter().collect();
+        units.extend_from_slice(bytes);
+        if units.len() % 2 == 1 {
+            self.odd = units.pop();
+        }
+        let text = text_of(&units, big);
+        self.console.feed(text.as_bytes(), Duration::ZERO)
+    }
+}
+
+/// What a recording begins with: the encoding and the bytes that only tell it.
+fn encoding(head: &[u8]) -> (Encoding, usize) {
+    if head.starts_with(b"\xff\xfe") {
+        return (Encoding::Utf16 { big: false }, 2);
+    }
+    if head.starts_with(b"\xfe\xff") {
+        return (Encoding::Utf16 { big: true }, 2);
+    }
+    if head.starts_with(b"\xef\xbb\xbf") {
+        return (Encoding::Bytes, 3);
+    }
+    // without a mark: every other byte of ASCII text is zero
+    let (pairs, _) = head.get(..512).unwrap_or(head).as_chunks::<2>();
+    let zeros = |at: usize| pairs.iter().filter(|pair| pair.get(at) == Some(&0)).count();
+    let most = |count: usize| pairs.len() >= 8 && count * 10 > pairs.len() * 8;
+    match (
+        most(zeros(1)) && zeros(0) == 0,
+        most(zeros(0)) && zeros(1) == 0,
+    ) {
+        (true, _) => (Encoding::Utf16 { big: false }, 0),
+        (_, true) => (Encoding::Utf16 { big: true }, 0),
+        _ => (Encoding::Bytes, 0),
+    }
+}
+
+fn text_of(bytes: &[u8], big: bool) -> String {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let unit = |pair: &[u8; 2]| match big {
+        true => u16::from_be_bytes(*pair),
+        false => u16::from_le_bytes(*pair),
+    };
+    let units = pairs.iter().map(unit);
+    char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+/// The lines of a sample, as they are read.
+fn lines_of(sample: &[u8]) -> Vec<String> {
+    sample
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .map(|line| String::from_utf8_lossy(&clean(line)).into_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+/// So much of the beginning is looked at.
+const ENOUGH: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PANIC: &str = "温度 21\r\nGuru Meditation Error: Core  0 panic'ed (LoadProhibited). \
+        Exception was unhandled.\r\nCore  0 register dump:\r\n\
+        PC      : 0x400d1500  PS      : 0x00060b30  A0      : 0x800d66d1  A1      : 0x3ffb4f70\r\n\
+        Backtrace: 0x400d14fd:0x3ffb4f70 0x400d66ce:0x3ffb4f90\r\nRebooting...\r\n";
+
+    fn panics(bytes: &[u8], size: usize) -> Vec<String> {
+        let mut recording = Recording::default();
+        let mut events = Vec::new();
+        for piece in bytes.chunks(size) {
+            events.extend(recording.feed(piece));
+        }
+        events.extend(recording.finish());
+        let text = |event| match event {
+            Event::Panic(panic) => Some(panic.text),
+            _ => None,
+        };
+        events.into_iter().filter_map(text).collect()
+    }
+
+    #[test]
+    fn every_encoding_gives_the_same_text() {
+        let plain = panics(PANIC.as_bytes(), 7);
+        assert_eq!(plain.len(), 1);
+        let little: Vec<u8> = PANIC.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = PANIC.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (name, bytes) in [
+            ("utf-8", [b"\xef\xbb\xbf", PANIC.as_bytes()].concat()),
+            ("little", [b"\xff\xfe", little.as_slice()].concat()),
+            ("big", [b"\xfe\xff", big.as_slice()].concat()),
+            ("unmarked", little),
+        ] {
+            for size in [1, 3, 1000] {
+                assert_eq!(panics(&bytes, size), plain, "{name} in {size}");
+            }
+        }
+    }
+}

@@ -137,8 +137,10 @@ impl PanicCapture {
     }
 
     /// It is a panic; answers with its first line, once.
-    pub(super) fn confirm(&mut self) -> Option<&str> {
-        self.doubt = None;
+    pub(super) fn confirm(&mut self, boot: &Boot) -> Option<&str> {
+        if self.doubt.take().is_some() {
+            self.boot = boot.clone();
+        }
         let known = std::mem::replace(&mut self.confirmed, true);
         self.text.lines().next().filter(|_| !known)
     }

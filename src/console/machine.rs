@@ -266,7 +266,7 @@ impl Console {
                 self.told_watchdog = false;
             }
             Mark::Crash(_) | Mark::Inside(_) | Mark::Registers | Mark::Backtrace => {
-                self.panic_line(mark);
+                self.panic_line(mark, line);
             }
             Mark::Prompt if !self.told_prompt => self.prompt(),
             Mark::FlashSaved => self.events.push(Event::FlashSaved),

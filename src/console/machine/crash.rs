@@ -5,7 +5,7 @@ use super::*;
 impl Console {
     /// A line that tells of a crash: begins a capture, if it does not belong to
     /// the one there is.
-    pub(super) fn panic_line(&mut self, mark: &Mark<'_>) {
+    pub(super) fn panic_line(&mut self, mark: &Mark<'_>, line: &str) {
         let doubt = match mark {
             Mark::Crash(Role::Panic | Role::Summary) | Mark::Registers => None,
             Mark::Crash(Role::Watchdog) => Some(Doubt::Watchdog),
@@ -19,6 +19,7 @@ impl Console {
         };
         let another = match &self.state {
             State::Listening => true,
+            _ if is_quoted(mark, line) => false,
             State::Panic(panic) => is_another(panic, mark),
             State::Dump(dump) => {
                 *mark == Mark::Crash(Role::Panic)
@@ -27,7 +28,10 @@ impl Console {
         };
         if another {
             self.end_crash(Some("another panic began"));
-            self.events.extend(self.banner.close().map(Event::Boot));
+            // what is doubtful may be said in the middle of a banner
+            if doubt.is_none() {
+                self.events.extend(self.banner.close().map(Event::Boot));
+            }
             let boot = self.banner.boot().clone();
             let before = self.history.to_vec();
             let panic = PanicCapture::new(doubt, before, boot, &self.settings, self.now);
@@ -43,6 +47,9 @@ impl Console {
                 let mut room = true;
                 match mark {
                     _ if panic.rebooting || *mark == Mark::Log && !is_its_own(line) => {
+                        room = panic.push_after(shown);
+                    }
+                    _ if is_quoted(mark, line) && !panic.text().is_empty() => {
                         room = panic.push_after(shown);
                     }
                     // the words without the line that they were printed into
@@ -88,8 +95,9 @@ impl Console {
 
     pub(super) fn confirm_panic(&mut self) {
         if let State::Panic(panic) = &mut self.state
-            && let Some(line) = panic.confirm()
+            && let Some(line) = panic.confirm(self.banner.boot())
         {
+            self.events.extend(self.banner.close().map(Event::Boot));
             self.events.push(Event::PanicBegan(line.to_owned()));
         }
     }
@@ -138,7 +146,7 @@ impl Console {
                 if panic.doubt == Some(Doubt::Report) {
                     self.known = [self.known[0], counter];
                 }
-                let began = panic.confirm().map(str::to_owned);
+                let began = panic.confirm(self.banner.boot()).map(str::to_owned);
                 self.events.extend(began.map(Event::PanicBegan));
                 self.events.push(panic.end());
             }
@@ -163,6 +171,11 @@ impl Console {
             Err(panic) => panic,
         }
     }
+}
+
+/// Whether a log line has a panic's words in it.
+fn is_quoted(mark: &Mark<'_>, line: &str) -> bool {
+    matches!(mark, Mark::Inside(_)) && marks::log_message(line).is_some()
 }
 
 /// Whether `mark` begins another panic than the one that is being captured.

@@ -94,7 +94,7 @@ pub(super) fn registers(line: &str) -> Vec<(String, u32)> {
         if let Some(value) = value {
             let before = if word.starts_with("0x") { name } else { word };
             let upper = before.trim_end_matches(':').to_ascii_uppercase();
-            if NAMES.contains(&upper.as_str()) || is_numbered(&upper) {
+            if is_register(&upper) {
                 found.push((upper, value));
             }
             name = "";
@@ -103,6 +103,11 @@ pub(super) fn registers(line: &str) -> Vec<(String, u32)> {
         }
     }
     found
+}
+
+/// Whether a panic prints a register of this name.
+pub(super) fn is_register(name: &str) -> bool {
+    NAMES.contains(&name) || is_numbered(name)
 }
 
 /// `A0`, `S11`, `T6`, `EPC4`.

@@ -3,6 +3,8 @@
 //! A broken line shows by what it lacks: an address has eight digits, a
 //! register its value, a backtrace its next pair.
 
+use super::fields;
+
 /// The lines of a panic's text, those that belong together as one.
 pub(super) fn joined(text: &str) -> Vec<String> {
     let mut whole: Vec<String> = Vec::new();
@@ -52,6 +54,12 @@ fn glue(last: &str, next: &str) -> Option<&'static str> {
     if is_value && row_words(last).is_some_and(|words| words < WORDS_IN_ROW) {
         return Some(" ");
     }
+    // a register's name
+    let first = next.split([' ', ':']).next().unwrap_or_default();
+    let name = last.rsplit(' ').next().unwrap_or_default();
+    if is_register(last) && is_register(next) && fields::is_register(&format!("{name}{first}")) {
+        return Some("");
+    }
     let first = next.split_once(' ').map_or(next, |(first, _)| first);
     if matches!(first, ":") && last.contains(": 0x") {
         return Some(" ");
@@ -80,10 +88,8 @@ fn backtrace(last: &str, next: &str) -> Option<&'static str> {
     }
     if let Some(at) = last.rfind('|') {
         let begun = last.get(at..)?;
-        let mark = [CORRUPTED, CONTINUES]
-            .into_iter()
-            .find(|mark| mark.starts_with(begun))?;
-        return (mark.get(begun.len()..) == Some(next) && !next.is_empty()).then_some("");
+        let goes_on = |mark: &str| mark.strip_prefix(begun) == Some(next) && !next.is_empty();
+        return (goes_on(CORRUPTED) || goes_on(CONTINUES)).then_some("");
     }
     (next == CORRUPTED || next == CONTINUES).then_some(" ")
 }

@@ -96,8 +96,10 @@ impl Banner {
             Mark::AppHash(text) => {
                 self.reopen(now);
                 let hex = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                // of a build without a hash it is zeros
+                let is_none = text.bytes().all(|digit| digit == b'0');
                 self.boot.app_elf_sha256 = short(text)
-                    .filter(|_| hex)
+                    .filter(|_| hex && !is_none)
                     .map(|text| text.to_ascii_lowercase());
                 None
             }

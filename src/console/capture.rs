@@ -33,6 +33,8 @@ pub(super) struct PanicCapture {
     pub(super) doubt: Option<Doubt>,
     /// Lines since it began.
     lines: usize,
+    /// Log lines of others among them.
+    others: usize,
     /// Its backtrace or stack has come.
     told: bool,
     /// The board began to write its dump.
@@ -64,6 +66,7 @@ impl PanicCapture {
             doubt,
             confirmed: false,
             lines: 0,
+            others: 0,
             told: false,
             dumping: false,
             boot,
@@ -95,6 +98,7 @@ impl PanicCapture {
     /// for more.
     pub(super) fn push_after(&mut self, line: &str) -> bool {
         self.lines += 1;
+        self.others += 1;
         self.after.push(line.to_owned());
         !self.after.is_full()
     }
@@ -124,6 +128,11 @@ impl PanicCapture {
     /// Whether it is a panic, as far as was seen.
     pub(super) fn is_certain(&self) -> bool {
         self.doubt.is_none()
+    }
+
+    /// Whether nobody else printed since it began: a panic stops the others.
+    pub(super) fn is_alone(&self) -> bool {
+        self.others == 0
     }
 
     /// Whether too much came for it to become one.

@@ -22,11 +22,10 @@ use crate::fleet::last_contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
-use crate::store::coredumps::{DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source};
+use crate::store::coredumps::{
+    ALIASES, DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source,
+};
 use crate::store::{self, Store, dump_removal};
-
-/// Version of the recipe that fingerprints are made by.
-const FINGERPRINT_ALGORITHM: u32 = 1;
 
 /// The result for a dump.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,6 +125,9 @@ impl Ingest {
             keep_first: lock(&self.settings).keep_first_of_crash,
         };
         self.store.coredumps.with(&origin.device, |folder| {
+            if let (Some(former), Some(now)) = (&found.former_fingerprint, &found.fingerprint) {
+                folder.rename_crash(former, now)?;
+            }
             let decision = decide(folder.entries(), &id, found, &now, thinning);
             match decision {
                 Decision::Store => self.store_new(folder, bytes, found, origin, id, &now),
@@ -232,15 +234,24 @@ fn describe(
         decode: DecodeState::Pending.into(),
         decoding: Decoding::default(),
         fingerprint: found.fingerprint.clone(),
-        fingerprint_algorithm: found.fingerprint.is_some().then_some(FINGERPRINT_ALGORITHM),
+        fingerprint_algorithm: found.fingerprint_algorithm,
         sightings: Vec::new(),
         gateway_id: None,
         boot_id: Some(now.boot_id.clone()),
         monotonic_us: Some(now.monotonic_us),
         sequence: 0,
         clock: Some(now.clock_word().to_owned()),
-        extra: origin.reported.clone(),
+        extra: extra(found, origin),
     }
+}
+
+/// What the device reported, and what the crash was called before.
+fn extra(found: &Examination, origin: &Origin) -> serde_json::Map<String, serde_json::Value> {
+    let mut extra = origin.reported.clone();
+    if let Some(former) = &found.former_fingerprint {
+        extra.insert(ALIASES.to_owned(), serde_json::json!([former]));
+    }
+    extra
 }
 
 fn say_stored(sidecar: &Sidecar, source: Source) {

@@ -325,7 +325,8 @@ fn printed(panic: &str) -> Option<String> {
         .find_map(|line| line.strip_prefix("ELF file SHA256:"))?;
     let digits = line.trim().chars().take_while(char::is_ascii_hexdigit);
     let hex: String = digits.take(64).collect();
-    (hex.len() >= 8).then(|| hex.to_ascii_lowercase())
+    let is_none = hex.bytes().all(|digit| digit == b'0');
+    (hex.len() >= 8 && !is_none).then(|| hex.to_ascii_lowercase())
 }
 
 #[cfg(test)]

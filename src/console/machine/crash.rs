@@ -69,7 +69,7 @@ impl Console {
                 } else if line.contains("esp_core_dump") {
                     panic.tells(true);
                 }
-                if confirms(panic.doubt, mark) {
+                if confirms(panic, mark) {
                     self.confirm_panic();
                 } else if !room || panic.is_stale() {
                     self.end_crash(None);
@@ -198,14 +198,19 @@ fn is_another(panic: &PanicCapture, mark: &Mark<'_>) -> bool {
 }
 
 /// Whether `mark` shows that what was doubtful is a panic.
-fn confirms(doubt: Option<Doubt>, mark: &Mark<'_>) -> bool {
+fn confirms(panic: &PanicCapture, mark: &Mark<'_>) -> bool {
     match mark {
         Mark::Crash(Role::Panic | Role::Summary) | Mark::Registers | Mark::PanicHash => {
-            doubt != Some(Doubt::Report)
+            panic.doubt != Some(Doubt::Report)
         }
         Mark::FlashSaved | Mark::FlashCorrupted => true,
-        Mark::Rebooting => !matches!(doubt, Some(Doubt::Inside | Doubt::Report)),
-        Mark::Backtrace => doubt == Some(Doubt::Inside),
+        // applications say that too
+        Mark::Rebooting => match panic.doubt {
+            None => true,
+            Some(Doubt::Inside | Doubt::Report) => false,
+            Some(_) => panic.is_alone(),
+        },
+        Mark::Backtrace => panic.doubt == Some(Doubt::Inside),
         _ => false,
     }
 }

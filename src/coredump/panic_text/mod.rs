@@ -51,10 +51,9 @@ pub(super) fn read(text: &str, boot: &Boot) -> Dump {
         panic.line(&line);
     }
     let mut dump = panic.into_dump();
-    let said = boot.app_elf_sha256.clone();
-    match said.filter(|_| dump.app_elf_sha256.is_none() && dump.null_hash.is_none()) {
-        Some(said) if is_no_hash(&said) => dump.null_hash = Some(said),
-        said => dump.app_elf_sha256 = dump.app_elf_sha256.take().or(said),
+    if dump.null_hash.is_none() {
+        let said = || boot.app_elf_sha256.clone();
+        dump.app_elf_sha256 = dump.app_elf_sha256.take().or_else(said);
     }
     dump.project.clone_from(&boot.project);
     dump.version.clone_from(&boot.version);

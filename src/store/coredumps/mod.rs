@@ -4,12 +4,14 @@
 mod crash;
 mod decoding;
 mod folder;
+mod renamed;
 mod repair;
 pub mod sidecar;
 
 pub use crash::Crash;
 pub use decoding::MAX_ATTEMPTS;
 pub use folder::{DeviceFolder, Entry, NewDump};
+pub use renamed::ALIASES;
 #[cfg(test)]
 pub(super) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};

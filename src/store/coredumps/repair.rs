@@ -229,7 +229,7 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         task: found.task,
         decode: DecodeState::Pending.into(),
         decoding: Decoding::default(),
-        fingerprint_algorithm: found.fingerprint.is_some().then_some(1),
+        fingerprint_algorithm: found.fingerprint_algorithm,
         fingerprint: found.fingerprint,
         sightings: Vec::new(),
         gateway_id: None,

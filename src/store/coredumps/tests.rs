@@ -42,6 +42,34 @@ fn what_was_stored_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_crash_that_is_called_otherwise_now_keeps_its_count_and_its_dumps() {
+    let root = tempfile::tempdir().unwrap();
+    let first = coredumps(root.path());
+    store(&first, "coredump_1", "a").unwrap();
+    store(&first, "coredump_2", "b").unwrap();
+    let key: DeviceKey = "k1".parse().unwrap();
+    let rename = |folder: &mut DeviceFolder| folder.rename_crash("f00d", "beef");
+    first.with(&key, rename).unwrap();
+    // and once more, as after a power cut
+    first.with(&key, rename).unwrap();
+    drop(first);
+    let second = coredumps(root.path());
+    second
+        .with(&key, |folder| {
+            assert_eq!(folder.crash("f00d"), None);
+            let crash = folder.crash("beef").unwrap();
+            assert_eq!((crash.occurrences, crash.kept.len()), (2, 2));
+            assert_eq!(crash.extra[ALIASES], serde_json::json!(["f00d"]));
+            let sidecar = folder.sidecar("coredump_1")?;
+            assert_eq!(sidecar.fingerprint.as_deref(), Some("beef"));
+            assert_eq!(sidecar.fingerprint_algorithm, Some(2));
+            assert_eq!(sidecar.extra[ALIASES], serde_json::json!(["f00d"]));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn a_crash_file_that_was_never_written_is_counted_from_the_dumps() {
     let root = tempfile::tempdir().unwrap();
     let first = coredumps(root.path());

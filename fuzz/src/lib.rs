@@ -1,5 +1,7 @@
 //! The formats and what fuzzing does with them; see `targets`.
 
+#[path = "../../src/console/mod.rs"]
+pub mod console;
 #[path = "../../src/coredump/mod.rs"]
 pub mod coredump;
 #[path = "../../src/device.rs"]

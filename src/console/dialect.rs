@@ -85,6 +85,11 @@ fn is_watchdog(line: &str) -> bool {
     super::marks::log_message(line).is_some_and(|message| message.starts_with("task_wdt: "))
 }
 
+#[cfg(test)]
+pub(super) fn beginnings() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().map(|form| form.begins)
+}
+
 const fn form(begins: &'static str, rest: fn(&str) -> bool, role: Role) -> Form {
     Form { begins, rest, role }
 }

@@ -1,5 +1,7 @@
 //! Serial bytes → lines: any line ending, any chunking, bounded length.
 
+use std::borrow::Cow;
+
 /// The longest line; what is longer arrives in pieces.
 pub(super) const MAX_LINE: usize = 4096;
 
@@ -20,7 +22,7 @@ impl Splitter {
         while !rest.is_empty() {
             let room = MAX_LINE.saturating_sub(self.pending.len());
             let window = rest.get(..room).unwrap_or(rest);
-            let end = window.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let end = memchr::memchr2(b'\r', b'\n', window);
             let length = end.unwrap_or(window.len());
             let (line, after) = rest.split_at(length);
             self.pending.extend_from_slice(line);
@@ -58,7 +60,11 @@ impl Splitter {
 
 /// `line` without terminal escape sequences, control characters and blanks at
 /// its ends.
-pub(super) fn clean(line: &[u8]) -> Vec<u8> {
+pub(super) fn clean(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_control = |byte: &u8| matches!(byte, 0..0x20 | 0x7F);
+    if !line.iter().fold(false, |any, byte| any | is_control(byte)) {
+        return Cow::Borrowed(line.trim_ascii());
+    }
     let mut plain = Vec::with_capacity(line.len());
     let mut bytes = line.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -69,12 +75,7 @@ pub(super) fn clean(line: &[u8]) -> Vec<u8> {
             _ => plain.push(byte),
         }
     }
-    plain.trim_ascii().to_vec()
-}
-
-/// Whether [`clean`] would leave `line` as it is.
-pub(super) fn is_clean(line: &[u8]) -> bool {
-    line.iter().all(|byte| matches!(byte, 0x21..0x7F))
+    Cow::Owned(plain.trim_ascii().to_vec())
 }
 
 fn skip_escape(bytes: &mut (impl Iterator<Item = u8> + Clone)) {

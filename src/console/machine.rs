@@ -1,6 +1,5 @@
 //! The console's state machine: lines → events.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 mod crash;
@@ -10,13 +9,13 @@ use super::boot::{Banner, Boot};
 use super::capture::{Doubt, DumpCapture, PanicCapture};
 use super::dialect::Role;
 use super::history::Lines;
-use super::lines::{Splitter, clean, is_clean};
+use super::lines::{Splitter, clean};
 use super::marks::{self, Mark};
 use super::payload::{Taken, decode_line};
 use super::prefix::Prefixes;
 use super::redact::Redactor;
 use super::stray::Stray;
-use super::{Event, Settings, dialect, whole};
+use super::{Event, Settings, dialect, sieve, whole};
 
 /// One console, fed with its bytes.
 pub struct Console {
@@ -163,24 +162,19 @@ impl Console {
     }
 
     fn line(&mut self, raw: &[u8]) {
-        let plain = if is_clean(raw) {
-            Cow::Borrowed(raw)
-        } else {
-            Cow::Owned(clean(raw))
-        };
+        let plain = clean(raw);
         let text = String::from_utf8_lossy(&plain);
         let prefix = self.prefixes.length(&text);
         let line = text.get(prefix..).unwrap_or_default().trim();
         if line.is_empty() || self.payload_line(line.as_bytes()) {
             return;
         }
-        let mark = marks::read(line);
-        let idle =
-            matches!(self.state, State::Listening) && matches!(mark, Mark::Log | Mark::Other);
-        if self.settings.recorded && idle {
+        let idle = self.settings.recorded && matches!(self.state, State::Listening);
+        if idle && !sieve::may_mean_something(line.as_bytes()) {
             self.seen_lines = true;
             return self.end_stray("base64");
         }
+        let mark = marks::read(line);
         if !matches!(mark, Mark::Log | Mark::Other) {
             self.redactor.key_is_over();
         }

@@ -18,6 +18,7 @@ mod payload;
 mod prefix;
 mod recording;
 mod redact;
+mod sieve;
 mod stray;
 mod unsummed;
 mod whole;

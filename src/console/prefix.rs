@@ -102,11 +102,12 @@ fn bracket(text: &str) -> Option<&str> {
         let parts = word.split_once('.');
         parts.is_some_and(|(a, b)| is_digits(a) && b.len() >= 3 && is_digits(b))
     };
-    let names = WEEKDAYS.iter().chain(&MONTHS);
-    let plain = names.fold(inside.to_owned(), |text, name| text.replace(name, ""));
+    let is_word = |word: &str| {
+        word.chars().all(is_part) || WEEKDAYS.contains(&word) || MONTHS.contains(&word)
+    };
     let is_time = inside.len() <= 40
-        && plain.chars().all(is_part)
-        && (plain
+        && inside.split(' ').all(is_word)
+        && (inside
             .split([' ', 'T', '_'])
             .any(|word| time(word).is_some())
             || inside.split_whitespace().all(is_float) && !inside.is_empty());

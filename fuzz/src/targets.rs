@@ -2,7 +2,9 @@
 //!
 //! Plain functions, so that a test can run them without a fuzzer.
 
-use super::coredump::{self, Dump, Memory, RegionKind, Registers, Verdict, panic_text, xtensa};
+use super::coredump::{
+    self, Crashes, Dump, Memory, RegionKind, Registers, Verdict, panic_text, xtensa,
+};
 use super::device::Architecture;
 
 /// Any bytes as they come in.
@@ -105,6 +107,24 @@ pub fn panic_text(bytes: &[u8]) {
         check(&dump, bytes.len());
         assert_eq!(dump.tasks.len(), 1);
         assert!(dump.printed_backtrace.len() <= xtensa::MOST_FRAMES);
+    }
+    // in pieces of any size it is the same log
+    let size = usize::from(bytes.first().copied().unwrap_or(0)) + 1;
+    let mut whole = Crashes::default();
+    let mut found = whole.feed(bytes);
+    found.extend(whole.finish());
+    let mut pieces = Crashes::default();
+    let mut again = Vec::new();
+    for piece in bytes.chunks(size) {
+        again.extend(pieces.feed(piece));
+    }
+    again.extend(pieces.finish());
+    assert_eq!(found, again);
+    for (examination, dump) in &found {
+        assert!(examination.problems.len() <= 16);
+        if let Some(dump) = dump {
+            check(dump, bytes.len());
+        }
     }
     image(bytes);
 }

@@ -75,7 +75,7 @@ pub(super) fn base64(bytes: &[u8]) -> Option<Found> {
 /// The crash that a log tells of.
 pub(super) fn log(bytes: &[u8]) -> Option<Found> {
     let marked = memmem::find(bytes, START).is_some();
-    if !marked && !is_text(bytes) {
+    if !marked && !is_text(bytes) && !has_panic_line(bytes) {
         return None;
     }
     let crashes = found_in(bytes);
@@ -173,6 +173,22 @@ fn note_damage(found: &mut Found, decoded: &Decoded) {
             lines => format!("{lines} lines are not base64"),
         });
     }
+}
+
+/// Whether a line begins with a panic's words: frames of a binary log may be
+/// most of what a console printed.
+fn has_panic_line(bytes: &[u8]) -> bool {
+    [
+        &b"Guru Meditation Error: Core "[..],
+        b"====================== PANIC ",
+        b"abort() was called at PC 0x",
+    ]
+    .iter()
+    .flat_map(|words| memmem::find_iter(bytes, words))
+    .any(|at| {
+        at.checked_sub(1)
+            .is_some_and(|before| bytes.get(before) == Some(&b'\n'))
+    })
 }
 
 /// Consoles are text in some script, save for some noise; panic texts also lie

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::device::Chip;
+use crate::reader::half_at;
 
 use super::binary_payload::{self, Counts};
 use super::dump::{Checksum, Dump, MOST_PROBLEMS};
@@ -11,6 +12,12 @@ use super::fingerprint::{Fingerprint, fingerprint};
 use super::headerless;
 use super::image::Image;
 use super::{Container, Examination, PayloadFormat, Verdict};
+
+/// Whether an ELF file is a program for one of these chips.
+fn is_executable(elf: &[u8]) -> bool {
+    let is_program = half_at(elf, 16).is_some_and(|kind| kind == 2 || kind == 1);
+    is_program && matches!(half_at(elf, 18), Some(0x5e | 0xf3))
+}
 
 /// What is known so far.
 #[derive(Debug)]
@@ -80,6 +87,9 @@ impl Found {
             }
             Err(Error::NotACore) => {
                 let sentence = match bytes.starts_with(b"\x7fELF") {
+                    true if is_executable(&bytes) => {
+                        "it is an application's ELF file and no dump: give the dump, and this file with --elf"
+                    }
                     true => "it is an ELF file, but no core file",
                     false => "the payload is no ELF file",
                 };

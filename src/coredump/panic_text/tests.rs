@@ -105,3 +105,151 @@ fn text_without_a_panic_is_none() {
         assert_eq!(parse(text.as_bytes()), None, "{text}");
     }
 }
+
+fn pcs(dump: &Dump) -> Vec<u32> {
+    dump.printed_backtrace.iter().map(|(pc, _)| *pc).collect()
+}
+
+#[test]
+fn esp_hal_prints_exceptions_of_both_architectures() {
+    let xtensa = "\n\nException occurred on AppCpu 'LoadProhibited'\nContext\n\
+        PC=0x42003a18       PS=0x00060830\n0x42003a18 - pump::read\n    at src/pump.rs:17\n\
+        A0=0x82004b2c       A1=0x3fca1f30       A2=0x00000007       A3=0x00000000       A4=0x1\n\
+        EXCVADDR=0x00000010       LBEG=0x0       LEND=0x0       LCOUNT=0x0\n\n\
+        Backtrace:\n\n0x42003a18\n0x42004b29\n0x4200a0cc\n";
+    let dump = parse(xtensa.as_bytes()).unwrap();
+    assert_eq!(dump.architecture, Architecture::Xtensa);
+    assert_eq!(dump.core, Some(1));
+    assert_eq!(dump.tasks[0].registers.get("a1"), Some(0x3fca_1f30));
+    assert_eq!(pcs(&dump), [0x4200_3a18, 0x4200_4b29, 0x4200_a0cc]);
+
+    let trap = "Exception 'Load access fault' mepc=0x42003a18, mtval=0x00000010\n\
+        TrapFrame { ra: 0x42004b2c, sp: 0x3fc93f10, pc: 0x42003a18, mcause: 0x5 }\n\
+        0x42003a18\n0x42004b2a\n";
+    let dump = parse(trap.as_bytes()).unwrap();
+    assert_eq!(dump.architecture, Architecture::RiscV);
+    assert_eq!(dump.tasks[0].registers.pc(), Some(0x4200_3a18));
+    assert_eq!(dump.exception.unwrap().address, Some(0x10));
+
+    let stack = "ESP-ROM:esp32c6-20220919\n====================== PANIC ======================\n\
+        panicked at src/main.rs:9:5:\nboom\n\nBacktrace:\n\n\
+        No backtrace available - make sure to force frame-pointers.\n\
+        STACKDUMP: 42003a18 00000000a0b0c0d011223344\n";
+    let dump = parse(stack.as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x4200_3a18]);
+    let reason = dump.panic_reason.unwrap();
+    assert_eq!(reason, "panicked at src/main.rs:9:5\nboom");
+
+    let old = "!! A panic occured in 'src/main.rs', at line 31, column 9:\nno sensor\n\n\
+        Backtrace:\n\n0x400d1a2b\n0x400d2c3d\n";
+    let dump = parse(old.as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_1a2b, 0x400d_2c3d]);
+    assert!(dump.panic_reason.unwrap().ends_with("no sensor"));
+}
+
+#[test]
+fn zephyr_tells_of_both_architectures() {
+    let xtensa = "[00:00:05.250,000] <err> os:  ** FATAL EXCEPTION\n\
+        [00:00:05.250,000] <err> os:  ** CPU 0 EXCCAUSE 29 (store prohibited)\n\
+        [00:00:05.250,000] <err> os:  **  PC 0x400d1a2e VADDR (nil)\n\
+        [00:00:05.250,000] <err> os:  **  A0 0x800d2c40  SP 0x3ffe1230  A2 0x1  A3 0x2\n\
+        Backtrace:0x400d1a2b:0x3ffe1230 0x400d2c3d:0x3ffe1250 |<-CORRUPTED\n\
+        [00:00:05.260,000] <err> os: >>> ZEPHYR FATAL ERROR 0: CPU exception on CPU 0\n\
+        [00:00:05.260,000] <err> os: Current thread: 0x3ffb1d10 (main)\n";
+    let dump = parse(xtensa.as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_1a2b, 0x400d_2c3d]);
+    assert_eq!(dump.tasks[0].registers.pc(), Some(0x400d_1a2e));
+    assert_eq!(dump.tasks[0].registers.sp(), Some(0x3ffe_1230));
+    assert_eq!(dump.tasks[0].name_hint.as_deref(), Some("main"));
+    assert_eq!(dump.exception.unwrap().cause, Some(29));
+    assert!(
+        dump.panic_reason
+            .unwrap()
+            .starts_with("FATAL EXCEPTION\nCPU 0")
+    );
+
+    let risc_v = "<err> os:\n<err> os:  mcause: 7, Store/AMO access fault\n\
+        <err> os:   mtval: 8\n<err> os:      a0: 00000001    t0: 42001234\n\
+        <err> os:      sp: 3fc91a30\n<err> os:      ra: 42002c3e\n\
+        <err> os:    mepc: 42001a2e\n<err> os: mstatus: 00001880\n\
+        <err> os: >>> ZEPHYR FATAL ERROR 0: CPU exception on CPU 0\n\
+        <err> os: Halting system\n";
+    let dump = parse(risc_v.as_bytes()).unwrap();
+    assert_eq!(dump.architecture, Architecture::RiscV);
+    assert_eq!(dump.tasks[0].registers.pc(), Some(0x4200_1a2e));
+    assert_eq!(dump.tasks[0].registers.get("ra"), Some(0x4200_2c3e));
+    let exception = dump.exception.unwrap();
+    assert_eq!((exception.cause, exception.address), (Some(7), Some(8)));
+}
+
+#[test]
+fn nuttx_gives_reason_task_and_addresses() {
+    let xtensa = "xtensa_user_panic: User Exception: EXCCAUSE=001c task: pump\n\
+        _assert: Current Version: NuttX  12.5.1 0abcdef123 Mar 1 2026 10:00:00 xtensa\n\
+        _assert: Assertion failed user panic: at file: :0 task: pump process: pump 0x400f0724\n\
+        up_dump_register:    PC: 400d1a2e    PS: 00060530\n\
+        sched_dumpstack: backtrace| 5: 0x400d1a2b 0x400d2c3d\n\
+        sched_dumpstack: backtrace| 5: 0x400d4e5f\n\
+        sched_dumpstack: backtrace| 0: 0x40001111\n";
+    let dump = parse(xtensa.as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_1a2b, 0x400d_2c3d, 0x400d_4e5f]);
+    assert_eq!(dump.tasks[0].name_hint.as_deref(), Some("pump"));
+    assert_eq!(dump.exception.unwrap().cause, Some(0x1c));
+
+    let risc_v = "riscv_exception: EXCEPTION: Load access fault. MCAUSE: 00000005, EPC: 42001a2e, MTVAL: 00000010\n\
+        riscv_exception: PANIC!!! Exception = 00000005\n\
+        dump_assert_info: Assertion failed panic: at file: common/riscv_exception.c:131 task: nsh_main process: nsh_main 0x4200a806\n\
+        up_dump_register: EPC: 42001a2e\n";
+    let dump = parse(risc_v.as_bytes()).unwrap();
+    assert_eq!(dump.tasks[0].registers.pc(), Some(0x4200_1a2e));
+    assert_eq!(dump.architecture, Architecture::RiscV);
+}
+
+#[test]
+fn esphome_tells_of_the_crash_before_the_boot_once() {
+    let report = "[E][esp32.crash:221]: *** CRASH DETECTED ON PREVIOUS BOOT ***\n\
+        [E][esp32.crash:224]:   Reason: Fault - LoadProhibited\n\
+        [E][esp32.crash:226]:   Crashed core: 1\n\
+        [E][esp32.crash:228]:   PC:  0x400D1A2E  (fault location)\n\
+        [E][esp32.crash:242]:   BT0: 0x400D1A2B  (backtrace)\n\
+        [E][esp32.crash:242]:   BT1: 0x400D2C3D  (backtrace)\n\
+        [E][esp32.crash:250]: Use: addr2line -pfiaC -e firmware.elf 0x400D1A2E\n";
+    let dump = parse(report.as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_1a2b, 0x400d_2c3d]);
+    assert_eq!(dump.panic_reason.as_deref(), Some("Fault - LoadProhibited"));
+    assert_eq!(dump.core, Some(1));
+    let count = |log: String| super::super::load_all(log.as_bytes()).len();
+    assert_eq!(count(report.repeat(3)), 1, "told to each who asks");
+    let panic = "Guru Meditation Error: Core  1 panic'ed (LoadProhibited). X\n\
+        Core  1 register dump:\nPC      : 0x400d1a2e  PS      : 0x00060b30\n\
+        Backtrace: 0x400d1a2b:0x3ffb4f70\nRebooting...\nrst:0xc (SW_CPU_RESET)\n";
+    assert_eq!(count([panic, report].concat()), 1, "it was seen itself");
+}
+
+#[test]
+fn a_panic_within_a_panic_is_the_first_one() {
+    let text = "Guru Meditation Error: Core  1 panic'ed (StoreProhibited). Exception was unhandled.\n\
+        Core  1 register dump:\n\
+        PC      : 0x400d1a2e  PS      : 0x00060b30  A0      : 0x800d2c40  A1      : 0x3ffbGuru Meditation Error: Core  1 panic'ed (Double exception). \n\
+        Core  1 register dump:\nPC      : 0x40081111  PS      : 0x00040036\n\
+        Panic handler entered multiple times. Abort panic handling. Rebooting ...\n";
+    let dump = parse(text.as_bytes()).unwrap();
+    assert_eq!(dump.tasks[0].registers.pc(), Some(0x400d_1a2e));
+    let reason = dump.panic_reason.unwrap();
+    assert!(
+        reason.lines().next().unwrap().contains("StoreProhibited"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn binary_frames_on_the_wire_do_not_disturb() {
+    let frame: &[u8] = &[0x9f, 0x02, 0xc3, 0x11, 0x40, 0x00];
+    let mut log = frame.repeat(30);
+    log.extend(b"\n====================== PANIC ======================\npanicked at src/main.rs:9:5:\nboom\n\nBacktrace:\n\n0x42003a18\n0x42004b2a\n");
+    log.extend(frame.repeat(20));
+    let found = super::super::examine(&log);
+    assert_eq!(found.verdict, super::super::Verdict::PanicOnly);
+    let dump = parse(&log).unwrap();
+    assert_eq!(pcs(&dump), [0x4200_3a18, 0x4200_4b2a]);
+}

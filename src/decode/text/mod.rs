@@ -104,6 +104,14 @@ fn summary(report: &Report, lines: &mut Lines) {
         });
     let _ = write!(dump, "{} bytes: {}", image.size, report.verdict);
     lines.fact("Dump", Some(&dump));
+    if let Some(count) = image.crashes_in_log.filter(|count| *count > 1) {
+        let text = format!("the last of {count} crashes in this log; decode --all prints each");
+        lines.fact("Log", Some(&text));
+    }
+    if !image.wrapping.is_empty() {
+        let text = format!("unwrapped from {}", image.wrapping.join(", "));
+        lines.fact("Wrapping", Some(&text));
+    }
     for problem in &report.problems {
         lines.fact("Problem", Some(problem));
     }
@@ -115,7 +123,8 @@ fn application(app: &App) -> String {
     let prefix = app.elf_sha256_prefix.as_deref();
     let name = match (&app.project, &app.version) {
         (Some(project), Some(version)) => format!("{project} {version}, "),
-        _ => String::new(),
+        (Some(name), None) | (None, Some(name)) => format!("{name}, "),
+        (None, None) => String::new(),
     };
     match app.matched {
         Match::Exact => format!("{name}app ELF {}", prefix.unwrap_or_default()),
@@ -127,8 +136,8 @@ fn application(app: &App) -> String {
             prefix.unwrap_or("of another machine")
         ),
         Match::None => match prefix {
-            Some(prefix) => format!("app ELF {prefix}, which is not at hand"),
-            None => "no ELF at hand".to_owned(),
+            Some(prefix) => format!("{name}app ELF {prefix}, which is not at hand"),
+            None => format!("{name}no ELF at hand"),
         },
     }
 }

@@ -444,6 +444,107 @@ fn a_console_log_gives_a_report_for_each_of_its_dumps() {
 }
 
 #[test]
+fn a_long_log_is_read_as_a_stream() {
+    let files = Files::new();
+    let panic = "abort() was called at PC 0x42000060 on core 0\r\n\r\nRebooting...\r\n";
+    let quiet = "I (4711) pump: level 3, 1200 rpm\r\n".repeat(2000);
+    let one = format!(
+        "{panic}{quiet}{}{quiet}",
+        dumps::console(&dumps::base64_lines(&image(), 4))
+    );
+    let log = files.add("long.log", one.repeat(20).as_bytes());
+    assert!(std::fs::metadata(&log).unwrap().len() > 2 << 20);
+    let output = espgate(&[&log, Path::new("--all")], b"");
+    let verdicts: Vec<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Report>(line).unwrap().verdict)
+        .collect();
+    assert_eq!(verdicts, ["panic-only", "valid"].repeat(20));
+    let output = espgate(&[&log, Path::new("--json")], b"");
+    let last: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(last.image.crashes_in_log, Some(40));
+    assert_eq!(last.verdict, "valid");
+}
+
+#[test]
+fn a_dump_of_an_old_release_is_read_with_the_panic_beside_it() {
+    let mut spec = dumps::xtensa();
+    spec.segments.clear();
+    let mut image = spec.image(0x0001, false);
+    // over UART there is no checksum, and none is counted
+    image.truncate(image.len() - 4);
+    let total = u32::try_from(image.len()).unwrap();
+    image[..4].copy_from_slice(&total.to_le_bytes());
+    let lines = dumps::base64_lines(&image, 0);
+    let log = format!(
+        "I (30) cpu_start: Project name:     pump\r\nI (31) cpu_start: App version:      2.1\r\n\
+         Guru Meditation Error: Core  1 panic'ed (StoreProhibited). Exception was unhandled.\r\n{}",
+        dumps::console(lines.trim_end_matches("\r\n"))
+    );
+    let report = decode(log.as_bytes(), None, Options::default());
+    assert_eq!(report.verdict, "valid", "{:?}", report.problems);
+    assert_eq!(report.tasks.len(), 2);
+    assert!(report.panic.reason.unwrap().contains("StoreProhibited"));
+    assert_eq!(report.tasks[0].core, Some(1));
+    assert_eq!(report.app.project.as_deref(), Some("pump"));
+    // the header before that had no version
+    let mut older = image[..4].to_vec();
+    older.extend(&image[8..]);
+    let total = u32::try_from(older.len()).unwrap();
+    older[..4].copy_from_slice(&total.to_le_bytes());
+    let report = decode(&older, None, Options::default());
+    assert_eq!((report.verdict.as_str(), report.tasks.len()), ("valid", 2));
+    assert_eq!(report.image.header_version, None);
+}
+
+#[test]
+fn a_hash_of_zeros_is_none() {
+    let elf = AppElf::parse(APP).unwrap();
+    let mut spec = crashed();
+    spec.app_elf_sha256 = "000000000";
+    let report = decode(&spec.image(0x0102, true), Some(&elf), Options::default());
+    assert_eq!(report.app.matched, Match::Unverified);
+    assert_eq!(report.app.elf_sha256_prefix, None);
+}
+
+#[test]
+fn wrapped_dumps_are_unwrapped() {
+    use base64::Engine as _;
+    let image = image();
+    let hex: String = image.iter().map(|byte| format!("{byte:02x} ")).collect();
+    let text = base64::engine::general_purpose::STANDARD.encode(&image);
+    let json = serde_json::json!({"device": "k1", "dump": text}).to_string();
+    let form = format!(
+        "--b0undary\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n{text}\r\n--b0undary--\r\n"
+    );
+    for (name, body) in [("hex", hex), ("json", json), ("multipart", form)] {
+        let report = decode(body.as_bytes(), None, Options::default());
+        assert_eq!(
+            (report.verdict.as_str(), report.image.wrapping),
+            ("valid", vec![name.to_owned()])
+        );
+    }
+    let report = decode(
+        br#"{"device": "k1", "text": "nothing of the kind in here"}"#,
+        None,
+        Options::default(),
+    );
+    assert_eq!(report.problems, ["there is no coredump in this json"]);
+}
+
+#[test]
+fn an_application_is_told_from_a_dump() {
+    let report = decode(APP, None, Options::default());
+    assert_eq!(report.verdict, "not-a-coredump");
+    assert!(
+        report.problems[0].contains("--elf"),
+        "{:?}",
+        report.problems
+    );
+}
+
+#[test]
 fn the_elf_may_be_in_a_firmware_bundle() {
     let files = Files::new();
     let mut bundle = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

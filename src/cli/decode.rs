@@ -97,7 +97,7 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
     };
     match input {
         Input::Whole(bytes) => printer.loaded(&bytes)?,
-        Input::Long(head, from) if coredump::is_log(&head) => printer.stream(&head, from)?,
+        Input::Long(head, from) if coredump::is_log(&head) => printer.stream(head, from)?,
         Input::Long(head, from) => {
             let bytes = files::rest(head, from, &args.core).map_err(with_advice)?;
             printer.loaded(&bytes)?;
@@ -130,12 +130,13 @@ impl Printer<'_> {
     }
 
     /// A log of any length: what is printed at once is not kept.
-    fn stream(&mut self, head: &[u8], mut from: impl io::Read) -> anyhow::Result<()> {
+    fn stream(&mut self, head: Vec<u8>, mut from: impl io::Read) -> anyhow::Result<()> {
         let mut crashes = Crashes::default();
-        let mut found = crashes.feed(head);
+        let mut found = crashes.feed(&head);
         let mut last: Option<Loaded> = None;
         let mut count = 0;
         let mut size = head.len();
+        drop(head);
         let mut piece = vec![0; PIECE];
         loop {
             for crash in found {

@@ -8,6 +8,7 @@ use crate::console::{self, Event, Recording};
 use super::base64_text::{self, Decoded};
 use super::binary::binary;
 use super::found::Found;
+use super::wrapping::unwrap;
 use super::{Container, Dump, Examination, PayloadFormat, Verdict, panic_text};
 
 /// A log, read piece by piece: its crashes in order, one for each panic and
@@ -36,7 +37,10 @@ fn parts(events: Vec<Event>) -> Vec<(Examination, Option<Dump>)> {
 
 /// Whether the beginning of a long file is a console's log.
 pub fn is_log(head: &[u8]) -> bool {
-    binary(head).verdict == Verdict::NotACoredump && is_text(head)
+    let sample = head.get(..SAMPLE).unwrap_or(head);
+    let decoded = base64_text::decode(sample);
+    let is_one_text = decoded.good_lines > FEW * decoded.bad_lines || unwrap(sample).is_some();
+    binary(head).verdict == Verdict::NotACoredump && is_text(head) && !is_one_text
 }
 
 /// What there is to say of a log without a crash.
@@ -209,5 +213,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 const START: &[u8] = b"CORE DUMP START";
+/// So much of a long file tells what it is.
+const SAMPLE: usize = 64 << 10;
 /// One damaged line in so many does not make base64 a log.
 const FEW: usize = 8;

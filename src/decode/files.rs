@@ -20,7 +20,7 @@ pub enum Error {
 /// What a file with a dump or a console log holds.
 pub enum Input {
     Whole(Vec<u8>),
-    /// Longer than any dump: a log, if anything, of which this is the beginning.
+    /// Longer than most dumps, of which this is the beginning.
     Long(Vec<u8>, Box<dyn Read>),
 }
 
@@ -118,8 +118,8 @@ fn limited(from: impl Read, size: u64, path: &Path, limit: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// Dumps are shorter, also as text; longer logs are read as a stream.
-const LONGEST_WHOLE: u64 = 8 << 20;
+/// Most dumps are shorter, also as text; longer logs are read as a stream.
+const LONGEST_WHOLE: u64 = 2 << 20;
 /// A console log of days fits.
 const CORE_LIMIT: u64 = 64 << 20;
 /// The largest bundle that is taken in; no application is near it.

@@ -260,6 +260,23 @@ fn a_stand_in_stack_is_marked_and_not_unwound() {
 }
 
 #[test]
+fn names_are_found_behind_the_state_of_the_fpu_too() {
+    for version in [0x0001, 0x0003, 0x0102] {
+        let mut image = xtensa().image(version, false);
+        let (_, _, checksum, _) = dumps::shape(version);
+        image.truncate(image.len() - checksum);
+        for name in [b"main\0\0\0\0", b"idle\0\0\0\0"] {
+            let at = image.windows(8).position(|window| window == name).unwrap();
+            image[at..at + 8].copy_from_slice(&[&[0x10, 0x2f, 0xfb, 0x3f], &name[..4]].concat());
+        }
+        dumps::seal(&mut image, checksum);
+        let (found, dump) = load(&image);
+        assert_eq!(found.task.as_deref(), Some("main"), "{version:#06x}");
+        assert_eq!(dump.unwrap().tasks[1].name_hint.as_deref(), Some("idle"));
+    }
+}
+
+#[test]
 fn several_panic_texts_are_joined() {
     let mut spec = risc_v();
     spec.reasons = vec!["Task watchdog got triggered.", "abort() was called"];

@@ -57,7 +57,7 @@ pub fn inside(line: &str) -> Option<usize> {
 /// Whether the line, although a log line, is part of a panic that a system
 /// prints through its log.
 pub fn is_fatal_log(line: &str) -> bool {
-    FATAL_LOGS.iter().any(|tag| line.contains(tag))
+    line.starts_with("E: ") || FATAL_LOGS.iter().any(|tag| line.contains(tag))
 }
 
 /// `line` without what the log of its system puts before a message.
@@ -70,13 +70,15 @@ pub fn words(line: &str) -> &str {
         Some((_, rest)) => rest,
         None => match super::marks::log_message(line) {
             Some(message) => message.strip_prefix("task_wdt: ").unwrap_or(line),
-            None => line,
+            // Zephyr's smallest log
+            None => line.strip_prefix("E: ").unwrap_or(line),
         },
     };
     let rest = rest.trim_start();
+    let is_logged = tag.is_some() || line.starts_with("E: ");
     let rest = ["** ", "*** ", ">>> "]
         .iter()
-        .find_map(|mark| rest.strip_prefix(mark).filter(|_| tag.is_some()))
+        .find_map(|mark| rest.strip_prefix(mark).filter(|_| is_logged))
         .unwrap_or(rest);
     rest.trim()
 }
@@ -117,6 +119,15 @@ const FORMS: &[Form] = &{
         form("Undefined behavior of type ", any, Perhaps),
         // newlib
         form("assertion \"", is_newlib, Perhaps),
+        // ESP_ERROR_CHECK, C++
+        form("ESP_ERROR_CHECK failed: esp_err_t 0x", begins_hex, Perhaps),
+        form("expression: ", any, Detail),
+        form(
+            "terminate called after throwing an instance of ",
+            any,
+            Perhaps,
+        ),
+        form("what():", any, Detail),
         // task_wdt.c
         form("Task watchdog got triggered", any, Watchdog),
         form(ABORTING, is_nothing, Panic),
@@ -199,7 +210,9 @@ fn is_panicked(rest: &str) -> bool {
     let rest = rest.trim_start();
     let mut chars = rest.chars();
     chars.next();
-    chars.as_str().trim_start().starts_with("panic'ed (")
+    let rest = chars.as_str().trim_start();
+    // forums put a typographer's apostrophe there
+    rest.starts_with("panic'ed (") || rest.starts_with("panic\u{2019}ed (")
 }
 
 fn is_of_type(rest: &str) -> bool {

@@ -50,6 +50,11 @@ fn main() {
         command.arg("decode").arg(dump).arg("--elf").arg(elf);
         measure(&format!("espgate {name}"), &mut command, RUNS);
     }
+    let log = folder.path().join("long.log");
+    std::io::Write::write_all(&mut std::fs::File::create(&log).unwrap(), &long_log()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_espgate"));
+    command.args(["decode", "--all"]).arg(&log);
+    measure("espgate, 100 MB of log", &mut command, 3);
     // memory is the maximum over all children, so the larger tool comes last
     if let Some((tool, (_, dump, elf))) = std::env::var("ESPGATE_OTHER_TOOL")
         .ok()
@@ -60,6 +65,25 @@ fn main() {
         command.args(words).arg("esp32c3").arg(dump).arg(elf);
         measure("other tool esp32c3", &mut command, 5);
     }
+}
+
+/// 100 MB of a console, a panic among 400 lines.
+fn long_log() -> Vec<u8> {
+    let mut block = String::new();
+    for line in 0..400 {
+        block += &format!(
+            "I ({line}) pump: level {}, {} rpm, sensor 0x{line:08x}\r\n",
+            line % 9,
+            line * 7
+        );
+    }
+    block += include_str!("../tests/data/panics/idf5-xtensa.log");
+    block
+        .into_bytes()
+        .into_iter()
+        .cycle()
+        .take(100_000_000)
+        .collect()
 }
 
 fn measure(name: &str, command: &mut Command, runs: u32) {

@@ -20,6 +20,7 @@ const fn slot(window: [u8; 4]) -> (usize, u64) {
 }
 
 /// One bit for each value of the hash.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static BITS: [u64; 1024] = {
     let mut bits = [0; 1024];
     let mut at = 0;

@@ -12,7 +12,7 @@ use super::xtensa;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fingerprint {
     pub id: String,
-    /// 1 or 2, as [`text`] says.
+    /// 1; 2 without a hash, or where the same text once gave another one.
     pub algorithm: u32,
     /// What the same crash was called by the release before the algorithm
     /// changed for it.

@@ -4,8 +4,7 @@
 //! The console's reader has cut it out of the log by then, one text for each
 //! crash, without the prefixes of terminals and the lines of others
 //! ([`crate::console`]). Here its lines become reason, registers, frames and
-//! stack, whatever system printed them ([`systems`] for those that are not
-//! ESP-IDF).
+//! stack, whatever system printed them (`systems` for those that are not ESP-IDF).
 
 mod fields;
 mod first_release;

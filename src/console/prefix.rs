@@ -9,10 +9,14 @@ use std::collections::VecDeque;
 /// The shapes that lines of one log began with.
 #[derive(Default)]
 pub(super) struct Prefixes {
-    recent: VecDeque<u64>,
+    recent: VecDeque<Stamps>,
     /// Of a log whose beginning was looked at: what its lines begin with.
     learned: Option<u64>,
 }
+
+/// The prefixes that a line may begin with, the longer one first: length and
+/// shape.
+type Stamps = [Option<(usize, u64)>; 2];
 
 impl Prefixes {
     /// Learns from the lines at the beginning of a log.
@@ -21,14 +25,15 @@ impl Prefixes {
         let mut all = 0;
         for line in lines.take(MOST_SAMPLES) {
             all += 1;
-            let shape = stamp(line).map_or(0, |(_, shape)| shape);
-            match counts.iter_mut().find(|(known, _)| *known == shape) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((shape, 1)),
+            for (_, shape) in stamps(line).into_iter().flatten() {
+                match counts.iter_mut().find(|(known, _)| *known == shape) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((shape, 1)),
+                }
             }
         }
-        counts.retain(|(shape, _)| *shape != 0);
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        // of equal ones the first, which is the longer
+        let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
         self.learned = most
             .filter(|(_, count)| *count >= 2 && count * 3 >= all)
             .map(|(shape, _)| shape);
@@ -36,53 +41,79 @@ impl Prefixes {
 
     /// How many bytes of `line` are not its own.
     pub(super) fn length(&mut self, line: &str) -> usize {
-        let (length, shape) = stamp(line).unwrap_or((0, 0));
-        let known = shape != 0 && {
-            let same = self
-                .recent
-                .iter()
-                .filter(|recent| **recent == shape)
-                .count();
-            self.learned == Some(shape) || same >= 3 && same * 3 >= self.recent.len()
+        let stamps = stamps(line);
+        let is_known = |(_, shape): &(usize, u64)| {
+            let has = |stamps: &&Stamps| stamps.iter().flatten().any(|(_, known)| known == shape);
+            let same = self.recent.iter().filter(has).count();
+            self.learned == Some(*shape) || same >= 3 && same * 3 >= self.recent.len()
         };
-        self.recent.push_back(shape);
+        let known = stamps.into_iter().flatten().find(is_known);
+        self.recent.push_back(stamps);
         if self.recent.len() > WINDOW {
             self.recent.pop_front();
         }
-        if known { length } else { 0 }
+        known.map_or(0, |(length, _)| length)
     }
 }
 
-/// The prefix that `line` may begin with: its length and its shape.
-fn stamp(line: &str) -> Option<(usize, u64)> {
+/// The prefixes that `line` may begin with: with the sender's name, and without.
+fn stamps(line: &str) -> Stamps {
+    let Some(rest) = stamp(line) else {
+        return [None; 2];
+    };
+    let of = |rest: &str| {
+        let length = line.len() - rest.len();
+        Some((length, shape(line.get(..length)?)))
+    };
+    [
+        sender(rest).and_then(|rest| of(arrow(rest))),
+        of(arrow(rest)),
+    ]
+}
+
+/// What follows the times and marks that `line` begins with.
+fn stamp(line: &str) -> Option<&str> {
     let first = line.bytes().next()?;
-    if !matches!(first, b'0'..=b'9' | b'[' | b'>' | b'|' | b'A'..=b'W') {
+    if !matches!(first, b'0'..=b'9' | b'[' | b'>' | b'|' | b'A'..=b'W' | b'a'..=b'z') {
         return None;
     }
     let mut rest = line;
-    let mut told_time = false;
-    let mut quoted = false;
+    let mut told = false;
     for _ in 0..MOST_PIECES {
-        let after = quote(rest)
-            .inspect(|_| quoted = true)
-            .or_else(|| bracket(rest).inspect(|_| told_time = true))
-            .or_else(|| date(rest))
-            .or_else(|| time(rest).inspect(|_| told_time = true))
-            .or_else(|| epoch(rest).inspect(|_| told_time = true));
+        let named = || (!told).then(|| named(rest).or_else(|| numbered(rest)))?;
+        let time = || bracket(rest).or_else(|| time(rest)).or_else(|| epoch(rest));
+        let after = quote(rest).or_else(time).or_else(named);
         match after {
-            Some(after) => rest = after,
-            None => break,
+            Some(after) => {
+                rest = after;
+                told = true;
+            }
+            None => match date(rest) {
+                Some(after) => rest = after,
+                None => break,
+            },
         }
     }
-    if !told_time && !quoted {
-        return None;
-    }
-    if told_time {
-        rest = sender(rest).unwrap_or(rest);
-        rest = arrow(rest);
-    }
-    let length = line.len() - rest.len();
-    Some((length, shape(line.get(..length)?)))
+    told.then_some(rest)
+}
+
+/// `name-1  | `, as Docker Compose puts before lines.
+fn named(text: &str) -> Option<&str> {
+    let (name, rest) = text.split_once(' ')?;
+    let is_name = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let rest = rest.trim_start().strip_prefix('|')?;
+    (is_name && name.len() <= 64).then(|| rest.strip_prefix(' ').unwrap_or(rest))
+}
+
+/// `12: `, `1234 -> `: numbers of lines, milliseconds.
+fn numbered(text: &str) -> Option<&str> {
+    let (_, rest) = digits(text, 1, 7)?;
+    [": ", " -> ", " | "]
+        .iter()
+        .find_map(|sign| rest.strip_prefix(sign))
+        .or_else(|| matches!(rest, ":" | " ->" | " |").then_some(""))
 }
 
 /// `> ` and `| `, as mail and tables put before lines.
@@ -109,7 +140,7 @@ fn bracket(text: &str) -> Option<&str> {
         && inside.split(' ').all(is_word)
         && (inside
             .split([' ', 'T', '_'])
-            .any(|word| time(word).is_some())
+            .any(|word| time(word.trim_start_matches('+')).is_some())
             || inside.split_whitespace().all(is_float) && !inside.is_empty());
     is_time.then(|| rest.trim_start_matches([' ', '\t']))
 }
@@ -189,7 +220,8 @@ fn sender(text: &str) -> Option<&str> {
     };
     let named = process.ends_with(']') && process.contains('[');
     let is_host = host.starts_with(|c: char| c.is_ascii_alphabetic()) && !LEVELS.contains(&host);
-    (named && is_host && is_word(host) && is_word(process)).then_some(rest)
+    let plain = process.starts_with(|c: char| c.is_ascii_lowercase());
+    ((named || plain) && is_host && is_word(host) && is_word(process)).then_some(rest)
 }
 
 /// What stands between a stamp and the line.
@@ -220,8 +252,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-/// The text with every run of digits as one, names of days left out, as a
-/// number (FNV-1a).
+/// The text with every run of digits as one, as a number (FNV-1a).
 fn shape(prefix: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut in_number = false;
@@ -278,6 +309,11 @@ mod tests {
         "| ",
         "> 12:34:56.789 -> ",
         "12:34:56,789 | ",
+        "[+00:00:12.345] ",
+        "Jan 31 12:34:56 gate-1 console: ",
+        "monitor-1  | ",
+        "17: ",
+        "12345 -> ",
     ];
 
     #[test]

@@ -530,7 +530,7 @@ fn wrapped_dumps_are_unwrapped() {
         None,
         Options::default(),
     );
-    assert_eq!(report.problems, ["there is no coredump in this json"]);
+    assert_eq!(report.problems, ["no coredump found in this json"]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
     if !missing.is_empty() {
         let named = backup::named(&missing);
         print_line(&format!(
-            "not in the backup, could not be read there: {named}"
+            "missing from the backup, unreadable on the old machine: {named}"
         ))?;
     }
     if let Some(line) = settings.restore(&destination.root)? {

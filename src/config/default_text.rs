@@ -18,8 +18,8 @@ pub const DEFAULT_TEXT: &str = r#"# espgate.toml: all settings with their defaul
 listen = ["[::]:8443"]
 # URL in upload.sh, https://host[:port]. Empty: from the certificate's names.
 public_url = ""
-# Connections at once: in all, and, when they are short, from one address that
-# has not signed in.
+# Maximum concurrent connections: in total, and, when the total is reached, from
+# one address without authentication.
 max_connections = 512
 max_connections_per_address = 64
 

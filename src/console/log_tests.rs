@@ -136,5 +136,5 @@ fn an_open_console_can_be_reconfigured() {
     let dump = dumps(&events)[0];
     assert_eq!(dump.log.before.len(), 1);
     let problem = dump.problems.last().unwrap();
-    assert_eq!(problem, "it was longer than the limit");
+    assert_eq!(problem, "longer than the size limit");
 }

@@ -136,8 +136,8 @@ impl Console {
         self.told_prompt = false;
         self.end_stray("base64");
         self.end_crash(Some(match self.settings.recorded {
-            true => "the log does not go on to the dump's end",
-            false => "the port went away",
+            true => "end of the dump missing from the log",
+            false => "port disconnected",
         }));
         self.events.extend(self.banner.close().map(Event::Boot));
         std::mem::take(&mut self.events)
@@ -157,7 +157,7 @@ impl Console {
             State::Dump(dump) => dump.deadline() <= self.now,
         };
         if over {
-            self.end_crash(Some("no more of it came"));
+            self.end_crash(Some("no further data received"));
         }
     }
 
@@ -205,7 +205,7 @@ impl Console {
             match dump.payload.take(plain, limit) {
                 Taken::Log => return false,
                 Taken::Payload => dump.last = self.now,
-                Taken::Overflow => dump.end(Some("it was longer than the limit"), self.now),
+                Taken::Overflow => dump.end(Some("longer than the size limit"), self.now),
             }
             return true;
         }

@@ -177,7 +177,7 @@ fn a_damaged_dump_says_what_is_wrong_and_keeps_its_offsets() {
     assert_eq!(dump.bytes.len(), image.len());
     assert_eq!(
         dump.problems,
-        ["1 of 17 lines arrived damaged", "the checksum does not fit"]
+        ["1 of 17 lines damaged", "checksum mismatch"]
     );
 
     let mut lines = crash(&image);
@@ -185,7 +185,7 @@ fn a_damaged_dump_says_what_is_wrong_and_keeps_its_offsets() {
     let dump = only_dump(&text(&lines));
     assert_eq!(
         (dump.complete, dump.problems),
-        (false, vec!["632 of 728 bytes arrived".to_owned()])
+        (false, vec!["received 632 of 728 bytes".to_owned()])
     );
 }
 
@@ -212,10 +212,10 @@ fn a_dump_ends_with_a_reboot_a_new_start_silence_the_limit_or_the_port() {
         ("new start", "another dump began", &|console| {
             console.feed(&text(&lines[2..3]), AT(1))
         }),
-        ("silence", "no more of it came", &|console| {
+        ("silence", "no further data received", &|console| {
             console.tick(console.deadline().unwrap())
         }),
-        ("port", "the port went away", &Console::finish),
+        ("port", "port disconnected", &Console::finish),
     ];
     for (name, problem, end) in ends {
         let mut console = Console::new(Settings::default());
@@ -247,7 +247,7 @@ fn a_dump_ends_with_a_reboot_a_new_start_silence_the_limit_or_the_port() {
     });
     assert_eq!(
         dump.unwrap().problems.last().unwrap(),
-        "it was longer than the limit"
+        "longer than the size limit"
     );
 }
 

@@ -33,7 +33,7 @@ pub(super) fn judge(payload: Payload, printed: Option<&str>, chip: Option<Chip>)
         if let Some(witness) = witness
             && !bytes.ends_with(&witness)
         {
-            problems.push("the checksum printed after the dump is another than the dump's (ESP-IDF before 5.5 may print a wrong one)".to_owned());
+            problems.push("printed checksum differs from the dump's own, which is correct (known bug of ESP-IDF before 5.5)".to_owned());
         }
         return Judged {
             bytes,
@@ -44,34 +44,36 @@ pub(super) fn judge(payload: Payload, printed: Option<&str>, chip: Option<Chip>)
     let mut problems = Vec::new();
     if damaged > 0 {
         problems.push(format!(
-            "{damaged} of {} lines arrived damaged",
+            "{damaged} of {} lines damaged",
             lines.len().max(damaged)
         ));
     }
     match Header::of(&bytes) {
         None if Header::stand_in(&bytes, &lines, chip).is_none() => {
-            problems.push("the dump's header did not arrive".to_owned());
+            problems.push("dump header missing".to_owned());
         }
         None => {
             let header = Header::stand_in(&bytes, &lines, chip);
             if let Some((header, skip)) = header {
                 bytes.splice(..skip, header);
             }
-            problems.push(
-                "the dump's header did not arrive; one that fits was put in its place".to_owned(),
-            );
+            problems.push("dump header missing: replaced by a reconstructed one".to_owned());
         }
         Some(header) if bytes.len() < header.total => {
-            problems.push(format!("{} of {} bytes arrived", bytes.len(), header.total));
-        }
-        Some(header) if bytes.len() > header.total => {
             problems.push(format!(
-                "{} bytes arrived, the dump has {}",
+                "received {} of {} bytes",
                 bytes.len(),
                 header.total
             ));
         }
-        Some(_) => problems.push("the checksum does not fit".to_owned()),
+        Some(header) if bytes.len() > header.total => {
+            problems.push(format!(
+                "received {} bytes, expected {}",
+                bytes.len(),
+                header.total
+            ));
+        }
+        Some(_) => problems.push("checksum mismatch".to_owned()),
     }
     Judged {
         bytes,

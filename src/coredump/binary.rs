@@ -24,20 +24,20 @@ pub(super) fn binary(bytes: &[u8]) -> Found {
             let mut found = Found::new(Verdict::UnsupportedVersion, Container::Raw);
             found.chip = Some(chip);
             found.version = Some((major, minor));
-            found.problem(format!("dump version {major}.{minor} is not known"));
+            found.problem(format!("unknown dump version {major}.{minor}"));
             take_elf_near(&mut found, bytes);
             found
         }
         Header::Cut => {
             let mut found = Found::new(Verdict::Truncated, Container::Raw);
-            found.problem("only the beginning of the header is there".to_owned());
+            found.problem("header truncated".to_owned());
             found
         }
         Header::TooSmall(total) => Found::nothing(&format!(
-            "the header gives a length of {total} bytes, less than header and checksum"
+            "invalid length in the header: {total} bytes, less than header and checksum"
         )),
-        Header::Blank if bytes.is_empty() => Found::nothing("it is empty"),
-        Header::Blank => Found::nothing("it is erased flash"),
+        Header::Blank if bytes.is_empty() => Found::nothing("file is empty"),
+        Header::Blank => Found::nothing("coredump partition is erased"),
         Header::None => found,
     }
 }
@@ -66,13 +66,13 @@ fn raw(image: &Image<'_>) -> Found {
     if image.missing() > 0 {
         found.lower(
             Verdict::Truncated,
-            format!("{} of {} bytes are missing", image.missing(), image.total),
+            format!("{} of {} bytes missing", image.missing(), image.total),
         );
     }
     if image.chip().is_none() {
         found.lower(
             Verdict::UnsupportedChip,
-            format!("chip id {} is not known", image.chip_id),
+            format!("unknown chip id {}", image.chip_id),
         );
     }
     if let Some(checksum) = found.checksum
@@ -81,7 +81,7 @@ fn raw(image: &Image<'_>) -> Found {
         let kind = checksum.kind.as_str();
         found.lower(
             Verdict::ChecksumMismatch,
-            format!("the {kind} checksum does not fit"),
+            format!("{kind} checksum mismatch"),
         );
     }
     match image.format() {
@@ -131,7 +131,7 @@ fn bare(bytes: &[u8]) -> Found {
             elf = Cow::Owned([missing, bytes].concat());
             found.lower(
                 Verdict::Repaired,
-                format!("the first {} bytes were missing", missing.len()),
+                format!("first {} bytes missing, reconstructed", missing.len()),
             );
         }
         found.format = Some(PayloadFormat::Elf);
@@ -140,7 +140,7 @@ fn bare(bytes: &[u8]) -> Found {
             return found;
         }
     }
-    Found::nothing("it begins like no coredump")
+    Found::nothing("no coredump header found")
 }
 
 /// How an ELF core may begin when an uploader took the image's header for 24

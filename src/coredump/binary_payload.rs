@@ -50,29 +50,29 @@ impl Layout {
         };
         let mut reader = Reader::new(data);
         if counts.tasks > MOST_TASKS {
-            layout.missing = Some(format!("there cannot be {} tasks", counts.tasks));
+            layout.missing = Some(format!("invalid task count {}", counts.tasks));
             return layout;
         }
         for number in 1..=counts.tasks {
             let Some((task, whole)) = task(&mut reader, counts.tcb_size) else {
-                layout.missing = Some(format!("task {number} of {} is cut off", counts.tasks));
+                layout.missing = Some(format!("task {number} of {} truncated", counts.tasks));
                 return layout;
             };
             layout.tasks.push(task);
             if !whole {
-                layout.missing = Some(format!("task {number} of {} is cut off", counts.tasks));
+                layout.missing = Some(format!("task {number} of {} truncated", counts.tasks));
                 return layout;
             }
             layout.end = reader.position();
         }
         if counts.tasks == 0 {
-            layout.missing = Some("there is no task in it".to_owned());
+            layout.missing = Some("dump contains no tasks".to_owned());
             return layout;
         }
         for number in 1..=counts.segments {
             let Some(segment) = segment(&mut reader) else {
                 layout.missing = Some(format!(
-                    "memory segment {number} of {} is cut off",
+                    "memory segment {number} of {} truncated",
                     counts.segments
                 ));
                 return layout;
@@ -124,7 +124,7 @@ pub(super) fn parse(architecture: Architecture, data: &[u8], layout: &Layout) ->
         regions.push((place.stack.0, RegionKind::Stack, place.stack_bytes.clone()));
         let stack = data.get(place.stack_bytes.clone()).unwrap_or_default();
         let Some(saved) = frame::read(architecture, stack) else {
-            dump.problem(format!("the stack of task {} holds no frame", index + 1));
+            dump.problem(format!("no stack frame found for task {}", index + 1));
             continue;
         };
         let crashed = index == 0;

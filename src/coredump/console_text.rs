@@ -45,7 +45,7 @@ pub fn is_log(head: &[u8]) -> bool {
 
 /// What there is to say of a log without a crash.
 pub fn no_crash() -> Examination {
-    let (mut examination, _) = Found::nothing("there is no crash in this log").into_parts();
+    let (mut examination, _) = Found::nothing("no crash found in this log").into_parts();
     examination.crashes = Some(0);
     examination
 }
@@ -97,7 +97,7 @@ pub(super) fn log(bytes: &[u8]) -> Option<Found> {
     }
     if marked && begins_a_dump(bytes) {
         let mut found = Found::new(Verdict::Truncated, Container::Console);
-        found.problem("the dump's beginning is not in the log".to_owned());
+        found.problem("start of the dump missing from the log".to_owned());
         return Some(found);
     }
     base64_alone(bytes, 1)
@@ -115,7 +115,7 @@ fn captured(dump: &console::Dump) -> Found {
     let mut found = binary(&dump.bytes);
     if found.verdict == Verdict::NotACoredump {
         found.verdict = Verdict::Truncated;
-        found.problems = vec!["the dump's beginning is not in the log".to_owned()];
+        found.problems = vec!["start of the dump missing from the log".to_owned()];
     }
     found.container = Some(Container::Console);
     if !found.verdict.is_whole() {
@@ -134,9 +134,9 @@ fn printed(panic: &console::Panic) -> Found {
     found.format = Some(PayloadFormat::PanicText);
     if panic.text.contains("#CD:") {
         found.format = Some(PayloadFormat::Zephyr);
-        found.problem("there is a Zephyr coredump in it, which is kept and not decoded".to_owned());
+        found.problem("contains a Zephyr coredump, which is stored but not decoded".to_owned());
     } else {
-        found.problem("there is a printed panic and no dump".to_owned());
+        found.problem("panic text only, no dump".to_owned());
     }
     for problem in panic.problems.iter().chain(&printed.problems) {
         found.problem(problem.clone());
@@ -173,7 +173,7 @@ fn base64_alone(bytes: &[u8], share: usize) -> Option<Found> {
 fn note_damage(found: &mut Found, decoded: &Decoded) {
     if decoded.bad_lines > 0 && !found.verdict.is_whole() {
         found.problem(match decoded.bad_lines {
-            1 => "a line is not base64".to_owned(),
+            1 => "1 line is not base64".to_owned(),
             lines => format!("{lines} lines are not base64"),
         });
     }

@@ -135,7 +135,7 @@ fn read_notes(dump: &mut Dump, texts: &mut Vec<String>, segment: &[u8]) {
     let architecture = dump.architecture;
     let (found, whole) = notes::notes(segment);
     if !whole {
-        dump.problem("a note is cut off");
+        dump.problem("ELF note truncated");
     }
     for note in found {
         match note.kind {
@@ -150,7 +150,7 @@ fn read_notes(dump: &mut Dump, texts: &mut Vec<String>, segment: &[u8]) {
                     solicited: false,
                 }),
                 Some(_) => {}
-                None => dump.problem("a task's registers are cut off"),
+                None => dump.problem("registers of a task truncated"),
             },
             Kind::Info => {
                 if let Some((version, hash)) = notes::info(note.description) {

@@ -67,7 +67,7 @@ fn unwrapped(bytes: &[u8]) -> Option<Found> {
             return None;
         }
         let names = wrapping.join(" in ");
-        found.problems = vec![format!("there is no coredump in this {names}")];
+        found.problems = vec![format!("no coredump found in this {names}")];
     }
     found.wrapping = wrapping;
     Some(found)
@@ -79,7 +79,7 @@ fn without_header(bytes: &[u8]) -> Option<Found> {
     let mut found = Found::new(Verdict::Valid, Container::Raw);
     found.format = Some(PayloadFormat::Binary);
     let Some(recovered) = recovered else {
-        let sentence = "the header is missing, and the tasks cannot be told apart without it";
+        let sentence = "header missing: tasks cannot be separated";
         found.lower(Verdict::Truncated, sentence.to_owned());
         return Some(found);
     };
@@ -87,18 +87,18 @@ fn without_header(bytes: &[u8]) -> Option<Found> {
     let layout = binary_payload::Layout::of(data, recovered.counts);
     let rest = data.get(layout.end..).unwrap_or_default();
     let padded = rest.len() < FLASH_PADDING && rest.iter().all(|b| *b == 0);
-    let header = "the header was missing; counts were found from the tasks themselves";
+    let header = "header missing: task count reconstructed from the task data";
     if layout.missing.is_none() && padded {
         found.lower(Verdict::Repaired, header.to_owned());
         found.canonical = data.get(..layout.end).map(<[u8]>::to_vec);
     } else {
         let sentence = layout.missing.clone();
-        let sentence = sentence.unwrap_or_else(|| "the last task is cut off".to_owned());
+        let sentence = sentence.unwrap_or_else(|| "last task truncated".to_owned());
         found.lower(Verdict::Truncated, sentence);
         found.problem(header.to_owned());
     }
     if recovered.put_back > 0 {
-        let sentence = format!("the first {} bytes were missing", recovered.put_back);
+        let sentence = format!("first {} bytes missing, reconstructed", recovered.put_back);
         found.problem(sentence);
     }
     found.dump = Some(binary_payload::parse(recovered.architecture, data, &layout));

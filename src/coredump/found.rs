@@ -82,28 +82,28 @@ impl Found {
         let layout = match Layout::of(&bytes) {
             Ok(layout) => layout,
             Err(Error::Truncated) => {
-                let sentence = "the ELF header is cut off".to_owned();
+                let sentence = "ELF header truncated".to_owned();
                 return self.lower(Verdict::Truncated, sentence);
             }
             Err(Error::NotACore) => {
                 let sentence = match bytes.starts_with(b"\x7fELF") {
                     true if is_executable(&bytes) => {
-                        "it is an application's ELF file and no dump: give the dump, and this file with --elf"
+                        "this is the ELF file of an application, not a dump: give the dump, and this file with --elf"
                     }
-                    true => "it is an ELF file, but no core file",
-                    false => "the payload is no ELF file",
+                    true => "ELF file is not a core file",
+                    false => "payload is not an ELF file",
                 };
                 return self.lower(Verdict::NotACoredump, sentence.to_owned());
             }
             Err(Error::Machine(machine)) => {
-                let sentence = format!("ELF machine {machine:#x} is none of an ESP32");
+                let sentence = format!("ELF machine {machine:#x} is not an ESP32");
                 return self.lower(Verdict::UnsupportedChip, sentence);
             }
         };
         let mut dump = elf_payload::parse(&bytes, &layout);
         if layout.end > bytes.len() {
             let sentence = format!(
-                "the ELF file needs {} bytes and has {}",
+                "ELF file truncated: {} bytes expected, {} present",
                 layout.end,
                 bytes.len()
             );
@@ -115,10 +115,7 @@ impl Found {
             && let Some(id) = dump.chip_id
             && dump.chip.is_none()
         {
-            self.lower(
-                Verdict::UnsupportedChip,
-                format!("chip id {id} is not known"),
-            );
+            self.lower(Verdict::UnsupportedChip, format!("unknown chip id {id}"));
         }
         self.chip = self.chip.or(dump.chip);
         self.version = self.version.or(dump.header_version);
@@ -131,7 +128,7 @@ impl Found {
 
     pub(super) fn take_binary(&mut self, image: &Image<'_>) {
         let Some(counts) = image.counts() else {
-            let sentence = "the header is cut off".to_owned();
+            let sentence = "header truncated".to_owned();
             return self.lower(Verdict::Truncated, sentence);
         };
         self.take_tasks(image.data(), counts);

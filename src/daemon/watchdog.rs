@@ -49,7 +49,7 @@ impl Watchdog {
     async fn trouble(&self, patience: Duration) -> Option<String> {
         let stuck = self.critical.stuck();
         if !stuck.is_empty() {
-            return Some(format!("no sign of life from: {}", stuck.join(", ")));
+            return Some(format!("not responding: {}", stuck.join(", ")));
         }
         if self.app.worker.silent_for() >= WORKER_SILENCE {
             return Some(String::from("worker stuck"));

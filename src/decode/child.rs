@@ -43,7 +43,7 @@ pub enum Failure {
     },
     #[error("the decoder's report is larger than {} MiB", REPORT_LIMIT >> 20)]
     TooLarge,
-    #[error("the decoder's report is not one")]
+    #[error("cannot parse the decoder's report")]
     NotAReport(#[source] serde_json::Error),
 }
 

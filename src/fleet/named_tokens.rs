@@ -106,9 +106,9 @@ fn expiry(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
         Some(end) => end,
         None => {
             let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
-            let number: i64 = number
-                .parse()
-                .map_err(|_| invalid("such as 365d, 12h, or 2027-01-31T00:00:00Z"))?;
+            let number: i64 = number.parse().map_err(|_| {
+                invalid("must be a duration (365d, 12h) or a time, as in 2027-01-31T00:00:00Z")
+            })?;
             let seconds = match text.bytes().last() {
                 Some(b'm') => 60,
                 Some(b'h') => 3600,

@@ -111,7 +111,7 @@ async fn on_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static)
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Some(done),
         Err(error) => {
-            log::error!("the worker failed in this round: {error}");
+            log::error!("background task failed: {error}");
             None
         }
     }
@@ -129,7 +129,7 @@ fn sweep(parts: &Parts) {
     if said_disk_full() && takes_uploads(&parts.store, settings.max_upload_bytes) {
         Event::DiskRecovered
             .entry()
-            .say("there is room on the disk again: uploads are kept");
+            .say("disk space available again: uploads are stored");
     }
 }
 

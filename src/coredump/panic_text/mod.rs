@@ -182,7 +182,7 @@ impl Panic {
             } else if text.contains(CONTINUES) {
                 self.problem("the device cut its backtrace short");
             } else if frames.is_cut {
-                self.problem("the backtrace is incomplete: its line was cut off");
+                self.problem("backtrace incomplete: line truncated");
             }
         }
         self.section = Section::Frames;

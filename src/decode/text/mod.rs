@@ -129,15 +129,15 @@ fn application(app: &App) -> String {
     match app.matched {
         Match::Exact => format!("{name}app ELF {}", prefix.unwrap_or_default()),
         Match::Unverified => {
-            format!("{name}unverified ELF: the dump does not tell which application it is of")
+            format!("{name}unverified ELF: the dump contains no application hash")
         }
         Match::Mismatch => format!(
-            "app ELF {}; the ELF at hand is another one and was not used",
-            prefix.unwrap_or("of another machine")
+            "app ELF {}; the given ELF is another build and was not used",
+            prefix.unwrap_or("for another CPU architecture")
         ),
         Match::None => match prefix {
-            Some(prefix) => format!("{name}app ELF {prefix}, which is not at hand"),
-            None => format!("{name}no ELF at hand"),
+            Some(prefix) => format!("{name}app ELF {prefix}, not available"),
+            None => format!("{name}no ELF available"),
         },
     }
 }

@@ -104,8 +104,8 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
                 .model(&model)
                 .version(&name)
                 .say(format_args!(
-                    "firmware {name} of {model} does not fit device {}: {} bytes, the device's \
-                     partition is smaller; the device keeps what it runs",
+                    "firmware {name} of {model} does not fit device {}: {} bytes, its OTA \
+                     partition is smaller; the device keeps its current firmware",
                     device.key, build.bin_size
                 ));
             return Ok(StatusCode::NOT_MODIFIED.into_response());

@@ -106,10 +106,10 @@ pub(super) fn in_words(holders: &[(ClientKey, usize)]) -> String {
         });
     let named: Vec<String> = named.collect();
     let held = match named.as_slice() {
-        [] => String::from("all have signed in"),
-        named => format!("most without a credential from {}", named.join(", ")),
+        [] => String::from("all clients are authenticated: raise http.max_connections"),
+        named => format!("most unauthenticated connections: {}", named.join(", ")),
     };
-    format!("all connections are in use: idle ones are closed for new clients; {held}")
+    format!("connection limit reached, closing idle connections; {held}")
 }
 
 /// Clients named in one line.

@@ -246,7 +246,7 @@ impl Firmware {
                 }
                 for error in folder.unread() {
                     error.event().entry().model(model).say(format_args!(
-                        "a file of the firmware of {model} is left out: {}",
+                        "unreadable firmware file of {model} skipped: {}",
                         chain(error)
                     ));
                 }

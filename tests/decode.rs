@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use dumps::DumpSpec;
-use espgate::decode::child::{Decoder, Failure};
+use espgate::decode::child::{Decoder, Failure, is_elf_not_used};
 use espgate::decode::report::{Frame, Match, Report};
 use espgate::decode::{AppElf, Options, decode, text};
 
@@ -574,6 +574,30 @@ async fn the_child_gives_the_same_report_with_the_right_one_of_several_elves() {
         .decode(&files.path("core"), &elves)
         .await;
     assert_eq!(made.unwrap(), report(Options::default()));
+}
+
+#[tokio::test]
+async fn a_dump_whose_elf_kills_the_decoder_is_read_without_it() {
+    let files = Files::new();
+    // dies of any ELF, else does what it should
+    let program = files.add(
+        "decoder.sh",
+        format!(
+            "#!/bin/sh\ncase \"$*\" in *--elf*) kill -SEGV $$ ;; esac\nexec {} \"$@\"\n",
+            env!("CARGO_BIN_EXE_espgate")
+        )
+        .as_bytes(),
+    );
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let decoder = Decoder::new(program, Duration::from_secs(60));
+    let (core, elves) = (files.path("core"), [files.path("app.elf")]);
+    assert!(decoder.decode(&core, &elves).await.is_err());
+    let made = decoder.decode_somehow(&core, &elves).await.unwrap();
+    assert_eq!(made.app.matched, Match::None);
+    assert!(!made.tasks.is_empty());
+    let problem = made.problems.last().unwrap();
+    assert!(is_elf_not_used(problem), "{problem}");
 }
 
 #[tokio::test]

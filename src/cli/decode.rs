@@ -1,5 +1,7 @@
 //! `espgate decode`: decodes a dump in a file, without the daemon.
 
+mod confined;
+
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,9 +11,9 @@ use clap::Args;
 
 use super::pager;
 use super::style::coloured;
-use crate::coredump::{self, Crashes, Dump, Examination};
+use crate::coredump::{self, Crashes, Dump, Examination, Verdict};
 use crate::decode::files::Input;
-use crate::decode::{AppElf, Options, child, decode_loaded, files, text};
+use crate::decode::{AppElf, Options, Report, child, decode_loaded, files, text};
 
 /// Decode a coredump file, without the daemon
 ///
@@ -34,6 +36,9 @@ pub struct DecodeArgs {
     /// Show values whose names look secret, such as passwords
     #[arg(long)]
     pub secrets: bool,
+    /// Decode in this process, under the limits of a decoder
+    #[arg(long, hide = true)]
+    confined: bool,
 }
 
 /// The decoder's process; started by the daemon only.
@@ -61,7 +66,14 @@ pub fn run_worker(args: &WorkerArgs) -> ExitCode {
 
 /// Decodes and prints.
 pub fn run(args: &DecodeArgs) -> ExitCode {
-    match print_reports(args) {
+    let printed = match &args.elf {
+        Some(elf) if !args.confined => confined::print_reports(args, elf),
+        Some(_) => child::confine()
+            .context("cannot confine the decoder")
+            .and_then(|()| print_reports(args)),
+        None => print_reports(args),
+    };
+    match printed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // a reader that has seen enough, such as `head`
@@ -89,20 +101,8 @@ fn print_reports(args: &DecodeArgs) -> anyhow::Result<bool> {
         })?),
         _ => None,
     };
-    let mut printer = Printer {
-        out: io::BufWriter::new(io::stdout().lock()),
-        args,
-        elf,
-        whole: true,
-    };
-    match input {
-        Input::Whole(bytes) => printer.loaded(&bytes)?,
-        Input::Long(head, from) if coredump::is_log(&head) => printer.stream(head, from)?,
-        Input::Long(head, from) => {
-            let bytes = files::rest(head, from, &args.core).map_err(with_advice)?;
-            printer.loaded(&bytes)?;
-        }
-    }
+    let mut printer = Printer::new(args, elf);
+    printer.input(input)?;
     printer.out.flush()?;
     Ok(printer.whole)
 }
@@ -114,11 +114,37 @@ struct Printer<'a> {
     elf: Option<AppElf<'a>>,
     /// All that was printed was of whole dumps.
     whole: bool,
+    /// So many reports are printed already.
+    skipped: usize,
+    /// What is wrong with each report.
+    problem: Option<String>,
 }
 
 type Loaded = (Examination, Option<Dump>);
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    fn new(args: &'a DecodeArgs, elf: Option<AppElf<'a>>) -> Self {
+        Self {
+            out: io::BufWriter::new(io::stdout().lock()),
+            args,
+            elf,
+            whole: true,
+            skipped: 0,
+            problem: None,
+        }
+    }
+
+    fn input(&mut self, input: Input) -> anyhow::Result<()> {
+        match input {
+            Input::Whole(bytes) => self.loaded(&bytes),
+            Input::Long(head, from) if coredump::is_log(&head) => self.stream(head, from),
+            Input::Long(head, from) => {
+                let bytes = files::rest(head, from, &self.args.core).map_err(with_advice)?;
+                self.loaded(&bytes)
+            }
+        }
+    }
+
     fn loaded(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let crashes = match self.args.all {
             true => coredump::load_all(bytes),
@@ -175,16 +201,27 @@ impl Printer<'_> {
     }
 
     fn print(&mut self, size: usize, (examination, dump): &Loaded) -> anyhow::Result<()> {
+        if self.skipped > 0 {
+            self.skipped -= 1;
+            return Ok(());
+        }
         let options = Options {
             secrets: self.args.secrets,
         };
-        let report = decode_loaded(size, examination, dump.as_ref(), self.elf.as_ref(), options);
-        self.whole &= examination.verdict.is_whole();
+        let mut report =
+            decode_loaded(size, examination, dump.as_ref(), self.elf.as_ref(), options);
+        report.problems.extend(self.problem.clone());
+        self.show(&report)
+    }
+
+    fn show(&mut self, report: &Report) -> anyhow::Result<()> {
+        let verdict = Verdict::from_word(&report.verdict);
+        self.whole &= verdict.is_some_and(Verdict::is_whole);
         if self.args.all || self.args.json {
-            serde_json::to_writer(&mut self.out, &report)?;
+            serde_json::to_writer(&mut self.out, report)?;
             self.out.write_all(b"\n")?;
         } else {
-            let text = text::render(&report, coloured());
+            let text = text::render(report, coloured());
             if !pager::takes(&text) {
                 self.out.write_all(text.as_bytes())?;
             }

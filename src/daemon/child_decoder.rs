@@ -18,7 +18,7 @@ impl Decoder for ChildDecoder {
         elf: Option<&'a Path>,
     ) -> Result<Vec<u8>, DecodeFailed> {
         let elfs: Vec<PathBuf> = elf.map(Path::to_owned).into_iter().collect();
-        let report = self.0.decode(dump, &elfs).await.map_err(|error| {
+        let report = self.0.decode_somehow(dump, &elfs).await.map_err(|error| {
             let why = chain(&error);
             match error {
                 child::Failure::Start(_) => DecodeFailed::NotStarted(why),

@@ -47,16 +47,20 @@ pub enum Failure {
     NotAReport(#[source] serde_json::Error),
 }
 
-/// What the limits of [`confine`] do to a decoder, in words.
-fn died(status: ExitStatus, said: &str) -> String {
+/// What the limits of [`confine`] do to a decoder, in words; `said` is what it
+/// wrote to standard error.
+pub fn died(status: ExitStatus, said: &str) -> String {
     if said.contains("memory allocation of") {
         return format!("out of memory: a decoder may use {} MiB", MEMORY >> 20);
     }
     match status.signal() {
-        Some(signal) if signal == Signal::SIGKILL as i32 => format!(
-            "the decoder was killed: it took {CPU_SECONDS} s of CPU time, or the machine ran out \
-             of memory"
-        ),
+        Some(signal) if signal == Signal::SIGKILL as i32 => {
+            format!("decoder killed: {CPU_SECONDS} s of CPU time used, or machine out of memory")
+        }
+        // a stack that is used up ends in one of these
+        Some(signal) if [Signal::SIGSEGV as i32, Signal::SIGABRT as i32].contains(&signal) => {
+            format!("decoder crashed ({status}): damaged or hostile debug information")
+        }
         _ => format!("the decoder ended with {status}{said}"),
     }
 }
@@ -75,6 +79,23 @@ impl Decoder {
         Self {
             program,
             time_limit,
+        }
+    }
+
+    /// As [`Self::decode`], but if decoding with an ELF fails, without one: a
+    /// dump must not be without a report for the ELF's sake. The report says why.
+    ///
+    /// # Errors
+    /// If that fails too.
+    pub async fn decode_somehow(&self, dump: &Path, elfs: &[PathBuf]) -> Result<Report, Failure> {
+        match self.decode(dump, elfs).await {
+            Err(Failure::Start(error)) => Err(Failure::Start(error)),
+            Err(failure) if !elfs.is_empty() => {
+                let mut report = self.decode(dump, &[]).await?;
+                report.problems.push(elf_not_used(&failure));
+                Ok(report)
+            }
+            outcome => outcome,
         }
     }
 
@@ -127,6 +148,16 @@ impl Decoder {
         }
         serde_json::from_slice(&report).map_err(Failure::NotAReport)
     }
+}
+
+/// The problem of a report that had to be made without an ELF that was given.
+pub fn elf_not_used(why: &dyn std::fmt::Display) -> String {
+    format!("{ELF_NOT_USED}{why}")
+}
+
+/// Whether a problem of a report says that an ELF was given and not used.
+pub fn is_elf_not_used(problem: &str) -> bool {
+    problem.starts_with(ELF_NOT_USED)
 }
 
 async fn limited(from: Option<impl AsyncRead + Unpin>, limit: u64) -> io::Result<Vec<u8>> {
@@ -194,7 +225,7 @@ pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
         let contents = match files::elf(path) {
             Ok(contents) => contents,
             Err(error) => {
-                problems.push(format!("the ELF could not be used: {error}"));
+                problems.push(elf_not_used(&error));
                 continue;
             }
         };
@@ -207,7 +238,7 @@ pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
                 return Ok(decode(&bytes, Some(&elf), Options::default()));
             }
             Ok(_) => {}
-            Err(error) => problems.push(format!("the ELF could not be used: {error}")),
+            Err(error) => problems.push(elf_not_used(&error)),
         }
     }
     let mut report = decode(&bytes, None, Options::default());
@@ -215,6 +246,7 @@ pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
     Ok(report)
 }
 
+const ELF_NOT_USED: &str = "ELF not used: ";
 /// The command of the binary that is the child's side.
 pub const WORKER_COMMAND: &str = "decode-worker";
 /// What a decoder may use.

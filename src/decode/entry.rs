@@ -2,7 +2,7 @@
 
 use gimli::{AttributeValue, DebuggingInformationEntry, UnitRef};
 
-use super::symbols::Slice;
+use super::symbols::{Slice, bounded};
 
 pub(super) type Entry<'a> = DebuggingInformationEntry<Slice<'a>>;
 
@@ -12,11 +12,11 @@ pub(super) fn name<'a>(unit: UnitRef<'_, Slice<'a>>, entry: &Entry<'a>) -> Optio
     let named = [gimli::DW_AT_linkage_name, gimli::DW_AT_name];
     if let Some(value) = named.into_iter().find_map(|name| entry.attr_value(name)) {
         let name = unit.attr_string(value).ok()?;
-        return Some(name.to_string_lossy().into_owned());
+        return Some(bounded(&name.to_string_lossy()));
     }
     let origin = origin(unit, entry)?;
     let value = named.into_iter().find_map(|name| origin.attr_value(name))?;
-    Some(unit.attr_string(value).ok()?.to_string_lossy().into_owned())
+    Some(bounded(&unit.attr_string(value).ok()?.to_string_lossy()))
 }
 
 /// The declaration or abstract instance that `entry` completes.

@@ -56,7 +56,7 @@ impl<'a> Symbols<'a> {
             let location = frame.location.as_ref();
             places.push(Place {
                 function: name.map(|name| demangle(&name)),
-                file: location.and_then(|at| at.file).map(str::to_owned),
+                file: location.and_then(|at| at.file).map(bounded),
                 line: location.and_then(|at| at.line),
                 inlined: true,
                 entry: frame.dw_die_offset,
@@ -83,8 +83,20 @@ impl<'a> Symbols<'a> {
 /// parameter types, which the arguments tell.
 pub fn demangle(name: &str) -> String {
     if name.len() > MANGLED_LIMIT {
-        return name.to_owned();
+        return bounded(name);
     }
+    bounded(&demangled(name))
+}
+
+/// A name or path of the debug information, cut to what a report takes.
+pub(super) fn bounded(name: &str) -> String {
+    match name.char_indices().nth(NAME_LIMIT) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}...", name.get(..end).unwrap_or_default()),
+    }
+}
+
+fn demangled(name: &str) -> String {
     if let Ok(demangled) = rustc_demangle::try_demangle(name) {
         return format!("{demangled:#}");
     }
@@ -102,6 +114,8 @@ pub fn demangle(name: &str) -> String {
 
 /// More inlined functions at one address are not believed.
 const INLINED_LIMIT: usize = 64;
+/// Characters of a name or path that are shown.
+const NAME_LIMIT: usize = 512;
 /// Longer names stay mangled: back references make them grow without bound.
 const MANGLED_LIMIT: usize = 1024;
 
@@ -122,6 +136,10 @@ mod tests {
             ("_Znonsense", "_Znonsense"),
         ] {
             assert_eq!(demangle(mangled), written);
+        }
+        for length in [NAME_LIMIT + 1, 100_000] {
+            let long = "\u{e9}".repeat(length);
+            assert_eq!(demangle(&long).chars().count(), NAME_LIMIT + 3);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, Parts, on_thread};
+use crate::decode::child::is_elf_not_used;
 use crate::decode::report::{Match, Report};
 use crate::decode::text::is_system;
 use crate::journal::{Event, chain};
@@ -266,7 +267,9 @@ fn words(report: &Report) -> String {
         .find(|frame| !is_system(frame))
         .or_else(|| named().next());
     let Some(place) = place else {
-        return format!("{reason} (no ELF of this build stored)");
+        let problem = report.problems.iter().find(|why| is_elf_not_used(why));
+        let why = problem.map_or("no ELF of this build stored", String::as_str);
+        return format!("{reason} ({why})");
     };
     let file = place.file.as_deref().unwrap_or_default();
     let unverified = match report.app.matched {

@@ -20,7 +20,7 @@ use std::io::{Read, Seek, Write};
 use crate::device::{ModelCode, Version};
 use crate::digest::{HashingWriter, Sha256};
 use crate::esp::app_image::AppImage;
-use crate::esp::soundness::{Check, Soundness};
+use crate::esp::image_check::{Check, Soundness};
 use crate::esp::wrong_file::{self, recognize};
 
 use archive::Archive;

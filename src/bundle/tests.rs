@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::fixture::{self, Build};
 use super::*;
-use crate::esp::soundness::Fault;
+use crate::esp::image_check::Fault;
 
 fn model() -> ModelCode {
     "lamp".parse().unwrap()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::digest::Sha256;
-use crate::esp::soundness::Fault;
+use crate::esp::image_check::Fault;
 
 /// What may be wrong with a bundle that is taken all the same. Displays as one line for people.
 #[derive(Clone, Debug, Eq, PartialEq)]

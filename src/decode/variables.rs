@@ -5,8 +5,8 @@ use gimli::UnitOffset;
 use super::Options;
 use super::entry::{Entry, name, origin};
 use super::location::Spot;
-use super::mask::looks_secret;
 use super::report::Variable;
+use super::secret_variables::looks_secret;
 use super::types;
 
 /// Arguments and locals of the function whose entry is `function`: the spot's
@@ -112,7 +112,7 @@ impl Found {
             types::show(&mut variable, kind, &bytes, unit, spot.scene);
         }
         if !options.secrets && looks_secret(&variable.name) {
-            super::mask::mask(&mut variable);
+            super::secret_variables::mask(&mut variable);
         }
         Some(variable)
     }

@@ -4,5 +4,5 @@
 //! `esp_app_desc.h` and `esp_image_format.c`.
 
 pub mod app_image;
-pub mod soundness;
+pub mod image_check;
 pub mod wrong_file;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
-use super::naming::build_named;
+use super::resolve_build::build_named;
 use super::{Error, Result};
 use crate::build_id::BuildId;
 use crate::clock::{Moment, iso8601};

@@ -8,16 +8,16 @@ mod add;
 pub mod httpupdate;
 pub mod manage;
 mod model_state;
-mod naming;
 mod offer;
 mod range_sequence;
 pub mod remove;
+mod resolve_build;
 
 pub use add::{TakenIn, add_build, keep_free};
 pub use model_state::{ModelState, say_missing, state_of};
-pub use naming::{build_named, known_model, shown_name};
 pub use offer::{Question, Withheld, offer, offer_for, offer_now};
 pub use range_sequence::Sequences;
+pub use resolve_build::{build_named, known_model, shown_name};
 
 use crate::bundle::Refusal;
 use crate::device::{DeviceKey, ModelCode};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::naming::name_of;
 use super::offer::{Withheld, offer};
+use super::resolve_build::name_of;
 use crate::build_id::BuildId;
 use crate::device::ModelCode;
 use crate::journal::Event;

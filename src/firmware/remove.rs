@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::manage::deactivate;
-use super::naming::{build_named, shown_name};
+use super::resolve_build::{build_named, shown_name};
 use super::{Error, Result};
 use crate::build_id::BuildId;
 use crate::clock::{Moment, parse};

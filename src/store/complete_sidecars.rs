@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Result;
 use super::coredumps::{DeviceFolder, Entry, REBUILT, Sidecar};
-use super::opened::Store;
+use super::open_store::Store;
 use crate::device::DeviceKey;
 use crate::journal::chain;
 

@@ -11,7 +11,7 @@ pub mod group_commit;
 pub mod last_shutdown;
 mod migrate;
 pub mod open_enum;
-mod opened;
+mod open_store;
 pub mod publish;
 mod rebuild_registry;
 pub mod registry;
@@ -20,7 +20,7 @@ pub mod sequence;
 mod shared_sync;
 
 pub use data_dir::DataDir;
-pub use opened::Store;
+pub use open_store::Store;
 
 use std::io;
 use std::path::{Path, PathBuf};

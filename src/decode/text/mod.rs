@@ -9,8 +9,8 @@ mod origin;
 
 use std::fmt::Write as _;
 
-use super::mask::is_masked;
 use super::report::{App, Frame, Match, Named, Report, Stack, Task, Variable};
+use super::secret_variables::is_masked;
 use lines::{Lines, Tone};
 pub use origin::is_system;
 

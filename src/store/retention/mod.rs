@@ -1,11 +1,11 @@
 //! Which dumps go: a decision over a list, without any I/O.
 
-mod crashes;
+mod crash_records;
 mod free_space;
 #[cfg(test)]
 mod tests;
 
-pub use crashes::{KnownCrash, MAX_CRASHES, surplus_crashes};
+pub use crash_records::{KnownCrash, MAX_CRASHES, surplus_crashes};
 
 use std::collections::{BTreeMap, HashSet};
 

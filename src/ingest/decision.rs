@@ -25,6 +25,8 @@ pub enum Decision {
 /// The rule for crash loops.
 #[derive(Clone, Copy, Debug)]
 pub struct Thinning {
+    /// A person asked for the dump: it is stored, however many there are.
+    pub requested: bool,
     /// Number of dumps of a crash that are always stored.
     pub keep_first: usize,
 }
@@ -41,6 +43,9 @@ pub fn decide(
         return Decision::SeenAgain {
             stem: same.stem.clone(),
         };
+    }
+    if thinning.requested {
+        return Decision::Store;
     }
     let Some(fingerprint) = &found.fingerprint else {
         return Decision::Store;
@@ -80,12 +85,18 @@ mod tests {
     use crate::coredump::Verdict;
     use crate::store::coredumps::{DecodeState, Decoding, Source};
 
+    const THREE: Thinning = Thinning {
+        requested: false,
+        keep_first: 3,
+    };
+
     fn entry(id: &str, minute: u64) -> Entry {
         Entry {
             stem: format!("coredump_{id}"),
             id: id.to_owned(),
             sequence: minute,
             source: Source::Https.into(),
+            requested: false,
             by_fleet_token: false,
             bytes: 1,
             fingerprint: Some(String::from("f")),
@@ -156,9 +167,25 @@ mod tests {
                 counted,
             ),
         ] {
-            let thinning = Thinning { keep_first: 3 };
-            let decision = decide(held, id, found, &now(minute), thinning);
+            let decision = decide(held, id, found, &now(minute), THREE);
             assert_eq!(decision, expected, "{id} at minute {minute}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_asked_for_is_written_unless_the_same_bytes_are_held() {
+        let three = [entry("a", 1), entry("b", 2), entry("c", 3)];
+        let requested = Thinning {
+            requested: true,
+            ..THREE
+        };
+        for verdict in [Verdict::Valid, Verdict::Truncated] {
+            let found = found(Some("f"), verdict);
+            let decision = decide(&three, "x", &found, &now(4), requested);
+            assert_eq!(decision, Decision::Store, "{verdict}");
+            let stem = String::from("coredump_b");
+            let decision = decide(&three, "b", &found, &now(4), requested);
+            assert_eq!(decision, Decision::SeenAgain { stem }, "{verdict}");
         }
     }
 
@@ -173,7 +200,7 @@ mod tests {
             "x",
             &found(Some("f"), Verdict::Valid),
             &now(4),
-            Thinning { keep_first: 3 },
+            THREE,
         );
         assert_eq!(decision, Decision::Store);
     }

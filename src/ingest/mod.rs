@@ -4,17 +4,19 @@ mod decision;
 mod intake_stats;
 mod origin;
 mod repeated;
+mod told;
 
 pub use decision::{Decision, Thinning, decide};
 pub use intake_stats::IntakeStats;
 pub use origin::Origin;
+pub use told::ToldCrash;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::clock::{Moment, file_stamp, iso8601};
+use crate::clock::{self, Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::digest::Sha256;
@@ -26,6 +28,8 @@ use crate::store::coredumps::{
     ALIASES, DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source,
 };
 use crate::store::{self, Store, dump_removal};
+
+use told::ToldBefore;
 
 /// The result for a dump.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -122,54 +126,84 @@ impl Ingest {
         let payload = found.canonical.as_deref().unwrap_or(bytes);
         let id = store::coredumps::id(origin.device.as_str(), payload);
         let thinning = Thinning {
+            requested: origin.requested,
             keep_first: lock(&self.settings).keep_first_of_crash,
         };
-        self.store.coredumps.with(&origin.device, |folder| {
-            if let (Some(former), Some(now)) = (&found.former_fingerprint, &found.fingerprint) {
-                folder.rename_crash(former, now)?;
-            }
+        if let (Some(former), Some(now)) = (&found.former_fingerprint, &found.fingerprint) {
+            let rename = |folder: &mut DeviceFolder| folder.rename_crash(former, now);
+            self.store.coredumps.with(&origin.device, rename)?;
+        }
+        let told = match origin.source {
+            Source::Flash => told::before(&self.store, bytes, found, origin)?,
+            Source::Https | Source::Uart => None,
+        };
+        let told = told.as_ref();
+        let is_better = told.is_some_and(|told| told.is_worse);
+        let received = self.store.coredumps.with(&origin.device, |folder| {
             let decision = decide(folder.entries(), &id, found, &now, thinning);
             match decision {
-                Decision::Store => self.store_new(folder, bytes, found, origin, id, &now),
                 Decision::SeenAgain { stem } => repeated::seen(folder, &stem, found, origin, &now),
-                Decision::Count { stem } => repeated::counted(folder, &stem, found, origin, &now),
+                Decision::Count { stem } if !is_better && told.is_some() => {
+                    repeated::seen(folder, &stem, found, origin, &now)
+                }
+                Decision::Count { stem } if !is_better => {
+                    repeated::counted(folder, &stem, found, origin, &now)
+                }
+                Decision::Count { .. } | Decision::Store => {
+                    let sidecar = describe(bytes, found, origin, id, &now);
+                    self.store_new(folder, bytes, origin, sidecar, told)
+                }
             }
-        })
+        })?;
+        if let Some(told) = told.filter(|told| told.is_worse && received.kept) {
+            told.remove(&self.store, &origin.device, &received)?;
+        }
+        Ok(received)
     }
 
+    /// Stores a dump; one from flash takes over what the console told of its crash.
     fn store_new(
         &self,
         folder: &mut DeviceFolder,
         bytes: &[u8],
-        found: &Examination,
         origin: &Origin,
-        id: String,
-        now: &Moment,
+        mut sidecar: Sidecar,
+        told: Option<&ToldBefore>,
     ) -> store::Result<Received> {
-        let sequence = self.store.coredumps.next_sequence()?;
-        let mut sidecar = describe(bytes, found, origin, id.clone(), now);
-        sidecar.sequence = sequence;
+        sidecar.sequence = self.store.coredumps.next_sequence()?;
         sidecar.gateway_id = Some(self.store.gateway_id.clone());
+        let replaced = told.filter(|told| told.is_worse);
+        if let Some(told) = replaced {
+            repeated::take_over(&mut sidecar, &told.sidecar);
+        }
+        let told_log = replaced.and_then(|told| told.log.as_deref());
+        let log = origin.log.as_deref().or(told_log);
+        let is_counted = told.is_some_and(|told| told.is_counted_as(&sidecar));
         // Names are told apart by microseconds; a taken one moves on to the next.
-        let mut wall = now.wall;
+        let mut wall = clock::parse(&sidecar.uploaded_at).unwrap_or_else(|| Moment::now().wall);
         loop {
             let stem = format!("coredump_{}", file_stamp(wall));
             let new = NewDump {
                 sidecar: sidecar.clone(),
                 dump: bytes,
-                log: origin.log.as_deref(),
+                log,
             };
-            match folder.store(&stem, &new) {
+            let stored = match is_counted {
+                true => folder.store_counted(&stem, &new),
+                false => folder.store(&stem, &new),
+            };
+            match stored {
                 Err(store::Error::Exists { .. }) => wall += time::Duration::MICROSECOND,
                 Err(error) => return Err(error),
                 Ok(()) => {
                     say_stored(&sidecar, origin.source);
                     return Ok(Received {
                         filename: format!("{stem}.dmp"),
-                        id,
+                        id: sidecar.id,
                         kept: true,
-                        verdict: found.verdict,
-                        fingerprint: found.fingerprint.clone(),
+                        verdict: Verdict::from_word(&sidecar.verdict)
+                            .unwrap_or(Verdict::NotACoredump),
+                        fingerprint: sidecar.fingerprint,
                     });
                 }
             }
@@ -236,6 +270,7 @@ fn describe(
         fingerprint: found.fingerprint.clone(),
         fingerprint_algorithm: found.fingerprint_algorithm,
         sightings: Vec::new(),
+        requested: origin.requested,
         gateway_id: None,
         boot_id: Some(now.boot_id.clone()),
         monotonic_us: Some(now.monotonic_us),

@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 use crate::device::{DeviceKey, ModelCode};
 use crate::store::coredumps::Source;
 
+use super::ToldCrash;
+
 /// Longest text that a device may put into a sidecar, in bytes.
 const MAX_TEXT: usize = 128;
 
@@ -14,6 +16,8 @@ pub struct Origin {
     pub device: DeviceKey,
     pub model: Option<ModelCode>,
     pub source: Source,
+    /// A person asked for it: it is always stored, and never thinned.
+    pub requested: bool,
     /// How the device was identified: `token`, `fleet-token`, `open`, `configured`, `mac`, `place`.
     pub identity: &'static str,
     pub serial_port: Option<String>,
@@ -30,6 +34,8 @@ pub struct Origin {
     pub problems: Vec<String>,
     /// Console lines around the crash.
     pub log: Option<Vec<u8>>,
+    /// Of a dump read from flash: the last crash that the board's console told.
+    pub told: Option<ToldCrash>,
 }
 
 impl Origin {
@@ -39,6 +45,7 @@ impl Origin {
             device,
             model: None,
             source,
+            requested: false,
             identity,
             serial_port: None,
             chip: None,
@@ -48,6 +55,7 @@ impl Origin {
             reported: Map::new(),
             problems: Vec::new(),
             log: None,
+            told: None,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::clock::{Moment, iso8601};
 use crate::coredump::Examination;
 use crate::journal::Event;
 use crate::store;
-use crate::store::coredumps::{DeviceFolder, Sidecar};
+use crate::store::coredumps::{DeviceFolder, Sidecar, Sighting, Source};
 
 /// A duplicate: another source is a sighting, the same source an occurrence.
 pub(super) fn seen(
@@ -24,9 +24,11 @@ pub(super) fn seen(
     }
     let held = folder.change(stem, |sidecar| {
         sidecar.saw_again(at.clone(), origin.source);
+        sidecar.requested |= origin.requested;
         complete(sidecar, origin);
     })?;
-    if held.source == origin.source {
+    // what is in the flash stays there: reading it again is no other crash
+    if held.source == origin.source && origin.source != Source::Flash {
         let mut again = held.clone();
         again.uploaded_at = at;
         folder.count_durably(&again)?;
@@ -50,6 +52,27 @@ pub(super) fn seen(
         verdict: found.verdict,
         fingerprint: held.fingerprint,
     })
+}
+
+/// The dump from flash takes over what is known from `told`, a worse copy.
+pub(super) fn take_over(sidecar: &mut Sidecar, told: &Sidecar) {
+    sidecar.sightings.clone_from(&told.sightings);
+    sidecar.sightings.push(Sighting {
+        at: told.uploaded_at.clone(),
+        source: told.source.clone(),
+    });
+    sidecar.requested |= told.requested;
+    let fill = |known: &mut Option<String>, told: &Option<String>| {
+        if known.is_none() {
+            known.clone_from(told);
+        }
+    };
+    fill(&mut sidecar.firmware_version, &told.firmware_version);
+    fill(&mut sidecar.chip, &told.chip);
+    fill(&mut sidecar.panic_reason, &told.panic_reason);
+    fill(&mut sidecar.app_elf_sha256, &told.app_elf_sha256);
+    fill(&mut sidecar.task, &told.task);
+    fill(&mut sidecar.model_code, &told.model_code);
 }
 
 /// Another source may have data that the first one lacked.

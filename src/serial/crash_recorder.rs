@@ -1,6 +1,7 @@
 //! Stores a crash captured on a serial port: its device, build, log and source.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock;
 use crate::console::{Boot, Dump, Log, Panic};
@@ -8,7 +9,7 @@ use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
 use crate::fleet::last_contact::{self, Runs, Way};
 use crate::fleet::unregistered;
-use crate::ingest::{Ingest, Origin, Received};
+use crate::ingest::{Ingest, Origin, Received, ToldCrash};
 use crate::journal::Event;
 use crate::store::coredumps::Source;
 use crate::store::{self, Store};
@@ -26,6 +27,9 @@ pub struct CrashRecorder {
     ingest: Arc<Ingest>,
     store: Arc<Store>,
     find_build: FindBuild,
+    /// The last crash that each port's console told, until a dump was read from
+    /// its board's flash.
+    told: Mutex<HashMap<String, Option<ToldCrash>>>,
 }
 
 /// A crash that a port captured.
@@ -43,6 +47,8 @@ pub struct FlashDump {
     /// What the board said at its boot before it was read; the dump may be of
     /// another build.
     pub boot: Boot,
+    /// A person asked for it.
+    pub requested: bool,
     /// What it printed around the crash for which it was read.
     pub log: Option<Log>,
 }
@@ -83,7 +89,29 @@ impl CrashRecorder {
             ingest,
             store,
             find_build,
+            told: Mutex::default(),
         }
+    }
+
+    /// Another board may be on the port from now on.
+    pub(super) fn forget_told(&self, port: &str) {
+        lock(&self.told).remove(port);
+    }
+
+    /// The last crash that the console of the board on this port told. After a
+    /// restart that is its newest record from a console.
+    fn last_told(&self, port: &str, device: &DeviceKey) -> store::Result<Option<ToldCrash>> {
+        if let Some(told) = lock(&self.told).get(port) {
+            return Ok(told.clone());
+        }
+        self.store.coredumps.with(device, |folder| {
+            let mut newest = folder.entries().iter().rev();
+            let told = newest.find(|entry| entry.source == Source::Uart);
+            Ok(told.map(|entry| ToldCrash {
+                device: device.clone(),
+                id: entry.id.clone(),
+            }))
+        })
     }
 
     /// Stores a crash. Blocks: call it from a thread that may.
@@ -121,12 +149,19 @@ impl CrashRecorder {
                 origin.log = Some(panic.log.to_text(panic.text.trim_end()).into_bytes());
             }
             Crash::Flash(flash) => {
+                origin.requested = flash.requested;
+                origin.told = self.last_told(&context.plan.id, &identity.device)?;
                 let mark = "(coredump read from flash)";
                 origin.log = flash.log.as_ref().map(|log| log.to_text(mark).into_bytes());
             }
         }
         let known = self.knows(&identity.device);
         let received = self.ingest.coredump(bytes, origin)?;
+        let told = (crash.source() == Source::Uart).then(|| ToldCrash {
+            device: identity.device.clone(),
+            id: received.id.clone(),
+        });
+        lock(&self.told).insert(context.plan.id.clone(), told);
         if !known {
             let path = context.plan.path.display();
             let (device, model) = (&identity.device, identity.model.as_ref());
@@ -316,6 +351,10 @@ impl Crash {
         let carried = coredump::examine(self.bytes()).app_elf_sha256;
         carried.or_else(|| printed(panic?)).or(said)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The app ELF hash that a panic printed.

@@ -38,7 +38,12 @@ impl PortTask {
         };
         let reading = request.reading;
         let asked = request.reply.map(|reply| ReadRequester { reading, reply });
-        let dump = FlashDump { bytes, boot, log };
+        let dump = FlashDump {
+            bytes,
+            boot,
+            requested: asked.is_some(),
+            log,
+        };
         let crash = Crash::Flash(Box::new(dump));
         self.crashes.push(crash, self.capture_context(plan), asked);
     }

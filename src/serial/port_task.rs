@@ -88,8 +88,11 @@ impl PortTask {
     /// The port disconnected or was released: forgets its board, unless the
     /// adapter has a serial number by which a change would be noticed.
     pub(super) fn forget_board(&self, plan: &PortPlan) {
-        if !plan.has_unique_adapter() && self.state_writer.state.read().of(&plan.id).board.is_some()
-        {
+        if plan.has_unique_adapter() {
+            return;
+        }
+        self.recorder.forget_told(&plan.id);
+        if self.state_writer.state.read().of(&plan.id).board.is_some() {
             self.note_board(plan, None);
         }
     }

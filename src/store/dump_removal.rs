@@ -102,6 +102,7 @@ fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -
                 bytes: entry.bytes,
                 fingerprint: entry.fingerprint.clone(),
                 rank: entry.verdict.rank(),
+                requested: entry.requested,
                 in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
             }
         })

@@ -148,6 +148,19 @@ impl Site {
         self.store.coredumps.collect(|_, entry| Some(entry.clone()))
     }
 
+    /// How often each crash of each device happened.
+    fn occurrences(&self) -> Vec<u64> {
+        let mut counts = Vec::new();
+        for device in self.store.coredumps.devices().unwrap() {
+            let counted = self.store.coredumps.with(&device, |folder| {
+                counts.extend(folder.crashes().map(|crash| crash.occurrences));
+                Ok(())
+            });
+            counted.unwrap();
+        }
+        counts
+    }
+
     /// The sidecar of the newest dump.
     fn sidecar(&self) -> serde_json::Value {
         let dumps = self.dumps();

@@ -62,6 +62,16 @@ impl Crash {
         }
     }
 
+    /// Takes one occurrence back.
+    pub fn uncount(&mut self, version: Option<&str>) {
+        self.occurrences = self.occurrences.saturating_sub(1);
+        let version = version.unwrap_or("unknown");
+        if let Some(count) = self.occurrences_per_version.get_mut(version) {
+            *count = count.saturating_sub(1);
+        }
+        self.occurrences_per_version.retain(|_, count| *count > 0);
+    }
+
     /// The file's name.
     pub fn file_name(&self) -> String {
         format!("crash_{}.json", self.fingerprint)

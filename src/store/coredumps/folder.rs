@@ -26,6 +26,8 @@ pub struct Entry {
     pub id: String,
     pub sequence: u64,
     pub source: OpenEnum<Source>,
+    /// Whether a person asked for it.
+    pub requested: bool,
     /// Whether the device showed a fleet's token and none of its own.
     pub by_fleet_token: bool,
     /// Bytes of the dump and of the files beside it.
@@ -50,6 +52,7 @@ impl Entry {
             id: sidecar.id.clone(),
             sequence: sidecar.sequence,
             source: sidecar.source.clone(),
+            requested: sidecar.requested,
             by_fleet_token: sidecar.identity == "fleet-token",
             bytes,
             fingerprint: sidecar.fingerprint.clone(),
@@ -132,6 +135,27 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Exists`] if the stem is taken, [`Error::Full`], [`Error::Io`].
     pub fn store(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
+        self.put(stem, new)?;
+        self.count(&new.sidecar);
+        Ok(())
+    }
+
+    /// The same for a dump of a crash that was counted before.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn store_counted(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
+        self.put(stem, new)?;
+        match &new.sidecar.fingerprint {
+            Some(fingerprint) if self.crashes.contains_key(fingerprint) => {
+                self.stale.insert(fingerprint.clone());
+            }
+            _ => self.count(&new.sidecar),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
         self.is_new |= make_folder_unsynced(&self.path, FOLDER_MODE)?;
         let sidecar = new.sidecar.to_bytes();
         let names = [
@@ -160,7 +184,6 @@ impl DeviceFolder {
             .partition_point(|entry| entry.sequence < new.sidecar.sequence);
         self.entries
             .insert(at, Entry::of(stem, &new.sidecar, bytes));
-        self.count(&new.sidecar);
         Ok(())
     }
 
@@ -193,6 +216,26 @@ impl DeviceFolder {
                 None => self.crashes.remove(fingerprint),
             };
         })
+    }
+
+    /// Takes back one occurrence of the sidecar's crash, which is counted
+    /// elsewhere; a crash without any is forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn uncount(&mut self, sidecar: &Sidecar) -> Result<()> {
+        let Some(fingerprint) = &sidecar.fingerprint else {
+            return Ok(());
+        };
+        let Some(crash) = self.crashes.get_mut(fingerprint) else {
+            return Ok(());
+        };
+        crash.uncount(sidecar.firmware_version.as_deref());
+        self.stale.insert(fingerprint.clone());
+        if crash.occurrences == 0 {
+            self.forget_crashes(std::slice::from_ref(fingerprint))?;
+        }
+        Ok(())
     }
 
     /// Writes the crash files that are behind.

@@ -232,6 +232,7 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         fingerprint_algorithm: found.fingerprint_algorithm,
         fingerprint: found.fingerprint,
         sightings: Vec::new(),
+        requested: false,
         gateway_id: None,
         boot_id: None,
         monotonic_us: None,

@@ -119,6 +119,9 @@ pub struct Sidecar {
     pub fingerprint: Option<String>,
     pub fingerprint_algorithm: Option<u32>,
     pub sightings: Vec<Sighting>,
+    /// A person asked for this dump; retention never thins it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requested: bool,
     pub gateway_id: Option<String>,
     pub boot_id: Option<String>,
     pub monotonic_us: Option<u64>,
@@ -176,6 +179,7 @@ pub(super) mod tests {
             fingerprint: None,
             fingerprint_algorithm: None,
             sightings: Vec::new(),
+            requested: false,
             gateway_id: None,
             boot_id: None,
             monotonic_us: None,

@@ -21,6 +21,8 @@ pub struct StoredDump {
     pub fingerprint: Option<String>,
     /// How much the dump tells; higher is better.
     pub rank: u8,
+    /// Whether a person asked for it: the rule for crash loops leaves it alone.
+    pub requested: bool,
     /// Whether it is being decoded.
     pub in_use: bool,
 }
@@ -165,7 +167,8 @@ impl Plan<'_> {
                 .skip(limits.keep_first_of_crash)
                 .copied()
             {
-                if Some(at) != best && !self.is_protected(at, dumps) {
+                let requested = self.held.get(at).is_some_and(|dump| dump.requested);
+                if Some(at) != best && !requested && !self.is_protected(at, dumps) {
                     self.remove(at, Rule::CrashLoop);
                 }
             }

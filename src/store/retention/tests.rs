@@ -20,6 +20,7 @@ fn dump(device: usize, sequence: u64, fingerprint: &str) -> StoredDump {
         bytes: 10,
         fingerprint: (!fingerprint.is_empty()).then(|| fingerprint.to_owned()),
         rank: 7,
+        requested: false,
         in_use: false,
     }
 }
@@ -45,6 +46,18 @@ fn the_best_verdict_of_a_crash_stays() {
     }
     held[5].rank = 7;
     assert_eq!(removed(&held, GENEROUS), [4, 5, 7]);
+}
+
+#[test]
+fn what_a_person_asked_for_is_never_thinned_and_the_caps_apply() {
+    let mut held: Vec<_> = (1..=9).map(|n| dump(0, n, "f")).collect();
+    held[4].requested = true;
+    assert_eq!(removed(&held, GENEROUS), [4, 6, 7]);
+    let limits = RetentionLimits {
+        keep_per_device: 2,
+        ..GENEROUS
+    };
+    assert!(removed(&held, limits).contains(&5));
 }
 
 #[test]
@@ -157,6 +170,7 @@ fn any_held() -> impl Strategy<Value = Vec<StoredDump>> {
                     bytes,
                     fingerprint: (fingerprint > 0).then(|| fingerprint.to_string()),
                     rank,
+                    requested: false,
                     in_use,
                 },
             )

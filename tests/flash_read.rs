@@ -343,6 +343,61 @@ async fn a_board_that_falls_silent_half_way_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_is_lost_begins_again_three_times_and_continues_where_it_was() {
+    let dump = coredump(9396, 0);
+    let mut spec = board(Silicon::Esp32, &dump);
+    spec.faults.hangs_after = vec![60, 90, 120];
+    let outcome = read(spec.clone()).await;
+    assert_eq!(outcome.read.unwrap().bytes, dump);
+    // 147 blocks; each session reads the table and the first block again
+    let reads = outcome.opcodes.iter().filter(|code| **code == 0x0E).count();
+    assert!(reads < 147 + 4 * 8, "{reads}");
+    let mut done = outcome.progress.iter().filter(|step| step.total > 0);
+    assert!(done.any(|step| step.done > 6000));
+
+    // longer than a session tries: it is not reset by that
+    spec.idle = Duration::from_millis(1500);
+    spec.faults.hangs_after = vec![60, 90, 120, 150];
+    assert_eq!(
+        read(spec).await.failure(),
+        bootloader::Error::Lost(ReadStage::ReadingDump)
+    );
+}
+
+#[tokio::test]
+async fn a_board_without_a_reset_circuit_gets_its_speed_back() {
+    let dump = coredump(1500, 0);
+    for silicon in [Silicon::Esp32, Silicon::Esp32C3] {
+        let board = SimulatedBoard::start(Spec {
+            idle: Duration::from_secs(60),
+            clock_error: if silicon == Silicon::Esp32 { 7 } else { 0 },
+            ..board(silicon, &dump)
+        });
+        let mut link = SerialLink::open(board.path(), 115_200, ModemLines::ON).unwrap();
+        let mut read = async |faster| {
+            let options = FlashReadOptions {
+                reset: ResetCircuit::None,
+                lines: ModemLines::ON,
+                console_baud: 115_200,
+                settings: SessionSettings {
+                    faster,
+                    ..SessionSettings::default()
+                },
+            };
+            let stop = CancellationToken::new();
+            read_coredump(&mut link, &options, &stop, &mut |_| {}, &mut |_| {}).await
+        };
+        let fast = read(Some(921_600)).await.unwrap();
+        assert_eq!(fast.bytes, dump, "{silicon:?}");
+        assert_eq!(board.mode(), Mode::Bootloader);
+        // hears nothing at another speed than the first one
+        assert_eq!(read(None).await.unwrap().bytes, dump, "{silicon:?}");
+        let changes = board.opcodes().iter().filter(|code| **code == 0x0F).count();
+        assert_eq!(changes, 2, "{silicon:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_board_that_is_unplugged_half_way_is_noted_as_not_reset() {
     let mut spec = board(Silicon::Esp32, &coredump(9396, 0));
     spec.faults.gone_after = Some(50);

@@ -37,12 +37,22 @@ impl PartialDump {
         let missing = self.length.saturating_sub(self.done());
         let wanted = usize::try_from(missing).unwrap_or(usize::MAX);
         self.bytes.extend(block.iter().take(wanted));
+        Ok(self.next())
+    }
+
+    /// Offset and length of the next block; `None` once all is there.
+    pub(super) fn next(&self) -> Option<(u32, u32)> {
         let missing = self.length.saturating_sub(self.done());
-        let next = (
-            self.offset.saturating_add(self.done()),
-            missing.min(FLASH_BLOCK),
-        );
-        Ok((missing > 0).then_some(next))
+        let offset = self.offset.saturating_add(self.done());
+        (missing > 0).then_some((offset, missing.min(FLASH_BLOCK)))
+    }
+
+    /// Whether `block`, the first one of the same partition, is the beginning of
+    /// these bytes.
+    pub(super) fn begins_with(&self, other: &Self, block: &[u8]) -> bool {
+        (self.offset, self.partition_size) == (other.offset, other.partition_size)
+            && self.bytes.len() > block.len()
+            && self.bytes.starts_with(block)
     }
 
     /// How many bytes are there.

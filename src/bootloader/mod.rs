@@ -20,7 +20,7 @@ mod session;
 pub mod slip;
 
 pub use outcome::{Error, LineActivity, RawDump, ReadProgress, ReadStage};
-pub use session::{ReadSession, SessionAction, SessionSettings};
+pub use session::{ReadSession, SessionAction, SessionSettings, UnfinishedRead};
 
 /// The speed at which every ROM listens after a reset; it measures the first
 /// frame and follows other speeds too.

@@ -15,7 +15,7 @@ pub(super) enum Phase {
     FlashSize,
     Calibration,
     SlowClock { calibration: u32 },
-    Speed { baud: u32 },
+    Speed { baud: u32, first: u32 },
     FastSync { baud: u32 },
     Table { read: u32 },
     Dump,

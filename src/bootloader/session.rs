@@ -64,6 +64,17 @@ pub struct ReadSession {
     encrypting: bool,
     table: PartitionTable,
     dump: PartialDump,
+    /// What an earlier session read of the dump.
+    earlier: Option<UnfinishedRead>,
+    /// The request that gives the ROM its first speed back.
+    first_speed: Option<Vec<u8>>,
+}
+
+/// What a session that was lost read of the dump; another one continues there.
+#[derive(Debug)]
+pub struct UnfinishedRead {
+    mac: Option<MacAddress>,
+    dump: PartialDump,
 }
 
 /// The end of a session, early or not, is passed up like an error.
@@ -83,10 +94,35 @@ impl ReadSession {
             encrypting: false,
             table: PartitionTable::default(),
             dump: PartialDump::default(),
+            earlier: None,
+            first_speed: None,
         };
         let first = session.ask(Phase::Sync, Command::Sync);
         let first = first.unwrap_or_else(SessionAction::Done);
         (session, first)
+    }
+
+    /// Continues where a lost session was, if the board has the same dump still.
+    #[must_use]
+    pub fn continuing(mut self, earlier: Option<UnfinishedRead>) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// What was read of the dump, of a session that is lost.
+    pub fn unfinished(self) -> Option<UnfinishedRead> {
+        let read = UnfinishedRead {
+            mac: self.mac,
+            dump: self.dump,
+        };
+        let is_more = read.dump.done() > 0;
+        if is_more { Some(read) } else { self.earlier }
+    }
+
+    /// The request after which the ROM listens at its first speed again, once its
+    /// speed was changed.
+    pub fn first_speed(&self) -> Option<&[u8]> {
+        self.first_speed.as_deref()
     }
 
     /// Takes what arrived; `None` while the answer is not there yet.
@@ -112,7 +148,7 @@ impl ReadSession {
     /// The port has the speed that was asked for.
     pub fn speed_changed(&mut self) -> SessionAction {
         let step = match self.phase {
-            Phase::Speed { baud } => self.ask(Phase::FastSync { baud }, Command::Sync),
+            Phase::Speed { baud, .. } => self.ask(Phase::FastSync { baud }, Command::Sync),
             _ => self.read_table(0),
         };
         step.unwrap_or_else(SessionAction::Done)
@@ -156,7 +192,7 @@ impl ReadSession {
     fn silence(&self) -> Error {
         match self.phase {
             Phase::Sync => Error::NoAnswer(self.line_activity()),
-            Phase::Speed { baud } | Phase::FastSync { baud } => Error::SpeedLost(baud),
+            Phase::Speed { baud, .. } | Phase::FastSync { baud } => Error::SpeedLost(baud),
             _ => Error::Lost(self.phase.stage()),
         }
     }
@@ -206,12 +242,16 @@ impl ReadSession {
             }
             Phase::SlowClock { calibration } => {
                 let wanted = self.settings.faster.unwrap_or(super::ROM_BAUD);
-                self.change_speed(wanted, chip::esp32_speed(wanted, calibration, value))
+                let asked = |baud| chip::esp32_speed(baud, calibration, value);
+                self.change_speed(wanted, asked(wanted), asked(super::ROM_BAUD))
             }
-            Phase::Speed { baud } => Ok(SessionAction::ChangeSpeed {
-                baud,
-                settle: SETTLE,
-            }),
+            Phase::Speed { baud, first } => {
+                self.first_speed = Some(Command::ChangeSpeed { baud: first }.frame());
+                Ok(SessionAction::ChangeSpeed {
+                    baud,
+                    settle: SETTLE,
+                })
+            }
             Phase::FastSync { .. } => self.read_table(0),
             Phase::Table { read } => self.search_table(read, data),
             Phase::Dump => self.collect(data),
@@ -246,13 +286,17 @@ impl ReadSession {
             (Some(_), Some(Chip::Esp32)) => {
                 self.register(Phase::Calibration, chip::ESP32_CALIBRATION)
             }
-            (Some(baud), Some(chip)) if chip::changes_speed(chip) => self.change_speed(baud, baud),
+            (Some(baud), Some(chip)) if chip::changes_speed(chip) => {
+                self.change_speed(baud, baud, super::ROM_BAUD)
+            }
             _ => self.read_table(0),
         }
     }
 
-    fn change_speed(&mut self, baud: u32, asked: u32) -> Step {
-        self.ask(Phase::Speed { baud }, Command::ChangeSpeed { baud: asked })
+    /// `asked` and `first` are what to ask for to get `baud` and the first speed.
+    fn change_speed(&mut self, baud: u32, asked: u32, first: u32) -> Step {
+        let command = Command::ChangeSpeed { baud: asked };
+        self.ask(Phase::Speed { baud, first }, command)
     }
 
     fn read_table(&mut self, read: u32) -> Step {
@@ -287,7 +331,16 @@ impl ReadSession {
     }
 
     fn collect(&mut self, data: &[u8]) -> Step {
-        if let Some((offset, length)) = self.dump.feed(data).map_err(Err)? {
+        let is_first = self.dump.done() == 0;
+        let mut next = self.dump.feed(data).map_err(Err)?;
+        if is_first && let Some(earlier) = self.earlier.take() {
+            let block = self.dump.bytes();
+            if earlier.mac == self.mac && earlier.dump.begins_with(&self.dump, block) {
+                self.dump = earlier.dump;
+                next = self.dump.next();
+            }
+        }
+        if let Some((offset, length)) = next {
             return self.read_flash(Phase::Dump, offset, length);
         }
         let chip = self.chip.ok_or(Err(Error::Lost(ReadStage::Identifying)))?;

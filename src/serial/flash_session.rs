@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Link, LinkError, ModemLines};
 use super::reset::{self, ResetCircuit};
 use crate::bootloader::{
-    self, LineActivity, ROM_BAUD, RawDump, ReadProgress, ReadSession, SessionAction,
-    SessionSettings,
+    self, LineActivity, ROM_BAUD, RawDump, ReadProgress, ReadSession, ReadStage, SessionAction,
+    SessionSettings, UnfinishedRead,
 };
 
 /// How to reset the board and read it.
@@ -52,7 +52,10 @@ pub enum SessionError {
 /// is reset into it in every case: success, error, `stop`, and if the future is
 /// dropped. After that, and only if the port still exists, `note` gets
 /// [`BootloaderNote::Left`]. Without modem lines the board is read if it is in
-/// its bootloader, and cannot be reset.
+/// its bootloader, and cannot be reset; it listens at its first speed afterwards.
+///
+/// If the bootloader stops responding, a board with a reset circuit is reset
+/// again, up to three times, and the read continues where it was.
 ///
 /// The bytes are not verified: the protocol has no checksum for them.
 pub async fn read_coredump<L: Link>(
@@ -68,6 +71,7 @@ pub async fn read_coredump<L: Link>(
         options,
         note,
         inside: true,
+        first_speed: None,
     };
     let outcome = tokio::select! {
         biased;
@@ -99,6 +103,8 @@ struct Visit<'a, L: Link> {
     options: &'a FlashReadOptions,
     note: &'a mut (dyn FnMut(BootloaderNote) + Send),
     inside: bool,
+    /// The request that gives a raised speed back.
+    first_speed: Option<Vec<u8>>,
 }
 
 impl<L: Link> Visit<'_, L> {
@@ -112,49 +118,121 @@ impl<L: Link> Visit<'_, L> {
             settings.faster = None;
         }
         let mut heard = LineActivity::Silent;
-        let mut attempt = 0;
+        let (mut attempt, mut losses) = (0, 0);
+        let mut unfinished = None;
+        let mut lost = None;
         loop {
-            let hold = if attempt % 2 == 0 {
-                SHORT_HOLD
-            } else {
-                LONG_HOLD
-            };
-            self.enter(hold).await?;
-            let conversation = match converse(self.link, settings, progress).await {
+            self.enter(attempt).await?;
+            let outcome = match self.converse(settings, &mut unfinished, progress).await {
                 Err(LinkError::Gone) if self.is_usb_unit() => {
                     self.link.reopen().await?;
-                    converse(self.link, settings, progress).await
+                    self.converse(settings, &mut unfinished, progress).await
                 }
                 other => other,
             };
-            match conversation? {
+            match outcome? {
                 Ok(found) => return Ok(found),
                 // The line cannot do it: once more from the beginning, slowly.
                 Err(bootloader::Error::SpeedLost(_)) if settings.faster.is_some() => {
-                    settings.faster = None
+                    settings.faster = None;
                 }
                 Err(bootloader::Error::NoAnswer(now)) => {
                     heard = heard.max(now);
                     attempt += 1;
                     if attempt == ATTEMPTS {
-                        return Err(bootloader::Error::NoAnswer(heard).into());
+                        return Err(lost.unwrap_or(bootloader::Error::NoAnswer(heard)).into());
                     }
+                }
+                Err(failure) if is_lost(&failure) && self.resets() && losses < RESTARTS => {
+                    losses += 1;
+                    attempt = 0;
+                    if losses > 1 {
+                        settings.faster = None;
+                    }
+                    lost = Some(failure);
                 }
                 Err(failure) => return Err(failure.into()),
             }
+            self.give_speed_back().await;
         }
     }
 
     /// Into the bootloader, with the port at the speed where it begins.
-    async fn enter(&mut self, hold: Duration) -> Result<(), LinkError> {
-        self.link.set_baud(ROM_BAUD)?;
+    async fn enter(&mut self, attempt: u32) -> Result<(), LinkError> {
+        let is_odd = attempt % 2 == 1;
+        let raised = self.options.settings.faster.filter(|_| is_odd);
+        // A chip that is not reset may have the speed of a read that was killed.
+        let baud = match self.resets() {
+            true => ROM_BAUD,
+            false => raised.unwrap_or(ROM_BAUD),
+        };
+        self.link.set_baud(baud)?;
         self.link.discard()?;
+        let hold = if is_odd { LONG_HOLD } else { SHORT_HOLD };
         let steps = self.options.reset.enter(hold);
         match reset::run_steps(self.link, &steps).await {
             // The unit left the bus because of the reset.
             Err(LinkError::Gone) if self.is_usb_unit() => self.link.reopen().await,
             other => other.map(drop),
         }
+    }
+
+    /// One session from the first sync to its end; it continues what is
+    /// `unfinished`.
+    async fn converse(
+        &mut self,
+        settings: SessionSettings,
+        unfinished: &mut Option<UnfinishedRead>,
+        progress: &mut (dyn FnMut(ReadProgress) + Send),
+    ) -> Result<Result<RawDump, bootloader::Error>, LinkError> {
+        let (session, mut action) = ReadSession::begin(settings);
+        let mut session = session.continuing(unfinished.take());
+        self.first_speed = None;
+        loop {
+            progress(session.progress());
+            let next = match action {
+                SessionAction::Send { bytes, patience } => {
+                    exchange(self.link, &mut session, &bytes, patience).await
+                }
+                SessionAction::ChangeSpeed { baud, settle } => {
+                    self.first_speed = session.first_speed().map(<[u8]>::to_vec);
+                    self.link.set_baud(baud)?;
+                    sleep(settle).await;
+                    self.link.discard()?;
+                    Ok(session.speed_changed())
+                }
+                SessionAction::Done(outcome) => {
+                    *unfinished = session.unfinished();
+                    return Ok(outcome);
+                }
+            };
+            action = match next {
+                Ok(action) => action,
+                Err(error) => {
+                    *unfinished = session.unfinished();
+                    return Err(error);
+                }
+            };
+        }
+    }
+
+    /// A chip that is not reset keeps the speed that it was asked for, and the
+    /// next program would find a silent line.
+    async fn give_speed_back(&mut self) {
+        let Some(request) = self.first_speed.take().filter(|_| !self.resets()) else {
+            return;
+        };
+        // as far as the line can do it
+        if let Ok(Ok(())) = timeout(WRITE_LIMIT, self.link.write(&request)).await {
+            let mut buffer = [0; 256];
+            let answered = async { while self.link.read(&mut buffer).await.is_ok() {} };
+            let _ = timeout(SPEED_ANSWER, answered).await;
+        }
+    }
+
+    /// Whether the board has a reset circuit.
+    fn resets(&self) -> bool {
+        self.options.reset != ResetCircuit::None
     }
 
     /// Whether the port is a part of the chip, which may leave the bus when
@@ -164,6 +242,7 @@ impl<L: Link> Visit<'_, L> {
     }
 
     async fn leave(&mut self) -> Result<(), LinkError> {
+        self.give_speed_back().await;
         match reset_into_app(self.link, self.options).await {
             // The unit is gone, and so is the chip.
             Err(LinkError::Gone) if self.is_usb_unit() => {}
@@ -191,28 +270,17 @@ impl<L: Link> Drop for Visit<'_, L> {
     }
 }
 
-/// One session from the first sync to its end.
-async fn converse<L: Link>(
-    link: &mut L,
-    settings: SessionSettings,
-    progress: &mut (dyn FnMut(ReadProgress) + Send),
-) -> Result<Result<RawDump, bootloader::Error>, LinkError> {
-    let (mut session, mut action) = ReadSession::begin(settings);
-    loop {
-        progress(session.progress());
-        action = match action {
-            SessionAction::Send { bytes, patience } => {
-                exchange(link, &mut session, &bytes, patience).await?
+/// Whether a new session may get further. A bootloader that was reset meanwhile
+/// refuses to read: its flash is not attached.
+fn is_lost(failure: &bootloader::Error) -> bool {
+    matches!(
+        failure,
+        bootloader::Error::Lost(_)
+            | bootloader::Error::Refused {
+                stage: ReadStage::ReadingDump,
+                ..
             }
-            SessionAction::ChangeSpeed { baud, settle } => {
-                link.set_baud(baud)?;
-                sleep(settle).await;
-                link.discard()?;
-                session.speed_changed()
-            }
-            SessionAction::Done(outcome) => return Ok(outcome),
-        }
-    }
+    )
 }
 
 /// Sends a request and waits for what the session makes of the answer.
@@ -247,7 +315,13 @@ const ATTEMPTS: u32 = 3;
 const SHORT_HOLD: Duration = Duration::from_millis(50);
 const LONG_HOLD: Duration = Duration::from_millis(550);
 
+/// Times that a read begins again after the bootloader stopped responding.
+const RESTARTS: u32 = 3;
+
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
+
+/// For the answer to a change of speed, and for the change itself.
+const SPEED_ANSWER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

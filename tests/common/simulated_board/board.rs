@@ -28,6 +28,7 @@ pub(super) struct Board {
     speed: u32,
     requests: u32,
     reads: u32,
+    hangs: bool,
     late: Vec<u8>,
     /// What the application does next, and when.
     piece: usize,
@@ -56,6 +57,7 @@ impl Board {
             speed: 0,
             requests: 0,
             reads: 0,
+            hangs: false,
             late: vec![],
             piece: 0,
             due: Some(Instant::now()),
@@ -167,6 +169,7 @@ impl Board {
             // Stands for the reset lines.
             if parsed.is_some_and(|(opcode, data)| opcode == SYNC && data.len() == 36) {
                 self.mode = Mode::Bootloader;
+                self.hangs = false;
                 self.speed = host;
                 self.due = Some(Instant::now() + self.spec.idle);
                 self.say(DOWNLOAD.as_bytes(), 0);
@@ -176,13 +179,21 @@ impl Board {
         }
         let faults = &self.spec.faults;
         let silent = faults.silent_after.is_some_and(|limit| self.reads >= limit);
-        if !understood(host, self.speed) || host > self.spec.line_limit || silent || faults.deaf {
+        if !understood(host, self.speed)
+            || host > self.spec.line_limit
+            || silent
+            || faults.deaf
+            || self.hangs
+        {
             return;
         }
         self.due = Some(Instant::now() + self.spec.idle);
         if let Some((opcode, _)) = parsed {
             self.shared.update(|known| known.opcodes.push(opcode));
-            self.reads += u32::from(opcode == READ_FLASH_SLOW);
+            if opcode == READ_FLASH_SLOW {
+                self.reads += 1;
+                self.hangs = self.spec.faults.hangs_after.contains(&self.reads);
+            }
         }
         self.requests += 1;
         let every = |n: Option<u32>| n.is_some_and(|n| self.requests.is_multiple_of(n));

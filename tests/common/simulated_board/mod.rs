@@ -66,6 +66,8 @@ pub struct Faults {
     pub deaf: bool,
     /// Falls silent after so many flash reads.
     pub silent_after: Option<u32>,
+    /// Falls silent after so many flash reads, until it is reset.
+    pub hangs_after: Vec<u32>,
     /// Is unplugged after so many flash reads.
     pub gone_after: Option<u32>,
     /// Noise before every answer.

@@ -122,6 +122,15 @@ impl Console {
         state.into_iter().chain(self.banner.deadline()).min()
     }
 
+    /// Whether a crash is being printed whose end has not come.
+    pub fn is_capturing(&self) -> bool {
+        match &self.state {
+            State::Listening => false,
+            State::Panic(panic) => panic.is_certain() && !panic.rebooting,
+            State::Dump(dump) => dump.ended.is_none(),
+        }
+    }
+
     /// What the board said of itself at its newest boot.
     pub fn boot(&self) -> &Boot {
         self.banner.boot()

@@ -109,9 +109,19 @@ impl<'a> ConsoleListener<'a> {
         self.console.reconfigure(settings);
     }
 
-    /// The port was closed: stores an unfinished capture as it is.
-    pub(super) fn end(mut self) -> Console {
-        let events = self.console.finish();
+    /// Whether a crash is being printed.
+    pub(super) fn is_capturing(&self) -> bool {
+        self.console.is_capturing()
+    }
+
+    /// Listening ends: stores an unfinished capture as it is. If the board is
+    /// about to be reset by us, what that cuts off is no crash to be kept.
+    pub(super) fn end(mut self, by_our_reset: bool) -> Console {
+        let is_cut = by_our_reset && self.console.is_capturing();
+        let mut events = self.console.finish();
+        let is_crash =
+            |event: &ConsoleEvent| matches!(event, ConsoleEvent::Dump(_) | ConsoleEvent::Panic(_));
+        events.retain(|event| !is_cut || !is_crash(event));
         self.handle(events);
         self.monitor.refresh();
         self.console

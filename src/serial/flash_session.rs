@@ -94,7 +94,12 @@ pub async fn reset_into_app<L: Link>(
 ) -> Result<bool, LinkError> {
     link.set_baud(options.console_baud)?;
     let steps = options.reset.leave(options.lines);
-    reset::run_steps(link, &steps).await
+    let was_reset = reset::run_steps(link, &steps).await?;
+    if !was_reset {
+        // what came while the bootloader was spoken to is no console text
+        link.discard()?;
+    }
+    Ok(was_reset)
 }
 
 /// A stay in the bootloader; ends with the application running again.

@@ -249,7 +249,13 @@ impl PortTask {
         );
         let mut buffer = vec![0; READ_BYTES];
         let mut entering = None;
+        let mut ready: Option<(FlashReadRequest, Instant)> = None;
         let end = loop {
+            let waits = |limit: &Instant| listener.is_capturing() && Instant::now() < *limit;
+            if let Some((request, _)) = ready.take_if(|(_, limit)| !waits(limit)) {
+                break End::ReadFlash(request);
+            }
+            let limit = ready.as_ref().map(|(_, limit)| *limit);
             let deadline = listener.deadline();
             tokio::select! {
                 read = link.read(&mut buffer), if !listener.is_resting() => match read {
@@ -269,7 +275,7 @@ impl PortTask {
                         break End::Stopped;
                     }
                 }
-                Some(request) = self.requests.recv(), if entering.is_none() => {
+                Some(request) = self.requests.recv(), if entering.is_none() && ready.is_none() => {
                     if plan.settings.read_flash == ReadFlash::Never {
                         self.refuse(plan, request, FlashReadError::Never);
                     } else {
@@ -279,8 +285,10 @@ impl PortTask {
                     }
                 }
                 Some(request) = written(&mut entering), if entering.is_some() => {
-                    break End::ReadFlash(request);
+                    // a reset would cut off what is being printed
+                    ready = Some((request, Instant::now() + CAPTURE_LIMIT));
                 }
+                () = sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {}
                 Ok(()) = self.common.changed() => {
                     let settings = self.common.borrow_and_update().console.clone();
                     listener.reconfigure(settings);
@@ -288,8 +296,9 @@ impl PortTask {
                 () = self.stop.cancelled() => break End::Stopped,
             }
         };
-        *console = Some((usb, listener.end()));
-        if entering.is_some() {
+        let by_our_reset = matches!(end, End::ReadFlash(_));
+        *console = Some((usb, listener.end(by_our_reset)));
+        if entering.is_some() || ready.is_some() {
             // dropping the request tells the requester
             self.note_bootloader(plan, false);
         }
@@ -344,6 +353,8 @@ impl Delay {
 
 /// Most bytes of one read. A pseudo terminal gives 4 KiB at once.
 const READ_BYTES: usize = 8192;
+/// How long a read waits for the end of a crash that is being printed.
+const CAPTURE_LIMIT: Duration = Duration::from_secs(15);
 /// Pause until a chip that restarts is connected again.
 const RESTART: Duration = Duration::from_millis(50);
 /// Pause for a port that disconnects repeatedly.

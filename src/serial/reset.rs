@@ -29,6 +29,8 @@ pub enum ResetStep {
     /// Both lines in one call.
     Set(ModemLines),
     Wait(Duration),
+    /// Drops what the board printed until now.
+    Discard,
 }
 
 impl ResetCircuit {
@@ -84,6 +86,8 @@ impl ResetCircuit {
             ResetStep::Set(ModemLines::OFF),
             IN_RESET,
             ResetStep::Wait(reset),
+            // The reset cut off what the board was printing.
+            ResetStep::Discard,
             ResetStep::Set(ModemLines::OFF),
             ResetStep::Wait(settle),
             ResetStep::Set(rest),
@@ -102,6 +106,7 @@ pub async fn run_steps<L: Link>(link: &mut L, steps: &[ResetStep]) -> Result<boo
                 }
             }
             ResetStep::Wait(time) => tokio::time::sleep(*time).await,
+            ResetStep::Discard => link.discard()?,
         }
     }
     Ok(!steps.is_empty())
@@ -119,6 +124,7 @@ pub(super) fn run_steps_blocking<L: Link>(
                 link.set_lines(*lines)?;
             }
             ResetStep::Wait(time) => std::thread::sleep(*time.min(&NOTICED)),
+            ResetStep::Discard => link.discard()?,
         }
     }
     Ok(())
@@ -157,6 +163,7 @@ mod tests {
                 LinkCall::SetLines { dtr, rts } => {
                     format!("{} {}{}", at.as_millis(), sign(*dtr), sign(*rts))
                 }
+                LinkCall::Discard => format!("{} discard", at.as_millis()),
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -172,7 +179,7 @@ mod tests {
         );
         assert_eq!(
             drawn(&ResetCircuit::Classic.leave(ModemLines::ON)).await,
-            ["0 --", "0 -+", "100 --", "100 ++"]
+            ["0 --", "0 -+", "100 discard", "100 --", "100 ++"]
         );
     }
 
@@ -184,7 +191,7 @@ mod tests {
         );
         assert_eq!(
             drawn(&ResetCircuit::UsbJtag.leave(ModemLines::OFF)).await,
-            ["0 --", "0 -+", "200 --", "400 --"]
+            ["0 --", "0 -+", "200 discard", "200 --", "400 --"]
         );
     }
 

@@ -19,11 +19,17 @@ use super::simulated_board::{SimulatedBoard, Spec, console};
 /// A board whose bootloader answers, plugged in at the site's port.
 fn plug_in(site: &Site, flash: &[u8], console: Vec<console::Piece>) -> SimulatedBoard {
     let image = FlashImage::erased().with_table(Some(esp_idf_part::Flags::empty()));
-    let simulated = SimulatedBoard::start(Spec {
+    start(site, image.with_dump(flash), |spec| spec.console = console)
+}
+
+/// A board with this flash, changed as told, plugged in at the site's port.
+fn start(site: &Site, flash: FlashImage, change: impl FnOnce(&mut Spec)) -> SimulatedBoard {
+    let mut spec = Spec {
         idle: Duration::from_millis(400),
-        console,
-        ..Spec::new(Chip::Esp32, image.with_dump(flash).into_bytes())
-    });
+        ..Spec::new(Chip::Esp32, flash.into_bytes())
+    };
+    change(&mut spec);
+    let simulated = SimulatedBoard::start(spec);
     std::os::unix::fs::symlink(simulated.path(), &site.name).unwrap();
     simulated
 }
@@ -88,6 +94,40 @@ async fn a_dump_that_a_person_reads_is_kept_although_its_crash_was_printed_three
         )
     );
     assert_eq!(site.dumps().len(), 4);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_in_the_middle_of_a_crash_loop_leaves_no_crash_of_its_own() {
+    let site = Site::with("device_key = \"bench7\"");
+    let image = xtensa().image(0x0102, false);
+    let mut printed = Vec::new();
+    for piece in console::crash(&image, Duration::from_millis(20), Duration::ZERO) {
+        printed.extend([piece, console::Piece::Pause(Duration::from_millis(2))]);
+    }
+    let flash = FlashImage::erased().with_table(Some(esp_idf_part::Flags::empty()));
+    let _board = start(
+        &site,
+        flash.with_dump(&xtensa().image(0x0102, true)),
+        |spec| {
+            spec.console = printed;
+            spec.looping = true;
+        },
+    );
+    site.until(|status| status.stored >= 1).await;
+    for _ in 0..4 {
+        let before = site.shown().await.status();
+        site.until(|status| status.stored > before.stored).await;
+        // in the middle of the next dump
+        let before = site.shown().await.status();
+        site.until(|status| status.bytes > before.bytes + 1200)
+            .await;
+        read(&site).await.unwrap();
+    }
+    let before = site.shown().await.status().stored;
+    site.until(|status| status.stored > before).await;
+    let verdicts: Vec<Verdict> = site.dumps().iter().map(|dump| dump.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Valid]);
     site.stop().await;
 }
 

@@ -48,8 +48,29 @@ pub enum Error {
     /// Past the 16 MiB that a ROM can address.
     #[error("coredump partition at {offset:#x} is beyond the 16 MiB that the bootloader can read")]
     OutOfReach { offset: u32 },
-    #[error("bootloader returned error {reason:#04x} while {stage}")]
+    #[error("bootloader refused while {stage}: {}", refusal(*.stage, *.reason))]
     Refused { stage: ReadStage, reason: u8 },
+}
+
+/// What a ROM's reason means, and what to do about it.
+fn refusal(stage: ReadStage, reason: u8) -> String {
+    let meaning = match reason {
+        0x05 => "command not supported",
+        0x06 => "command failed",
+        0x07 => "checksum of the request wrong",
+        0x08 => "flash write failed",
+        0x09 => "flash read failed",
+        0x0A => "too many bytes requested",
+        0x0B => "data cannot be unpacked",
+        _ => "unknown reason",
+    };
+    let advice = match stage {
+        ReadStage::AttachingFlash => {
+            "; flash chip does not answer: check its supply and wiring, and the flash pins in the eFuses"
+        }
+        _ => "",
+    };
+    format!("{meaning} (error {reason:#04x}){advice}")
 }
 
 /// What was received instead of a reply; more specific values are greater.
@@ -104,4 +125,20 @@ pub struct ReadProgress {
     pub mac: Option<MacAddress>,
     pub done: u32,
     pub total: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_and_what_to_do() {
+        let text = |stage, reason| Error::Refused { stage, reason }.to_string();
+        let attach = text(ReadStage::AttachingFlash, 0x06);
+        for words in ["attaching the flash", "command failed", "0x06", "wiring"] {
+            assert!(attach.contains(words), "{attach}");
+        }
+        let read = text(ReadStage::ReadingDump, 0x09);
+        assert!(read.contains("flash read failed") && !read.contains("wiring"));
+    }
 }

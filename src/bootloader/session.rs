@@ -199,7 +199,13 @@ impl ReadSession {
 
     fn line_activity(&self) -> LineActivity {
         let said = |text: &[u8]| self.heard.windows(text.len()).any(|window| window == text);
-        if said(b"waiting for download") {
+        let prompts: [&[u8]; 4] = [
+            b"waiting for download",
+            b"wait uart0 download",
+            b"(DOWNLOAD",
+            b"(UART_BOOT",
+        ];
+        if prompts.into_iter().any(said) {
             LineActivity::DownloadPrompt
         } else if self.heard.iter().any(u8::is_ascii_graphic) {
             LineActivity::OtherText

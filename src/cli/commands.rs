@@ -1,9 +1,10 @@
 //! The command line: all commands, and the message for wrong usage.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::args::{Global, Json};
 use super::{
@@ -90,6 +91,28 @@ impl Command {
     }
 }
 
+/// The command line, without a `--help` that asks for help on `help`: `help` itself
+/// takes no flags, and prints the same.
+pub(super) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.into_iter().collect();
+    let mut command = Cli::command();
+    for (place, argument) in arguments.iter().enumerate().skip(1) {
+        let name = argument.to_str().unwrap_or_default();
+        if name == "help" && command.has_subcommands() {
+            let is_flag = |argument: &OsString| argument == "--help" || argument == "-h";
+            let mut rest = arguments.split_off(place);
+            rest.retain(|argument| !is_flag(argument));
+            arguments.extend(rest);
+            break;
+        }
+        let Some(next) = command.find_subcommand(name) else {
+            break;
+        };
+        command = next.clone();
+    }
+    arguments
+}
+
 /// Prints help, version, or what is wrong with the command line, in one line.
 pub(super) fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
@@ -133,9 +156,29 @@ fn command_of(usage: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    #[test]
+    fn help_on_help_is_help_and_nothing_else_changes() {
+        for (given, expected) in [
+            ("espgate ports help --help", "espgate ports help"),
+            ("espgate help -h", "espgate help"),
+            ("espgate help ports read --help", "espgate help ports read"),
+            (
+                "espgate devices add help --help",
+                "espgate devices add help --help",
+            ),
+            (
+                "espgate ports run a -- help --help",
+                "espgate ports run a -- help --help",
+            ),
+            ("espgate ports --help", "espgate ports --help"),
+        ] {
+            let given = arguments(given.split(' ').map(OsString::from));
+            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(given, expected);
+        }
+    }
 
     #[test]
     fn the_command_tree_is_consistent() {

@@ -41,7 +41,7 @@ pub fn command() -> clap::Command {
 /// Does what the command line says. The exit status is 0 for done, 1 for
 /// failed, 2 for wrong usage, 3 if the daemon is not reachable.
 pub fn run() -> ExitCode {
-    let mut cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse_from(commands::arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return commands::explain(&error),
     };

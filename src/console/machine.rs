@@ -5,7 +5,7 @@ use std::time::Duration;
 mod crash;
 
 use super::babble::{Babble, Change};
-use super::boot::{Banner, Boot};
+use super::boot::{Banner, Boot, BootFailure};
 use super::capture::{Doubt, DumpCapture, PanicCapture};
 use super::dialect::Role;
 use super::history::Lines;
@@ -275,11 +275,18 @@ impl Console {
             Mark::FlashSaved => self.events.push(Event::FlashSaved),
             Mark::FlashCorrupted => self.events.push(Event::FlashConfigCorrupted),
             Mark::BrownOut => self.events.push(Event::BrownOut),
-            Mark::WaitingForDownload => self.events.push(Event::WaitingForDownload),
             _ => {}
         }
         let over = self.banner.take(mark, self.now);
         self.events.extend(over.map(Event::Boot));
+        if (*mark == Mark::WaitingForDownload || marks::is_download_boot(line))
+            && self.banner.waits_for_download()
+        {
+            self.events.push(Event::WaitingForDownload);
+        }
+        if let Some(failure) = BootFailure::in_line(line) {
+            self.banner.failed(failure);
+        }
         self.keep(shown);
         self.crash_line(mark, line, shown);
     }

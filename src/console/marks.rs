@@ -75,6 +75,14 @@ pub(super) fn is_prompt(line: &str) -> bool {
     line.contains("Press Enter to print core dump to UART...")
 }
 
+/// Whether a ROM says with its reset reason that it boots into its own bootloader:
+/// `rst:0x1 (POWERON_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))`.
+pub(super) fn is_download_boot(line: &str) -> bool {
+    let mode = line.split_once("),boot:0x").map(|(_, mode)| mode);
+    let name = mode.and_then(|mode| mode.split_once(" (")).map(|(_, n)| n);
+    name.is_some_and(|name| name.starts_with("DOWNLOAD") || name.starts_with("UART_BOOT"))
+}
+
 fn boot_line(line: &str) -> Option<Mark<'_>> {
     if let Some((_, name)) = line.split_once("ESP-ROM:") {
         let chip = name.split('-').next().unwrap_or_default();
@@ -96,7 +104,14 @@ fn boot_line(line: &str) -> Option<Mark<'_>> {
             .and_then(|rest| rest.split(')').next());
         return Some(Mark::Reset(code, name.unwrap_or_default()));
     }
-    if line.contains("waiting for download") {
+    if [
+        "waiting for download",
+        "wait uart0 download",
+        "wait usb download",
+    ]
+    .iter()
+    .any(|text| line.contains(text))
+    {
         return Some(Mark::WaitingForDownload);
     }
     log_level(line)?;
@@ -222,6 +237,35 @@ const MONTHS: [&str; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reset_into_the_bootloader_is_told_from_one_into_flash() {
+        for (line, expected) in [
+            (
+                "rst:0x1 (POWERON_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))",
+                true,
+            ),
+            ("rst:0x1 (POWERON),boot:0x4 (DOWNLOAD(USB/UART0/1))", true),
+            (
+                "rst:0x10 (RTCWDT_RTC_RESET),boot:0x23 (UART_BOOT(UART0))",
+                true,
+            ),
+            (
+                "rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)",
+                false,
+            ),
+            ("UART_BOOT is not used here", false),
+        ] {
+            assert_eq!(is_download_boot(line), expected, "{line}");
+        }
+        for line in [
+            "waiting for download",
+            "wait uart0 download",
+            "wait usb download",
+        ] {
+            assert_eq!(read(line), Mark::WaitingForDownload, "{line}");
+        }
+    }
 
     #[test]
     fn the_lines_that_matter_are_told_apart() {

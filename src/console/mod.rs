@@ -25,7 +25,7 @@ mod whole;
 
 use std::time::Duration;
 
-pub use boot::Boot;
+pub use boot::{Boot, BootFailure};
 pub use machine::Console;
 pub use mask::{DEFAULT_RULES, InvalidRule, MaskRule, Masks};
 pub use recording::Recording;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::console::{self, Boot, Console, Event as ConsoleEvent};
+use crate::console::{self, Boot, BootFailure, Console, Event as ConsoleEvent};
 use crate::journal::Event;
 use crate::metrics::Metrics;
 
@@ -162,7 +162,6 @@ impl<'a> ConsoleListener<'a> {
     }
 
     fn booted(&mut self, boot: &Boot) {
-        self.problem_ended(PortProblem::InBootloader);
         let reason = boot
             .reset_reason
             .clone()
@@ -175,12 +174,26 @@ impl<'a> ConsoleListener<'a> {
                 String::from("other")
             };
             *status.resets.entry(key).or_default() += 1;
+            if boot.in_download_mode || boot.failure().is_some() {
+                return;
+            }
             let text = |new: &Option<String>, old: &mut Option<String>| old.clone_from(new);
             status.chip = boot.chip.map(|chip| chip.to_string());
             text(&boot.project, &mut status.project);
             text(&boot.version, &mut status.firmware_version);
             text(&boot.app_elf_sha256, &mut status.app_elf_sha256);
         });
+        if boot.is_brown_out() {
+            self.browned_out();
+        }
+        if boot.in_download_mode {
+            return;
+        }
+        if let Some(failure) = boot.failure() {
+            return self.boot_failed(failure, &reason);
+        }
+        self.health.booted();
+        self.show_health();
         let path = self.plan.path.display();
         let application = match (&boot.project, &boot.version) {
             (Some(project), Some(version)) => format!("{project} {version}"),
@@ -193,11 +206,20 @@ impl<'a> ConsoleListener<'a> {
             .say(format_args!(
                 "board on {path} started {application} (reset reason: {reason})"
             ));
-        if boot.is_brown_out() {
-            self.browned_out();
-        }
         self.state_writer
             .record_boot(&self.plan.id, &self.context, boot);
+    }
+
+    /// The board came to no application.
+    fn boot_failed(&mut self, failure: BootFailure, reason: &str) {
+        if let Some(problem) = self.health.boot_failed(self.began.elapsed(), failure) {
+            self.show_problem(problem);
+        } else if !self.health.is_boot_loop() {
+            let path = self.plan.path.display();
+            Event::BoardBooted.entry().port(&path).say(format_args!(
+                "board on {path} started no application: {failure} (reset reason: {reason})"
+            ));
+        }
     }
 
     fn panic_began(&mut self, line: &str) {

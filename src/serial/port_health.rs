@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::console::BootFailure;
+
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum PortProblem {
@@ -15,6 +17,8 @@ pub(super) enum PortProblem {
     Babbling,
     /// The board waits in its bootloader.
     InBootloader,
+    /// The board restarts and never comes to an application.
+    BootLoop(BootFailure),
 }
 
 impl PortProblem {
@@ -28,6 +32,9 @@ impl PortProblem {
             Self::Babbling => format!(
                 "received data is not text: set `baud` in its [[serial.port]] (now {baud}) or release the port; reading less often"
             ),
+            Self::BootLoop(failure) => format!(
+                "boot loop: board restarts without starting an application ({failure}); flash bootloader, partition table and application again"
+            ),
             Self::InBootloader => "board is in its bootloader: reset it; if it stays there, check what pulls its boot pin low".to_owned(),
         }
     }
@@ -38,6 +45,7 @@ impl PortProblem {
 pub(super) struct PortHealth {
     losses: VecDeque<Duration>,
     brown_outs: VecDeque<Duration>,
+    failed_boots: VecDeque<Duration>,
     told: Vec<PortProblem>,
 }
 
@@ -73,6 +81,26 @@ impl PortHealth {
     pub(super) fn many_brown_outs(&mut self) -> Option<PortProblem> {
         let many = self.brown_outs.len() >= OFTEN;
         many.then(|| self.report(PortProblem::BrownOuts))?
+    }
+
+    /// A boot that came to no application.
+    pub(super) fn boot_failed(&mut self, now: Duration, why: BootFailure) -> Option<PortProblem> {
+        let many = often(&mut self.failed_boots, now);
+        many.then(|| self.report(PortProblem::BootLoop(why)))?
+    }
+
+    /// Whether boots fail repeatedly, so that each one is no news.
+    pub(super) fn is_boot_loop(&self) -> bool {
+        let is_loop = |told: &PortProblem| matches!(told, PortProblem::BootLoop(_));
+        self.told.iter().any(is_loop)
+    }
+
+    /// An application was started.
+    pub(super) fn booted(&mut self) {
+        self.failed_boots.clear();
+        self.told
+            .retain(|told| !matches!(told, PortProblem::BootLoop(_)));
+        self.resolved(PortProblem::InBootloader);
     }
 
     /// Ends problems that have not occurred for a while; `true` if one ended.
@@ -170,6 +198,24 @@ mod tests {
             assert_eq!(health.many_brown_outs(), None);
             health.expire(AT(n * 200));
         }
+    }
+
+    #[test]
+    fn a_boot_loop_is_told_once_until_an_application_started() {
+        let mut health = PortHealth::default();
+        let fails = |health: &mut PortHealth, from: u64| {
+            let why = BootFailure::PartitionTable;
+            let told = (from..from + 20).filter_map(|n| health.boot_failed(AT(n), why));
+            told.collect::<Vec<_>>()
+        };
+        let problem = PortProblem::BootLoop(BootFailure::PartitionTable);
+        assert_eq!(fails(&mut health, 0), [problem]);
+        assert!(health.is_boot_loop());
+        health.booted();
+        assert_eq!((health.is_boot_loop(), health.problem()), (false, None));
+        assert_eq!(fails(&mut health, 100), [problem]);
+        // it is not over because the board is silent
+        assert!(!health.expire(AT(5000)) && health.is_boot_loop());
     }
 
     #[test]

@@ -234,3 +234,25 @@ async fn a_rule_that_hides_more_reaches_a_port_that_is_open() {
     assert!(hidden);
     site.stop().await;
 }
+
+#[tokio::test]
+async fn a_board_that_never_comes_to_an_application_is_in_a_boot_loop() {
+    let site = Site::listening("").await;
+    let spec = xtensa();
+    let fails = "ets Jul 29 2019 12:21:46\r\n\r\n\
+        rst:0x3 (SW_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n\
+        E (99) boot: Failed to verify partition table\r\n\
+        E (104) boot: load partition table error!\r\n";
+    site.board.print(boot(&spec, "1.2.3")).await;
+    site.board.print(fails.repeat(8)).await;
+    site.until(|status| {
+        let note = status.note.as_deref().unwrap_or_default();
+        note.starts_with("boot loop") && note.contains("invalid partition table")
+    })
+    .await;
+    let version = site.shown().await.status().firmware_version;
+    assert_eq!(version.as_deref(), Some("1.2.3"), "of the last application");
+    site.board.print(boot(&spec, "1.2.4")).await;
+    site.until(|status| status.note.is_none()).await;
+    site.stop().await;
+}

@@ -8,6 +8,10 @@ use crate::store::coredumps::Entry;
 /// Beyond the first few, one body of a crash is written in this time, seconds.
 const BODY_INTERVAL: u64 = 600;
 
+/// Dumps without a fingerprint that are stored of one device in a day.
+const MOST_UNKNOWN: usize = 20;
+const DAY: u64 = 24 * 3600;
+
 /// What to do with a dump.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Decision {
@@ -16,7 +20,8 @@ pub enum Decision {
     SeenAgain {
         stem: String,
     },
-    /// The same crash was written lately; `stem` is its newest dump.
+    /// The same crash was written lately, or enough dumps without a fingerprint;
+    /// `stem` is the newest of them.
     Count {
         stem: String,
     },
@@ -48,7 +53,7 @@ pub fn decide(
         return Decision::Store;
     }
     let Some(fingerprint) = &found.fingerprint else {
-        return Decision::Store;
+        return decide_unknown(entries, found, now);
     };
     let crash: Vec<&Entry> = entries
         .iter()
@@ -65,6 +70,24 @@ pub fn decide(
         Some(seconds) if seconds < BODY_INTERVAL => Decision::Count {
             stem: newest.stem.clone(),
         },
+        _ => Decision::Store,
+    }
+}
+
+/// Nothing tells whether dumps without a fingerprint are of one crash: so many a
+/// day are stored, and each that is better than those.
+fn decide_unknown(entries: &[Entry], found: &Examination, now: &Moment) -> Decision {
+    // a time that is not known counts as today: what is stored stays bounded
+    let is_today = |entry: &&Entry| seconds_since(entry, now).is_none_or(|passed| passed < DAY);
+    let unknown = entries.iter().filter(|entry| entry.fingerprint.is_none());
+    let today: Vec<&Entry> = unknown.filter(is_today).collect();
+    let best = today.iter().map(|entry| entry.verdict.rank()).max();
+    match today.last() {
+        Some(newest) if today.len() >= MOST_UNKNOWN && Some(found.verdict.rank()) <= best => {
+            Decision::Count {
+                stem: newest.stem.clone(),
+            }
+        }
         _ => Decision::Store,
     }
 }
@@ -187,6 +210,42 @@ mod tests {
             let decision = decide(&three, "b", &found, &now(4), requested);
             assert_eq!(decision, Decision::SeenAgain { stem }, "{verdict}");
         }
+    }
+
+    #[test]
+    fn of_dumps_without_a_fingerprint_twenty_a_day_are_written_and_each_better_one() {
+        let mut held: Vec<Entry> = (0..20).map(|n| entry(&n.to_string(), n)).collect();
+        for entry in &mut held {
+            entry.fingerprint = None;
+            entry.verdict = Verdict::NotACoredump;
+        }
+        let decide = |held: &[Entry], verdict, minute| {
+            decide(held, "x", &found(None, verdict), &now(minute), THREE)
+        };
+        let counted = Decision::Count {
+            stem: String::from("coredump_19"),
+        };
+        let day = 24 * 60;
+        for (held, verdict, minute, expected) in [
+            (&held[..19], Verdict::NotACoredump, 20, Decision::Store),
+            (&held[..], Verdict::NotACoredump, 20, counted.clone()),
+            (&held[..], Verdict::NotACoredump, day - 1, counted.clone()),
+            (&held[..], Verdict::NotACoredump, day, Decision::Store),
+            (&held[..], Verdict::PanicOnly, 20, Decision::Store),
+        ] {
+            let decision = decide(held, verdict, minute);
+            assert_eq!(decision, expected, "{verdict} at minute {minute}");
+        }
+        // of an earlier boot, and the clock does not know: as today
+        for entry in &mut held {
+            entry.boot_id = Some(String::from("a"));
+        }
+        assert_eq!(decide(&held, Verdict::NotACoredump, 9 * day), counted);
+        // others do not count
+        for entry in &mut held {
+            entry.fingerprint = Some(String::from("f"));
+        }
+        assert_eq!(decide(&held, Verdict::NotACoredump, 20), Decision::Store);
     }
 
     #[test]

@@ -271,6 +271,7 @@ fn describe(
         fingerprint_algorithm: found.fingerprint_algorithm,
         sightings: Vec::new(),
         requested: origin.requested,
+        counted: 0,
         gateway_id: None,
         boot_id: Some(now.boot_id.clone()),
         monotonic_us: Some(now.monotonic_us),
@@ -320,4 +321,44 @@ fn say_stored(sidecar: &Sidecar, source: Source) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle;
+    use crate::device::DeviceKey;
+
+    #[test]
+    fn dumps_without_a_fingerprint_are_counted_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let device: DeviceKey = "bench7".parse().unwrap();
+        let mut last = String::new();
+        for run in 0..2 {
+            let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
+            let store = Arc::new(Store::open(folder.path(), None, None, limits).unwrap());
+            let settings = config::Coredumps::default();
+            let ingest = Ingest::new(Arc::clone(&store), Arc::default(), settings);
+            for n in 0..15 {
+                let origin = Origin::new(device.clone(), Source::Https, "token");
+                let received = ingest.coredump(format!("noise {run} {n}").as_bytes(), origin);
+                let received = received.unwrap();
+                if received.kept {
+                    last = received.id;
+                } else {
+                    assert_eq!(received.id, last);
+                }
+            }
+        }
+        let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
+        let store = Store::open(folder.path(), None, None, limits).unwrap();
+        let sidecars = store.coredumps.with(&device, |folder| {
+            let stems = folder.entries().iter().map(|entry| entry.stem.clone());
+            stems.map(|stem| folder.sidecar(&stem)).collect()
+        });
+        let sidecars: Vec<Sidecar> = sidecars.unwrap();
+        assert_eq!(sidecars.len(), 20);
+        let counted: Vec<u64> = sidecars.iter().map(|sidecar| sidecar.counted).collect();
+        assert_eq!((counted[18], counted[19]), (0, 10));
+    }
 }

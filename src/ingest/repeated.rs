@@ -90,7 +90,8 @@ fn complete(sidecar: &mut Sidecar, origin: &Origin) {
     fill(&mut sidecar.model_code, &model);
 }
 
-/// A repeated crash of a crash loop: counted, not stored.
+/// A repeated crash of a crash loop, or one more dump of those that nothing tells
+/// apart: counted, not stored.
 pub(super) fn counted(
     folder: &mut DeviceFolder,
     stem: &str,
@@ -98,6 +99,33 @@ pub(super) fn counted(
     origin: &Origin,
     now: &Moment,
 ) -> store::Result<Received> {
+    let (kept, what) = match &found.fingerprint {
+        Some(fingerprint) => count_crash(folder, stem, fingerprint, origin, now)?,
+        None => count_unknown(folder, stem, origin)?,
+    };
+    Event::CoredumpCounted
+        .entry()
+        .device(&origin.device)
+        .coredump(&kept.id)
+        .maybe("FINGERPRINT", found.fingerprint.as_ref())
+        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
+        .say(format_args!("{what}, counted for coredump {}", kept.id));
+    Ok(Received {
+        filename: format!("{stem}.dmp"),
+        id: kept.id,
+        kept: false,
+        verdict: found.verdict,
+        fingerprint: found.fingerprint.clone(),
+    })
+}
+
+fn count_crash(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    fingerprint: &str,
+    origin: &Origin,
+    now: &Moment,
+) -> store::Result<(Sidecar, String)> {
     let kept = folder.sidecar(stem)?;
     let mut occurrence = kept.clone();
     occurrence.uploaded_at = iso8601(now.wall);
@@ -105,25 +133,22 @@ pub(super) fn counted(
         .firmware_version
         .clone_from(&origin.firmware_version);
     folder.count_durably(&occurrence)?;
-    let fingerprint = found.fingerprint.clone().unwrap_or_default();
-    let occurrences = folder
-        .crash(&fingerprint)
-        .map_or(0, |crash| crash.occurrences);
-    Event::CoredumpCounted
-        .entry()
-        .device(&origin.device)
-        .coredump(&kept.id)
-        .fingerprint(&fingerprint)
-        .maybe("SERIAL_PORT", origin.serial_port.as_ref())
-        .say(format_args!(
-            "repeated crash of {} ({occurrences} times so far), counted for coredump {}",
-            origin.device, kept.id
-        ));
-    Ok(Received {
-        filename: format!("{stem}.dmp"),
-        id: kept.id,
-        kept: false,
-        verdict: found.verdict,
-        fingerprint: Some(fingerprint),
-    })
+    let occurrences = folder.crash(fingerprint);
+    let occurrences = occurrences.map_or(0, |crash| crash.occurrences);
+    let device = &origin.device;
+    let what = format!("repeated crash of {device} ({occurrences} times so far)");
+    Ok((kept, what))
+}
+
+fn count_unknown(
+    folder: &mut DeviceFolder,
+    stem: &str,
+    origin: &Origin,
+) -> store::Result<(Sidecar, String)> {
+    let kept = folder.change(stem, |sidecar| sidecar.counted += 1)?;
+    let what = format!(
+        "more than 20 dumps without a fingerprint of {} in a day ({} not stored)",
+        origin.device, kept.counted
+    );
+    Ok((kept, what))
 }

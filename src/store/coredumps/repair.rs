@@ -233,6 +233,7 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         fingerprint: found.fingerprint,
         sightings: Vec::new(),
         requested: false,
+        counted: 0,
         gateway_id: None,
         boot_id: None,
         monotonic_us: None,

@@ -122,6 +122,9 @@ pub struct Sidecar {
     /// A person asked for this dump; retention never thins it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requested: bool,
+    /// Dumps without a fingerprint that came after this one and were only counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub counted: u64,
     pub gateway_id: Option<String>,
     pub boot_id: Option<String>,
     pub monotonic_us: Option<u64>,
@@ -130,6 +133,10 @@ pub struct Sidecar {
     pub clock: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Sidecar {
@@ -180,6 +187,7 @@ pub(super) mod tests {
             fingerprint_algorithm: None,
             sightings: Vec::new(),
             requested: false,
+            counted: 0,
             gateway_id: None,
             boot_id: None,
             monotonic_us: None,

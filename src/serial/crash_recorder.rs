@@ -15,6 +15,7 @@ use crate::store::coredumps::Source;
 use crate::store::{self, Store};
 
 use super::device_identity::{DeviceIdentity, IdentityClues, identify, or_shared_key};
+use super::discover::Usb;
 use super::port_plan::PortPlan;
 use super::state::PortsState;
 
@@ -69,12 +70,11 @@ pub(super) struct CapturedCrash {
 }
 
 impl CaptureContext {
-    /// The context of a port. A chip with its own USB shows its MAC address; for
-    /// others it is known after a flash read.
+    /// The context of a port. A chip with its own USB shows its MAC address, or did
+    /// so a moment ago; for others it is known after a flash read.
     pub fn of(plan: &PortPlan, state: &PortsState) -> Self {
-        let usb = plan.usb.as_ref();
-        let shown = usb.filter(|usb| usb.is_serial_jtag());
-        let shown = shown.and_then(|usb| usb.serial.as_ref()?.parse().ok());
+        let usb = plan.usb.as_ref().filter(|_| plan.serial_is_unique);
+        let shown = usb.and_then(Usb::mac).or(plan.board_before);
         Self {
             plan: plan.clone(),
             mac: shown.or_else(|| state.mac(plan, clock::boot_id())),

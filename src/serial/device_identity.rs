@@ -65,12 +65,12 @@ fn device(clues: &IdentityClues<'_>, devices: &Devices) -> (DeviceKey, &'static 
     }
     let serial = clues
         .usb
-        .and_then(|usb| usb.serial.as_ref())
+        .and_then(Usb::own_serial)
         .filter(|_| clues.serial_is_unique);
     let by_serial = devices
         .devices
         .iter()
-        .find(|(_, device)| serial.is_some() && device.usb_serial.as_ref() == serial);
+        .find(|(_, device)| serial.is_some() && device.usb_serial.as_deref() == serial);
     if let Some((key, _)) = by_serial {
         return (key.clone(), "configured");
     }
@@ -130,7 +130,7 @@ mod tests {
             device.model = Some("pump".parse().unwrap());
         };
         add("bymac", Some("84f703000001"), None);
-        add("byserial", None, Some("S1"));
+        add("byserial", None, Some("A6008is1"));
         devices
     }
 
@@ -138,7 +138,7 @@ mod tests {
     fn configuration_goes_before_registry_before_mac_before_place() {
         let devices = registry();
         let configured: DeviceKey = "bench7".parse().unwrap();
-        let (s1, s2) = (usb("S1"), usb("S2"));
+        let (s1, s2) = (usb("A6008is1"), usb("A6008is2"));
         let nothing = IdentityClues {
             device_key: None,
             model: None,

@@ -42,12 +42,6 @@ impl Usb {
         format!("{:04x}:{:04x} {serial}", self.vid, self.pid)
     }
 
-    /// Whether its serial number looks like one of its own: CP210x come with
-    /// `0001` from the factory, CH34x with none.
-    pub fn has_own_serial(&self) -> bool {
-        self.serial.as_ref().is_some_and(|serial| serial.len() >= 6)
-    }
-
     /// Whether it is Espressif's own.
     pub fn is_espressif(&self) -> bool {
         self.vid == ESPRESSIF

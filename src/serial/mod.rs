@@ -31,6 +31,7 @@ mod port_task;
 mod ports;
 mod release;
 pub mod reset;
+mod same_place;
 pub mod selection;
 pub mod state;
 mod state_writer;
@@ -40,6 +41,7 @@ mod supervisor;
 #[cfg(test)]
 mod supervisor_tests;
 mod udev_marks;
+mod usb_serial;
 
 pub use error::Error;
 pub use flash_read_request::{FlashRead, FlashReadError};

@@ -106,6 +106,7 @@ impl PortTask {
     }
 
     fn opened(&self, plan: &PortPlan, health: &mut PortHealth, began: Instant) {
+        self.keep_board(plan);
         self.open.send_replace(true);
         self.metrics.serial_ports.inc();
         let note = health

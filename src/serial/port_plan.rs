@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::ports::Why;
 use crate::config::{self, ReadFlash, Reset};
-use crate::device::{DeviceKey, ModelCode};
+use crate::device::{DeviceKey, MacAddress, ModelCode};
 
 use super::discover::Usb;
 use super::link::ModemLines;
@@ -54,8 +54,11 @@ pub struct PortPlan {
     pub released: Option<Released>,
     /// Whether its device node exists.
     pub present: bool,
-    /// No other port that is plugged in has its USB serial number.
+    /// No other board or adapter that is plugged in has its USB serial number.
     pub serial_is_unique: bool,
+    /// The board that was at its place a moment ago, if it is a chip whose USB
+    /// serial number does not tell.
+    pub board_before: Option<MacAddress>,
 }
 
 /// A port that is not opened for now; `None`: until it is claimed.
@@ -77,6 +80,7 @@ impl PortPlan {
             released: None,
             present: true,
             serial_is_unique: true,
+            board_before: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config;
 use crate::console::{self, Masks};
 use crate::device::MacAddress;
@@ -94,6 +95,15 @@ impl PortTask {
         self.recorder.forget_told(&plan.id);
         if self.state_writer.state.read().of(&plan.id).board.is_some() {
             self.note_board(plan, None);
+        }
+    }
+
+    /// Records the board that was at the port's place before, so that the daemon
+    /// knows it after a restart.
+    pub(super) fn keep_board(&self, plan: &PortPlan) {
+        let known = self.state_writer.state.read().mac(plan, clock::boot_id());
+        if plan.board_before.is_some() && plan.board_before != known {
+            self.note_board(plan, plan.board_before);
         }
     }
 

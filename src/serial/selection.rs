@@ -11,6 +11,7 @@ use crate::config::{self, Discover, PortMatch};
 use super::discover::{FoundPort, Usb};
 use super::port_plan::{PortPlan, PortSettings, Released};
 use super::state::PortsState;
+use super::usb_serial::is_unique;
 
 /// A path in the configuration, and its target.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ pub fn plan_ports(
                 released: None,
                 present: true,
                 serial_is_unique: true,
+                board_before: None,
             }
         })
         .collect();
@@ -81,7 +83,7 @@ pub fn plan_ports(
         });
     }
     for plan in &mut plans {
-        plan.serial_is_unique = is_unique(plan.usb.as_ref(), found);
+        plan.serial_is_unique = plan.usb.as_ref().is_none_or(|usb| is_unique(usb, found));
         let release = state.of(&plan.id).released;
         plan.released = release
             .map(|release| Released {
@@ -91,11 +93,6 @@ pub fn plan_ports(
             .filter(|released| released.remaining != Some(Duration::ZERO));
     }
     plans
-}
-
-fn is_unique(usb: Option<&Usb>, found: &[FoundPort]) -> bool {
-    let same = |port: &&FoundPort| Some(&port.usb.serial) == usb.map(|usb| &usb.serial);
-    found.iter().filter(same).count() <= 1
 }
 
 fn matches(entry: &config::SerialPort, port: &FoundPort, named: &[ConfiguredPath]) -> bool {

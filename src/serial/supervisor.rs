@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -27,6 +27,7 @@ use super::flash_read_request::FlashReadRequest;
 use super::hotplug::HotplugWatcher;
 use super::port_plan::PortPlan;
 use super::port_task::{CommonSettings, PortTask};
+use super::same_place::SamePlace;
 use super::selection::{self, ConfiguredPath};
 use super::state::{PortsState, Release};
 use super::state_writer::StateWriter;
@@ -44,6 +45,8 @@ pub(super) struct Supervisor {
     pub(super) state_writer: Arc<StateWriter>,
     backlog: CrashBacklog,
     entries: Mutex<BTreeMap<String, Entry>>,
+    boards: Mutex<SamePlace>,
+    began: Instant,
     /// Ports lent to a program that still runs.
     pub(super) leases: Mutex<BTreeSet<String>>,
     /// A change that the watcher does not see, such as a claim.
@@ -83,6 +86,8 @@ impl Supervisor {
             settings: Mutex::new(settings),
             state_writer: Arc::new(state_writer),
             entries: Mutex::default(),
+            boards: Mutex::default(),
+            began: Instant::now(),
             leases: Mutex::default(),
             rescan_requested: Notify::new(),
             tasks: TaskTracker::new(),
@@ -182,7 +187,14 @@ impl Supervisor {
         for id in lock(&self.leases).iter() {
             state.ensure(id).released = Some(Release::new(None, true, &now));
         }
-        let plans = selection::plan_ports(&found, &named, &settings, &state, &now);
+        let mut plans = selection::plan_ports(&found, &named, &settings, &state, &now);
+        let mut boards = lock(&self.boards);
+        boards.look(&found, self.began.elapsed());
+        for plan in &mut plans {
+            let silent = plan.usb.as_ref().filter(|usb| usb.mac().is_none());
+            plan.board_before = silent.and_then(|usb| boards.board(&usb.place));
+        }
+        drop(boards);
         let over = plans
             .iter()
             .filter_map(|plan| plan.released?.remaining)

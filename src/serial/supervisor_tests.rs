@@ -68,12 +68,17 @@ impl Bench {
 
     /// Plugs a board in; its console ends when the answer is dropped.
     fn plug(&self, place: &str, ids: (u16, u16), tty: &str) -> File {
+        self.plug_as("84:F7:03:00:00:01", place, ids, tty)
+    }
+
+    /// The same with another serial number.
+    fn plug_as(&self, serial: &str, place: &str, ids: (u16, u16), tty: &str) -> File {
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let node = self.tree.sources().dev.join(tty);
         symlink(ptsname_r(&master).unwrap(), node).unwrap();
-        self.tree.plug(place, "1.0", ids, "84:F7:03:00:00:01", tty);
+        self.tree.plug(place, "1.0", ids, serial, tty);
         // sysfs tells nobody, a node in /dev does: once more, now that all is there
         let hint = self.tree.sources().dev.join("hint");
         drop(File::create(&hint).unwrap());
@@ -239,5 +244,36 @@ async fn what_a_person_releases_after_a_loan_that_a_restart_cut_stays_released()
     bench.reaches("ttyACM0", State::Listening).await;
     bench.ports.release("ttyACM0", None).await.unwrap();
     bench.reaches("ttyACM0", State::Released).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_board_whose_firmware_shows_another_usb_device_keeps_its_name() {
+    let bench = Bench::new();
+    let known = |bench: &Bench, name: &str| {
+        let list = bench.ports.list();
+        let port = list.into_iter().find(|port| port.name == name);
+        port.and_then(|port| port.mac)
+    };
+    let mac = Some(String::from("84f703000001"));
+    for (serial, tty, starts) in [("84F703000001", "ttyACM1", 1), ("123456", "ttyACM2", 2)] {
+        let wire = bench.plug("1-1", NATIVE, "ttyACM0");
+        bench.reaches("ttyACM0", State::Listening).await;
+        bench.tree.unplug("ttyACM0");
+        drop(wire);
+        bench.reaches("1-1", State::Absent).await;
+        // and over its own restarts
+        for _ in 0..starts {
+            let wire = bench.plug_as(serial, "1-1", (0x303a, 0x4001), tty);
+            bench.reaches(tty, State::Listening).await;
+            assert_eq!(known(&bench, tty), mac, "{serial}");
+            bench.tree.unplug(tty);
+            drop(wire);
+            bench.reaches("1-1", State::Absent).await;
+        }
+    }
+    let _wire = bench.plug_as("123456", "1-2", (0x303a, 0x4001), "ttyACM3");
+    bench.reaches("ttyACM3", State::Listening).await;
+    assert_eq!(known(&bench, "ttyACM3"), None, "another place");
     bench.stop().await;
 }

@@ -138,7 +138,7 @@ impl Ingest {
             Source::Https | Source::Uart => None,
         };
         let told = told.as_ref();
-        let is_better = told.is_some_and(|told| told.is_worse);
+        let is_better = told.is_some_and(|told| told.gives_way);
         let received = self.store.coredumps.with(&origin.device, |folder| {
             let decision = decide(folder.entries(), &id, found, &now, thinning);
             match decision {
@@ -155,7 +155,7 @@ impl Ingest {
                 }
             }
         })?;
-        if let Some(told) = told.filter(|told| told.is_worse && received.kept) {
+        if let Some(told) = told.filter(|told| told.gives_way && received.kept) {
             told.remove(&self.store, &origin.device, &received)?;
         }
         Ok(received)
@@ -172,7 +172,7 @@ impl Ingest {
     ) -> store::Result<Received> {
         sidecar.sequence = self.store.coredumps.next_sequence()?;
         sidecar.gateway_id = Some(self.store.gateway_id.clone());
-        let replaced = told.filter(|told| told.is_worse);
+        let replaced = told.filter(|told| told.gives_way);
         if let Some(told) = replaced {
             repeated::take_over(&mut sidecar, &told.sidecar);
         }

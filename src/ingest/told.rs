@@ -26,8 +26,9 @@ pub(super) struct ToldBefore {
     stem: String,
     pub(super) sidecar: Sidecar,
     pub(super) log: Option<Vec<u8>>,
-    /// It is a worse or a shorter copy, and goes once the dump is stored.
-    pub(super) is_worse: bool,
+    /// It is a worse or a shorter copy, or the same dump under another name of the
+    /// board, and goes once the dump is stored.
+    pub(super) gives_way: bool,
 }
 
 /// The record of the crash that `bytes` from the flash are of, if there is one:
@@ -43,12 +44,18 @@ pub(super) fn before(
     if let Some(last) = &origin.told {
         let is_last = |sidecar: &Sidecar| sidecar.id == last.id;
         let told = read(store, &last.device, is_last)?;
-        if let Some((told, old)) = told
-            // another board may have been behind a place
-            && (told.device == origin.device || told.sidecar.identity == "place")
-            && is_same(found, bytes, &told.sidecar, &old)
-        {
-            return Ok(Some(told.compared(found, bytes)));
+        // a board that a place named has its MAC address for a name now
+        let is_this =
+            |told: &ToldBefore| told.device == origin.device || told.sidecar.identity == "place";
+        if let Some((told, old)) = told.filter(|(told, _)| is_this(told)) {
+            let payload = found.canonical.as_deref().unwrap_or(bytes);
+            let held = coredump::examine(&old).canonical;
+            let is_equal = held.as_deref().unwrap_or(&old) == payload;
+            if is_equal || is_same(found, bytes, &told.sidecar, &old) {
+                let mut told = told.compared(found, bytes);
+                told.gives_way |= is_equal;
+                return Ok(Some(told));
+            }
         }
     }
     let Some(fingerprint) = &found.fingerprint else {
@@ -59,7 +66,7 @@ pub(super) fn before(
     };
     let copy = read(store, &origin.device, is_copy)?;
     let copy = copy.map(|(copy, _)| copy.compared(found, bytes));
-    Ok(copy.filter(|copy| copy.is_worse))
+    Ok(copy.filter(|copy| copy.gives_way))
 }
 
 /// The device's newest record for which this holds, and its dump.
@@ -81,7 +88,7 @@ fn read(
                 stem: entry.stem.clone(),
                 log: fs::read(folder.file(&entry.stem, "log")).ok(),
                 sidecar,
-                is_worse: false,
+                gives_way: false,
             };
             return Ok(Some((told, dump)));
         }
@@ -93,7 +100,7 @@ impl ToldBefore {
     fn compared(mut self, found: &Examination, bytes: &[u8]) -> Self {
         let held = Verdict::from_word(&self.sidecar.verdict).unwrap_or(Verdict::NotACoredump);
         let new = (found.verdict.rank(), bytes.len() as u64);
-        self.is_worse = !held.is_whole() && new > (held.rank(), self.sidecar.size);
+        self.gives_way = !held.is_whole() && new > (held.rank(), self.sidecar.size);
         self
     }
 

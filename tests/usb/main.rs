@@ -30,6 +30,7 @@ mod simulated_board;
 
 mod console;
 mod flash;
+mod one_record;
 mod ports;
 
 use board::Board;

@@ -102,6 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn an_occurrence_that_is_taken_back_leaves_the_others() {
+        let mut crash = Crash::new("f", &sample("a", 1));
+        for version in [Some("1.0"), Some("1.1"), Some("1.1")] {
+            crash.count("t", version);
+        }
+        crash.uncount(Some("1.1"));
+        crash.uncount(Some("1.0"));
+        assert_eq!(crash.occurrences, 1);
+        assert_eq!(crash.occurrences_per_version.len(), 1);
+        assert_eq!(crash.occurrences_per_version["1.1"], 1);
+    }
+
+    #[test]
     fn versions_that_devices_invent_are_bounded() {
         let mut crash = Crash::new("f", &sample("a", 1));
         for n in 0..1000 {

@@ -1,6 +1,7 @@
 //! Stored coredumps: a folder a device, four files a dump, an index in memory
 //! that is built from the sidecars a folder at a time.
 
+mod counting;
 mod crash;
 mod decoding;
 mod folder;

@@ -134,7 +134,7 @@ impl Ingest {
             self.store.coredumps.with(&origin.device, rename)?;
         }
         let told = match origin.source {
-            Source::Flash => told::before(&self.store, bytes, found, origin)?,
+            Source::Flash => told::before(&self.store, bytes, found, origin),
             Source::Https | Source::Uart => None,
         };
         let told = told.as_ref();
@@ -156,7 +156,7 @@ impl Ingest {
             }
         })?;
         if let Some(told) = told.filter(|told| told.gives_way && received.kept) {
-            told.remove(&self.store, &origin.device, &received)?;
+            told.remove(&self.store, &origin.device, &received);
         }
         Ok(received)
     }

@@ -5,9 +5,9 @@ use std::fs;
 
 use crate::coredump::{self, Dump, Examination, Verdict};
 use crate::device::{Architecture, DeviceKey};
-use crate::journal::Event;
-use crate::store::coredumps::{Sidecar, Source};
-use crate::store::{self, Error, Store};
+use crate::journal::{Event, chain};
+use crate::store::coredumps::{Entry, Sidecar, Source};
+use crate::store::{Error, Store};
 
 use super::{Origin, Received};
 
@@ -40,10 +40,9 @@ pub(super) fn before(
     bytes: &[u8],
     found: &Examination,
     origin: &Origin,
-) -> store::Result<Option<ToldBefore>> {
+) -> Option<ToldBefore> {
     if let Some(last) = &origin.told {
-        let is_last = |sidecar: &Sidecar| sidecar.id == last.id;
-        let told = read(store, &last.device, is_last)?;
+        let told = read(store, &last.device, |entry| entry.id == last.id);
         // a board that a place named has its MAC address for a name now
         let is_this =
             |told: &ToldBefore| told.device == origin.device || told.sidecar.identity == "place";
@@ -54,46 +53,41 @@ pub(super) fn before(
             if is_equal || is_same(found, bytes, &told.sidecar, &old) {
                 let mut told = told.compared(found, bytes);
                 told.gives_way |= is_equal;
-                return Ok(Some(told));
+                return Some(told);
             }
         }
     }
-    let Some(fingerprint) = &found.fingerprint else {
-        return Ok(None);
+    let fingerprint = found.fingerprint.as_ref()?;
+    let is_copy = |entry: &Entry| {
+        entry.source == Source::Uart && entry.fingerprint.as_ref() == Some(fingerprint)
     };
-    let is_copy = |sidecar: &Sidecar| {
-        sidecar.source == Source::Uart && sidecar.fingerprint.as_ref() == Some(fingerprint)
-    };
-    let copy = read(store, &origin.device, is_copy)?;
-    let copy = copy.map(|(copy, _)| copy.compared(found, bytes));
-    Ok(copy.filter(|copy| copy.gives_way))
+    let (copy, _) = read(store, &origin.device, is_copy)?;
+    Some(copy.compared(found, bytes)).filter(|copy| copy.gives_way)
 }
 
-/// The device's newest record for which this holds, and its dump.
+/// The device's newest record for which this holds, and its dump. One that cannot be
+/// read is none: it must not keep the dump from being stored.
 fn read(
     store: &Store,
     device: &DeviceKey,
-    is_it: impl Fn(&Sidecar) -> bool,
-) -> store::Result<Option<(ToldBefore, Vec<u8>)>> {
-    store.coredumps.with(device, |folder| {
-        for entry in folder.entries().iter().rev() {
-            let sidecar = folder.sidecar(&entry.stem)?;
-            if !is_it(&sidecar) {
-                continue;
-            }
-            let path = folder.file(&entry.stem, "dmp");
-            let dump = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-            let told = ToldBefore {
-                device: device.clone(),
-                stem: entry.stem.clone(),
-                log: fs::read(folder.file(&entry.stem, "log")).ok(),
-                sidecar,
-                gives_way: false,
-            };
-            return Ok(Some((told, dump)));
-        }
-        Ok(None)
-    })
+    is_it: impl Fn(&Entry) -> bool,
+) -> Option<(ToldBefore, Vec<u8>)> {
+    let told = store.coredumps.with(device, |folder| {
+        let Some(entry) = folder.entries().iter().rev().find(|entry| is_it(entry)) else {
+            return Ok(None);
+        };
+        let path = folder.file(&entry.stem, "dmp");
+        let dump = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+        let told = ToldBefore {
+            device: device.clone(),
+            stem: entry.stem.clone(),
+            sidecar: folder.sidecar(&entry.stem)?,
+            log: fs::read(folder.file(&entry.stem, "log")).ok(),
+            gives_way: false,
+        };
+        Ok(Some((told, dump)))
+    });
+    told.ok().flatten()
 }
 
 impl ToldBefore {
@@ -109,22 +103,27 @@ impl ToldBefore {
         self.device.as_str() == dump.device_key && self.sidecar.fingerprint == dump.fingerprint
     }
 
-    /// Removes the record, in whose place is what was received for `of` now.
-    pub(super) fn remove(
-        &self,
-        store: &Store,
-        of: &DeviceKey,
-        received: &Received,
-    ) -> store::Result<()> {
+    /// Removes the record, in whose place is what was received for `of` now. One that
+    /// cannot be removed is reported and stays.
+    pub(super) fn remove(&self, store: &Store, of: &DeviceKey, received: &Received) {
         let is_counted = self.device == *of && self.sidecar.fingerprint == received.fingerprint;
-        store.coredumps.with(&self.device, |folder| {
+        let removed = store.coredumps.with(&self.device, |folder| {
             folder.remove(&self.stem)?;
             if !is_counted {
                 folder.uncount(&self.sidecar)?;
             }
             Ok(())
-        })?;
+        });
         let (device, id) = (&self.device, &received.id);
+        if let Err(error) = removed {
+            let entry = error.event().entry().device(device);
+            entry.coredump(&self.sidecar.id).say(format_args!(
+                "cannot remove coredump {} of {device}, the same crash as {id}: {}",
+                self.sidecar.id,
+                chain(&error)
+            ));
+            return;
+        }
         Event::CoredumpRemoved
             .entry()
             .device(device)
@@ -134,7 +133,6 @@ impl ToldBefore {
                 "removed coredump {} of {device}: the same crash was read from flash as {id}",
                 self.sidecar.id
             ));
-        Ok(())
     }
 }
 

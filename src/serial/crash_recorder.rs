@@ -100,18 +100,19 @@ impl CrashRecorder {
 
     /// The last crash that the console of the board on this port told. After a
     /// restart that is its newest record from a console.
-    fn last_told(&self, port: &str, device: &DeviceKey) -> store::Result<Option<ToldCrash>> {
+    fn last_told(&self, port: &str, device: &DeviceKey) -> Option<ToldCrash> {
         if let Some(told) = lock(&self.told).get(port) {
-            return Ok(told.clone());
+            return told.clone();
         }
-        self.store.coredumps.with(device, |folder| {
+        let newest = self.store.coredumps.with(device, |folder| {
             let mut newest = folder.entries().iter().rev();
             let told = newest.find(|entry| entry.source == Source::Uart);
             Ok(told.map(|entry| ToldCrash {
                 device: device.clone(),
                 id: entry.id.clone(),
             }))
-        })
+        });
+        newest.ok().flatten()
     }
 
     /// Stores a crash. Blocks: call it from a thread that may.
@@ -150,7 +151,7 @@ impl CrashRecorder {
             }
             Crash::Flash(flash) => {
                 origin.requested = flash.requested;
-                origin.told = self.last_told(&context.plan.id, &identity.device)?;
+                origin.told = self.last_told(&context.plan.id, &identity.device);
                 let mark = "(coredump read from flash)";
                 origin.log = flash.log.as_ref().map(|log| log.to_text(mark).into_bytes());
             }

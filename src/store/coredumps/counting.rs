@@ -41,7 +41,7 @@ impl DeviceFolder {
     /// elsewhere; a crash without any is forgotten.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`](crate::store::Error::Io).
     pub fn uncount(&mut self, sidecar: &Sidecar) -> Result<()> {
         let Some(fingerprint) = &sidecar.fingerprint else {
             return Ok(());

@@ -35,7 +35,13 @@ fn a_refused_upload_is_an_event_with_address_device_and_reason() {
         [400, 401, 400, 400]
     );
 
-    let refused = events(&site, "UploadRefused");
+    // written by a thread of its own
+    let refused = (0..2000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let refused = events(&site, "UploadRefused");
+        (refused.len() >= statuses.len()).then_some(refused)
+    });
+    let refused = refused.expect("an event for each");
     let devices = refused.iter().map(|event| event["device_key"].as_str());
     let devices: Vec<_> = devices.collect();
     assert_eq!(devices, [None, None, Some("k1"), Some("k1")], "{refused:?}");

@@ -85,8 +85,12 @@ pub(super) fn is_download_boot(line: &str) -> bool {
 
 fn boot_line(line: &str) -> Option<Mark<'_>> {
     if let Some((_, name)) = line.split_once("ESP-ROM:") {
-        let chip = name.split('-').next().unwrap_or_default();
-        return Some(Mark::Rom(chip.parse().ok()));
+        let chip = match name.split('-').next().unwrap_or_default() {
+            // the ESP32-C2 under the name it had before
+            "esp8684" => Some(Chip::Esp32C2),
+            chip => chip.parse().ok(),
+        };
+        return Some(Mark::Rom(chip));
     }
     // the ESP32's own ROM names only its date; the ESP8266's has "rst cause"
     if let Some(date) = line.strip_prefix("ets ")
@@ -288,6 +292,10 @@ mod tests {
             (
                 "ESP-ROM:esp32c3-api1-20210207",
                 Mark::Rom(Some(Chip::Esp32C3)),
+            ),
+            (
+                "ESP-ROM:esp8684-api2-20220127",
+                Mark::Rom(Some(Chip::Esp32C2)),
             ),
             (
                 "rst:0x1 (POWERON_RESET),boot:0x12 (SPI_FAST_FLASH_BOOT)",

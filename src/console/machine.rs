@@ -80,6 +80,11 @@ impl Console {
         self.prefixes.learn(lines.iter().map(String::as_str));
     }
 
+    /// Learns it from panics, which are read afterwards.
+    pub(super) fn learn_panics(&mut self, lines: &[String]) {
+        self.prefixes.learn_panics(lines.iter().map(String::as_str));
+    }
+
     /// Takes bytes that came at `now`, a time that only grows.
     pub fn feed(&mut self, bytes: &[u8], now: Duration) -> Vec<Event> {
         self.now = now;

@@ -9,6 +9,7 @@ mod babble;
 mod boot;
 mod capture;
 pub mod dialect;
+mod frame;
 mod history;
 mod lines;
 mod machine;

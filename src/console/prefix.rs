@@ -6,12 +6,15 @@
 
 use std::collections::VecDeque;
 
+use super::frame::Frames;
+
 /// The shapes that lines of one log began with.
 #[derive(Default)]
 pub(super) struct Prefixes {
     recent: VecDeque<Stamps>,
     /// Of a log whose beginning was looked at: what its lines begin with.
     learned: Option<u64>,
+    frames: Frames,
 }
 
 /// The prefixes that a line may begin with, the longer one first: length and
@@ -19,6 +22,11 @@ pub(super) struct Prefixes {
 type Stamps = [Option<(usize, u64)>; 2];
 
 impl Prefixes {
+    /// Learns from lines of a log in which a panic may be.
+    pub(super) fn learn_panics<'a>(&mut self, lines: impl Iterator<Item = &'a str> + Clone) {
+        self.frames.learn(lines);
+    }
+
     /// Learns from the lines at the beginning of a log.
     pub(super) fn learn<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
         let mut counts: Vec<(u64, usize)> = Vec::new();
@@ -52,7 +60,8 @@ impl Prefixes {
         if self.recent.len() > WINDOW {
             self.recent.pop_front();
         }
-        known.map_or(0, |(length, _)| length)
+        let known = known.map_or(0, |(length, _)| length);
+        known.max(self.frames.length(line))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A console's recording in a file: it has an encoding, and a beginning from
 //! which the prefix of its lines is learned before the first line is read.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::lines::clean;
@@ -10,8 +11,11 @@ use super::{Console, Event, Settings};
 pub struct Recording {
     console: Console,
     encoding: Encoding,
-    /// What came before there was enough to learn from.
-    head: Vec<u8>,
+    /// What was not read yet: it is learned from first, together with what
+    /// follows, for a panic may begin in one piece and end in the next.
+    held: Vec<u8>,
+    /// So much of it was learned from already.
+    seen: usize,
     /// Half a character of the piece before.
     odd: Option<u8>,
     begun: bool,
@@ -28,7 +32,8 @@ impl Default for Recording {
         Self {
             console: Console::new(Settings::recording()),
             encoding: Encoding::Bytes,
-            head: Vec::new(),
+            held: Vec::new(),
+            seen: 0,
             odd: None,
             begun: false,
         }
@@ -38,36 +43,64 @@ impl Default for Recording {
 impl Recording {
     /// Takes the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Event> {
-        if self.begun {
-            return self.decode(bytes);
+        self.held.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        if !self.begun {
+            if self.held.len() < ENOUGH {
+                return events;
+            }
+            self.begin();
         }
-        self.head.extend_from_slice(bytes);
-        if self.head.len() < ENOUGH {
-            return Vec::new();
+        if self.held.len() >= self.seen + ENOUGH {
+            self.look_ahead();
+            let rest = self.held.split_off(self.seen);
+            let held = std::mem::replace(&mut self.held, rest);
+            self.seen = self.held.len();
+            events = self.decode(&held);
         }
-        self.begin()
+        events
     }
 
     /// Ends it.
     pub fn finish(mut self) -> Vec<Event> {
-        let mut events = if self.begun { Vec::new() } else { self.begin() };
+        if !self.begun {
+            self.begin();
+        }
+        self.look_ahead();
+        let held = std::mem::take(&mut self.held);
+        let mut events = self.decode(&held);
         events.extend(self.console.finish());
         events
     }
 
-    fn begin(&mut self) -> Vec<Event> {
+    fn begin(&mut self) {
         self.begun = true;
-        let head = std::mem::take(&mut self.head);
-        let (encoding, skip) = encoding(&head);
+        let (encoding, skip) = encoding(&self.held);
         self.encoding = encoding;
-        let head = head.get(skip..).unwrap_or_default();
-        let sample = head.get(..ENOUGH).unwrap_or(head);
-        let sample = match encoding {
-            Encoding::Bytes => sample.to_vec(),
-            Encoding::Utf16 { big } => text_of(sample, big).into_bytes(),
-        };
-        self.console.learn(&lines_of(&sample));
-        self.decode(head)
+        self.held.drain(..skip);
+        let sample = self.held.get(..ENOUGH).unwrap_or(&self.held);
+        let lines = lines_of(&self.bytes_of(sample));
+        self.console.learn(&lines);
+    }
+
+    /// Learns from the panics in what is held.
+    fn look_ahead(&mut self) {
+        let text = self.bytes_of(&self.held);
+        let has = |words: &str| memchr::memmem::find(&text, words.as_bytes()).is_some();
+        if has("register dump:") || has("Backtrace:") {
+            self.console.learn_panics(&lines_of(&text));
+        }
+    }
+
+    /// Held bytes as they are read, from an even place of the recording.
+    fn bytes_of<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.encoding {
+            Encoding::Bytes => Cow::Borrowed(bytes),
+            Encoding::Utf16 { big } => {
+                let bytes = bytes.get(usize::from(self.odd.is_some())..);
+                Cow::Owned(text_of(bytes.unwrap_or_default(), big).into_bytes())
+            }
+        }
     }
 
     fn decode(&mut self, bytes: &[u8]) -> Vec<Event> {

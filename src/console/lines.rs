@@ -59,10 +59,10 @@ impl Splitter {
 }
 
 /// `line` without terminal escape sequences, control characters and blanks at
-/// its ends.
+/// its ends. The blanks that browsers put into text are blanks.
 pub(super) fn clean(line: &[u8]) -> Cow<'_, [u8]> {
-    let is_control = |byte: &u8| matches!(byte, 0..0x20 | 0x7F);
-    if !line.iter().fold(false, |any, byte| any | is_control(byte)) {
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | 0x7F | 0xC2);
+    if !line.iter().fold(false, |any, byte| any | is_special(byte)) {
         return Cow::Borrowed(line.trim_ascii());
     }
     let mut plain = Vec::with_capacity(line.len());
@@ -70,6 +70,11 @@ pub(super) fn clean(line: &[u8]) -> Cow<'_, [u8]> {
     while let Some(byte) = bytes.next() {
         match byte {
             ESCAPE => skip_escape(&mut bytes),
+            // a no-break space, U+00A0
+            0xC2 if bytes.clone().next() == Some(0xA0) => {
+                bytes.next();
+                plain.push(b' ');
+            }
             b'\t' => plain.push(b' '),
             0..0x20 | 0x7F => {}
             _ => plain.push(byte),
@@ -160,6 +165,7 @@ mod tests {
             (b"\0\0ets\tJul\x7f ", "ets Jul"),
             (b"\x1bAAAA", "AAAA"),
             (b"\x1b[", "["),
+            (b"\xc2\xa0PC\xc2\xa0\xc2\xa0: \xc2\xb0", "PC  : \u{b0}"),
             (b"\x1b[\xffA", "[\u{fffd}A"),
         ] {
             assert_eq!(String::from_utf8_lossy(&clean(line)), expected, "{line:?}");

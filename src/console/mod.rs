@@ -30,6 +30,7 @@ pub use boot::{Boot, BootFailure};
 pub use machine::Console;
 pub use mask::{DEFAULT_RULES, InvalidRule, MaskRule, Masks};
 pub use recording::Recording;
+pub(crate) use recording::is_utf16;
 pub(crate) use unsummed::Unsummed;
 
 /// The limits of one console.

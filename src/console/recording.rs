@@ -117,6 +117,11 @@ impl Recording {
     }
 }
 
+/// Whether a recording is UTF-16.
+pub(crate) fn is_utf16(recording: &[u8]) -> bool {
+    encoding(recording).0 != Encoding::Bytes
+}
+
 /// What a recording begins with: the encoding and the bytes that only tell it.
 fn encoding(head: &[u8]) -> (Encoding, usize) {
     if head.starts_with(b"\xff\xfe") {
@@ -138,8 +143,42 @@ fn encoding(head: &[u8]) -> (Encoding, usize) {
     ) {
         (true, _) => (Encoding::Utf16 { big: false }, 0),
         (_, true) => (Encoding::Utf16 { big: true }, 0),
+        _ if has_ascii_line(head) => (Encoding::Bytes, 0),
+        _ if has_wide_words(head, 1) => (Encoding::Utf16 { big: false }, 0),
+        _ if has_wide_words(head, 0) => (Encoding::Utf16 { big: true }, 0),
         _ => (Encoding::Bytes, 0),
     }
+}
+
+/// Whether so much ASCII stands together that it is text of single bytes.
+fn has_ascii_line(head: &[u8]) -> bool {
+    head.split(|byte| !matches!(byte, b' '..=b'~'))
+        .any(|run| run.len() >= 40)
+}
+
+/// Whether there are words of ASCII with a zero for every character, `at` that
+/// byte of each pair: between other scripts most of a text may have none.
+fn has_wide_words(head: &[u8], at: usize) -> bool {
+    let (pairs, _) = head.as_chunks::<2>();
+    let is_wide = |pair: &[u8; 2]| {
+        let [first, second] = *pair;
+        let (zero, character) = if at == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        zero == 0 && matches!(character, b' '..=b'~' | b'\r' | b'\n' | b'\t')
+    };
+    let words = pairs.split(|pair| !is_wide(pair));
+    words.filter(|word| word.len() >= 4).count() >= 2 && is_clean(&text_of(head, at == 0))
+}
+
+/// Whether decoded text is one: memory has zeros and halves of characters.
+fn is_clean(text: &str) -> bool {
+    let is_odd = |c: &char| {
+        c.is_control() && !"\t\r\n\u{1b}".contains(*c) || *c == char::REPLACEMENT_CHARACTER
+    };
+    text.chars().filter(is_odd).count() * 64 <= text.len()
 }
 
 fn text_of(bytes: &[u8], big: bool) -> String {
@@ -187,6 +226,24 @@ mod tests {
             _ => None,
         };
         events.into_iter().filter_map(text).collect()
+    }
+
+    #[test]
+    fn wide_text_of_another_script_is_known_without_a_mark() {
+        let quiet =
+            "I (900) \u{6e29}: \u{4e00}\u{5207}\u{6b63}\u{5e38}\u{ff0c}\u{6e29}\u{5ea6}\r\n";
+        for lines in [1, 20, 4_000] {
+            let text = quiet.repeat(lines) + PANIC;
+            let plain = panics(text.as_bytes(), 1000);
+            assert_eq!(plain.len(), 1);
+            let units = || text.encode_utf16();
+            let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+            let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+            assert_eq!(panics(&little, 1000), plain, "little, {lines} lines");
+            assert_eq!(panics(&big, 1000), plain, "big, {lines} lines");
+            let mixed = [text.as_bytes(), little.as_slice()].concat();
+            assert_eq!(encoding(&mixed).0, Encoding::Bytes, "{lines} lines");
+        }
     }
 
     #[test]

@@ -209,7 +209,7 @@ fn is_text(bytes: &[u8]) -> bool {
     let control = |b: &&u8| matches!(**b, 0..0x20 | 0x7f) && !b"\t\r\n\x1b".contains(b);
     let odd = bytes.iter().filter(control).count();
     let invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
-    odd + invalid <= bytes.len() / 8
+    odd + invalid <= bytes.len() / 8 || zeros > 0 && console::is_utf16(bytes)
 }
 
 const START: &[u8] = b"CORE DUMP START";

@@ -133,6 +133,7 @@ fn encoding(head: &[u8]) -> (Encoding, usize) {
     if head.starts_with(b"\xef\xbb\xbf") {
         return (Encoding::Bytes, 3);
     }
+    let head = head.get(..ENOUGH).unwrap_or(head);
     // without a mark: every other byte of ASCII text is zero
     let (pairs, _) = head.get(..512).unwrap_or(head).as_chunks::<2>();
     let zeros = |at: usize| pairs.iter().filter(|pair| pair.get(at) == Some(&0)).count();

@@ -60,6 +60,19 @@ pub fn is_fatal_log(line: &str) -> bool {
     line.starts_with("E: ") || FATAL_LOGS.iter().any(|tag| line.contains(tag))
 }
 
+/// Whether registers or a backtrace follow that were asked for: by the task
+/// watchdog, which may only warn, or by the application.
+pub fn asks(line: &str) -> bool {
+    let heading = line.strip_prefix("Print CPU ").or_else(|| {
+        let (_, heading) = line.split_once(": Print CPU ")?;
+        Some(heading)
+    });
+    heading.is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_digit())
+            && (rest.ends_with(" registers") || rest.ends_with(" backtrace"))
+    })
+}
+
 /// `line` without what the log of its system puts before a message.
 pub fn words(line: &str) -> &str {
     let tag = FATAL_LOGS.iter().find_map(|tag| line.split_once(tag));

@@ -34,6 +34,8 @@ pub struct Console {
     told_watchdog: bool,
     /// Something was printed before what comes now.
     seen_lines: bool,
+    /// What comes now was printed on request, without a panic.
+    asked: bool,
     /// The unfinished line is a prompt that was told already.
     told_prompt: bool,
     now: Duration,
@@ -62,6 +64,7 @@ impl Console {
             known: [None; 2],
             told_watchdog: false,
             seen_lines: false,
+            asked: false,
             told_prompt: false,
             now: Duration::ZERO,
             events: Vec::new(),
@@ -186,9 +189,10 @@ impl Console {
         let idle = self.settings.recorded && matches!(self.state, State::Listening);
         if idle && !sieve::may_mean_something(line.as_bytes()) {
             self.seen_lines = true;
+            self.asked &= !marks::is_log(line.as_bytes());
             return self.end_stray("base64");
         }
-        let mark = marks::read(line);
+        let mark = self.unasked(marks::read(line), line);
         if !matches!(mark, Mark::Log | Mark::Other) {
             self.redactor.key_is_over();
         }

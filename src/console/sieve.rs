@@ -11,7 +11,7 @@ const WINDOWS: &[&[u8; 4]] = &[
     b"Guru", b"abor", b"asse", b"*** ", b"ROR*", b"ow i", b"Stac", b"Pani", b"Debu", b"MMU ",
     b"Writ", b"Dbus", b"Cach", b"CORR", b"Unde", b"Task", b"Abor", b"thre", b"anic", b"PANI",
     b"!! A", b"Exce", b"FATA", b"mcau", b"ZEPH", b"#CD:", b"_pan", b"_exc", b"sert", b"CRAS",
-    b"ESP_", b"expr", b"term", b"what",
+    b"ESP_", b"expr", b"term", b"what", b"nt C",
 ];
 
 const fn slot(window: [u8; 4]) -> (usize, u64) {
@@ -72,6 +72,7 @@ mod tests {
             "Backtrace: 0x1:0x2",
             "ELF file SHA256: 1b43",
             "Rebooting...",
+            "Print CPU 0 (current core) registers",
         ] {
             assert!(may_mean_something(line.as_bytes()), "{line}");
         }

@@ -17,6 +17,15 @@ Backtrace: 0x400d5fea:0x3ffb0e80 0x400d6012:0x3ffb0ea0
 
 ";
 
+const REGISTERS: &str = "\
+E (10307) task_wdt: Print CPU 0 (current core) registers
+Core  0 register dump:
+MEPC    : 0x42001f0a  RA      : 0x42001f0a  SP      : 0x3fc92e40  GP      : 0x3fc8ae00
+MSTATUS : 0x00001881  MTVEC   : 0x40380001  MCAUSE  : 0x00000000  MTVAL   : 0x00000000
+Stack memory:
+3fc92e40: 0x00000001 0x42001f0a 0x00000000 0xa5a5a5a5
+";
+
 fn count(events: &[Event], kind: fn(&Event) -> bool) -> usize {
     events.iter().filter(|event| kind(event)).count()
 }
@@ -43,6 +52,45 @@ fn a_watchdog_that_only_warns_is_no_crash() {
         ),
         40
     );
+}
+
+#[test]
+fn registers_that_were_asked_for_are_no_crash() {
+    let by_application = &REGISTERS[REGISTERS.find("Print").unwrap()..];
+    for (name, printed) in [
+        ("a warning", [WARNING, REGISTERS].concat()),
+        ("the application", by_application.to_owned()),
+        ("both cores", [WARNING, REGISTERS, REGISTERS].concat()),
+        ("again and again", [WARNING, REGISTERS].concat().repeat(20)),
+    ] {
+        for recorded in [false, true] {
+            let mut console = Console::new(Settings {
+                recorded,
+                ..Settings::default()
+            });
+            let mut events = console.feed(b"I (1) app: before\n", AT(1));
+            events.extend(console.feed(printed.as_bytes(), AT(2)));
+            assert_eq!(panics(&events).len(), 0, "{name}");
+            // what follows on a log line is nobody's answer
+            let rest = b"I (10400) app: on\nCore  0 register dump:\nMEPC    : 0x42009e2c\n";
+            events.extend(console.feed(rest, AT(3)));
+            events.extend(console.finish());
+            assert_eq!(panics(&events).len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_panic_after_a_warning_is_one_crash() {
+    let assert = "assert failed: pump_run pump.c:31 (level < 9)\n\
+        abort() was called at PC 0x400d66b9 on core 0\n\nBacktrace: 0x1:0x2\n\nRebooting...\n";
+    for warned in [BACKTRACE, REGISTERS] {
+        for between in ["", "I (10900) app: on\n"] {
+            let printed = [WARNING, warned, between, assert].concat();
+            let events = events_in(printed.as_bytes());
+            assert_eq!(panics(&events).len(), 1, "{printed}");
+        }
+    }
 }
 
 #[test]

@@ -39,6 +39,22 @@ impl Console {
         }
     }
 
+    /// What a line means, knowing that registers and backtraces are printed on
+    /// request too: they are the panic's only if it began before.
+    pub(super) fn unasked<'a>(&mut self, mark: Mark<'a>, line: &str) -> Mark<'a> {
+        let certain = matches!(&self.state, State::Panic(panic) if panic.is_certain());
+        match mark {
+            Mark::Registers | Mark::Backtrace if self.asked && !certain => return Mark::Other,
+            Mark::Crash(Role::Detail) | Mark::Registers | Mark::Backtrace => {}
+            Mark::Log | Mark::Other if dialect::asks(line) => self.asked = true,
+            Mark::Other => {}
+            Mark::Log if is_its_own(line) => {}
+            _ if is_quoted(&mark, line) => {}
+            _ => self.asked = false,
+        }
+        mark
+    }
+
     /// A line that belongs to a crash, if one is being captured.
     pub(super) fn crash_line(&mut self, mark: &Mark<'_>, line: &str, shown: &str) {
         match &mut self.state {
@@ -64,7 +80,8 @@ impl Console {
                     _ => panic.push(shown, self.now),
                 }
                 panic.rebooting |= *mark == Mark::Rebooting;
-                if matches!(mark, Mark::Backtrace) || line.starts_with("Stack memory:") {
+                let ends = *mark == Mark::Backtrace || line.starts_with("Stack memory:");
+                if ends && (panic.is_certain() || !self.asked) {
                     panic.tells(false);
                 } else if line.contains("esp_core_dump") {
                     panic.tells(true);

@@ -148,7 +148,12 @@ pub(super) fn task(line: &str) -> Option<String> {
         Some(name.trim().to_owned()).filter(|name| !name.is_empty() && name.len() <= 32)
     };
     from("stack overflow in task ", " has been detected")
-        .or_else(|| from("Stack canary watchpoint triggered (", ")"))
+        .or_else(|| {
+            // a name may have parentheses itself
+            let (_, rest) = line.split_once("Stack canary watchpoint triggered (")?;
+            let (name, _) = rest.rsplit_once(')')?;
+            Some(name.trim().to_owned()).filter(|name| !name.is_empty() && name.len() <= 32)
+        })
         .or_else(|| from("Detected in task \"", "\""))
         .or_else(|| {
             let (_, thread) = line.split_once("Current thread: ")?;
@@ -267,6 +272,10 @@ mod tests {
             (
                 "Debug exception reason: Stack canary watchpoint triggered (ipc0) ",
                 "ipc0",
+            ),
+            (
+                "Debug exception reason: Stack canary watchpoint triggered (net(2)) ",
+                "net(2)",
             ),
             ("Detected in task \"mqtt pump\" at 0x4200c4a2", "mqtt pump"),
             ("Current thread: 0x3ffb1d10 (shell_uart)", "shell_uart"),

@@ -77,6 +77,8 @@ struct Panic {
     nested: bool,
     /// The watchdog's warning was followed by its own panic.
     aborting: bool,
+    /// Registers and frames so far were printed on request, for a warning.
+    asked: bool,
     /// The next line is what a Rust panic has to say.
     message_follows: bool,
     stack: Vec<u8>,
@@ -112,6 +114,11 @@ impl Panic {
         if self.nested {
             return;
         }
+        if dialect::asks(line) {
+            let panics = self.reasons.iter().any(|(role, _)| *role == Role::Panic);
+            self.asked |= !panics && !self.aborting;
+            return;
+        }
         if let Some(core) = fields::register_heading(line) {
             self.dumps_of_registers += 1;
             self.core = self.core.or(core.filter(|_| self.dumps_of_registers == 1));
@@ -133,6 +140,9 @@ impl Panic {
 
     /// A line that says what happened.
     fn says(&mut self, role: Role, words: &str) {
+        if role == Role::Panic && words != "Aborting." && std::mem::take(&mut self.asked) {
+            self.forget_body();
+        }
         let printed = self.dumps_of_registers > 0 || !self.backtrace.is_empty();
         let again = self.reasons.iter().any(|(role, _)| *role == Role::Panic);
         let headline = role == Role::Panic && words.starts_with("Guru Meditation");
@@ -162,6 +172,16 @@ impl Panic {
             words
         };
         self.reason(role, words);
+    }
+
+    /// What was printed so far is not the panic's.
+    fn forget_body(&mut self) {
+        *self = Self {
+            reasons: std::mem::take(&mut self.reasons),
+            chip: self.chip,
+            hash: self.hash.take(),
+            ..Self::default()
+        };
     }
 
     fn reason(&mut self, role: Role, words: &str) {

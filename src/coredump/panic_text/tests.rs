@@ -253,3 +253,26 @@ fn binary_frames_on_the_wire_do_not_disturb() {
     let dump = parse(&log).unwrap();
     assert_eq!(pcs(&dump), [0x4200_3a18, 0x4200_4b2a]);
 }
+
+#[test]
+fn what_a_watchdogs_warning_printed_is_not_the_panics() {
+    let warning = "E (5310) task_wdt: Task watchdog got triggered. The following tasks\n";
+    let frames = "E (5310) task_wdt: Print CPU 0 (current core) backtrace\n\n\
+        Backtrace: 0x400d7001:0x3ffb0e80 0x400d7002:0x3ffb0ea0 |<-CORRUPTED\n";
+    let dump = parse([warning, frames, XTENSA].concat().as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_14fd, 0x400d_66ce]);
+    assert_eq!(dump.problems.len(), 1, "{:?}", dump.problems);
+    let registers = "E (5310) task_wdt: Print CPU 0 (current core) registers\n\
+        Core  0 register dump:\nMEPC    : 0x42007001  RA      : 0x42007002\n\
+        MCAUSE  : 0x00000000  T6      : 0x00000009\nStack memory:\n\
+        3fc82000: 0x00000001 0x00000002\n";
+    let dump = parse([warning, registers, RISC_V].concat().as_bytes()).unwrap();
+    let task = &dump.tasks[0];
+    assert_eq!(task.registers.pc(), Some(0x4038_0698));
+    assert_eq!(task.registers.get("t6"), None);
+    assert_eq!(task.stack, Some((0x3fc8_ea70, 0x3fc8_ea80)));
+    // with its panic enabled they are all that there is
+    let aborting = "E (5310) task_wdt: Aborting.\n";
+    let dump = parse([warning, aborting, frames].concat().as_bytes()).unwrap();
+    assert_eq!(pcs(&dump), [0x400d_7001, 0x400d_7002]);
+}

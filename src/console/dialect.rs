@@ -7,6 +7,15 @@
 //! then): inside a log line the same words tell of another crash, or none.
 //! docs/formats.md says which version of what writes which form.
 
+mod rest;
+
+pub use rest::without_thread_number;
+use rest::{
+    any, begins_hex, is_abort, is_assertion, is_freertos, is_newlib, is_nothing, is_of_type,
+    is_panicked, is_quoted, is_rust_panic, is_rust_place, is_trap, is_zephyr_assertion,
+    is_zephyr_cause,
+};
+
 /// What a line tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
@@ -37,7 +46,8 @@ pub fn says(line: &str) -> Option<(Role, &str)> {
     let words = words(line);
     let form = FORMS
         .iter()
-        .find(|form| words.strip_prefix(form.begins).is_some_and(form.rest))?;
+        .find(|form| words.strip_prefix(form.begins).is_some_and(form.rest))
+        .or_else(|| is_freertos(words).then_some(&FREERTOS))?;
     // a log line that says so tells of something else, but for these systems'
     let own = words.len() == line.trim().len() || is_watchdog(line) || is_fatal_log(line);
     // anybody may say that
@@ -115,7 +125,7 @@ const FORMS: &[Form] = &{
         // ESP-IDF: panic.c, abort, assert.c, stack checks
         form("Guru Meditation Error: Core ", is_panicked, Panic),
         form("Guru Meditation Error of type ", is_of_type, Panic),
-        form("abort() was called at PC 0x", begins_hex, Panic),
+        form("abort() was called at PC 0x", is_abort, Panic),
         form("assert failed: ", is_assertion, Panic),
         form("***ERROR*** A stack overflow in task ", any, Panic),
         form("ERROR A stack overflow in task ", any, Panic),
@@ -130,8 +140,9 @@ const FORMS: &[Form] = &{
         form("Cache ECC error", any, Detail),
         form("CORRUPT HEAP:", any, Perhaps),
         form("Undefined behavior of type ", any, Perhaps),
-        // newlib
+        // newlib, Zephyr
         form("assertion \"", is_newlib, Perhaps),
+        form("ASSERTION FAIL [", is_zephyr_assertion, Perhaps),
         // ESP_ERROR_CHECK, C++
         form("ESP_ERROR_CHECK failed: esp_err_t 0x", begins_hex, Perhaps),
         form("expression: ", any, Detail),
@@ -184,6 +195,9 @@ const FORMS: &[Form] = &{
     ]
 };
 
+/// FreeRTOS of ESP-IDF before 4.3: the file's path comes first.
+const FREERTOS: Form = form("", is_freertos, Role::Perhaps);
+
 /// With the task watchdog's panic enabled, it says so first.
 const ABORTING: &str = "Aborting.";
 
@@ -205,73 +219,6 @@ const FATAL_LOGS: &[&str] = &[
     "<err> coredump: ",
     "[esp32.crash:",
 ];
-
-fn any(_: &str) -> bool {
-    true
-}
-
-fn is_nothing(rest: &str) -> bool {
-    rest.trim().is_empty()
-}
-
-fn begins_hex(rest: &str) -> bool {
-    rest.starts_with(|c: char| c.is_ascii_hexdigit())
-}
-
-/// ` 0 panic'ed (LoadProhibited)`; the core may be any one character.
-fn is_panicked(rest: &str) -> bool {
-    let rest = rest.trim_start();
-    let mut chars = rest.chars();
-    chars.next();
-    let rest = chars.as_str().trim_start();
-    // forums put a typographer's apostrophe there
-    rest.starts_with("panic'ed (") || rest.starts_with("panic\u{2019}ed (")
-}
-
-fn is_of_type(rest: &str) -> bool {
-    rest.contains(" occurred on core")
-}
-
-/// `function file.c:12 (expression)`
-fn is_assertion(rest: &str) -> bool {
-    let line = |(_, behind): (&str, &str)| behind.starts_with(|c: char| c.is_ascii_digit());
-    rest.contains('(') && rest.split_once(':').is_some_and(line)
-        || rest
-            .split_once(' ')
-            .is_some_and(|(_, rest)| rest.contains(".c:"))
-}
-
-fn is_newlib(rest: &str) -> bool {
-    rest.contains("\" failed: file \"")
-}
-
-fn is_rust_panic(rest: &str) -> bool {
-    rest.contains("' panicked at ")
-}
-
-/// `src/main.rs:42:9`, or the message and then the place
-fn is_rust_place(rest: &str) -> bool {
-    let Some((_, behind)) = rest.split_once(".rs:") else {
-        return false;
-    };
-    let digits = behind.trim_start_matches(|c: char| c.is_ascii_digit());
-    digits.len() < behind.len() && digits.starts_with(':')
-}
-
-/// ` on ProCpu 'LoadProhibited'`
-fn is_quoted(rest: &str) -> bool {
-    rest.contains('\'')
-}
-
-fn is_trap(rest: &str) -> bool {
-    rest.contains("' mepc=0x")
-}
-
-/// `5, Load access fault`
-fn is_zephyr_cause(rest: &str) -> bool {
-    rest.split_once(", ")
-        .is_some_and(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()))
-}
 
 #[cfg(test)]
 mod tests {
@@ -296,6 +243,50 @@ mod tests {
             ),
             ("abort() was called at PC 0x40081234 on core 1", Some(Panic)),
             ("abort() was called by the test", None),
+            (
+                "abort() was called at PC 0x40081234 on core 1 says who",
+                None,
+            ),
+            ("abort() was called at PC 0x40081234", Some(Panic)),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (Cache error) is",
+                None,
+            ),
+            ("Guru Meditation Error: Core  0 panic'ed (...)", None),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (Cache error)",
+                Some(Panic),
+            ),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (Cache error). | why",
+                None,
+            ),
+            (
+                "Guru Meditation Error: Core  0 panic'ed (LoadProhi",
+                Some(Panic),
+            ),
+            (
+                "assert failed: bool Pump::run(const Level&, int) [with T = A::B] C:\\p\\pump.cpp:31 (x)",
+                Some(Panic),
+            ),
+            (
+                "assert failed: Pump::run(int)::<lambda()> pump.hpp:31 (x)",
+                Some(Panic),
+            ),
+            (
+                "/idf/freertos/tasks.c:913 (xTaskCreate)- assert failed!",
+                Some(Perhaps),
+            ),
+            ("the test (3)- assert failed!", None),
+            (
+                "ASSERTION FAIL [level < 9] @ WEST_TOPDIR/app/pump.c:31",
+                Some(Perhaps),
+            ),
+            (
+                "thread 'pump' (1073490112) panicked at src/main.rs:7:5:",
+                Some(Panic),
+            ),
+            ("thread 'pump' (him) panicked at the door", None),
             ("assert failed: pump_run pump.c:31 (level < 9)", Some(Panic)),
             ("assert failed: see the manual", None),
             (

@@ -11,7 +11,7 @@ const WINDOWS: &[&[u8; 4]] = &[
     b"Guru", b"abor", b"asse", b"*** ", b"ROR*", b"ow i", b"Stac", b"Pani", b"Debu", b"MMU ",
     b"Writ", b"Dbus", b"Cach", b"CORR", b"Unde", b"Task", b"Abor", b"thre", b"anic", b"PANI",
     b"!! A", b"Exce", b"FATA", b"mcau", b"ZEPH", b"#CD:", b"_pan", b"_exc", b"sert", b"CRAS",
-    b"ESP_", b"expr", b"term", b"what", b"nt C",
+    b"ESP_", b"expr", b"term", b"what", b"nt C", b"ASSE",
 ];
 
 const fn slot(window: [u8; 4]) -> (usize, u64) {

@@ -53,6 +53,12 @@ pub(super) fn hex(word: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
+/// Whether `word` is an address, all eight digits of it.
+pub(super) fn is_address(word: &str) -> bool {
+    word.strip_prefix("0x")
+        .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// The application's ELF hash, as far as a line gives it.
 pub(super) fn hash(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("ELF file SHA256:")?;
@@ -161,7 +167,11 @@ pub(super) fn task(line: &str) -> Option<String> {
             let name = name.trim().strip_suffix(')')?;
             (!name.is_empty() && name != "unknown").then(|| name.to_owned())
         })
-        .or_else(|| from("thread '", "' panicked at ").filter(|name| name != "<unnamed>"))
+        .or_else(|| {
+            let (name, behind) = line.strip_prefix("thread '")?.split_once('\'')?;
+            let named = behind.contains(" panicked at ") && name != "<unnamed>";
+            (named && !name.is_empty() && name.len() <= 32).then(|| name.to_owned())
+        })
 }
 
 const NAMES: &[&str] = &[
@@ -280,6 +290,10 @@ mod tests {
             ("Detected in task \"mqtt pump\" at 0x4200c4a2", "mqtt pump"),
             ("Current thread: 0x3ffb1d10 (shell_uart)", "shell_uart"),
             ("thread 'pump' panicked at src/main.rs:1:2:", "pump"),
+            (
+                "thread 'pump' (1073490112) panicked at src/main.rs:1:2:",
+                "pump",
+            ),
         ] {
             assert_eq!(task(line).as_deref(), Some(expected), "{line}");
         }

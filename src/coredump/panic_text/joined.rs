@@ -3,7 +3,7 @@
 //! A broken line shows by what it lacks: an address has eight digits, a
 //! register its value, a backtrace its next pair.
 
-use super::fields;
+use super::fields::{self, is_address};
 
 /// The lines of a panic's text, those that belong together as one.
 pub(super) fn joined(text: &str) -> Vec<String> {
@@ -106,12 +106,6 @@ fn open_number(last: &str) -> (bool, Option<usize>) {
         return (last.ends_with(" 0") || last.ends_with(":0"), None);
     }
     (true, Some(ADDRESS - digits.len()))
-}
-
-fn is_address(word: &str) -> bool {
-    word.strip_prefix("0x").is_some_and(|digits| {
-        digits.len() == ADDRESS && digits.bytes().all(|b| b.is_ascii_hexdigit())
-    })
 }
 
 fn is_register(line: &str) -> bool {

@@ -75,6 +75,8 @@ struct Panic {
     dumps_of_registers: usize,
     /// Another panic came while this one was being printed.
     nested: bool,
+    /// Frames follow without a title.
+    untitled: bool,
     /// The watchdog's warning was followed by its own panic.
     aborting: bool,
     /// Registers and frames so far were printed on request, for a warning.
@@ -167,11 +169,11 @@ impl Panic {
             self.system(words);
         }
         let words = if words.contains("panicked at ") {
-            words.trim_end_matches(':')
+            dialect::without_thread_number(words.trim_end_matches(':'))
         } else {
-            words
+            words.to_owned()
         };
-        self.reason(role, words);
+        self.reason(role, &words);
     }
 
     /// What was printed so far is not the panic's.
@@ -219,15 +221,21 @@ impl Panic {
 
     fn body(&mut self, line: &str) {
         match self.section {
+            Section::Registers if self.untitled && fields::is_address(line) => {
+                let found: Vec<_> = fields::hex(line).map(|pc| (pc, None)).into_iter().collect();
+                self.frames(&found);
+            }
             Section::Registers if self.dumps_of_registers == 1 => {
                 let found = fields::registers(line);
                 self.take_registers(found);
             }
             Section::Stack => self.take_stack(line),
-            // esp-backtrace has a line for each, perhaps with a function behind it
+            // esp-backtrace has a line for each; a terminal repeats it with the
+            // function behind it
             Section::Frames if self.backtrace.len() < MOST_FRAMES => {
-                let word = line.split_whitespace().next().unwrap_or_default();
-                let address = fields::hex(word).filter(|_| !word.ends_with(':'));
+                let (word, behind) = line.split_once(' ').unwrap_or((line, ""));
+                let repeated = behind.starts_with("- ");
+                let address = fields::hex(word).filter(|_| !word.ends_with(':') && !repeated);
                 let listed = self.backtrace.iter().all(|(_, sp)| sp.is_none());
                 self.backtrace
                     .extend(address.filter(|_| listed).map(|pc| (pc, None)));

@@ -25,6 +25,7 @@ impl Panic {
             }
             self.take_registers(named);
             self.section = Section::Registers;
+            self.untitled = true;
             self.dumps_of_registers = self.dumps_of_registers.max(1);
             return true;
         }
@@ -72,7 +73,8 @@ impl Panic {
                 is_one
             }
             "a0:" | "a1:" | "a2:" | "a3:" | "a4:" | "a5:" | "a6:" | "a7:" | "sp:" | "ra:"
-            | "mepc:" | "mtval:" | "mstatus:" | "tp:" | "gp:" | "s0:" | "s1:" => {
+            | "mepc:" | "xepc:" | "xstatus:" | "mtval:" | "mstatus:" | "tp:" | "gp:" | "s0:"
+            | "s1:" => {
                 let plain = words.replace(':', "");
                 let found = pairs(&plain, "");
                 self.take_registers(found);
@@ -174,7 +176,8 @@ fn pairs(words: &str, mark: &str) -> Vec<(String, u32)> {
         let name = match name.to_ascii_uppercase().as_str() {
             "VADDR" => "EXCVADDR".to_owned(),
             "SP" if !mark.is_empty() => "A1".to_owned(),
-            "EPC" => "MEPC".to_owned(),
+            "EPC" | "XEPC" => "MEPC".to_owned(),
+            "XSTATUS" => "MSTATUS".to_owned(),
             other => other.to_owned(),
         };
         if found.is_empty() && !value.starts_with(mark) {

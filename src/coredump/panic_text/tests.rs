@@ -131,6 +131,24 @@ fn esp_hal_prints_exceptions_of_both_architectures() {
     assert_eq!(dump.tasks[0].registers.pc(), Some(0x4200_3a18));
     assert_eq!(dump.exception.unwrap().address, Some(0x10));
 
+    assert_eq!(dump.printed_backtrace.len(), 2, "without a title");
+
+    let older = "Exception occured 'IllegalInstruction'\nContext { PC: 1, A0: 2 }\n\
+        0x400d3a18\n0x400d3a18 - pump::read\n    at src/pump.rs:17\n0x400d4b2a\n";
+    assert_eq!(
+        pcs(&parse(older.as_bytes()).unwrap()),
+        [0x400d_3a18, 0x400d_4b2a]
+    );
+
+    let monitor = "====================== PANIC ======================\n\
+        panicked at src/main.rs:9:5:\nboom\n\nBacktrace:\n\n\
+        0x42003a18\n0x42003a18 - pump::read\n    at src/pump.rs:17\n\
+        0x42004b2a\n0x42004b2a - pump::run\n    at src/pump.rs:40\n";
+    assert_eq!(
+        pcs(&parse(monitor.as_bytes()).unwrap()),
+        [0x4200_3a18, 0x4200_4b2a]
+    );
+
     let stack = "ESP-ROM:esp32c6-20220919\n====================== PANIC ======================\n\
         panicked at src/main.rs:9:5:\nboom\n\nBacktrace:\n\n\
         No backtrace available - make sure to force frame-pointers.\n\
@@ -180,6 +198,34 @@ fn zephyr_tells_of_both_architectures() {
     assert_eq!(dump.tasks[0].registers.get("ra"), Some(0x4200_2c3e));
     let exception = dump.exception.unwrap();
     assert_eq!((exception.cause, exception.address), (Some(7), Some(8)));
+
+    let newer = risc_v.replace("mepc", "xepc").replace("mstatus", "xstatus");
+    let registers = parse(newer.as_bytes()).unwrap().tasks[0].registers;
+    assert_eq!(registers.pc(), Some(0x4200_1a2e));
+}
+
+#[test]
+fn what_failed_before_abort_is_in_the_reason() {
+    let abort =
+        "abort() was called at PC 0x400d66b9 on core 0\n\nBacktrace: 0x400d1234:0x3ffb1000\n";
+    for said in [
+        "/idf/freertos/tasks.c:913 (xTaskCreate)- assert failed!\n",
+        "thread 'pump' (1073490112) panicked at src/main.rs:7:5:\nno water\n",
+        "assert failed: void Pump::run(int, A::B&) [with A = C] pump.cpp:31 (x)\n",
+    ] {
+        let dump = parse([said, abort].concat().as_bytes()).unwrap();
+        let reason = dump.panic_reason.unwrap();
+        let expected = said
+            .trim()
+            .replace(" (1073490112)", "")
+            .replace(":5:\n", ":5\n");
+        assert!(reason.starts_with(&expected), "{reason}");
+        assert!(reason.contains("abort() was"), "{reason}");
+    }
+    let zephyr = "ASSERTION FAIL [level < 9] @ WEST_TOPDIR/app/pump.c:31\n\
+        <err> os: >>> ZEPHYR FATAL ERROR 4: Kernel panic on CPU 0\n";
+    let reason = parse(zephyr.as_bytes()).unwrap().panic_reason.unwrap();
+    assert!(reason.starts_with("ASSERTION FAIL [level < 9]"), "{reason}");
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl PanicCapture {
         self.rebooting || self.told && !self.dumping
     }
 
+    /// Whether more of its text was printed than is kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.cut
+    }
+
     /// Whether it is a panic, as far as was seen.
     pub(super) fn is_certain(&self) -> bool {
         self.doubt.is_none()

@@ -138,3 +138,67 @@ fn an_open_console_can_be_reconfigured() {
     let problem = dump.problems.last().unwrap();
     assert_eq!(problem, "longer than the size limit");
 }
+
+fn recorded(text: &str) -> Vec<Event> {
+    let mut console = Console::new(Settings::recording());
+    let mut events = console.feed(text.as_bytes(), AT(1));
+    events.extend(console.finish());
+    events
+}
+
+#[test]
+fn what_people_write_of_a_panic_is_none() {
+    let headline =
+        "Guru Meditation Error: Core  1 panic'ed (StoreProhibited). Exception was unhandled.\n";
+    let told = "My pump stops with this message since we changed the valve.\n";
+    let rest = "Core  1 register dump:\nPC      : 0x400d1a2e  PS      : 0x00060b30\nRebooting...\n";
+    let table = "| Guru Meditation Error: Core  1 panic'ed (StoreProhibited) | a bad pointer |\n";
+    for (text, count) in [
+        ([headline, told].concat(), 0),
+        ([table, table].concat(), 0),
+        (
+            [headline, "Hello,\n", told, "ets Jul 29 2019 12:21:46\n"].concat(),
+            0,
+        ),
+        ([headline, told, rest].concat(), 1),
+        ([headline, "level 3, 1200 rpm\n"].concat(), 1),
+        (
+            [headline, told, "ets Jul 29 2019 12:21:46\n", headline, rest].concat(),
+            1,
+        ),
+    ] {
+        assert_eq!(panics(&recorded(&text)).len(), count, "{text}");
+    }
+}
+
+#[test]
+fn a_panic_of_the_dumps_writer_belongs_to_the_dump() {
+    let lines = crash(&image(700));
+    let half = text(&lines[..lines.len() / 2]);
+    let panic = "Guru Meditation Error: Core  0 panic'ed (LoadProhibited). Exception was unhandled.\n\
+        Core  0 register dump:\nPC      : 0x400d1a2e  PS      : 0x00060b30\n\
+        Backtrace: 0x400d1a2b:0x3ffb4f70\nRebooting...\n";
+    let events = events_in(&[half.as_slice(), panic.as_bytes()].concat());
+    assert!(panics(&events).is_empty());
+    let found = dumps(&events);
+    assert_eq!(found.len(), 1);
+    assert!(!found[0].complete);
+    assert!(
+        found[0]
+            .log
+            .after
+            .iter()
+            .any(|line| line.contains("LoadProhibited"))
+    );
+}
+
+#[test]
+fn a_panic_that_prints_more_than_is_kept_still_ends() {
+    let headline = "abort() was called at PC 0x400d66b9 on core 0\nBacktrace: 0x400d66b6\n";
+    let many = "0x4\n".repeat(40_000);
+    let again = "Rebooting...\nets Jul 29 2019 12:21:46\n";
+    let events = recorded(&[headline, &many, again, headline].concat());
+    let told = panics(&events);
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[0].problems.len(), 1);
+}

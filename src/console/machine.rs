@@ -186,7 +186,12 @@ impl Console {
         if line.is_empty() || self.payload_line(line.as_bytes()) {
             return;
         }
-        let idle = self.settings.recorded && matches!(self.state, State::Listening);
+        let idle = self.settings.recorded
+            && match &self.state {
+                State::Listening => true,
+                State::Panic(panic) => panic.is_full(),
+                State::Dump(_) => false,
+            };
         if idle && !sieve::may_mean_something(line.as_bytes()) {
             self.seen_lines = true;
             self.asked &= !marks::is_log(line.as_bytes());

@@ -21,9 +21,9 @@ impl Console {
             State::Listening => true,
             _ if is_quoted(mark, line) => false,
             State::Panic(panic) => is_another(panic, mark),
+            // one while it is written is the writer's
             State::Dump(dump) => {
-                *mark == Mark::Crash(Role::Panic)
-                    || dump.ended.is_some() && matches!(mark, Mark::Crash(_) | Mark::Registers)
+                dump.ended.is_some() && matches!(mark, Mark::Crash(_) | Mark::Registers)
             }
         };
         if another {
@@ -148,6 +148,7 @@ impl Console {
     fn end_panic(&mut self, mut panic: PanicCapture) {
         let counter = program_counter(panic.text());
         match panic.doubt {
+            None if self.settings.recorded && is_told(panic.text()) => {}
             None => {
                 self.known = [counter, None];
                 self.events.push(panic.end());
@@ -237,6 +238,28 @@ fn confirms(panic: &PanicCapture, mark: &Mark<'_>) -> bool {
 fn is_its_own(line: &str) -> bool {
     const TAGS: [&str; 3] = ["core_dump", "coredump", "task_wdt: "];
     TAGS.iter().any(|tag| line.contains(tag)) || dialect::is_fatal_log(line)
+}
+
+/// Whether a headline stands in a text that people wrote: alone, and sentences
+/// follow.
+fn is_told(text: &str) -> bool {
+    let mut lines = text.lines();
+    let headline = lines.next().unwrap_or_default();
+    let alone = ["Guru Meditation Error", "abort() was called"];
+    alone.iter().any(|words| headline.starts_with(words))
+        && lines.clone().all(|line| marks::read(line) == Mark::Other)
+        && lines.any(is_sentence)
+}
+
+/// Six words or more, few of them with anything but letters.
+fn is_sentence(line: &str) -> bool {
+    let words = line.split_whitespace();
+    let count = words.clone().count();
+    let plain = words.filter(|word| {
+        let word = word.trim_matches(['.', ',', ':', '!', '?']);
+        !word.is_empty() && word.chars().all(char::is_alphabetic)
+    });
+    count >= 6 && plain.count() * 5 >= count * 4
 }
 
 /// Where a printed panic happened, to know a report of it.

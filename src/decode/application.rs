@@ -128,7 +128,8 @@ fn printed(
         .map(|(index, (address, sp))| {
             let mut known = Registers::new(architecture);
             known.set_general(stack_pointer, *sp);
-            let returns_to = address.wrapping_add(call);
+            // a jump to nothing is printed as the call before it
+            let returns_to = address.checked_add(call).unwrap_or(*address);
             match exact.filter(|pc| *pc == returns_to || pc == address) {
                 Some(pc) if index == 0 => Frame::innermost(pc, *registers),
                 _ if index == 0 => Frame::innermost(*address, known),

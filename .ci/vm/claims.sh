@@ -135,14 +135,17 @@ a_native_usb_port_that_goes_is_absent() {
     on_machine 'rmmod g_serial dummy_hcd' && wait_until 20 native_is absent
 }
 
-# upload_loop KEY: boards' uploads from outside until the power goes; what was
-# acknowledged is noted as `sha256 key filename`.
+# upload_loop NAME: boards' uploads from outside until the power goes; what was
+# acknowledged is noted as `sha256 key filename`. Of random bytes 20 a day and
+# board are stored, so each board uploads 15.
 upload_loop() {
-    local key=$1 dump=$machine_work/$1.dump name
+    local dump=$machine_work/$1.dump n=0 key name
     while head -c 3000 /dev/urandom >"$dump"; do
+        key=$1-$((n / 15))
+        n=$((n + 1))
         name=$(curl -sS -m 20 --cacert "$machine_work/ca.pem" --resolve "espgate.internal:$machine_https:127.0.0.1" \
-            -H "Authorization: Bearer $(cat "$machine_work/$key.token")" --data-binary "@$dump" \
-            "https://espgate.internal:$machine_https/api/iot/coredump?chip=esp32&firmware_version=1.0.0" |
+            -H "Authorization: Bearer $(cat "$machine_work/fleet.token")" --data-binary "@$dump" \
+            "https://espgate.internal:$machine_https/api/iot/coredump?chip=esp32&firmware_version=1.0.0&device_key=$key" |
             jq -er .filename) || return 0
         echo "$(sha256sum <"$dump" | cut -d' ' -f1) $key $name" >>"$machine_work/acknowledged"
     done 2>/dev/null
@@ -150,14 +153,12 @@ upload_loop() {
 
 the_power_can_be_cut_during_intake() {
     on_machine espgate models add kitchen || return 1
-    local key
-    for key in a b c d; do
-        on_machine "espgate devices add $key --model kitchen --json" | jq -er .token >"$machine_work/$key.token" || return 1
-    done
+    on_machine espgate tokens add load --role fleet --model kitchen --json | jq -er .token >"$machine_work/fleet.token" || return 1
+    local name
     : >"$machine_work/acknowledged"
     board "$ESPGATE_SHARED_DATA/console/esp32_bin.log" >/dev/null 2>&1 &
-    for key in a b c d; do
-        upload_loop $key &
+    for name in a b c d; do
+        upload_loop $name &
     done
     enough() { [ "$(wc -l <"$machine_work/acknowledged")" -ge 60 ]; }
     wait_until 120 enough || return 1

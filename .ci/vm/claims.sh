@@ -141,7 +141,7 @@ a_native_usb_port_that_goes_is_absent() {
 upload_loop() {
     local dump=$machine_work/$1.dump n=0 key name
     while head -c 3000 /dev/urandom >"$dump"; do
-        key=$1-$((n / 15))
+        key=$1x$((n / 15))
         n=$((n + 1))
         name=$(curl -sS -m 20 --cacert "$machine_work/ca.pem" --resolve "espgate.internal:$machine_https:127.0.0.1" \
             -H "Authorization: Bearer $(cat "$machine_work/fleet.token")" --data-binary "@$dump" \

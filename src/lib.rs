@@ -9,7 +9,7 @@
 //! 4 edges    http  serial  systemd
 //! 3 rules    firmware  fleet  ingest  worker
 //! 2 base     config  journal  clock  identity  metrics  store  decode  api
-//! 1 formats  coredump  bundle  esp  bootloader  console  reader   (no I/O, no clock, no log)
+//! 1 formats  coredump  bundle  esp  bootloader  console  reader  signature   (no I/O, no clock, no log)
 //! 0 types    build_id  device  digest  printable
 //! ```
 
@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod printable;
 pub mod reader;
 pub mod serial;
+pub mod signature;
 pub mod store;
 pub mod systemd;
 pub mod worker;

@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 6] = [
         "esp",
         "bootloader",
         "console",
+        "signature",
     ],
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",

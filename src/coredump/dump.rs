@@ -26,6 +26,8 @@ pub struct Dump {
     pub memory: Memory,
     /// All panic texts, joined by newlines.
     pub panic_reason: Option<String>,
+    /// The panic text is from the console, not from the dump.
+    pub reason_printed: bool,
     /// The first digits of the application's ELF hash, lower-case hex.
     pub app_elf_sha256: Option<String>,
     /// The zeros that stand where a build has no hash.
@@ -63,6 +65,7 @@ impl Dump {
             interrupted: None,
             memory: Memory::default(),
             panic_reason: None,
+            reason_printed: false,
             app_elf_sha256: None,
             null_hash: None,
             project: None,
@@ -93,7 +96,10 @@ impl Dump {
         if other_build {
             return;
         }
-        self.panic_reason = self.panic_reason.take().or(panic.panic_reason);
+        if self.panic_reason.is_none() {
+            self.reason_printed = panic.panic_reason.is_some();
+            self.panic_reason = panic.panic_reason;
+        }
         self.app_elf_sha256 = self.app_elf_sha256.take().or(panic.app_elf_sha256);
         self.project = self.project.take().or(panic.project);
         self.version = self.version.take().or(panic.version);

@@ -2,6 +2,7 @@
 
 use crate::coredump::{Dump, Registers, xtensa};
 use crate::device::Architecture;
+use crate::signature::root_in;
 
 use super::cfi::CallFrames;
 use super::elf::AppElf;
@@ -38,6 +39,13 @@ impl<'e, 'a> Application<'e, 'a> {
             None => "the ELF's debug information is damaged: functions by symbol only, no lines",
         };
         Some(text.to_owned())
+    }
+
+    /// The SDK's folder, going by where its panic handler is.
+    pub fn sdk_root(&self) -> Option<String> {
+        let panic = self.elf.symbol("panic_abort")?;
+        let places = self.places(panic.address);
+        root_in(places.last()?.file.as_deref()?)
     }
 
     /// The source places of the instruction at `probe`.

@@ -18,8 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use crate::coredump;
+use crate::signature::Lists;
 
-use super::{AppElf, Options, Report, decode, files};
+use super::{AppElf, Options, Report, decode, files, signature};
 
 /// Starts decoders, one process per dump.
 #[derive(Clone, Debug)]
@@ -93,6 +94,7 @@ impl Decoder {
             Err(failure) if !elfs.is_empty() => {
                 let mut report = self.decode(dump, &[]).await?;
                 report.problems.push(elf_not_used(&failure));
+                signature::put(&mut report, "", &Lists::default());
                 Ok(report)
             }
             outcome => outcome,
@@ -243,6 +245,7 @@ pub fn report(dump: &Path, elfs: &[PathBuf]) -> Result<Report, files::Error> {
     }
     let mut report = decode(&bytes, None, Options::default());
     report.problems.extend(problems);
+    signature::put(&mut report, "", &Lists::default());
     Ok(report)
 }
 

@@ -14,6 +14,7 @@ mod location;
 pub mod report;
 pub mod riscv;
 pub mod secret_variables;
+pub mod signature;
 pub mod symbols;
 mod tasks;
 mod tcb;
@@ -27,6 +28,7 @@ pub use elf::AppElf;
 pub use report::Report;
 
 use crate::coredump::{self, Dump, Examination};
+use crate::signature::Lists;
 use report::{App, Checksum, DECODER, Image, Match, Named, Panic, Region, SCHEMA, hex};
 
 /// What to do beyond the usual.
@@ -47,6 +49,18 @@ pub fn decode(bytes: &[u8], elf: Option<&AppElf<'_>>, options: Options) -> Repor
 
 /// [`decode`] for a dump of `size` bytes that is already loaded.
 pub fn decode_loaded(
+    size: usize,
+    examination: &Examination,
+    dump: Option<&Dump>,
+    elf: Option<&AppElf<'_>>,
+    options: Options,
+) -> Report {
+    let mut report = unsigned(size, examination, dump, elf, options);
+    signature::put(&mut report, "", &Lists::default());
+    report
+}
+
+fn unsigned(
     size: usize,
     examination: &Examination,
     dump: Option<&Dump>,
@@ -75,6 +89,7 @@ pub fn decode_loaded(
     if let Some(problem) = application.as_ref().and_then(Application::problem) {
         report.problems.push(problem);
     }
+    report.app.sdk_root = application.as_ref().and_then(Application::sdk_root);
     report.panic = panic(dump);
     report.tasks = tasks::tasks(dump, application.as_ref(), options);
     report.crashed_task = tasks::crashed(dump, &report.tasks, examination);
@@ -152,6 +167,7 @@ fn app(examination: &Examination, dump: Option<&Dump>, elf: Option<&AppElf<'_>>)
         version: description
             .map(|about| about.version)
             .or_else(|| dump?.version.clone()),
+        sdk_root: None,
     }
 }
 
@@ -167,6 +183,14 @@ fn panic(dump: &Dump) -> Panic {
         && dump.panic_reason.as_deref().is_some_and(causes::is_abort);
     Panic {
         reason: dump.panic_reason.clone(),
+        reason_source: dump.panic_reason.is_some().then(|| {
+            let source = if dump.reason_printed {
+                signature::CONSOLE
+            } else {
+                signature::DUMP
+            };
+            source.to_owned()
+        }),
         cause: cause.map(|cause| cause.name.to_owned()),
         explanation: match deliberate {
             true => Some(causes::DELIBERATE.to_owned()),

@@ -9,6 +9,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::signature::Signature;
+
 /// Everything that a dump tells, with the application's help or without.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -23,6 +25,11 @@ pub struct Report {
     pub app: App,
     pub panic: Panic,
     pub fingerprint: Option<String>,
+    /// What the crash has in common with others of its kind.
+    pub signature: Option<Signature>,
+    /// Why there is no signature, if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature_reason: Option<String>,
     pub crashed_task: Option<TaskName>,
     /// The crashed task first.
     pub tasks: Vec<Task>,
@@ -71,6 +78,9 @@ pub struct App {
     pub elf_sha256: Option<String>,
     pub project: Option<String>,
     pub version: Option<String>,
+    /// What stands before `/components/` in the files of the SDK that the ELF was
+    /// built with.
+    pub sdk_root: Option<String>,
 }
 
 /// How sure it is that the ELF is the one that crashed.
@@ -106,6 +116,8 @@ impl From<String> for Match {
 #[serde(default)]
 pub struct Panic {
     pub reason: Option<String>,
+    /// Who told the reason: `dump` or `console`.
+    pub reason_source: Option<String>,
     /// The exception's name, such as `StoreProhibited`.
     pub cause: Option<String>,
     /// What that means, in words.
@@ -170,6 +182,9 @@ pub struct Frame {
     pub rom: bool,
     /// Found by searching the stack, or above such a frame.
     pub guessed: bool,
+    /// Of guessed frames: whether a call stands before the return address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validated: Option<bool>,
     /// Of the task that the crashed interrupt handler broke into.
     pub interrupted: bool,
     pub args: Vec<Variable>,

@@ -43,6 +43,7 @@ impl Unwinder<'_, '_> {
             } else if !self.elf.is_code(frame.probe) {
                 next = self.bridged(&frame.registers, innermost);
             }
+            frame.validated = frame.guessed && self.follows_call(frame.pc);
             frames.push(frame);
             if frames.len() >= FRAME_LIMIT {
                 break;

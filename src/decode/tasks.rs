@@ -168,6 +168,7 @@ fn lines(
     let bare = report::Frame {
         pc: hex(frame.pc),
         guessed: frame.guessed,
+        validated: frame.guessed.then_some(frame.validated),
         interrupted: frame.interrupted,
         ..report::Frame::default()
     };

@@ -18,6 +18,8 @@ pub struct Frame {
     pub cfa: Option<u32>,
     /// Found by searching the stack, or above such a frame.
     pub guessed: bool,
+    /// Guessed, and a call stands before the return address.
+    pub validated: bool,
     /// Of the task that an interrupt handler broke into.
     pub interrupted: bool,
 }
@@ -31,6 +33,7 @@ impl Frame {
             registers,
             cfa: None,
             guessed: false,
+            validated: false,
             interrupted: false,
         }
     }

@@ -315,6 +315,7 @@ impl Panic {
             isr_context: Some(in_isr),
         });
         dump.panic_reason = self.in_order();
+        dump.reason_printed = true;
         dump.tasks.push(Task {
             tcb: 0,
             crashed: true,

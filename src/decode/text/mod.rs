@@ -116,7 +116,16 @@ fn summary(report: &Report, lines: &mut Lines) {
         lines.fact("Problem", Some(problem));
     }
     lines.fact("Fingerprint", report.fingerprint.as_deref());
+    lines.fact("Signature", signature(report).as_deref());
     lines.fact("Decoder", Some(&report.decoder));
+}
+
+fn signature(report: &Report) -> Option<String> {
+    match (&report.signature, &report.signature_reason) {
+        (Some(signature), _) => Some(format!("{} ({})", signature.text, signature.id)),
+        (None, Some(why)) => Some(format!("none: {why}")),
+        (None, None) => None,
+    }
 }
 
 fn application(app: &App) -> String {

@@ -264,7 +264,7 @@ fn words(report: &Report) -> String {
             .filter(|frame| frame.function.is_some() && frame.file.is_some())
     };
     let place = named()
-        .find(|frame| !is_system(frame))
+        .find(|frame| !is_system(frame, report.app.sdk_root.as_deref()))
         .or_else(|| named().next());
     let Some(place) = place else {
         let problem = report.problems.iter().find(|why| is_elf_not_used(why));

@@ -33,13 +33,13 @@ pub fn render(report: &Report, colours: bool) -> String {
             Tone::Heading,
             &format!("Crashed task{name}{}", particulars(task)),
         );
-        in_full(task, &mut lines);
+        in_full(task, report.app.sdk_root.as_deref(), &mut lines);
     }
     for task in others {
         lines.blank();
         let name = task.name.as_deref().unwrap_or(&task.tcb);
         lines.put(Tone::Heading, &format!("Task {name}{}", particulars(task)));
-        in_short(task, &mut lines);
+        in_short(task, report.app.sdk_root.as_deref(), &mut lines);
     }
     for (heading, values) in crashed
         .iter()
@@ -175,13 +175,13 @@ fn stack_use(stack: &Stack) -> Option<String> {
 }
 
 /// The crashed task: every frame with arguments, file and line.
-fn in_full(task: &Task, lines: &mut Lines) {
+fn in_full(task: &Task, sdk_root: Option<&str>, lines: &mut Lines) {
     if let Some(note) = &task.note {
         lines.indented(Tone::Plain, 2, note);
     }
     for (number, frame) in task.backtrace.iter().enumerate() {
         notes_between(task, number, lines);
-        let system = is_system(frame);
+        let system = is_system(frame, sdk_root);
         let (mark, tone) = if system {
             (' ', Tone::Faint)
         } else {
@@ -210,7 +210,7 @@ fn in_full(task: &Task, lines: &mut Lines) {
 }
 
 /// Another task: one line for each frame.
-fn in_short(task: &Task, lines: &mut Lines) {
+fn in_short(task: &Task, sdk_root: Option<&str>, lines: &mut Lines) {
     if let Some(note) = &task.note {
         lines.indented(Tone::Plain, 2, note);
     }
@@ -221,7 +221,7 @@ fn in_short(task: &Task, lines: &mut Lines) {
             let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
             let _ = write!(text, " at {name}:{line}");
         }
-        let tone = if is_system(frame) {
+        let tone = if is_system(frame, sdk_root) {
             Tone::Plain
         } else {
             Tone::Strong

@@ -62,6 +62,15 @@ max_total = "25%"
 # Minimum free disk space: percentage or bytes, at most 1 GiB.
 min_free = "5%"
 
+[crashes]
+# Functions of your own for the signatures of crashes, by name or with `*` for any
+# text. skip: never in a signature, such as log functions. prefix: called by many, so
+# what called them counts as well. base: below the application in every stack.
+# Applies to dumps that are decoded from then on.
+skip = []
+prefix = []
+base = []
+
 [firmware]
 # Default <data_dir>/assets. Environment: ASSETS_DIR. Requires a restart.
 #: dir = "/srv/firmware"

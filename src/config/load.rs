@@ -6,9 +6,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::line_of;
 use super::{AuthMode, Config, Problem};
+use crate::signature::check_entry;
 
 /// Maximum number of reported type errors; parsing restarts after each.
 const MAX_WRONG: usize = 50;
+
+/// Maximum number of names in each list of `[crashes]`.
+const MAX_ENTRIES: usize = 1000;
 
 /// Largest limit of a firmware bundle's size.
 pub const MAX_BUNDLE_BYTES: u64 = 1 << 32;
@@ -208,6 +212,20 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
             fault("tls.names", &message);
         }
     }
+    for (key, entries) in [
+        ("crashes.skip", &config.crashes.skip),
+        ("crashes.prefix", &config.crashes.prefix),
+        ("crashes.base", &config.crashes.base),
+    ] {
+        if entries.len() > MAX_ENTRIES {
+            fault(key, "at most 1000 names");
+        }
+        for entry in entries {
+            if let Err(why) = check_entry(entry) {
+                fault(key, &format!("{entry:?}: {why}"));
+            }
+        }
+    }
     for (index, port) in config.serial.port.iter().enumerate() {
         let key = |name: &str| format!("serial.port.{index}.{name}");
         if port.path.is_some() == port.matching.is_some() {
@@ -298,6 +316,11 @@ mod tests {
             ("[tls]\ncert = \"x\"\n", "line 2: tls.cert: "),
             ("[tls]\nnames = [\"a b\"]\n", "line 2: tls.names: "),
             ("[coredumps]\nmax_total = \"101%\"\n", "line 2: "),
+            (
+                "[crashes]\nskip = [\"*\"]\n",
+                "line 2: crashes.skip: \"*\": ",
+            ),
+            ("\n[crashes]\nbase = [\"\"]\n", "line 3: crashes.base: "),
             (
                 "[[serial.port]]\nbaud = 1200\npath=\"/dev/x\"\n",
                 "line 2: serial.port.0.baud: ",

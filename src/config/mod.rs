@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceKey, ModelCode};
+use crate::signature::Lists;
 
 /// The default path of the configuration.
 pub const DEFAULT_PATH: &str = "/etc/espgate/espgate.toml";
@@ -33,6 +34,7 @@ pub struct Config {
     pub tls: Tls,
     pub auth: Auth,
     pub coredumps: Coredumps,
+    pub crashes: Crashes,
     pub firmware: Firmware,
     pub serial: Serial,
 }
@@ -92,6 +94,23 @@ pub struct Coredumps {
     pub keep_last_of_crash: usize,
     pub max_total: Quantity,
     pub min_free: Quantity,
+}
+
+/// `[crashes]`: function names, or patterns with `*`, that the site adds to the lists
+/// that signatures are made with.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Crashes {
+    pub skip: Vec<String>,
+    pub prefix: Vec<String>,
+    pub base: Vec<String>,
+}
+
+impl Crashes {
+    /// The lists in force.
+    pub fn lists(&self) -> Lists {
+        Lists::with_site(&self.skip, &self.prefix, &self.base)
+    }
 }
 
 /// `[firmware]`

@@ -269,6 +269,7 @@ fn describe(
         decoding: Decoding::default(),
         fingerprint: found.fingerprint.clone(),
         fingerprint_algorithm: found.fingerprint_algorithm,
+        signature: None,
         sightings: Vec::new(),
         requested: origin.requested,
         counted: 0,

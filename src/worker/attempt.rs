@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Job, Parts, on_thread};
 use crate::decode::child::is_elf_not_used;
 use crate::decode::report::{Match, Report};
+use crate::decode::signature;
 use crate::decode::text::is_system;
 use crate::journal::{Event, chain};
+use crate::signature::Lists;
 use crate::store::coredumps::{DecodeState, DeviceFolder, MAX_ATTEMPTS, Sidecar};
 use crate::store::{Error, Result};
 
@@ -104,8 +106,12 @@ fn begin(parts: &Parts, job: &Job) -> bool {
 }
 
 fn finish(parts: &Parts, job: &Job, outcome: &Outcome) {
+    let lists = parts.config.borrow().crashes.lists();
     let written = with_dump(parts, job, |folder| match outcome {
-        Outcome::Report(report) => keep(folder, job, report).map(Some),
+        Outcome::Report(report) => {
+            let (report, summary) = signed(report, &job.model, &lists);
+            keep(folder, job, &report, summary).map(Some)
+        }
         Outcome::Failed(why) => give_up(folder, job, why),
         Outcome::BrokenOff => {
             folder.change(&job.stem, Sidecar::cancel_attempt)?;
@@ -159,12 +165,24 @@ fn give_up(folder: &mut DeviceFolder, job: &Job, why: &str) -> Result<Option<Dec
     Ok(None)
 }
 
+/// The decoder's report with the signature of this model and site, and what is needed
+/// of it here.
+fn signed(report: &[u8], model: &str, lists: &Lists) -> (Vec<u8>, Summary) {
+    let Ok(mut read) = serde_json::from_slice::<Report>(report) else {
+        return (report.to_vec(), Summary::of(&Report::default()));
+    };
+    signature::put(&mut read, model, lists);
+    let written = serde_json::to_vec_pretty(&read).unwrap_or_else(|_| report.to_vec());
+    (written, Summary::of(&read))
+}
+
 /// Keeps a report, unless there is one with a stronger match.
-fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8]) -> Result<DecodeState> {
-    let new = Summary::of(report);
+fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8], new: Summary) -> Result<DecodeState> {
     let path = folder.file(&job.stem, "report.json");
     let old = match std::fs::read(&path) {
-        Ok(old) => Some(Summary::of(&old)),
+        Ok(old) => Some(Summary::of(
+            &serde_json::from_slice(&old).unwrap_or_default(),
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         // it may be the better one
         Err(source) => return Err(Error::io("read", &path, source)),
@@ -180,7 +198,10 @@ fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8]) -> Result<DecodeSta
         0 if new.has_tasks => DecodeState::NoElf,
         _ => DecodeState::Done,
     };
-    let end = |sidecar: &mut Sidecar| sidecar.end_attempt(state, misfit);
+    let end = |sidecar: &mut Sidecar| {
+        sidecar.end_attempt(state, misfit);
+        sidecar.signature = new.signature;
+    };
     let sidecar = folder.store_report(&job.stem, report, end)?;
     Event::CoredumpDecoded
         .entry()
@@ -229,11 +250,12 @@ struct Summary {
     strength: u8,
     has_tasks: bool,
     words: String,
+    /// The id of the signature.
+    signature: Option<String>,
 }
 
 impl Summary {
-    fn of(report: &[u8]) -> Self {
-        let report: Report = serde_json::from_slice(report).unwrap_or_default();
+    fn of(report: &Report) -> Self {
         Self {
             strength: match report.app.matched {
                 Match::Exact => 2,
@@ -241,7 +263,11 @@ impl Summary {
                 Match::Mismatch | Match::None => 0,
             },
             has_tasks: !report.tasks.is_empty(),
-            words: words(&report),
+            words: words(report),
+            signature: report
+                .signature
+                .as_ref()
+                .map(|signature| signature.id.clone()),
         }
     }
 }

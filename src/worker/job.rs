@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) id: String,
     pub(super) device: DeviceKey,
     pub(super) stem: String,
+    /// The device's model when the dump arrived; empty if it was not known.
+    pub(super) model: String,
     pub(super) dump: PathBuf,
     /// The application's ELF, if there is one that fits or may fit.
     pub(super) elf: Option<Elf>,
@@ -86,6 +88,7 @@ pub(super) fn next_job(store: &Store, passed: &mut Passed) -> Option<Job> {
             id: entry.id,
             device,
             stem: entry.stem,
+            model: entry.model_code.unwrap_or_default(),
             dump,
             elf,
         });

@@ -230,6 +230,7 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         decode: DecodeState::Pending.into(),
         decoding: Decoding::default(),
         fingerprint_algorithm: found.fingerprint_algorithm,
+        signature: None,
         fingerprint: found.fingerprint,
         sightings: Vec::new(),
         requested: false,

@@ -118,6 +118,8 @@ pub struct Sidecar {
     pub decoding: Decoding,
     pub fingerprint: Option<String>,
     pub fingerprint_algorithm: Option<u32>,
+    /// The id of the report's signature.
+    pub signature: Option<String>,
     pub sightings: Vec<Sighting>,
     /// A person asked for this dump; retention never thins it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -185,6 +187,7 @@ pub(super) mod tests {
             decoding: Decoding::default(),
             fingerprint: None,
             fingerprint_algorithm: None,
+            signature: None,
             sightings: Vec::new(),
             requested: false,
             counted: 0,
@@ -216,7 +219,12 @@ pub(super) mod tests {
     fn a_sidecar_of_an_older_version_is_read() {
         let mut value: Value = serde_json::from_slice(&sample("a", 1).to_bytes()).unwrap();
         let fields = value.as_object_mut().unwrap();
-        for newer in ["decode_attempts", "decode_failure", "decode_misfit"] {
+        for newer in [
+            "signature",
+            "decode_attempts",
+            "decode_failure",
+            "decode_misfit",
+        ] {
             fields.remove(newer).unwrap();
         }
         let sidecar: Sidecar = serde_json::from_value(value.clone()).unwrap();

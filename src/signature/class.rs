@@ -4,6 +4,7 @@
 use super::glob::matches;
 use super::judge::Judged;
 use super::lists::{HEAP_FILES, HEAP_FUNCTIONS};
+use super::words::{Assert, Words, base_name, short, without_numbers};
 use super::{Crash, names, sdk};
 
 /// A kind of crash.
@@ -107,14 +108,16 @@ pub(super) fn class(crash: &Crash<'_>, thrown: &[Judged]) -> Class {
     if let Some(class) = crash.cause.filter(|_| !ended_itself).and_then(pseudo) {
         return class;
     }
-    if in_heap(crash, thrown.len()) || words.assert().is_some_and(|it| it.in_heap()) {
+    let assert = words.assert();
+    let asserted_in = assert.as_ref().map_or("", |assert| assert.file.as_str());
+    if in_heap(crash, thrown.len()) || is_heap_file(asserted_in) {
         return Class::new(Kind::HeapCorruption, "heap_corruption");
     }
     if threw(&["_esp_error_check_failed"]) || words.has("ESP_ERROR_CHECK failed") {
         return Class::other("esp_error_check");
     }
-    if let Some(assert) = words.assert() {
-        return assert.class();
+    if let Some(assert) = assert {
+        return asserted(&assert);
     }
     if threw(&["__assert_func", "__assert"]) {
         return Class::other("assert");
@@ -185,16 +188,34 @@ fn stack_overflow(task: Option<&str>) -> Class {
     Class::new(Kind::StackOverflow, text)
 }
 
+fn asserted(assert: &Assert) -> Class {
+    let mut text = "assert".to_owned();
+    for part in [&assert.function, &assert.file, &assert.expression] {
+        if !part.is_empty() {
+            text.push(' ');
+            text.push_str(part);
+        }
+    }
+    Class {
+        coarse: "assert".to_owned(),
+        ..Class::other(text)
+    }
+}
+
 fn crashed_task<'a>(crash: &Crash<'a>) -> Option<&'a str> {
     let crashed = crash.tasks.iter().find(|task| task.crashed)?;
     crashed.name
 }
 
-/// Whether the crash was in the heap's own code: there the frame after the panic's own.
+/// Whether the crash was in the heap's own code, going by the first frame behind the
+/// `thrown` ones.
 fn in_heap(crash: &Crash<'_>, thrown: usize) -> bool {
     let crashed = crash.tasks.iter().find(|task| task.crashed);
-    let culprit = crashed.and_then(|task| task.frames.get(thrown));
-    culprit.filter(|frame| !frame.rom).is_some_and(|frame| {
+    let mut below = crashed
+        .iter()
+        .flat_map(|task| task.frames.iter().skip(thrown));
+    // newer chips have a part of the heap in ROM
+    below.find(|frame| !frame.rom).is_some_and(|frame| {
         let sdk = frame.file.map(|file| sdk::is_sdk(file, crash.sdk_root));
         let name = frame.function.map(names::plain).unwrap_or_default();
         let in_file = frame.file.is_some_and(is_heap_file);
@@ -207,143 +228,6 @@ fn is_heap_file(file: &str) -> bool {
     HEAP_FILES.iter().any(|pattern| matches(pattern, name))
 }
 
-/// What a panic said.
-#[derive(Clone, Copy)]
-struct Words<'a>(&'a str);
-
-impl<'a> Words<'a> {
-    fn has(self, words: &str) -> bool {
-        self.0.contains(words)
-    }
-
-    /// What follows `words` in their line.
-    fn after(self, words: &str) -> Option<&'a str> {
-        let (_, rest) = self.0.split_once(words)?;
-        rest.lines().next()
-    }
-
-    /// The first line, without numbers.
-    fn reason(self) -> String {
-        without_numbers(self.0.lines().next().unwrap_or_default())
-    }
-
-    fn assert(self) -> Option<Assert> {
-        if let Some(rest) = self.after("assert failed: ") {
-            return Some(Assert::of_idf(rest));
-        }
-        // newlib's own, on consoles of old releases
-        let rest = self.after("assertion \"")?;
-        let (expression, rest) = rest.split_once("\" failed: file \"")?;
-        let (file, rest) = rest.split_once("\", line ")?;
-        let function = rest.split_once("function: ").map_or("", |(_, name)| name);
-        Some(Assert::new(function, file, expression))
-    }
-}
-
-/// `FUNC FILE:LINE (EXPR)` of an assert.
-struct Assert {
-    function: String,
-    file: String,
-    expression: String,
-}
-
-impl Assert {
-    fn new(function: &str, file: &str, expression: &str) -> Self {
-        let known = |text: &str| {
-            let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-            let unknown = text.starts_with("0x") || text.starts_with("<cache");
-            short(if unknown { "" } else { text }, EXPRESSION_LIMIT)
-        };
-        Self {
-            function: known(&names::plain(function)),
-            file: known(base_name(file)),
-            expression: known(expression),
-        }
-    }
-
-    fn of_idf(text: &str) -> Self {
-        let Some((left, line, expression)) = at_line(text) else {
-            // a silent build gives the address only
-            return Self::new("", "", "");
-        };
-        // the function may be a C++ one with blanks, the file has a path in old releases
-        let (function, file) = left.rsplit_once(' ').unwrap_or(("", left));
-        let expression = match expression.strip_suffix(')') {
-            Some(whole) => whole,
-            // cut by its buffer, in which a longer number takes the place of letters
-            None => {
-                let keep = expression
-                    .chars()
-                    .count()
-                    .saturating_sub(LONGEST_LINE - line.len());
-                let end = expression
-                    .char_indices()
-                    .nth(keep)
-                    .map_or(expression.len(), |at| at.0);
-                expression.get(..end).unwrap_or_default()
-            }
-        };
-        Self::new(function, file, expression)
-    }
-
-    fn in_heap(&self) -> bool {
-        is_heap_file(&self.file)
-    }
-
-    fn class(&self) -> Class {
-        let mut text = "assert".to_owned();
-        for part in [&self.function, &self.file, &self.expression] {
-            if !part.is_empty() {
-                text.push(' ');
-                text.push_str(part);
-            }
-        }
-        Class {
-            coarse: "assert".to_owned(),
-            ..Class::other(text)
-        }
-    }
-}
-
-/// Splits at `:LINE (`.
-fn at_line(text: &str) -> Option<(&str, &str, &str)> {
-    for (at, _) in text.match_indices(':') {
-        let (left, rest) = text.split_at_checked(at)?;
-        let rest = rest.get(1..)?;
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (line, rest) = rest.split_at_checked(digits)?;
-        if let Some(expression) = rest
-            .strip_prefix(" (")
-            .filter(|_| (1..=LONGEST_LINE).contains(&digits))
-        {
-            return Some((left, line, expression));
-        }
-    }
-    None
-}
-
-fn base_name(file: &str) -> &str {
-    file.rsplit(['/', '\\']).next().unwrap_or(file)
-}
-
-/// `text` without control characters and double blanks, at most `limit` characters.
-fn short(text: &str, limit: usize) -> String {
-    let words: Vec<&str> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    words.join(" ").chars().take(limit).collect()
-}
-
-/// `text` without the words that have digits in them.
-fn without_numbers(text: &str) -> String {
-    let words = text.split_whitespace();
-    let words: Vec<&str> = words
-        .filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
-        .collect();
-    short(&words.join(" "), EXPRESSION_LIMIT)
-}
-
 /// What the task watchdog says first.
 pub(super) const WATCHDOG: &str = "Task watchdog got triggered";
 #[rustfmt::skip]
@@ -351,9 +235,8 @@ const RUST: &[&str] = &[
     "core::panicking::*", "core::result::*", "core::option::*", "alloc::alloc::*",
     "std::panicking::*", "rust_begin_unwind", "esp_backtrace::*",
 ];
-/// Characters of an assert's expression, and of other text of the device's.
-const EXPRESSION_LIMIT: usize = 80;
 /// Characters of a name that a device gives.
 const WORD_LIMIT: usize = 40;
-/// Digits of a line's number (`assert.c`).
-const LONGEST_LINE: usize = 4;
+
+#[cfg(test)]
+mod tests;

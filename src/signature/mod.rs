@@ -8,7 +8,8 @@
 //! ```text
 //! names     a frame's function without arguments, templates, clone suffixes
 //! judge     what kind of frame it is: throw, interrupt, base, skip, prefix, application
-//! class     what kind of crash it is, from the dump's own words
+//! words     what a panic said, taken apart
+//! class     what kind of crash it is
 //! blame     which task's frames count
 //! cut       away with the panic's own frames and, if so, what an interrupt broke into
 //! take      the frames that count
@@ -30,6 +31,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod text;
+mod words;
 
 pub use judge::{Lists, check_entry};
 pub use outcome::{Explanation, FrameVerdict, Outcome, Quality, Signature, Verdict};

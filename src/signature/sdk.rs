@@ -50,7 +50,7 @@ pub(super) fn rule(file: &str, root: Option<&str>) -> Option<&'static str> {
 }
 
 fn is_below(file: &str, root: &str) -> bool {
-    file.strip_prefix(root)
+    file.strip_prefix(&*plain(root))
         .is_some_and(|rest| rest.starts_with("/components/"))
 }
 
@@ -74,7 +74,7 @@ fn within(file: &str, folder: &str) -> bool {
 
 /// `file` with slashes, and without steps up.
 fn plain(file: &str) -> Cow<'_, str> {
-    if !file.contains('\\') && !file.contains("/../") && !file.contains("/./") {
+    if !file.contains('\\') && !file.contains("/.") {
         return Cow::Borrowed(file);
     }
     let file = file.replace('\\', "/");

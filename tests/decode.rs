@@ -18,49 +18,9 @@ use espgate::decode::{AppElf, Options, decode, text};
 
 const APP: &[u8] = include_bytes!("data/app.elf");
 
-/// `crash` was called by `visit`, which the ROM called back for `app_main`.
-/// The addresses and offsets are from the application's disassembly.
 fn crashed() -> DumpSpec {
     let digest = AppElf::parse(APP).unwrap().digest().short(9);
-    let mut spec = dumps::risc_v();
-    spec.app_elf_sha256 = digest.leak();
-    spec.tasks.truncate(1);
-    let main = &mut spec.tasks[0];
-    main.stack_start = 0x3fc9_10e0;
-    main.stack = vec![0; 0x120 / 4];
-    let sp = 0x3fc9_1180;
-    // registers: pc after the first statement of crash, ra sp gp tp t0-2 s0-1 a0-7
-    main.set(main.stack_start, &[0x4200_0060, 0x4200_00c6, sp]);
-    main.set(
-        main.stack_start + 40,
-        &[
-            0x3c02_0138,
-            127,
-            0x3c02_0000,
-            1,
-            0x3c02_0128,
-            42,
-            0x4200_0020,
-            sp + 16,
-        ],
-    );
-    main.set(
-        main.stack_start + 32 * 4,
-        &[0x1881, 0x4038_0001, 5, 0x10, 0],
-    );
-    main.set(sp + 12, &[0x4200_00c6]);
-    // visit: config, label, and a return into the ROM
-    main.set(sp + 16, &[42, 0x3c02_0120]);
-    main.set(
-        sp + 24,
-        &[u32::from_le_bytes(*b"well"), u32::from_le_bytes(*b"-3\0\0")],
-    );
-    main.set(sp + 44, &[0x4004_8020]);
-    // the ROM's function keeps the return into app_main in its frame of 32 bytes
-    main.set(sp + 76, &[0x4200_0038]);
-    main.set(sp + 92, &[0x4200_00da]);
-    main.set(sp + 108, &[0x4200_00ec]);
-    spec
+    dumps::crash_of_app(digest.leak())
 }
 
 fn image() -> Vec<u8> {

@@ -19,7 +19,7 @@ pub fn of_report(report: &Report, model: &str, lists: &Lists) -> Outcome {
     let panic = &report.panic;
     let words = panic.reason.as_deref().unwrap_or_default();
     let no_symbols = no_symbols(report);
-    let no_tasks = format!("no backtrace: the dump is unreadable ({})", report.verdict);
+    let no_tasks = format!("unreadable ({})", report.verdict);
     let crash = Crash {
         model,
         words: if from_console { "" } else { words },

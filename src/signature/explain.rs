@@ -113,7 +113,7 @@ pub(super) fn why_none(crash: &Crash<'_>, blame: &Blame<'_, '_>, frames: &[Judge
     }
     let nameless = |frame: &Judged| frame.name.is_empty() || frame.kind == Kind::Rom;
     if let Some(why) = crash.no_symbols.filter(|_| frames.iter().all(nameless)) {
-        return format!("no symbols: {why}");
+        return format!("no symbols ({why})");
     }
     if name.is_some_and(is_idle) {
         return "idle: nothing to blame here".to_owned();

@@ -26,6 +26,7 @@ mod mending;
 mod refused;
 mod reload;
 mod roles;
+mod signatures;
 mod stalled_disk;
 mod test_gateway;
 mod update_clients;

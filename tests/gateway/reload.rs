@@ -104,6 +104,9 @@ const LIVE: &[(&str, Shown)] = &[
     ),
     // More than 1 GiB is never asked for, which most disks have.
     ("coredumps.min_free", With("coredumps.max_total")),
+    ("crashes.skip", In("a_site_s_lists_count_after_a_reload")),
+    ("crashes.prefix", In("a_site_s_lists_count_after_a_reload")),
+    ("crashes.base", In("a_site_s_lists_count_after_a_reload")),
     (
         "firmware.max_bundle_bytes",
         By(|it| {
@@ -190,7 +193,10 @@ fn every_setting_is_in_force_after_a_reload_or_needs_a_restart() {
         match shown {
             By(check) => until(key, || check(&it)),
             In(test) => {
-                let here = include_str!("reload.rs").contains(&format!("#[test]\nfn {test}() {{"));
+                let here = [include_str!("reload.rs"), include_str!("signatures.rs")];
+                let here = here
+                    .iter()
+                    .any(|it| it.contains(&format!("#[test]\nfn {test}() {{")));
                 let usb = include_str!("../usb/console.rs");
                 let there = usb.contains(&format!("#[tokio::test]\nasync fn {test}() {{"));
                 assert!(here || there, "{test}");
@@ -437,12 +443,12 @@ fn authority(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("ca.pem")).unwrap()
 }
 
-fn reload(daemon: &Daemon, text: &str) {
+pub(crate) fn reload(daemon: &Daemon, text: &str) {
     write(&daemon.folder.path().join("espgate.toml"), text.as_bytes());
     daemon.signal("HUP");
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what}");

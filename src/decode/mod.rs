@@ -10,6 +10,7 @@ pub mod child;
 pub mod elf;
 mod entry;
 pub mod files;
+mod lambda;
 mod location;
 pub mod report;
 pub mod riscv;

@@ -1,9 +1,12 @@
 //! Functions, files and lines of addresses, from the application's DWARF.
 
+use std::cell::Cell;
+
 use addr2line::Context;
 use gimli::{EndianSlice, LittleEndian, UnitOffset, UnitRef};
 
 use super::elf::AppElf;
+use super::lambda;
 
 /// Debug information, borrowed from the ELF file.
 pub type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -12,6 +15,8 @@ pub type Slice<'a> = EndianSlice<'a, LittleEndian>;
 /// them is asked for.
 pub struct Symbols<'a> {
     context: Context<Slice<'a>>,
+    /// Entries that may still be looked at for the names of lambdas.
+    lambda_budget: Cell<usize>,
 }
 
 /// Where in the source an address lies.
@@ -37,6 +42,7 @@ impl<'a> Symbols<'a> {
         })?;
         Ok(Self {
             context: Context::from_dwarf(dwarf)?,
+            lambda_budget: Cell::new(LAMBDA_BUDGET),
         })
     }
 
@@ -55,7 +61,7 @@ impl<'a> Symbols<'a> {
                 .and_then(|name| name.raw_name().ok());
             let location = frame.location.as_ref();
             places.push(Place {
-                function: name.map(|name| demangle(&name)),
+                function: name.map(|name| self.named(&name, probe, frame.dw_die_offset)),
                 file: location.and_then(|at| at.file).map(bounded),
                 line: location.and_then(|at| at.line),
                 inlined: true,
@@ -69,6 +75,15 @@ impl<'a> Symbols<'a> {
             outermost.inlined = false;
         }
         places
+    }
+
+    fn named(&self, name: &str, probe: u32, entry: Option<UnitOffset>) -> String {
+        let lambda = || {
+            let unit = self.unit(probe)?;
+            lambda::qualified(unit, entry?, &self.lambda_budget)
+        };
+        let lambda = (name == lambda::CALL).then(lambda).flatten();
+        lambda.map_or_else(|| demangle(name), |name| bounded(&name))
     }
 
     /// The unit whose code is at `probe`.
@@ -112,6 +127,8 @@ fn demangled(name: &str) -> String {
         .unwrap_or_else(|| name.to_owned())
 }
 
+/// Entries of debug information that are looked at for lambdas: a few large units.
+const LAMBDA_BUDGET: usize = 2_000_000;
 /// More inlined functions at one address are not believed.
 const INLINED_LIMIT: usize = 64;
 /// Characters of a name or path that are shown.

@@ -81,6 +81,8 @@ pub const SKIP: &[&str] = &[
     "uxListRemove",
     // C++
     "std::__invoke*", "std::_Function_handler*", "std::function*::operator()", "std::invoke*",
+    // the same, where debug information has no whole name: templates over local lambdas
+    "__invoke*", "_M_invoke", "_FUN", "*::_FUN",
 ];
 
 /// What the application asked for; the outermost of a run is kept. Whatever else is in a

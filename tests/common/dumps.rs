@@ -53,6 +53,8 @@ pub struct DumpSpec {
     pub interrupted: Option<(u32, Vec<u32>)>,
     /// Lengths of note names as IDF from 5.5 writes them.
     pub exact_names: bool,
+    /// Xtensa's EXCCAUSE; RISC-V has it in the saved frame.
+    pub exccause: u32,
 }
 
 /// An ESP32 that aborted in `main`, three calls deep, with `idle` waiting.
@@ -87,6 +89,7 @@ pub fn xtensa() -> DumpSpec {
         reasons: vec!["abort() was called at PC 0x400d66b9 on core 0"],
         interrupted: None,
         exact_names: false,
+        exccause: 29,
     }
 }
 
@@ -115,6 +118,7 @@ pub fn risc_v() -> DumpSpec {
         reasons: Vec::new(),
         interrupted: None,
         exact_names: true,
+        exccause: 0,
     }
 }
 
@@ -257,7 +261,7 @@ impl DumpSpec {
         info.resize(72, 0);
         let mut extra = vec![self.tasks[0].tcb];
         if self.chip.architecture() == Architecture::Xtensa {
-            extra.extend([232, 29, 238, 4, 194, 5, 177, 0x4008_4013]);
+            extra.extend([232, self.exccause, 238, 4, 194, 5, 177, 0x4008_4013]);
             extra.resize(37, 0);
         }
         extra.push(u32::from(self.interrupted.is_some()));

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../common/dumps.rs"]
+mod dumps;
+
+mod compiled;
 mod fixtures;
 mod hostile;
 mod same;

@@ -5,6 +5,7 @@
 #[path = "../common/dumps.rs"]
 mod dumps;
 
+mod assembled;
 mod compiled;
 mod fixtures;
 mod hostile;

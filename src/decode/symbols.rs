@@ -1,6 +1,7 @@
 //! Functions, files and lines of addresses, from the application's DWARF.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use addr2line::Context;
 use gimli::{EndianSlice, LittleEndian, UnitOffset, UnitRef};
@@ -15,6 +16,8 @@ pub type Slice<'a> = EndianSlice<'a, LittleEndian>;
 /// them is asked for.
 pub struct Symbols<'a> {
     context: Context<Slice<'a>>,
+    /// By address and entry.
+    lambdas: RefCell<HashMap<(u32, UnitOffset), Option<String>>>,
     /// Entries that may still be looked at for the names of lambdas.
     lambda_budget: Cell<usize>,
 }
@@ -42,6 +45,7 @@ impl<'a> Symbols<'a> {
         })?;
         Ok(Self {
             context: Context::from_dwarf(dwarf)?,
+            lambdas: RefCell::default(),
             lambda_budget: Cell::new(LAMBDA_BUDGET),
         })
     }
@@ -78,12 +82,18 @@ impl<'a> Symbols<'a> {
     }
 
     fn named(&self, name: &str, probe: u32, entry: Option<UnitOffset>) -> String {
-        let lambda = || {
-            let unit = self.unit(probe)?;
-            lambda::qualified(unit, entry?, &self.lambda_budget)
-        };
-        let lambda = (name == lambda::CALL).then(lambda).flatten();
-        lambda.map_or_else(|| demangle(name), |name| bounded(&name))
+        let lambda = entry.filter(|_| name == lambda::CALL);
+        let lambda = lambda.and_then(|entry| self.lambda(probe, entry));
+        lambda.unwrap_or_else(|| demangle(name))
+    }
+
+    fn lambda(&self, probe: u32, entry: UnitOffset) -> Option<String> {
+        let mut known = self.lambdas.borrow_mut();
+        let name = known.entry((probe, entry)).or_insert_with(|| {
+            let name = lambda::qualified(self.unit(probe)?, entry, &self.lambda_budget)?;
+            Some(bounded(&name))
+        });
+        name.clone()
     }
 
     /// The unit whose code is at `probe`.
@@ -127,8 +137,9 @@ fn demangled(name: &str) -> String {
         .unwrap_or_else(|| name.to_owned())
 }
 
-/// Entries of debug information that are looked at for lambdas: a few large units.
-const LAMBDA_BUDGET: usize = 2_000_000;
+/// Entries of debug information that are looked at for lambdas: those of the
+/// largest units, many times.
+const LAMBDA_BUDGET: usize = 10_000_000;
 /// More inlined functions at one address are not believed.
 const INLINED_LIMIT: usize = 64;
 /// Characters of a name or path that are shown.

@@ -34,7 +34,7 @@ pub(super) fn rule(file: &str, root: Option<&str>) -> Option<&'static str> {
     if root.is_some_and(|root| is_below(&file, root)) {
         return Some("SDK folder");
     }
-    if let Some((_, rule)) = FOLDERS.iter().find(|(folder, _)| within(&file, folder)) {
+    if let Some((_, rule)) = FOLDERS.iter().find(|(folder, _)| matches(folder, &file)) {
         return Some(rule);
     }
     // reproducible builds give every component a name in place of its folder
@@ -56,20 +56,6 @@ fn is_below(file: &str, root: &str) -> bool {
 
 fn is_component(name: &str) -> bool {
     IDF_COMPONENTS.iter().any(|known| matches(known, name))
-}
-
-/// Whether a path begins with `folder`, or has it at any place if it begins with `*`.
-fn within(file: &str, folder: &str) -> bool {
-    match folder.strip_prefix('*') {
-        Some(folder) if folder.contains('*') => {
-            let (before, behind) = folder.split_once('*').unwrap_or_default();
-            file.split_once(before)
-                .and_then(|(_, rest)| rest.split_once('/').map(|(name, _)| name))
-                .is_some_and(|name| name.ends_with(behind))
-        }
-        Some(folder) => file.contains(folder),
-        None => file.starts_with(folder),
-    }
 }
 
 /// `file` with slashes, and without steps up.
@@ -94,30 +80,32 @@ fn plain(file: &str) -> Cow<'_, str> {
     Cow::Owned(parts.join("/"))
 }
 
-/// `*` in front: at any place; in the middle: any rest of a folder's name.
 #[rustfmt::skip]
 const FOLDERS: &[(&str, &str)] = &[
-    ("/IDF/", "SDK folder"),
-    ("*/esp-idf/components/", "SDK folder"),
-    ("*/framework-espidf", "SDK folder"),
-    ("*/framework-arduino", "SDK folder"),
-    ("*/packages/framework-", "SDK folder"),
-    ("*/cores/esp32/", "Arduino core"),
-    ("*/packages/esp32/", "Arduino core"),
-    ("/TOOLCHAIN/", "toolchain"),
-    ("*/crosstool-NG/", "toolchain"),
-    ("*/.espressif/tools/", "toolchain"),
-    ("*/xtensa-esp*-elf", "toolchain"),
-    ("*/riscv32-esp*-elf", "toolchain"),
-    ("*/toolchain-xtensa", "toolchain"),
-    ("*/toolchain-riscv32", "toolchain"),
-    ("*/newlib/libc/", "toolchain"),
-    ("*/libgcc/", "toolchain"),
-    ("*/libstdc++-v3/", "toolchain"),
-    ("*/include/c++/", "toolchain"),
-    ("*/rustc/", "Rust library"),
-    ("*/rustlib/src/rust/library/", "Rust library"),
-    ("*/.cargo/registry/src/*", "Rust crate"),
+    ("/IDF/*", "SDK folder"),
+    ("*/esp-idf/components/*", "SDK folder"),
+    ("*/framework-espidf*", "SDK folder"),
+    ("*/framework-arduino*", "SDK folder"),
+    ("*/packages/framework-*", "SDK folder"),
+    ("*/cores/esp32/*", "Arduino core"),
+    ("*/packages/esp32/*", "Arduino core"),
+    ("/TOOLCHAIN/*", "toolchain"),
+    ("*/crosstool-NG/*", "toolchain"),
+    ("*/.espressif/tools/*", "toolchain"),
+    ("*/xtensa-esp*-elf/*", "toolchain"),
+    ("*/riscv32-esp*-elf/*", "toolchain"),
+    ("*/toolchain-xtensa*", "toolchain"),
+    ("*/toolchain-riscv32*", "toolchain"),
+    ("*/newlib/libc/*", "toolchain"),
+    ("*/libgcc/*", "toolchain"),
+    ("*/libstdc++-v3/*", "toolchain"),
+    ("*/include/c++/*", "toolchain"),
+    ("*/rustc/*/library/*", "Rust library"),
+    ("*/rustlib/src/rust/library/*", "Rust library"),
+    // other crates are the application: code that this maker chose
+    ("*/.cargo/registry/src/*/esp-*", "Espressif's crate"),
+    ("*/.cargo/registry/src/*/xtensa-lx*", "Espressif's crate"),
+    ("*/.cargo/git/checkouts/esp-*", "Espressif's crate"),
 ];
 
 #[cfg(test)]
@@ -142,6 +130,8 @@ mod tests {
             "/home/a/.espressif/tools/riscv32-esp-elf/esp-13.2.0/riscv32-esp-elf/include/c++/13.2.0/bits/invoke.h",
             "/rustc/9fc6b43126469e3858e2fe86cafb4f0fd5068869/library/core/src/panicking.rs",
             "/home/a/.rustup/toolchains/esp/lib/rustlib/src/rust/library/core/src/result.rs",
+            "/home/a/.cargo/registry/src/index.crates.io-6f17d22bba15001f/esp-hal-1.0.0/src/gpio.rs",
+            "/home/a/.cargo/git/checkouts/esp-wifi-0f1e2d/c0ffee/src/lib.rs",
         ] {
             assert!(is_sdk(file, None), "{file}");
         }
@@ -155,6 +145,7 @@ mod tests {
             "/COMPONENT_MAIN_DIR/app.c",
             "/COMPONENT_ESPRESSIF__MDNS_DIR/mdns.c",
             "src/main.rs",
+            "/home/a/.cargo/registry/src/index.crates.io-6f17d22bba15001f/heapless-0.8.0/src/vec.rs",
             "/config/.esphome/build/porch/src/main.cpp",
             "",
         ] {

@@ -71,6 +71,7 @@ pub async fn read_coredump<L: Link>(
         options,
         note,
         inside: true,
+        lacks_lines: false,
         first_speed: None,
     };
     let outcome = tokio::select! {
@@ -108,6 +109,8 @@ struct Visit<'a, L: Link> {
     options: &'a FlashReadOptions,
     note: &'a mut (dyn FnMut(BootloaderNote) + Send),
     inside: bool,
+    /// The port turned out to have no modem lines.
+    lacks_lines: bool,
     /// The request that gives a raised speed back.
     first_speed: Option<Vec<u8>>,
 }
@@ -148,7 +151,7 @@ impl<L: Link> Visit<'_, L> {
                         return Err(lost.unwrap_or(bootloader::Error::NoAnswer(heard)).into());
                     }
                 }
-                Err(failure) if is_lost(&failure) && self.resets() && losses < RESTARTS => {
+                Err(failure) if is_lost(&failure) && self.has_circuit() && losses < RESTARTS => {
                     losses += 1;
                     attempt = 0;
                     if losses > 1 {
@@ -178,7 +181,10 @@ impl<L: Link> Visit<'_, L> {
         match reset::run_steps(self.link, &steps).await {
             // The unit left the bus because of the reset.
             Err(LinkError::Gone) if self.is_usb_unit() => self.link.reopen().await,
-            other => other.map(drop),
+            other => {
+                self.lacks_lines |= !other?;
+                Ok(())
+            }
         }
     }
 
@@ -235,9 +241,14 @@ impl<L: Link> Visit<'_, L> {
         }
     }
 
-    /// Whether the board has a reset circuit.
-    fn resets(&self) -> bool {
+    /// Whether the board has a reset circuit, by the configuration.
+    fn has_circuit(&self) -> bool {
         self.options.reset != ResetCircuit::None
+    }
+
+    /// Whether the board can be reset, as far as is known.
+    fn resets(&self) -> bool {
+        self.has_circuit() && !self.lacks_lines
     }
 
     /// Whether the port is a part of the chip, which may leave the bus when

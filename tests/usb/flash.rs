@@ -47,7 +47,7 @@ pub(crate) async fn read(site: &Site) -> Result<FlashRead, FlashReadError> {
 #[tokio::test]
 async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
     let site = Site::with("");
-    let _board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
+    let board = plug_in(&site, &xtensa().image(0x0102, true), vec![]);
     site.reaches(State::Listening).await;
     let begun = site.ports.start_flash_read(&site.name).unwrap();
     let reading = tokio::spawn(begun.finish());
@@ -69,8 +69,9 @@ async fn a_read_whose_asker_left_goes_on_and_leaves_nothing_behind() {
     let begun = site.ports.start_flash_read(&site.name).unwrap();
     let reading = tokio::spawn(begun.finish());
     site.reaches(State::ReadingFlash).await;
-    let site = site.stop().await;
+    drop(board);
     reading.await.unwrap().unwrap_err();
+    let site = site.stop().await;
     assert_eq!(site.shown().await.read_progress(), None);
 }
 

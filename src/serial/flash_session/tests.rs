@@ -77,6 +77,28 @@ async fn a_silent_board_is_tried_three_times_and_reset_into_its_app() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_port_without_modem_lines_is_tried_as_one_without_a_reset_circuit() {
+    let speeds = |calls: &CallLog| {
+        let calls = calls.lock().unwrap();
+        let speeds = calls.iter().filter_map(|(_, call)| match call {
+            LinkCall::Baud(baud) => Some(*baud),
+            _ => None,
+        });
+        speeds.collect::<Vec<_>>()
+    };
+    let (unwired, none) = (
+        ScriptedLink::silent().without_lines(),
+        ScriptedLink::silent(),
+    );
+    let calls = [unwired.calls(), none.calls()];
+    attempt(unwired, CancellationToken::new()).await;
+    attempt_as(ResetCircuit::None, none, CancellationToken::new()).await;
+    let raised = SessionSettings::default().faster.unwrap();
+    assert_eq!(speeds(&calls[0]), [115_200, raised, 115_200, 74_880]);
+    assert_eq!(speeds(&calls[0]), speeds(&calls[1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_board_said_instead_is_told() {
     for (text, activity) in [
         (

@@ -30,6 +30,7 @@ pub(crate) struct ScriptedLink {
     pieces: VecDeque<Vec<u8>>,
     gone_at_the_end: bool,
     gone: bool,
+    lacks_lines: bool,
     after_reopening: Option<VecDeque<Vec<u8>>>,
 }
 
@@ -42,6 +43,7 @@ impl ScriptedLink {
             pieces: pieces.into_iter().map(Into::into).collect(),
             gone_at_the_end: false,
             gone: false,
+            lacks_lines: false,
             after_reopening: None,
         }
     }
@@ -49,6 +51,12 @@ impl ScriptedLink {
     /// A silent port.
     pub(crate) fn silent() -> Self {
         Self::new::<Vec<u8>>([])
+    }
+
+    /// The same port without modem lines.
+    pub(crate) fn without_lines(mut self) -> Self {
+        self.lacks_lines = true;
+        self
     }
 
     /// The same port, unplugged after the last piece.
@@ -107,7 +115,7 @@ impl Link for ScriptedLink {
 
     fn set_lines(&mut self, ModemLines { dtr, rts }: ModemLines) -> Result<bool, LinkError> {
         self.log(LinkCall::SetLines { dtr, rts })?;
-        Ok(true)
+        Ok(!self.lacks_lines)
     }
 
     fn set_baud(&mut self, baud: u32) -> Result<(), LinkError> {

@@ -7,7 +7,7 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 rules    firmware  fleet  ingest  worker
+//! 3 rules    firmware  fleet  crashes  ingest  worker
 //! 2 base     config  journal  clock  identity  metrics  store  decode  api
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader  signature   (no I/O, no clock, no log)
 //! 0 types    build_id  device  digest  printable
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod coredump;
+pub mod crashes;
 pub mod daemon;
 pub mod decode;
 pub mod device;

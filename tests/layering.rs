@@ -20,13 +20,13 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",
     ],
-    &["firmware", "fleet", "ingest", "worker"],
+    &["firmware", "fleet", "crashes", "ingest", "worker"],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 21] = [
+const SIBLINGS: [(&str, &str); 23] = [
     ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
@@ -45,6 +45,8 @@ const SIBLINGS: [(&str, &str); 21] = [
     ("decode", "clock"),
     ("api", "store"),
     ("ingest", "fleet"),
+    ("ingest", "crashes"),
+    ("worker", "crashes"),
     ("worker", "ingest"),
     ("http", "serial"),
     ("cli", "daemon"),

@@ -6,6 +6,7 @@
 //! kept ([`OpenEnum`]).
 
 pub mod coredumps;
+pub mod crashes;
 pub mod devices;
 pub mod errors;
 pub mod firmware;

@@ -66,7 +66,7 @@ min_free = "5%"
 # Functions of your own for the signatures of crashes, by name or with `*` for any
 # text. skip: never in a signature, such as log functions. prefix: called by many, so
 # what called them counts as well. base: below the application in every stack.
-# Applies to dumps that are decoded from then on.
+# Signatures of stored reports are made anew with them.
 skip = []
 prefix = []
 base = []

@@ -243,6 +243,7 @@ impl Daemon<'_> {
             let read = move || {
                 reading.store.complete_rebuilt();
                 firmware::say_missing(&reading.store);
+                reading.ingest.crashes().complete();
             };
             match tokio::task::spawn_blocking(read).await {
                 Ok(()) => app.facts().index_ready = true,

@@ -22,7 +22,9 @@ const PASSING_EVERY: u64 = 10;
 /// Saves pending state: crash counts, times of last contact.
 pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
     let store = &app.store;
-    store.coredumps.flush().and(store.registry.devices.flush())
+    let crashes = app.ingest.crashes().flush();
+    let counts = store.coredumps.flush().and(crashes);
+    counts.and(store.registry.devices.flush())
 }
 
 /// Saves what is due in this minute since the start.

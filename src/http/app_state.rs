@@ -104,6 +104,7 @@ impl AppState {
     pub fn worker_parts(&self) -> worker::Parts {
         worker::Parts {
             store: Arc::clone(&self.store),
+            crashes: Arc::clone(self.ingest.crashes()),
             intake: self.ingest.watch_intake(),
             metrics: Arc::clone(&self.metrics),
             config: self.config.clone(),

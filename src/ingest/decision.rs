@@ -115,6 +115,8 @@ mod tests {
 
     fn entry(id: &str, minute: u64) -> Entry {
         Entry {
+            counted: 0,
+            crash: None,
             stem: format!("coredump_{id}"),
             id: id.to_owned(),
             sequence: minute,

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::clock::{self, Moment, file_stamp, iso8601};
 use crate::config;
 use crate::coredump::{self, Examination, Verdict};
+use crate::crashes::{Crashes, Occurrence, unreadable};
 use crate::digest::Sha256;
 use crate::fleet::last_contact::{self, Runs, Way};
 use crate::journal::{Event, chain};
@@ -27,6 +28,7 @@ use crate::store::coredumps::sidecar::SCHEMA;
 use crate::store::coredumps::{
     ALIASES, DecodeState, Decoding, DeviceFolder, NewDump, Sidecar, Source,
 };
+use crate::store::crashes::At;
 use crate::store::{self, Store, dump_removal};
 
 use told::ToldBefore;
@@ -41,12 +43,15 @@ pub struct Received {
     pub kept: bool,
     pub verdict: Verdict,
     pub fingerprint: Option<String>,
+    /// Whether it is one more crash; a second copy of a dump is not.
+    pub is_crash: bool,
 }
 
 /// Stores received dumps. All methods block.
 #[derive(Debug)]
 pub struct Ingest {
     store: Arc<Store>,
+    crashes: Arc<Crashes>,
     metrics: Arc<Metrics>,
     settings: Mutex<config::Coredumps>,
     intake: watch::Sender<IntakeStats>,
@@ -56,6 +61,7 @@ impl Ingest {
     /// An ingest into `store`.
     pub fn new(store: Arc<Store>, metrics: Arc<Metrics>, settings: config::Coredumps) -> Self {
         Self {
+            crashes: Arc::new(Crashes::new(Arc::clone(&store))),
             store,
             metrics,
             settings: Mutex::new(settings),
@@ -66,6 +72,11 @@ impl Ingest {
     /// Takes new settings from now on.
     pub fn reconfigure(&self, settings: config::Coredumps) {
         *lock(&self.settings) = settings;
+    }
+
+    /// The groups that crashes are counted in.
+    pub fn crashes(&self) -> &Arc<Crashes> {
+        &self.crashes
     }
 
     /// Dumps received since the start.
@@ -137,26 +148,45 @@ impl Ingest {
             Source::Flash => told::before(&self.store, bytes, found, origin),
             Source::Https | Source::Uart => None,
         };
-        let told = told.as_ref();
+        let crash = occurrence(found, origin, &now);
+        let group = self.crashes.assign(&crash);
+        let dump = Arriving {
+            bytes,
+            found,
+            origin,
+            id,
+            now,
+            group: group.clone(),
+        };
+        let received = self.keep_one(&dump, thinning, told.as_ref());
+        match &received {
+            Ok(received) if received.is_crash => self.crashes.count(&crash),
+            Ok(_) | Err(_) => self.crashes.forget_unused(&group),
+        }
+        received
+    }
+
+    fn keep_one(
+        &self,
+        dump: &Arriving<'_>,
+        thinning: Thinning,
+        told: Option<&ToldBefore>,
+    ) -> store::Result<Received> {
+        let device = &dump.origin.device;
         let is_better = told.is_some_and(|told| told.gives_way);
-        let received = self.store.coredumps.with(&origin.device, |folder| {
-            let decision = decide(folder.entries(), &id, found, &now, thinning);
+        let received = self.store.coredumps.with(device, |folder| {
+            let decision = decide(folder.entries(), &dump.id, dump.found, &dump.now, thinning);
             match decision {
-                Decision::SeenAgain { stem } => repeated::seen(folder, &stem, found, origin, &now),
+                Decision::SeenAgain { stem } => repeated::seen(folder, &stem, dump),
                 Decision::Count { stem } if !is_better && told.is_some() => {
-                    repeated::seen(folder, &stem, found, origin, &now)
+                    repeated::seen(folder, &stem, dump)
                 }
-                Decision::Count { stem } if !is_better => {
-                    repeated::counted(folder, &stem, found, origin, &now)
-                }
-                Decision::Count { .. } | Decision::Store => {
-                    let sidecar = describe(bytes, found, origin, id, &now);
-                    self.store_new(folder, bytes, origin, sidecar, told)
-                }
+                Decision::Count { stem } if !is_better => repeated::counted(folder, &stem, dump),
+                Decision::Count { .. } | Decision::Store => self.store_new(folder, dump, told),
             }
         })?;
         if let Some(told) = told.filter(|told| told.gives_way && received.kept) {
-            told.remove(&self.store, &origin.device, &received);
+            told.remove(&self.store, device, &received);
         }
         Ok(received)
     }
@@ -165,11 +195,11 @@ impl Ingest {
     fn store_new(
         &self,
         folder: &mut DeviceFolder,
-        bytes: &[u8],
-        origin: &Origin,
-        mut sidecar: Sidecar,
+        dump: &Arriving<'_>,
         told: Option<&ToldBefore>,
     ) -> store::Result<Received> {
+        let origin = dump.origin;
+        let mut sidecar = describe(dump);
         sidecar.sequence = self.store.coredumps.next_sequence()?;
         sidecar.gateway_id = Some(self.store.gateway_id.clone());
         let replaced = told.filter(|told| told.gives_way);
@@ -185,7 +215,7 @@ impl Ingest {
             let stem = format!("coredump_{}", file_stamp(wall));
             let new = NewDump {
                 sidecar: sidecar.clone(),
-                dump: bytes,
+                dump: dump.bytes,
                 log,
             };
             let stored = match is_counted {
@@ -198,6 +228,7 @@ impl Ingest {
                 Ok(()) => {
                     say_stored(&sidecar, origin.source);
                     return Ok(Received {
+                        is_crash: !is_counted,
                         filename: format!("{stem}.dmp"),
                         id: sidecar.id,
                         kept: true,
@@ -225,18 +256,30 @@ impl Ingest {
     }
 }
 
-fn describe(
-    bytes: &[u8],
-    found: &Examination,
-    origin: &Origin,
+/// A dump on its way into the store.
+struct Arriving<'a> {
+    bytes: &'a [u8],
+    found: &'a Examination,
+    origin: &'a Origin,
     id: String,
-    now: &Moment,
-) -> Sidecar {
+    now: Moment,
+    /// Id of its crash group.
+    group: String,
+}
+
+fn describe(dump: &Arriving<'_>) -> Sidecar {
+    let Arriving {
+        bytes,
+        found,
+        origin,
+        now,
+        ..
+    } = dump;
     let mut problems = origin.problems.clone();
     problems.extend(found.problems.iter().cloned());
     Sidecar {
         schema: SCHEMA,
-        id,
+        id: dump.id.clone(),
         chip: origin
             .chip
             .clone()
@@ -256,20 +299,16 @@ fn describe(
             .map(|(major, minor)| format!("{major}.{minor}")),
         verdict: found.verdict.to_string(),
         problems,
-        app_elf_sha256: found
-            .app_elf_sha256
-            .clone()
-            .or_else(|| origin.app_elf_sha256.clone()),
-        panic_reason: found
-            .panic_reason
-            .clone()
-            .or_else(|| origin.panic_reason.clone()),
+        app_elf_sha256: app_elf(found, origin),
+        panic_reason: reason(found, origin),
         task: found.task.clone(),
+        place: None,
         decode: DecodeState::Pending.into(),
         decoding: Decoding::default(),
         fingerprint: found.fingerprint.clone(),
         fingerprint_algorithm: found.fingerprint_algorithm,
         signature: None,
+        crash: Some(dump.group.clone()),
         sightings: Vec::new(),
         requested: origin.requested,
         counted: 0,
@@ -279,6 +318,34 @@ fn describe(
         sequence: 0,
         clock: Some(now.clock_word().to_owned()),
         extra: extra(found, origin),
+    }
+}
+
+fn app_elf(found: &Examination, origin: &Origin) -> Option<String> {
+    let said = || origin.app_elf_sha256.clone();
+    found.app_elf_sha256.clone().or_else(said)
+}
+
+fn reason(found: &Examination, origin: &Origin) -> Option<String> {
+    let said = || origin.panic_reason.clone();
+    found.panic_reason.clone().or_else(said)
+}
+
+/// The crash as its group counts it.
+fn occurrence(found: &Examination, origin: &Origin, now: &Moment) -> Occurrence {
+    let model = origin.model.as_ref().map(ToString::to_string);
+    let (app_elf, version) = (app_elf(found, origin), origin.firmware_version.clone());
+    let unnamed = || unreadable(model.as_deref(), app_elf.as_deref(), version.as_deref());
+    Occurrence {
+        fingerprint: found.fingerprint.clone().unwrap_or_else(unnamed),
+        algorithm: found.fingerprint_algorithm,
+        device: origin.device.to_string(),
+        panic_reason: reason(found, origin),
+        task: found.task.clone(),
+        at: At(now.wall),
+        app_elf_sha256: app_elf,
+        version,
+        model,
     }
 }
 
@@ -304,6 +371,7 @@ fn say_stored(sidecar: &Sidecar, source: Source) {
         .maybe("MODEL_CODE", sidecar.model_code.as_ref())
         .maybe("FIRMWARE_VERSION", sidecar.firmware_version.as_ref())
         .maybe("FINGERPRINT", sidecar.fingerprint.as_ref())
+        .maybe("CRASH", sidecar.crash.as_ref())
         .maybe("SERIAL_PORT", sidecar.serial_port.as_ref())
         .say(format_args!(
             "stored coredump {} of {} ({}, {}) over {}: {}, {} bytes, {reason}",

@@ -1,9 +1,8 @@
 //! Dumps whose body is not written: held already, or one more round of a crash
 //! loop.
 
-use super::{Origin, Received};
-use crate::clock::{Moment, iso8601};
-use crate::coredump::Examination;
+use super::{Arriving, Origin, Received};
+use crate::clock::iso8601;
 use crate::journal::Event;
 use crate::store;
 use crate::store::coredumps::{DeviceFolder, Sidecar, Sighting, Source};
@@ -12,11 +11,10 @@ use crate::store::coredumps::{DeviceFolder, Sidecar, Sighting, Source};
 pub(super) fn seen(
     folder: &mut DeviceFolder,
     stem: &str,
-    found: &Examination,
-    origin: &Origin,
-    now: &Moment,
+    dump: &Arriving<'_>,
 ) -> store::Result<Received> {
-    let at = iso8601(now.wall);
+    let (found, origin) = (dump.found, dump.origin);
+    let at = iso8601(dump.now.wall);
     if let Some(log) = &origin.log
         && !folder.file(stem, "log").exists()
     {
@@ -28,7 +26,8 @@ pub(super) fn seen(
         complete(sidecar, origin);
     })?;
     // what is in the flash stays there: reading it again is no other crash
-    if held.source == origin.source && origin.source != Source::Flash {
+    let is_crash = held.source == origin.source && origin.source != Source::Flash;
+    if is_crash {
         let mut again = held.clone();
         again.uploaded_at = at;
         folder.count_durably(&again)?;
@@ -38,6 +37,7 @@ pub(super) fn seen(
         .device(&origin.device)
         .coredump(&held.id)
         .maybe("FINGERPRINT", held.fingerprint.as_ref())
+        .maybe("CRASH", Some(&dump.group))
         .maybe("SERIAL_PORT", origin.serial_port.as_ref())
         .say(format_args!(
             "duplicate of coredump {} of {} received over {}",
@@ -51,6 +51,7 @@ pub(super) fn seen(
         kept: false,
         verdict: found.verdict,
         fingerprint: held.fingerprint,
+        is_crash,
     })
 }
 
@@ -95,12 +96,11 @@ fn complete(sidecar: &mut Sidecar, origin: &Origin) {
 pub(super) fn counted(
     folder: &mut DeviceFolder,
     stem: &str,
-    found: &Examination,
-    origin: &Origin,
-    now: &Moment,
+    dump: &Arriving<'_>,
 ) -> store::Result<Received> {
+    let (found, origin) = (dump.found, dump.origin);
     let (kept, what) = match &found.fingerprint {
-        Some(fingerprint) => count_crash(folder, stem, fingerprint, origin, now)?,
+        Some(fingerprint) => count_crash(folder, stem, fingerprint, dump)?,
         None => count_unknown(folder, stem, origin)?,
     };
     Event::CoredumpCounted
@@ -108,6 +108,7 @@ pub(super) fn counted(
         .device(&origin.device)
         .coredump(&kept.id)
         .maybe("FINGERPRINT", found.fingerprint.as_ref())
+        .maybe("CRASH", Some(&dump.group))
         .maybe("SERIAL_PORT", origin.serial_port.as_ref())
         .say(format_args!("{what}, counted for coredump {}", kept.id));
     Ok(Received {
@@ -116,6 +117,7 @@ pub(super) fn counted(
         kept: false,
         verdict: found.verdict,
         fingerprint: found.fingerprint.clone(),
+        is_crash: true,
     })
 }
 
@@ -123,12 +125,12 @@ fn count_crash(
     folder: &mut DeviceFolder,
     stem: &str,
     fingerprint: &str,
-    origin: &Origin,
-    now: &Moment,
+    dump: &Arriving<'_>,
 ) -> store::Result<(Sidecar, String)> {
+    let origin = dump.origin;
     let kept = folder.sidecar(stem)?;
     let mut occurrence = kept.clone();
-    occurrence.uploaded_at = iso8601(now.wall);
+    occurrence.uploaded_at = iso8601(dump.now.wall);
     occurrence
         .firmware_version
         .clone_from(&origin.firmware_version);

@@ -73,6 +73,7 @@ mod tests {
 
     fn received(verdict: Verdict, fingerprint: Option<&str>) -> Received {
         Received {
+            is_crash: true,
             filename: String::new(),
             id: String::new(),
             kept: true,

@@ -64,6 +64,7 @@ impl DataDir {
             directory.assets(),
             &directory.events(),
             &directory.device_config(),
+            &directory.crashes(),
             &directory.run(),
             &directory.cache(),
         ] {
@@ -100,6 +101,7 @@ impl DataDir {
             self.tls(),
             self.run(),
             self.cache(),
+            self.crashes(),
             self.assets.clone(),
         ];
         for folder in folders.into_iter().chain(assets) {
@@ -148,6 +150,11 @@ impl DataDir {
     /// What devices get as their configuration.
     pub fn device_config(&self) -> PathBuf {
         self.root.join("config")
+    }
+
+    /// Crash groups, and what people decided about them.
+    pub fn crashes(&self) -> PathBuf {
+        self.root.join("crashes")
     }
 
     /// CA, certificate and keys.

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Result;
-use super::publish::{self, FILE_MODE, Prepared, publish_together, sync_folder};
+use super::publish::{self, FILE_MODE, Prepared, Temporary, publish_together, sync_folder};
 use super::shared_sync::SharedSync;
+use super::{Error, Result};
 
 /// So long anybody waits for a shared sync. Devices give up after 15 s, and what
 /// follows, syncing what is one's own, needs time as well.
@@ -114,6 +114,26 @@ impl GroupCommit {
         publish::replace(folder, name, bytes, FILE_MODE)
     }
 
+    /// Puts files that have temporary names onto the disk, with one sync where that
+    /// is right: for many files that nobody waits for.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`].
+    pub fn sync_all(&self, files: &[Temporary]) -> Result<()> {
+        let folder = files.first().and_then(|file| file.path().parent());
+        let Some(folder) = folder else {
+            return Ok(());
+        };
+        let shared = self.shared.as_ref().filter(|shared| shared.covers(folder));
+        if files.len() > 1
+            && let Some(shared) = shared
+        {
+            let outcome = shared.sync();
+            return outcome.map_err(|source| Error::io("sync", folder, source));
+        }
+        files.iter().try_for_each(Temporary::sync)
+    }
+
     fn begin(&self) -> Member<'_> {
         Member {
             failed: self.turns().failed,
@@ -155,7 +175,7 @@ fn publish_shared(
 }
 
 fn replace_shared(member: &Member<'_>, folder: &Path, name: &str, bytes: &[u8]) -> Result<bool> {
-    let mut temporary = publish::Temporary::new(folder, FILE_MODE)?;
+    let mut temporary = Temporary::new(folder, FILE_MODE)?;
     temporary.write(bytes)?;
     match member.turn() {
         Turn::Done => {}

@@ -3,6 +3,7 @@
 pub mod backup;
 mod complete_sidecars;
 pub mod coredumps;
+pub mod crashes;
 pub mod data_dir;
 pub mod disk_space;
 pub mod dump_removal;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Result;
 use super::coredumps::Coredumps;
+use super::crashes::CrashFiles;
 use super::data_dir::DataDir;
 use super::firmware::Firmware;
 use super::migrate::migrate;
@@ -23,6 +24,7 @@ pub struct Store {
     pub coredumps: Coredumps,
     pub registry: Registry,
     pub firmware: Firmware,
+    pub crashes: CrashFiles,
     /// The gateway's id.
     pub gateway_id: String,
 }
@@ -62,6 +64,7 @@ impl Store {
         migrate(&data_dir, &registry, &firmware);
         Ok(Self {
             firmware,
+            crashes: CrashFiles::new(&data_dir.crashes()),
             data_dir,
             coredumps,
             registry,

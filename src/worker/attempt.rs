@@ -7,11 +7,11 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Parts, on_thread};
-use crate::decode::child::is_elf_not_used;
-use crate::decode::report::{Match, Report};
+use super::summary::Summary;
+use super::{Job, Parts, grouping, on_thread};
+use crate::crashes::{Crashes, Decoded};
+use crate::decode::report::Report;
 use crate::decode::signature;
-use crate::decode::text::is_system;
 use crate::journal::{Event, chain};
 use crate::signature::Lists;
 use crate::store::coredumps::{DecodeState, DeviceFolder, MAX_ATTEMPTS, Sidecar};
@@ -107,12 +107,17 @@ fn begin(parts: &Parts, job: &Job) -> bool {
 
 fn finish(parts: &Parts, job: &Job, outcome: &Outcome) {
     let lists = parts.config.borrow().crashes.lists();
+    let by = grouping::decoded_by(&parts.store, &job.entry);
+    let crashes = &parts.crashes;
     let written = with_dump(parts, job, |folder| match outcome {
         Outcome::Report(report) => {
-            let (report, summary) = signed(report, &job.model, &lists);
-            keep(folder, job, &report, summary).map(Some)
+            // without a registered model, the build's
+            let model = job.entry.model_code.as_ref().or(by.model.as_ref());
+            let model = model.cloned().unwrap_or_default();
+            let (report, summary) = signed(report, &model, &lists);
+            keep(folder, crashes, job, &report, summary, by).map(Some)
         }
-        Outcome::Failed(why) => give_up(folder, job, why),
+        Outcome::Failed(why) => give_up(folder, crashes, job, why, by),
         Outcome::BrokenOff => {
             folder.change(&job.stem, Sidecar::cancel_attempt)?;
             Ok(None)
@@ -149,10 +154,17 @@ fn with_dump<R>(
 }
 
 /// Counts the failure; after the last attempt the dump stays without a report.
-fn give_up(folder: &mut DeviceFolder, job: &Job, why: &str) -> Result<Option<DecodeState>> {
+fn give_up(
+    folder: &mut DeviceFolder,
+    crashes: &Crashes,
+    job: &Job,
+    why: &str,
+    by: Decoded,
+) -> Result<Option<DecodeState>> {
     let mut is_last = false;
     let sidecar = folder.change(&job.stem, |sidecar| is_last = sidecar.fail_attempt(why))?;
     if is_last {
+        grouping::place(crashes, folder, &job.device, &job.id, by);
         say_failed(job, &sidecar);
         return Ok(Some(DecodeState::Failed));
     }
@@ -177,7 +189,14 @@ fn signed(report: &[u8], model: &str, lists: &Lists) -> (Vec<u8>, Summary) {
 }
 
 /// Keeps a report, unless there is one with a stronger match.
-fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8], new: Summary) -> Result<DecodeState> {
+fn keep(
+    folder: &mut DeviceFolder,
+    crashes: &Crashes,
+    job: &Job,
+    report: &[u8],
+    new: Summary,
+    by: Decoded,
+) -> Result<DecodeState> {
     let path = folder.file(&job.stem, "report.json");
     let old = match std::fs::read(&path) {
         Ok(old) => Some(Summary::of(
@@ -198,9 +217,17 @@ fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8], new: Summary) -> Re
         0 if new.has_tasks => DecodeState::NoElf,
         _ => DecodeState::Done,
     };
+    let id = new.signature.as_ref().map(|signature| signature.id.clone());
+    let decoded = Decoded {
+        signature: new.signature,
+        ..by
+    };
+    let group = grouping::place(crashes, folder, &job.device, &job.id, decoded);
     let end = |sidecar: &mut Sidecar| {
         sidecar.end_attempt(state, misfit);
-        sidecar.signature = new.signature;
+        sidecar.signature = id;
+        sidecar.place = new.place;
+        sidecar.crash = group.or_else(|| sidecar.crash.take());
     };
     let sidecar = folder.store_report(&job.stem, report, end)?;
     Event::CoredumpDecoded
@@ -210,6 +237,7 @@ fn keep(folder: &mut DeviceFolder, job: &Job, report: &[u8], new: Summary) -> Re
         .maybe("MODEL_CODE", sidecar.model_code.as_ref())
         .maybe("FIRMWARE_VERSION", sidecar.firmware_version.as_ref())
         .maybe("FINGERPRINT", sidecar.fingerprint.as_ref())
+        .maybe("CRASH", sidecar.crash.as_ref())
         .say(format_args!(
             "decoded coredump {} of {}: {}",
             job.id, job.device, new.words
@@ -222,6 +250,7 @@ fn say_failed(job: &Job, sidecar: &Sidecar) {
         .entry()
         .device(&job.device)
         .coredump(&job.id)
+        .maybe("CRASH", sidecar.crash.as_ref())
         .say(format_args!(
             "decoding coredump {} of {} failed {} times: {}; the dump is kept",
             job.id,
@@ -242,70 +271,4 @@ fn say_trouble(job: &Job, what: &str, error: &Error) {
             job.device,
             chain(error)
         ));
-}
-
-/// The fields of a report needed here.
-struct Summary {
-    /// How sure it is that the ELF fits: 2 exact, 1 unverified, 0 without.
-    strength: u8,
-    has_tasks: bool,
-    words: String,
-    /// The id of the signature.
-    signature: Option<String>,
-}
-
-impl Summary {
-    fn of(report: &Report) -> Self {
-        Self {
-            strength: match report.app.matched {
-                Match::Exact => 2,
-                Match::Unverified => 1,
-                Match::Mismatch | Match::None => 0,
-            },
-            has_tasks: !report.tasks.is_empty(),
-            words: words(report),
-            signature: report
-                .signature
-                .as_ref()
-                .map(|signature| signature.id.clone()),
-        }
-    }
-}
-
-/// A report in one line: the reason, and the first place in the application's
-/// own code.
-fn words(report: &Report) -> String {
-    if report.tasks.is_empty() {
-        let problem = report.problems.first().map_or("", String::as_str);
-        return format!("unreadable ({}): {problem}", report.verdict);
-    }
-    let reason = [&report.panic.reason, &report.panic.cause]
-        .into_iter()
-        .find_map(|reason| reason.as_deref())
-        .unwrap_or("unknown reason");
-    let frames = report.tasks.iter().take(1).flat_map(|task| &task.backtrace);
-    let named = || {
-        frames
-            .clone()
-            .filter(|frame| frame.function.is_some() && frame.file.is_some())
-    };
-    let place = named()
-        .find(|frame| !is_system(frame, report.app.sdk_root.as_deref()))
-        .or_else(|| named().next());
-    let Some(place) = place else {
-        let problem = report.problems.iter().find(|why| is_elf_not_used(why));
-        let why = problem.map_or("no ELF of this build stored", String::as_str);
-        return format!("{reason} ({why})");
-    };
-    let file = place.file.as_deref().unwrap_or_default();
-    let unverified = match report.app.matched {
-        Match::Unverified => " (unverified ELF)",
-        _ => "",
-    };
-    format!(
-        "{reason}, in {} at {}:{}{unverified}",
-        place.function.as_deref().unwrap_or_default(),
-        file.rsplit('/').next().unwrap_or(file),
-        place.line.unwrap_or(0),
-    )
 }

@@ -22,8 +22,7 @@ pub(super) struct Job {
     pub(super) id: String,
     pub(super) device: DeviceKey,
     pub(super) stem: String,
-    /// The device's model when the dump arrived; empty if it was not known.
-    pub(super) model: String,
+    pub(super) entry: Entry,
     pub(super) dump: PathBuf,
     /// The application's ELF, if there is one that fits or may fit.
     pub(super) elf: Option<Elf>,
@@ -85,10 +84,10 @@ pub(super) fn next_job(store: &Store, passed: &mut Passed) -> Option<Job> {
             continue;
         };
         return Some(Job {
-            id: entry.id,
+            id: entry.id.clone(),
             device,
-            stem: entry.stem,
-            model: entry.model_code.unwrap_or_default(),
+            stem: entry.stem.clone(),
+            entry,
             dump,
             elf,
         });

@@ -3,8 +3,11 @@
 //! restart loses nothing.
 
 mod attempt;
+mod grouping;
 mod handle;
 mod job;
+pub mod resign;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod wait_for_quiet;
@@ -23,6 +26,7 @@ use attempt::Next;
 use job::{Job, Passed, next_job};
 
 use crate::config::Config;
+use crate::crashes::Crashes;
 use crate::ingest::IntakeStats;
 use crate::journal::{Event, chain, said_disk_full};
 use crate::metrics::Metrics;
@@ -41,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
+    pub crashes: Arc<Crashes>,
     pub intake: watch::Receiver<IntakeStats>,
     pub metrics: Arc<Metrics>,
     pub config: watch::Receiver<Arc<Config>>,
@@ -55,6 +60,8 @@ pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToke
     let mut passed = Passed::default();
     while !stop.is_cancelled() {
         parts.handle.beat();
+        let signed = parts.clone();
+        on_thread(move || sign_again(&signed)).await;
         if last_sweep.is_none_or(|last| last.elapsed() >= BETWEEN_SWEEPS) {
             let swept = parts.clone();
             on_thread(move || sweep(&swept)).await;
@@ -63,6 +70,8 @@ pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToke
         let counted = parts.clone();
         on_thread(move || count(&counted)).await;
         round(&mut parts, &decoder, &mut passed, &stop).await;
+        let kept = Arc::clone(&parts.crashes);
+        on_thread(move || keep_groups(&kept)).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = parts.handle.woken() => passed.forget_unreadable(),
@@ -140,6 +149,22 @@ fn takes_uploads(store: &Store, bytes: usize) -> bool {
     [data_dir.coredumps(), data_dir.assets(), &data_dir.state()]
         .iter()
         .all(|folder| disk_space::try_write(folder, bytes).is_ok())
+}
+
+/// Brings stored signatures up to date with the algorithm and the site's lists.
+fn sign_again(parts: &Parts) {
+    if let Err(error) = resign::if_needed(parts) {
+        let entry = error.event().entry();
+        entry.say(format_args!("cannot renew signatures: {}", chain(&error)));
+    }
+}
+
+/// Says which crashes are new, and writes the groups that changed.
+fn keep_groups(crashes: &Crashes) {
+    if let Err(error) = crashes.keep() {
+        let entry = error.event().entry();
+        entry.say(format_args!("cannot save crash groups: {}", chain(&error)));
+    }
 }
 
 fn count(parts: &Parts) {

@@ -42,6 +42,7 @@ impl TestWorker {
             root,
             parts: Parts {
                 store,
+                crashes: Arc::clone(ingest.crashes()),
                 intake: ingest.watch_intake(),
                 metrics,
                 config: watch::channel(config).1,

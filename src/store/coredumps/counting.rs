@@ -3,6 +3,7 @@
 use super::crash::Crash;
 use super::folder::DeviceFolder;
 use super::sidecar::Sidecar;
+use crate::signature::Signature;
 use crate::store::Result;
 
 impl DeviceFolder {
@@ -35,6 +36,22 @@ impl DeviceFolder {
                 None => self.crashes.remove(fingerprint),
             };
         })
+    }
+
+    /// Notes, in memory, in which group a crash is and what its signature is.
+    pub fn note_group(
+        &mut self,
+        fingerprint: &str,
+        group: Option<String>,
+        signature: Option<Signature>,
+    ) {
+        if let Some(crash) = self.crashes.get_mut(fingerprint) {
+            let signature = signature.or_else(|| crash.signature.clone());
+            if crash.group != group || crash.signature != signature {
+                (crash.group, crash.signature) = (group, signature);
+                self.stale.insert(fingerprint.to_owned());
+            }
+        }
     }
 
     /// Takes back one occurrence of the sidecar's crash, which is counted

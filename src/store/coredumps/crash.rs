@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::sidecar::Sidecar;
+use crate::signature::Signature;
 
 /// One crash: the same fingerprint on one device.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -24,6 +25,12 @@ pub struct Crash {
     pub occurrences_per_version: BTreeMap<String, u64>,
     /// Ids of the dumps that are kept, oldest first.
     pub kept: Vec<String>,
+    /// Id of its crash group at that time.
+    #[serde(rename = "crash", default)]
+    pub group: Option<String>,
+    /// As the last dump was decoded.
+    #[serde(default)]
+    pub signature: Option<Signature>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -43,6 +50,8 @@ impl Crash {
             occurrences: 0,
             occurrences_per_version: BTreeMap::new(),
             kept: Vec::new(),
+            group: sidecar.crash.clone(),
+            signature: None,
             extra: Map::new(),
         }
     }

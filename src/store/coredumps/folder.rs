@@ -36,6 +36,9 @@ pub struct Entry {
     pub verdict: Verdict,
     pub decode: OpenEnum<DecodeState>,
     pub decoding: Decoding,
+    pub counted: u64,
+    /// Id of its crash group when it was written.
+    pub crash: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub model_code: Option<String>,
     pub firmware_version: Option<String>,
@@ -59,6 +62,8 @@ impl Entry {
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
             decode: sidecar.decode.clone(),
             decoding: sidecar.decoding.clone(),
+            counted: sidecar.counted,
+            crash: sidecar.crash.clone(),
             app_elf_sha256: sidecar.app_elf_sha256.clone(),
             model_code: sidecar.model_code.clone(),
             firmware_version: sidecar.firmware_version.clone(),
@@ -262,7 +267,7 @@ impl DeviceFolder {
     }
 
     /// Brings the index up to date with what a dump's files take.
-    fn count_bytes(&mut self, stem: &str) {
+    pub(super) fn count_bytes(&mut self, stem: &str) {
         let bytes = self.measure(stem);
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
             entry.bytes = bytes;

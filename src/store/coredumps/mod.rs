@@ -7,12 +7,14 @@ mod decoding;
 mod folder;
 mod renamed;
 mod repair;
+mod resign;
 pub mod sidecar;
 
 pub use crash::Crash;
 pub use decoding::MAX_ATTEMPTS;
 pub use folder::{DeviceFolder, Entry, NewDump};
 pub use renamed::ALIASES;
+pub use resign::{BATCH, Resigned};
 #[cfg(test)]
 pub(super) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};

@@ -113,13 +113,20 @@ pub struct Sidecar {
     pub app_elf_sha256: Option<String>,
     pub panic_reason: Option<String>,
     pub task: Option<String>,
+    /// Function, file and line of the first frame in the application's own code.
+    #[serde(default)]
+    pub place: Option<String>,
     pub decode: OpenEnum<DecodeState>,
     #[serde(flatten)]
     pub decoding: Decoding,
     pub fingerprint: Option<String>,
     pub fingerprint_algorithm: Option<u32>,
-    /// The id of the report's signature.
+    /// Id of its signature, once decoded.
+    #[serde(default)]
     pub signature: Option<String>,
+    /// Id of its crash group at that time.
+    #[serde(default)]
+    pub crash: Option<String>,
     pub sightings: Vec<Sighting>,
     /// A person asked for this dump; retention never thins it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -183,11 +190,13 @@ pub(super) mod tests {
             app_elf_sha256: None,
             panic_reason: None,
             task: None,
+            place: None,
             decode: DecodeState::Pending.into(),
             decoding: Decoding::default(),
             fingerprint: None,
             fingerprint_algorithm: None,
             signature: None,
+            crash: None,
             sightings: Vec::new(),
             requested: false,
             counted: 0,

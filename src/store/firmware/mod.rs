@@ -179,6 +179,20 @@ impl Firmware {
         Ok(None)
     }
 
+    /// All builds that dumps with this app ELF hash may come from, and their models.
+    ///
+    /// # Errors
+    /// What reading the folders says.
+    pub fn makers(&self, hash: &str) -> Result<Vec<(ModelCode, Build)>> {
+        let mut found = Vec::new();
+        for model in self.models()? {
+            let builds = self.builds(&model)?.into_iter();
+            let made = builds.filter(|build| build.made(hash));
+            found.extend(made.map(|build| (model.clone(), build)));
+        }
+        Ok(found)
+    }
+
     /// Removes a build and what was taken out of it. Whether devices still
     /// want it is the caller's to know.
     ///

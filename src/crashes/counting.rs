@@ -1,0 +1,263 @@
+//! Counts crashes: which group a crash is for, a new one if there is none, and what
+//! a group names. Names come from devices, so each has a bound; what is beyond is
+//! counted without a name.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+use time::Duration;
+
+use super::register::{Register, blank};
+use super::state;
+use crate::store::crashes::{At, Group, Member, Origin, Rest, Seen};
+
+/// Devices that a fingerprint of a group names, and that its rest names.
+const MAX_DEVICES: usize = 500;
+/// Fingerprints that a group names; a build has one or a few of a bug.
+const MAX_FINGERPRINTS: usize = 500;
+/// New groups of a device in 24 hours; the rest goes into the model's `other`.
+const MAX_NEW_A_DAY: usize = 20;
+/// The class of groups of dumps that nothing can be read of.
+const UNREADABLE: &str = "unreadable";
+/// The class of the group that takes what is beyond.
+pub(super) const OTHER: &str = "other";
+
+/// A crash that happened.
+#[derive(Clone, Debug)]
+pub struct Occurrence {
+    /// Or a name of its own for crashes without one, see [`unreadable`].
+    pub fingerprint: String,
+    pub algorithm: Option<u32>,
+    pub device: String,
+    pub model: Option<String>,
+    pub app_elf_sha256: Option<String>,
+    pub version: Option<String>,
+    pub panic_reason: Option<String>,
+    pub task: Option<String>,
+    pub at: At,
+}
+
+/// What stands for the fingerprint of dumps that have none: one for each model and
+/// build, so that very many of them are one group.
+pub fn unreadable(model: Option<&str>, app_elf: Option<&str>, version: Option<&str>) -> String {
+    let build = app_elf.filter(|hash| !hash.is_empty()).or(version);
+    format!(
+        "{UNREADABLE}:{}:{}",
+        model.unwrap_or("-"),
+        build.unwrap_or("-")
+    )
+}
+
+impl Register {
+    /// The id of the group that a crash is for; a new one, if there is none.
+    pub fn assign(&mut self, crash: &Occurrence) -> String {
+        if let Some(group) = self.group_of(&crash.fingerprint) {
+            return group.id.clone();
+        }
+        if self.new_of(&crash.device, crash.at) >= MAX_NEW_A_DAY {
+            return self.other_of(crash);
+        }
+        let id = self.new_id();
+        let mut group = blank(id.clone(), crash.model.clone(), crash.at);
+        group.first_device = Some(crash.device.clone());
+        self.add(group);
+        self.join(&id, crash);
+        id
+    }
+
+    /// Puts a crash's fingerprint into a group that exists.
+    pub(super) fn join(&mut self, id: &str, crash: &Occurrence) {
+        self.add_member(id, member_of(crash));
+        if let Some(group) = self.get_mut(id)
+            && group.signature.is_empty()
+        {
+            if crash.fingerprint.starts_with(UNREADABLE) {
+                group.class = Some(UNREADABLE.to_owned());
+                let version = crash.version.as_deref().unwrap_or("an unknown version");
+                group.signature = format!("{UNREADABLE} dumps of {version}");
+            } else {
+                group.signature = without_signature(crash);
+            }
+        }
+    }
+
+    /// Counts a crash, once it is stored or written down. Whether it shows that a
+    /// resolved group is back.
+    pub fn count(&mut self, crash: &Occurrence) -> bool {
+        let id = self.assign(crash);
+        let seen = Seen {
+            occurrences: 1,
+            first_seen: crash.at,
+            last_seen: crash.at,
+        };
+        let Some(group) = self.get_mut(&id) else {
+            return false;
+        };
+        group.occurrences += 1;
+        group.first_seen = group.first_seen.min(crash.at);
+        group.last_seen = group.last_seen.max(crash.at);
+        match group.fingerprints.get_mut(&crash.fingerprint) {
+            Some(member) if has_room(&member.devices, &crash.device) => {
+                add(&mut member.devices, &crash.device, seen);
+            }
+            _ => group.rest.count(&crash.device, seen),
+        }
+        let is_back = state::note_regression(group, &crash.fingerprint, &crash.device, crash.at);
+        self.fold(&id);
+        is_back
+    }
+
+    /// Makes what is counted of a fingerprint on a device at least `seen`: what a
+    /// power cut took away is in the device's own record of the crash.
+    pub fn at_least(&mut self, crash: &Occurrence, seen: Seen) {
+        let id = self.assign(crash);
+        let Some(group) = self.get_mut(&id) else {
+            return;
+        };
+        let Some(member) = group.fingerprints.get_mut(&crash.fingerprint) else {
+            return;
+        };
+        if !has_room(&member.devices, &crash.device) {
+            return;
+        }
+        let mine = member.devices.entry(crash.device.clone()).or_insert(seen);
+        mine.occurrences = mine.occurrences.max(seen.occurrences);
+        mine.first_seen = mine.first_seen.min(seen.first_seen);
+        mine.last_seen = mine.last_seen.max(seen.last_seen);
+        self.recount(&id);
+        self.fold(&id);
+    }
+
+    /// Whether that would change anything.
+    pub fn has_at_least(&self, fingerprint: &str, device: &str, seen: Seen) -> bool {
+        let member = self.member(fingerprint);
+        let mine = member.and_then(|member| member.devices.get(device));
+        mine.is_some_and(|mine| {
+            mine.occurrences >= seen.occurrences && mine.last_seen >= seen.last_seen
+        })
+    }
+
+    /// Groups that a device was the first one of in the 24 hours before `now`.
+    fn new_of(&self, device: &str, now: At) -> usize {
+        let is_new = |group: &&Group| {
+            group.first_device.as_deref() == Some(device)
+                && now.0 - group.created_at.0 < Duration::DAY
+        };
+        self.groups.values().filter(is_new).count()
+    }
+
+    /// The group that takes what nobody can name any more.
+    fn other_of(&mut self, crash: &Occurrence) -> String {
+        let is_it = |group: &&Group| group.is_other() && group.model == crash.model;
+        if let Some(group) = self.groups.values().find(is_it) {
+            return group.id.clone();
+        }
+        let id = self.new_id();
+        let mut group = blank(id.clone(), crash.model.clone(), crash.at);
+        OTHER.clone_into(&mut group.signature);
+        group.class = Some(OTHER.to_owned());
+        group.announced = true;
+        self.add(group);
+        id
+    }
+
+    /// Counts the fingerprint that was seen longest ago without its name, while a
+    /// group has too many.
+    pub(super) fn fold(&mut self, id: &str) {
+        while let Some(oldest) = self.surplus(id)
+            && let Some(member) = self.take_member(&oldest)
+            && let Some(group) = self.get_mut(id)
+        {
+            for (device, seen) in member.devices {
+                group.rest.count(&device, seen);
+            }
+        }
+    }
+
+    fn surplus(&self, id: &str) -> Option<String> {
+        let group = self.groups.get(id)?;
+        let members = group.fingerprints.values();
+        let oldest = members.min_by_key(|member| member.last_seen())?;
+        (group.fingerprints.len() > MAX_FINGERPRINTS).then(|| oldest.fingerprint.clone())
+    }
+}
+
+impl Group {
+    /// Whether it takes what is beyond a device's new groups.
+    pub(super) fn is_other(&self) -> bool {
+        self.class.as_deref() == Some(OTHER)
+    }
+}
+
+impl Rest {
+    fn count(&mut self, device: &str, seen: Seen) {
+        if has_room(&self.devices, device) {
+            add(&mut self.devices, device, seen);
+        } else {
+            self.occurrences += seen.occurrences;
+        }
+    }
+
+    /// Adds another group's.
+    pub(super) fn add(&mut self, other: Self) {
+        self.occurrences += other.occurrences;
+        for (device, seen) in other.devices {
+            self.count(&device, seen);
+        }
+    }
+}
+
+fn has_room(devices: &BTreeMap<String, Seen>, device: &str) -> bool {
+    devices.len() < MAX_DEVICES || devices.contains_key(device)
+}
+
+fn add(devices: &mut BTreeMap<String, Seen>, device: &str, seen: Seen) {
+    match devices.get_mut(device) {
+        Some(mine) => mine.add(seen),
+        None => {
+            devices.insert(device.to_owned(), seen);
+        }
+    }
+}
+
+fn member_of(crash: &Occurrence) -> Member {
+    Member {
+        fingerprint: crash.fingerprint.clone(),
+        algorithm: crash.algorithm,
+        origin: Origin::Auto.into(),
+        at: crash.at,
+        app_elf_sha256: crash.app_elf_sha256.clone(),
+        version: crash.version.clone(),
+        builds: Vec::new(),
+        panic_reason: crash.panic_reason.clone(),
+        task: crash.task.clone(),
+        decoded: false,
+        signature: None,
+        variant: None,
+        devices: BTreeMap::new(),
+        extra: Map::new(),
+    }
+}
+
+/// What a group is called until it has a signature: the panic's words without
+/// numbers, and the task.
+pub(super) fn without_signature(crash: &Occurrence) -> String {
+    let reason = crash.panic_reason.as_deref().unwrap_or("unknown reason");
+    let words = rough(reason);
+    let task = crash.task.as_deref().map(|task| format!(" | task {task}"));
+    let mut text = words + task.as_deref().unwrap_or_default();
+    if text.len() > 200 {
+        let end = (0..=200).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}
+
+/// A panic's words without what differs from crash to crash: hex numbers and digits.
+pub(super) fn rough(reason: &str) -> String {
+    let words = reason.split_whitespace().map(|word| {
+        let is_number = word.starts_with("0x") || word.chars().all(|c| c.is_ascii_digit());
+        if is_number { "N" } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,221 @@
+//! Crash groups: one bug, on any device and in any build of a model. What belongs
+//! together is decided in [`Register`], without a clock or a disk; here it meets both.
+
+mod counting;
+mod deciding;
+mod id;
+mod news;
+mod placing;
+mod rebuild;
+mod register;
+mod resign;
+mod state;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use counting::{Occurrence, unreadable};
+pub use deciding::{Impossible, Wish};
+pub use id::is_valid;
+pub use placing::Decoded;
+pub use rebuild::name_of;
+pub use register::Register;
+pub use resign::Changes;
+pub use state::{Until, of as state_of};
+pub use view::Filter;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Moment;
+use crate::journal::chain;
+use crate::signature::Signature;
+use crate::store::crashes::{At, Choice, CrashFiles, Group, GroupFile};
+use crate::store::{self, Store};
+
+/// A group that nothing was decoded of is told of after this time.
+const OVERDUE: Duration = Duration::from_secs(300);
+/// Group files that are written with one sync.
+const BATCH: usize = 500;
+
+/// The crash groups of the gateway. Methods that write block.
+#[derive(Debug)]
+pub struct Crashes {
+    store: Arc<Store>,
+    /// Read when it is first needed.
+    memory: OnceLock<Mutex<Memory>>,
+    /// Held while a decision is made and written.
+    deciding: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    register: Register,
+    /// When groups that nobody was told of came.
+    arrived: HashMap<String, Instant>,
+}
+
+/// Why a decision was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Crashes {
+    /// The groups of `store`; nothing is read yet.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            memory: OnceLock::new(),
+            deciding: Mutex::new(()),
+        }
+    }
+
+    fn files(&self) -> &CrashFiles {
+        &self.store.crashes
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        let memory = self.memory.get_or_init(|| {
+            let loaded = self.files().load().unwrap_or_else(|error| {
+                let entry = error.event().entry();
+                entry.say(format_args!("cannot read crash groups: {}", chain(&error)));
+                store::crashes::Loaded::default()
+            });
+            let register = Register::load(loaded);
+            Mutex::new(Memory {
+                register,
+                arrived: HashMap::new(),
+            })
+        });
+        memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with all groups as they are now.
+    pub fn with<R>(&self, work: impl FnOnce(&Register) -> R) -> R {
+        work(&self.memory().register)
+    }
+
+    /// The id of the group that a crash is for. It is counted by [`Self::count`].
+    pub fn assign(&self, crash: &Occurrence) -> String {
+        let mut memory = self.memory();
+        let id = memory.register.assign(crash);
+        let is_told = memory.register.get(&id).is_none_or(|group| group.announced);
+        if !is_told {
+            memory
+                .arrived
+                .entry(id.clone())
+                .or_insert_with(Instant::now);
+        }
+        id
+    }
+
+    /// Counts a crash that was stored, or written down.
+    pub fn count(&self, crash: &Occurrence) {
+        self.memory().register.count(crash);
+    }
+
+    /// The crash that `id` was assigned to could not be stored.
+    pub fn forget_unused(&self, id: &str) {
+        let mut memory = self.memory();
+        memory.register.forget_unused(id);
+        memory.arrived.remove(id);
+    }
+
+    /// A dump was decoded, or cannot be. Gives the id of its group now.
+    pub fn decoded(&self, crash: &Occurrence, decoded: Decoded) -> Option<String> {
+        self.memory().register.decoded(crash, decoded)
+    }
+
+    /// Gives fingerprints new signatures; a dry run only says what that would change.
+    pub fn resign(&self, signatures: &HashMap<String, Signature>, dry_run: bool) -> Changes {
+        let mut memory = self.memory();
+        match dry_run {
+            true => memory.register.clone().resign(signatures),
+            false => memory.register.resign(signatures),
+        }
+    }
+
+    /// The id of a fingerprint's group.
+    pub fn id_of(&self, fingerprint: &str) -> Option<String> {
+        let memory = self.memory();
+        Some(memory.register.group_of(fingerprint)?.id.clone())
+    }
+
+    /// Writes the events that are due, then the groups that changed.
+    ///
+    /// # Errors
+    /// As [`CrashFiles::write`]; what was not written stays due.
+    pub fn keep(&self) -> store::Result<()> {
+        let news = {
+            let mut memory = self.memory();
+            let Memory { register, arrived } = &mut *memory;
+            let news = register.news(|id| {
+                arrived
+                    .get(id)
+                    .is_none_or(|since| since.elapsed() >= OVERDUE)
+            });
+            arrived.retain(|id, _| register.get(id).is_some_and(|group| !group.announced));
+            news
+        };
+        for event in news {
+            event.say();
+        }
+        self.flush()
+    }
+
+    /// Writes the groups that changed.
+    ///
+    /// # Errors
+    /// As [`CrashFiles::write`]; what was not written stays due.
+    pub fn flush(&self) -> store::Result<()> {
+        loop {
+            let files: Vec<(String, GroupFile)> = self.memory().register.take_dirty(BATCH);
+            if files.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.files().write(&files) {
+                self.memory().register.put_back(&files);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Decides something about groups: on the disk first, then in memory. Gives the
+    /// id of the group that it is about then.
+    ///
+    /// # Errors
+    /// [`Impossible`], or what the disk says; nothing is changed then.
+    pub fn decide(
+        &self,
+        by: &str,
+        choose: impl FnOnce(&Register) -> Result<Choice, Impossible>,
+    ) -> Result<Group, Error> {
+        let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let decision = self.with(|register| {
+            let choice = choose(register)?;
+            Ok::<_, Impossible>(register.decide(choice, by, At(Moment::now().wall)))
+        })?;
+        self.files().append(&decision)?;
+        let about = match &decision.choice {
+            Choice::State { group, .. } | Choice::Note { group, .. } => group,
+            Choice::Merge { into, .. } | Choice::Split { into, .. } => into,
+        };
+        let group = {
+            let mut memory = self.memory();
+            memory.register.apply(&decision);
+            let group = memory.register.get(about).cloned();
+            group.ok_or_else(|| Impossible::NoGroup(about.clone()))?
+        };
+        // the log has it: the files may follow later
+        if let Err(error) = self.flush() {
+            let entry = error.event().entry();
+            entry.say(format_args!("cannot save crash groups: {}", chain(&error)));
+        }
+        Ok(group)
+    }
+}

@@ -1,0 +1,442 @@
+//! Which group a fingerprint belongs to. Where the newest decision about it, its
+//! variant or its signature holds it; else the group of its signature; else it is a
+//! group of its own. So the order in which dumps, ELFs and decisions come may change
+//! ids, never who is together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::counting::Occurrence;
+use super::register::{Register, blank};
+use super::state;
+use crate::signature::Signature;
+use crate::store::crashes::{Alias, AliasKind, AliasName, At, Group, Member, Origin, State};
+
+/// Ids of merged groups that one group remembers, the newest.
+const MAX_MERGED_FROM: usize = 1000;
+
+/// A decision's hold on an alias.
+#[derive(Clone, Debug)]
+pub(super) struct Pin {
+    pub(super) origin: Origin,
+    /// Number of the decision.
+    pub(super) decision: u64,
+    /// The group that it holds the alias in.
+    pub(super) group: String,
+    /// Whether it was a merge: that extends to a fingerprint's signature.
+    pub(super) is_merge: bool,
+}
+
+/// What people decided about who belongs where.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pins(HashMap<AliasName, Pin>);
+
+impl Pins {
+    pub(super) fn of(&self, kind: AliasKind, value: &str) -> Option<&Pin> {
+        self.0.get(&AliasName {
+            kind,
+            value: value.to_owned(),
+        })
+    }
+
+    /// Adds a pin, unless a newer decision holds the alias. Whether it was added.
+    pub(super) fn add(&mut self, alias: AliasName, pin: Pin) -> bool {
+        let is_newer = |held: &Pin| pin.decision > held.decision;
+        let adds = self.0.get(&alias).is_none_or(is_newer);
+        if adds {
+            self.0.insert(alias, pin);
+        }
+        adds
+    }
+
+    /// Variants held in a group.
+    pub(super) fn variants_in(&self, group: &str) -> Vec<(String, Origin)> {
+        let is_it =
+            |alias: &AliasName, pin: &Pin| alias.kind == AliasKind::Variant && pin.group == group;
+        let held = self.0.iter().filter(|(alias, pin)| is_it(alias, pin));
+        held.map(|(alias, pin)| (alias.value.clone(), pin.origin))
+            .collect()
+    }
+
+    /// Names of what is held in a group.
+    pub(super) fn held_in(&self, group: &str) -> Vec<AliasName> {
+        let held = self.0.iter().filter(|(_, pin)| pin.group == group);
+        held.map(|(alias, _)| alias.clone()).collect()
+    }
+
+    /// The newest decision about a fingerprint.
+    pub(super) fn on(&self, member: &Member) -> Option<&Pin> {
+        let names = [
+            (AliasKind::Fingerprint, Some(&member.fingerprint)),
+            (AliasKind::Variant, member.variant.as_ref()),
+            (AliasKind::Signature, member.signature.as_ref()),
+        ];
+        names
+            .into_iter()
+            .filter_map(|(kind, value)| self.of(kind, value?))
+            .max_by_key(|pin| pin.decision)
+    }
+}
+
+/// What decoding said of a fingerprint.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    pub signature: Option<Signature>,
+    /// Stored builds whose ELF is the dump's.
+    pub builds: Vec<String>,
+    /// Of those builds.
+    pub model: Option<String>,
+}
+
+impl Register {
+    /// Notes what decoding said of a crash, and moves its fingerprint where it
+    /// belongs. Gives the id of its group; `None` if it is counted without its name.
+    pub fn decoded(&mut self, crash: &Occurrence, decoded: Decoded) -> Option<String> {
+        let fingerprint = &crash.fingerprint;
+        if self.group_of(fingerprint).is_none() {
+            // what is only counted still is of a known bug
+            let owner = self.owners.get(&decoded.signature.as_ref()?.id)?.clone();
+            self.join(&owner, crash);
+            self.count(crash);
+        }
+        let current = self.by_fingerprint.get(fingerprint)?.clone();
+        let group = self.get_mut(&current)?;
+        if group.model.is_none() {
+            group.model = decoded.model;
+        }
+        let member = group.fingerprints.get_mut(fingerprint)?;
+        member.decoded = true;
+        if !decoded.builds.is_empty() {
+            member.builds = decoded.builds;
+        }
+        // without one: an earlier decoding may have had the ELF
+        if let Some(signature) = decoded.signature {
+            let is_first = member.signature.is_none();
+            member.signature = Some(signature.id.clone());
+            member.variant = Some(signature.variant.clone());
+            self.keep_details(&current, &signature);
+            self.promote(fingerprint);
+            self.own(fingerprint);
+            if is_first {
+                self.follow(fingerprint);
+            }
+        }
+        self.settle(fingerprint);
+        let current = self.by_fingerprint.get(fingerprint)?.clone();
+        self.name(&current);
+        // the ELF may be of a build that has come since the group was resolved
+        if let Some(group) = self.get_mut(&current)
+            && let Some((device, last_seen)) = group.fingerprints.get(fingerprint).and_then(newest)
+        {
+            state::note_regression(group, fingerprint, &device, last_seen);
+        }
+        Some(current)
+    }
+
+    /// A fingerprint that a person merged stands for its signature, too.
+    fn promote(&mut self, fingerprint: &str) {
+        let pin = self.pins.of(AliasKind::Fingerprint, fingerprint);
+        let Some(pin) = pin.filter(|pin| pin.is_merge).cloned() else {
+            return;
+        };
+        let member = self.member(fingerprint);
+        let Some(signature) = member.and_then(|member| member.signature.clone()) else {
+            return;
+        };
+        let theirs = self.pins.of(AliasKind::Signature, &signature).cloned();
+        let is_split = theirs.as_ref().is_some_and(|theirs| !theirs.is_merge);
+        let owner = self.owners.get(&signature).cloned();
+        let (mine, other) = (
+            pin.group.clone(),
+            theirs.as_ref().map(|theirs| theirs.group.clone()).or(owner),
+        );
+        let is_newer = theirs.is_none_or(|theirs| theirs.decision < pin.decision);
+        let alias = AliasName {
+            kind: AliasKind::Signature,
+            value: signature,
+        };
+        let origin = Origin::Promoted;
+        self.pins.add(alias.clone(), Pin { origin, ..pin });
+        // what others of the signature were merged with is merged with this, too
+        if let Some(other) = other.filter(|_| !is_split) {
+            match is_newer {
+                true => self.unite(&other, &mine),
+                false => self.unite(&mine, &other),
+            }
+        }
+        self.settle_each(&self.holders(&alias));
+    }
+
+    /// A fingerprint got its first signature, which another group has: that one takes
+    /// over its group, with all that people put to it.
+    fn follow(&mut self, fingerprint: &str) {
+        let pin = self
+            .member(fingerprint)
+            .and_then(|member| self.pins.on(member));
+        if pin.is_none_or(|pin| pin.is_merge)
+            && let Some(current) = self.by_fingerprint.get(fingerprint).cloned()
+            && let Some(target) = self.target(fingerprint)
+        {
+            self.unite(&current, &target);
+        }
+    }
+
+    /// Merges the group `from` into `into`, unless they are one already.
+    pub(super) fn unite(&mut self, from: &str, into: &str) {
+        if let (Some(from), Some(into)) = (self.resolve(from), self.resolve(into))
+            && from != into
+        {
+            self.absorb(&from, &into);
+        }
+    }
+
+    /// Gives a fingerprint's signature an owner, if it has none: the group that the
+    /// fingerprint is in, unless another signature is there already; then a new one.
+    fn own(&mut self, fingerprint: &str) {
+        let Some(member) = self.member(fingerprint) else {
+            return;
+        };
+        let Some(signature) = member.signature.clone() else {
+            return;
+        };
+        let is_owned = |owner: &String| self.resolve(owner).is_some();
+        if self.pins.on(member).is_some() || self.owners.get(&signature).is_some_and(is_owned) {
+            return;
+        }
+        let Some(group) = self.group_of(fingerprint) else {
+            return;
+        };
+        let differs = |other: &Member| {
+            let signed = other.signature.as_ref();
+            signed.is_some_and(|signed| *signed != signature) && self.pins.on(other).is_none()
+        };
+        let owner = if group.fingerprints.values().any(differs) {
+            let mut new = blank(self.new_id(), group.model.clone(), member.at);
+            new.first_device = member.devices.keys().next().cloned();
+            // it was told of as a part of that one
+            new.announced = group.announced;
+            let id = new.id.clone();
+            self.add(new);
+            id
+        } else {
+            group.id.clone()
+        };
+        self.owners.insert(signature, owner);
+    }
+
+    /// Where a fingerprint belongs.
+    fn target(&self, fingerprint: &str) -> Option<String> {
+        let member = self.member(fingerprint)?;
+        if let Some(pin) = self.pins.on(member) {
+            return self.resolve(&pin.group);
+        }
+        let owner = member
+            .signature
+            .as_ref()
+            .and_then(|signature| self.owners.get(signature));
+        let owner = owner.and_then(|owner| self.resolve(owner));
+        owner.or_else(|| self.by_fingerprint.get(fingerprint).cloned())
+    }
+
+    /// Moves a fingerprint where it belongs. A group that nothing is left of is
+    /// merged into that one.
+    fn settle(&mut self, fingerprint: &str) {
+        let Some(current) = self.by_fingerprint.get(fingerprint).cloned() else {
+            return;
+        };
+        let Some(target) = self.target(fingerprint).filter(|target| *target != current) else {
+            return;
+        };
+        let Some(member) = self.take_member(fingerprint) else {
+            return;
+        };
+        let details = self.groups.get(&current).and_then(|group| {
+            let is_its = |alias: &&Alias| Some(&alias.value) == member.signature.as_ref();
+            group.aliases.iter().find(is_its)?.signature.clone()
+        });
+        self.add_member(&target, member);
+        if let Some(signature) = details {
+            self.keep_details(&target, &signature);
+        }
+        self.recount(&current);
+        self.recount(&target);
+        let is_left = self
+            .groups
+            .get(&current)
+            .is_some_and(|group| !group.fingerprints.is_empty());
+        let ends = !is_left && self.pins.held_in(&current).is_empty();
+        if ends {
+            self.absorb(&current, &target);
+        } else {
+            self.forget_details(&current);
+            self.name(&current);
+        }
+        self.name(&target);
+        self.fold(&target);
+    }
+
+    pub(super) fn settle_each(&mut self, fingerprints: &[String]) {
+        for fingerprint in fingerprints {
+            self.settle(fingerprint);
+        }
+    }
+
+    /// After reading everything: decisions may be newer than the groups' files.
+    pub(super) fn settle_all(&mut self) {
+        let mut all: Vec<String> = self.by_fingerprint.keys().cloned().collect();
+        all.sort();
+        for fingerprint in &all {
+            self.promote(fingerprint);
+        }
+        for fingerprint in &all {
+            self.own(fingerprint);
+            self.settle(fingerprint);
+        }
+    }
+
+    /// The groups in which signatures are, by the algorithm: those with a fingerprint
+    /// that no decision holds; else the one that knows it, if no fingerprint is left.
+    pub(super) fn find_owners(&mut self) {
+        let mut owners = HashMap::new();
+        let mut held = HashSet::new();
+        let mut groups: Vec<&Group> = self.groups.values().collect();
+        // an older group is the owner if a damaged state leaves two
+        groups.sort_by_key(|group| (group.created_at, group.id.clone()));
+        for group in &groups {
+            for member in group.fingerprints.values() {
+                let Some(signature) = &member.signature else {
+                    continue;
+                };
+                held.insert(signature.clone());
+                if self.pins.on(member).is_none() {
+                    owners
+                        .entry(signature.clone())
+                        .or_insert_with(|| group.id.clone());
+                }
+            }
+        }
+        for group in &groups {
+            for alias in &group.aliases {
+                if alias.kind == AliasKind::Signature && !held.contains(&alias.value) {
+                    owners
+                        .entry(alias.value.clone())
+                        .or_insert_with(|| group.id.clone());
+                }
+            }
+        }
+        self.owners = owners;
+    }
+
+    /// Fingerprints with this alias.
+    pub(super) fn holders(&self, alias: &AliasName) -> Vec<String> {
+        let is_it = |member: &&Member| match alias.kind {
+            AliasKind::Fingerprint => member.fingerprint == alias.value,
+            AliasKind::Signature => member.signature.as_ref() == Some(&alias.value),
+            AliasKind::Variant => member.variant.as_ref() == Some(&alias.value),
+        };
+        let members = self
+            .groups
+            .values()
+            .flat_map(|group| group.fingerprints.values());
+        members
+            .filter(is_it)
+            .map(|member| member.fingerprint.clone())
+            .collect()
+    }
+
+    pub(super) fn keep_details(&mut self, id: &str, signature: &Signature) {
+        let Some(group) = self.get_mut(id) else {
+            return;
+        };
+        let is_it = |alias: &&mut Alias| alias.value == signature.id;
+        match group.aliases.iter_mut().find(is_it) {
+            Some(alias) => alias.signature = Some(signature.clone()),
+            None => group.aliases.push(Alias {
+                kind: AliasKind::Signature.into(),
+                value: signature.id.clone(),
+                origin: Origin::Auto.into(),
+                at: group.last_seen,
+                signature: Some(signature.clone()),
+            }),
+        }
+    }
+
+    /// Drops the details of signatures that no fingerprint of the group has any more.
+    pub(super) fn forget_details(&mut self, id: &str) {
+        let owned: BTreeSet<String> = {
+            let owned = self.owners.iter().filter(|(_, owner)| *owner == id);
+            owned.map(|(signature, _)| signature.clone()).collect()
+        };
+        if let Some(group) = self.get_mut(id) {
+            let members = group.fingerprints.values();
+            let held: BTreeSet<String> = members
+                .filter_map(|member| member.signature.clone())
+                .collect();
+            group
+                .aliases
+                .retain(|alias| held.contains(&alias.value) || owned.contains(&alias.value));
+        }
+    }
+
+    /// Gives a group the text and class of its oldest signature.
+    pub(super) fn name(&mut self, id: &str) {
+        if let Some(group) = self.get_mut(id)
+            && let Some(signature) = group
+                .aliases
+                .iter()
+                .find_map(|alias| alias.signature.as_ref())
+        {
+            group.signature.clone_from(&signature.text);
+            group.class = Some(signature.class.clone());
+        }
+    }
+
+    /// Ends the group `from`: what is left of it goes to `into`.
+    fn absorb(&mut self, from: &str, into: &str) {
+        let Some(gone) = self.remove(from, into) else {
+            return;
+        };
+        let Some(group) = self.get_mut(into) else {
+            return;
+        };
+        take_over_decision(group, &gone);
+        group.announced |= gone.announced;
+        group.note = group.note.take().or(gone.note);
+        group.rest.add(gone.rest);
+        for alias in gone.aliases {
+            if !group.aliases.iter().any(|held| held.value == alias.value) {
+                group.aliases.push(alias);
+            }
+        }
+        group.merged_from.extend(gone.merged_from);
+        group.merged_from.push(from.to_owned());
+        let surplus = group.merged_from.len().saturating_sub(MAX_MERGED_FROM);
+        group.merged_from.drain(..surplus);
+        let id = group.id.clone();
+        for member in gone.fingerprints.into_values() {
+            self.add_member(&id, member);
+        }
+        self.recount(&id);
+        self.forget_details(&id);
+        self.fold(&id);
+    }
+}
+
+/// The device that a fingerprint was last seen on, and when.
+fn newest(member: &Member) -> Option<(String, At)> {
+    let newest = member.devices.iter().max_by_key(|(_, seen)| seen.last_seen);
+    newest.map(|(device, seen)| (device.clone(), seen.last_seen))
+}
+
+/// The survivor takes over a decision if it has none; if both have one, open wins.
+fn take_over_decision(group: &mut Group, gone: &Group) {
+    if gone.decided.is_none() {
+        return;
+    }
+    let now = group.last_seen.max(gone.last_seen);
+    let is_open = |group: &Group| matches!(state::of(group, now), State::Open | State::Regressed);
+    if group.decided.is_none() || (is_open(gone) && !is_open(group)) {
+        group.decided.clone_from(&gone.decided);
+        group.resolved_builds.clone_from(&gone.resolved_builds);
+        group.regression.clone_from(&gone.regression);
+    }
+}

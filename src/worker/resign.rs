@@ -1,0 +1,136 @@
+//! Makes signatures anew from the stored reports, after an upgrade or a change of the
+//! site's lists. Nothing is decoded again.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fs;
+
+use super::{Handle, Parts, grouping};
+use crate::crashes::{Changes, Crashes, name_of};
+use crate::decode::report::Report;
+use crate::decode::signature;
+use crate::device::DeviceKey;
+use crate::digest::Sha256;
+use crate::journal::chain;
+use crate::signature::{ALGORITHM, Lists, Signature, lists};
+use crate::store::coredumps::{BATCH, Entry, Resigned};
+use crate::store::{Result, Store};
+
+/// In `state/gateway.json`: what the stored signatures were made with.
+const FIELD: &str = "signed_with";
+
+/// What signatures are made with: algorithm, lists, and the site's additions.
+fn made_with(site: &Lists) -> String {
+    let site = Sha256::of(format!("{site:?}").as_bytes()).short(12);
+    format!("{ALGORITHM} {} {site}", lists::VERSION)
+}
+
+/// Makes all signatures anew if they were made with something else.
+///
+/// # Errors
+/// What the disk says; it is tried again at the next start or change.
+pub(super) fn if_needed(parts: &Parts) -> Result<()> {
+    let (store, crashes) = (&parts.store, &parts.crashes);
+    let lists = &parts.config.borrow().crashes.lists();
+    let now = made_with(lists);
+    let gateway = store.registry.gateway.read();
+    let before = gateway.extra.get(FIELD).and_then(|value| value.as_str());
+    if before == Some(now.as_str()) {
+        return Ok(());
+    }
+    let (changes, reports) = all(store, crashes, lists, Some(&parts.handle))?;
+    if reports > 0 {
+        log::info!(
+            "made the signatures of {reports} stored reports anew: {} changed, {} crash groups split, {} merged",
+            changes.fingerprints,
+            changes.split.len(),
+            changes.merged.len()
+        );
+    }
+    let noted = store.registry.gateway.change(|gateway| {
+        gateway.extra.insert(FIELD.into(), now.into());
+        Ok::<_, Infallible>(())
+    })?;
+    match noted {
+        Ok(()) => Ok(()),
+        Err(never) => match never {},
+    }
+}
+
+/// Makes the signatures of all stored reports anew; what that changes, and how many
+/// reports have another one. Without the worker's `handle` nothing is changed.
+///
+/// # Errors
+/// What the disk says; some may have been written.
+pub fn all(
+    store: &Store,
+    crashes: &Crashes,
+    lists: &Lists,
+    handle: Option<&Handle>,
+) -> Result<(Changes, usize)> {
+    let dumps = store
+        .coredumps
+        .collect(|device, entry| Some((device.clone(), entry.clone())));
+    let mut signatures: HashMap<String, Signature> = HashMap::new();
+    let mut reports = 0;
+    for batch in dumps.chunks(BATCH) {
+        let changed: Vec<Resigned> = batch
+            .iter()
+            .filter_map(|(device, entry)| {
+                let (resigned, is_other) = resigned(store, device, entry, lists)?;
+                if let Some(signature) = &resigned.signature {
+                    // of several dumps of a fingerprint the newest counts
+                    signatures.insert(name_of(entry), signature.clone());
+                }
+                is_other.then_some(resigned)
+            })
+            .collect();
+        reports += changed.len();
+        if let Some(handle) = handle {
+            handle.beat();
+            store.coredumps.resign(&changed)?;
+        }
+    }
+    Ok((crashes.resign(&signatures, handle.is_none()), reports))
+}
+
+/// A stored report with the signature that it has now, and whether that is another
+/// one; `None` without a readable report.
+fn resigned(
+    store: &Store,
+    device: &DeviceKey,
+    entry: &Entry,
+    lists: &Lists,
+) -> Option<(Resigned, bool)> {
+    let path = store
+        .coredumps
+        .with(device, |folder| Ok(folder.file(&entry.stem, "report.json")));
+    let bytes = fs::read(path.ok()?).ok()?;
+    let mut report: Report = match serde_json::from_slice(&bytes) {
+        Ok(report) => report,
+        Err(error) => {
+            log::debug!(
+                "report of coredump {} is not readable: {}",
+                entry.id,
+                chain(&error)
+            );
+            return None;
+        }
+    };
+    let before = report.signature.take();
+    let model = entry.model_code.clone();
+    let model = model.or_else(|| grouping::decoded_by(store, entry).model);
+    signature::put(&mut report, model.as_deref().unwrap_or_default(), lists);
+    let is_other = report.signature != before;
+    let mut bytes = Vec::new();
+    if is_other {
+        bytes = serde_json::to_vec_pretty(&report).ok()?;
+    }
+    let resigned = Resigned {
+        device: device.clone(),
+        stem: entry.stem.clone(),
+        report: bytes,
+        signature: report.signature,
+    };
+    Some((resigned, is_other))
+}

@@ -1,7 +1,9 @@
 //! An example of every body.
 
-use espgate::api::{coredumps, devices, firmware, models, ports, status, tls, tokens};
+use espgate::api::{coredumps, crashes, devices, firmware, models, ports, status, tls, tokens};
+use espgate::signature::{Explanation, FrameVerdict, Signature, Verdict};
 use espgate::store::coredumps::Source;
+use espgate::store::crashes::State;
 use espgate::store::firmware::Kind;
 use espgate::store::last_shutdown::ShutdownCause;
 use espgate::store::registry::{Activate, Role};
@@ -12,6 +14,8 @@ const FILE: &str = "coredump_20260211T143000_123456Z.dmp";
 const HASH: &str = "fdfecbe9e45bbf4a1d4194dd8667d1885ada4c2c8f4c9893ffecd67c0e39b896";
 const BUILD: &str = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
 const OLDER_BUILD: &str = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3";
+const GROUP: &str = "c7k2fq";
+const SIGNATURE: &str = "abort | mqtt_start | app_main";
 const TOKEN: &str = "eg1_7k2m9qxa_................................";
 
 fn text(text: &str) -> String {
@@ -55,6 +59,135 @@ pub(crate) fn coredumps() -> coredumps::List {
     coredumps::List {
         coredumps: coredump().into_iter().collect(),
         next_cursor: some("118"),
+    }
+}
+
+pub(crate) fn crashes() -> crashes::List {
+    crashes::List {
+        crashes: vec![crashes::Crash {
+            id: text(GROUP),
+            signature: text(SIGNATURE),
+            class: some("abort"),
+            model: some("thermostat"),
+            state: State::Open.into(),
+            devices: 3,
+            occurrences: 17,
+            builds: 2,
+            first_seen: text(AT),
+            last_seen: text(AT),
+            dumps: 9,
+        }],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn crash() -> crashes::Detail {
+    crashes::Detail {
+        id: text(GROUP),
+        signature: text(SIGNATURE),
+        class: some("abort"),
+        model: some("thermostat"),
+        state: State::Resolved.into(),
+        occurrences: 17,
+        first_seen: text(AT),
+        last_seen: text(AT),
+        dumps: 9,
+        builds: vec![crashes::BuildCount {
+            build_id: some(BUILD),
+            version: some("1.2.3"),
+            app_elf_sha256: some("fdfecbe9e"),
+            occurrences: 17,
+            devices: 3,
+            first_seen: text(AT),
+            last_seen: text(AT),
+        }],
+        devices: vec![crashes::DeviceCount {
+            device_key: text("kitchen3"),
+            occurrences: 12,
+            first_seen: text(AT),
+            last_seen: text(AT),
+        }],
+        coredumps: vec![crashes::Dump {
+            id: text(ID),
+            device_key: text("kitchen3"),
+            firmware_version: some("1.2.3"),
+            uploaded_at: text(AT),
+            verdict: text("valid"),
+        }],
+        decided_by: some("uid 1000"),
+        decided_at: some(AT),
+        resolved_builds: vec![text(BUILD)],
+        note: some("ticket 123"),
+        ..crashes::Detail::default()
+    }
+}
+
+pub(crate) fn crash_change() -> crashes::Change {
+    crashes::Change {
+        state: some("resolved"),
+        in_build: some("next"),
+        ..crashes::Change::default()
+    }
+}
+
+pub(crate) fn crash_merge() -> crashes::Merge {
+    crashes::Merge {
+        into: text("c81d0a"),
+    }
+}
+
+pub(crate) fn crash_split() -> crashes::Split {
+    crashes::Split { coredump: text(ID) }
+}
+
+pub(crate) fn recompute() -> crashes::Recompute {
+    crashes::Recompute { dry_run: true }
+}
+
+pub(crate) fn recomputed() -> crashes::Recomputed {
+    crashes::Recomputed {
+        dry_run: true,
+        reports: 12,
+        fingerprints: 4,
+        merged: vec![crashes::Merged {
+            id: text("c81d0a"),
+            into: text(GROUP),
+        }],
+        ..crashes::Recomputed::default()
+    }
+}
+
+pub(crate) fn explained() -> crashes::Explained {
+    let frame = |function, verdict, rule| FrameVerdict {
+        function: some(function),
+        verdict,
+        rule: some(rule),
+        ..FrameVerdict::default()
+    };
+    crashes::Explained {
+        coredump_id: text(ID),
+        crash: some(GROUP),
+        signature: Some(Signature {
+            algorithm: text("s1"),
+            lists: 1,
+            id: text("s1-0123456789abcdef"),
+            text: text(SIGNATURE),
+            class: text("abort"),
+            frames: vec![text("mqtt_start"), text("app_main")],
+            task: some("main"),
+            ..Signature::default()
+        }),
+        class: text("abort"),
+        explanation: Explanation {
+            task: some("main"),
+            task_rule: text("the crashed task"),
+            frames: vec![frame(
+                "esp_system_abort",
+                Verdict::Cut,
+                "throw: esp_system_abort",
+            )],
+        },
+        reason: None,
     }
 }
 

@@ -28,6 +28,26 @@ pub(crate) const TOPICS: &[Topic] = &[
         )],
     },
     Topic {
+        title: "Crashes",
+        about: "A crash group is one bug of a model, on any device and in any build. What belongs \
+                together: [signatures.md](signatures.md).",
+        entries: crashes,
+        source: include_str!("../../src/api/crashes.rs"),
+        others: &[
+            (include_str!("../../src/store/crashes/group.rs"), &["State"]),
+            (
+                include_str!("../../src/signature/outcome.rs"),
+                &[
+                    "Signature",
+                    "Quality",
+                    "Explanation",
+                    "FrameVerdict",
+                    "Verdict",
+                ],
+            ),
+        ],
+    },
+    Topic {
         title: "Firmware",
         about: "The build machine uploads builds, people choose the active one, devices download it. A \
                 build is addressed by its version (the newest upload of it), its name, or 8 and \
@@ -102,6 +122,86 @@ const KEY: (&str, &str) = (
     "the board; required with a fleet token, and with `[auth] devices = \"open\"`",
 );
 
+fn crashes() -> Vec<Entry> {
+    const NO_GROUP: &[(u16, &str)] = &[(404, "for an unknown id")];
+    vec![
+        Entry::new(
+            "GET /api/crashes",
+            "Lists crash groups: regressed and new ones first, then by devices and last seen; \
+             resolved and ignored ones last.",
+        )
+        .query(&[
+            ("model", "of this model only"),
+            ("state", "in these states only, separated by commas"),
+            ("since", "seen since this time (RFC 3339)"),
+            (
+                "build",
+                "seen in this build: a version, or 8 and more digits of its id",
+            ),
+            ("device", "seen on this device key"),
+            ("limit", "1 to 1000, default 100"),
+            ("cursor", "`next_cursor` of the previous page"),
+        ])
+        .answers("List", bodies::crashes())
+        .errors(&[(400, "for an invalid parameter")]),
+        Entry::new(
+            "GET /api/crashes/{id}",
+            "Shows a group. One that was merged answers 301 with `Location` and a `Moved` body.",
+        )
+        .answers("Detail", bodies::crash())
+        .errors(NO_GROUP),
+        Entry::new(
+            "PUT /api/crashes/{id}",
+            "Changes state and note of a group.",
+        )
+        .takes("Change", bodies::crash_change())
+        .answers("Detail", bodies::crash())
+        .errors(&[
+            (400, "for an invalid state, period or build"),
+            (404, "for an unknown id"),
+        ]),
+        Entry::new(
+            "POST /api/crashes/{id}/merge",
+            "Merges a group into another one of its model, for future dumps, too.",
+        )
+        .takes("Merge", bodies::crash_merge())
+        .answers("Detail", bodies::crash())
+        .errors(&[
+            (404, "for an unknown id"),
+            (
+                409,
+                "for groups of different models, or one that is merged already",
+            ),
+        ]),
+        Entry::new(
+            "POST /api/crashes/recompute",
+            "Makes the signatures of all stored reports anew, and says what that changes.",
+        )
+        .takes("Recompute", bodies::recompute())
+        .answers("Recomputed", bodies::recomputed()),
+        Entry::new(
+            "GET /api/coredumps/{id}/signature",
+            "How the signature of a dump comes about: each frame, and what decided about it.",
+        )
+        .answers("Explained", bodies::explained())
+        .errors(&[(404, "for an unknown id, or a dump without report")]),
+        Entry::new(
+            "POST /api/crashes/{id}/split",
+            "Makes a new group of the dumps that are like one of a group: with its signature, if \
+             the group has several, else with its stack. Answers the new group.",
+        )
+        .takes("Split", bodies::crash_split())
+        .answers("Detail", bodies::crash())
+        .errors(&[
+            (404, "for an unknown id"),
+            (
+                409,
+                "if the dump is not in the group, or all of it is alike",
+            ),
+        ]),
+    ]
+}
+
 fn coredumps() -> Vec<Entry> {
     vec![
         Entry::new(
@@ -133,6 +233,7 @@ fn coredumps() -> Vec<Entry> {
             .query(&[
                 ("device", "of this device key only"),
                 ("model", "of this model only"),
+                ("crash", "of this crash group only"),
                 ("since", "uploaded since this time (RFC 3339)"),
                 ("limit", "1 to 1000, default 100"),
                 ("cursor", "`next_cursor` of the previous page"),

@@ -8,7 +8,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::args::{Global, Json};
 use super::{
-    backup, config, coredumps, decode, devices, firmware, models, ports, restore, tls, tokens,
+    backup, config, coredumps, crashes, decode, devices, firmware, models, ports, restore, tls,
+    tokens,
 };
 
 /// Collect and decode coredumps of ESP32 devices, and serve them firmware
@@ -35,6 +36,9 @@ pub(super) enum Command {
     /// List, show, export and delete coredumps
     #[command(subcommand)]
     Coredumps(coredumps::Command),
+    /// Group crashes by bug: list, show, resolve, ignore, merge
+    #[command(subcommand)]
+    Crashes(crashes::Command),
     Decode(decode::DecodeArgs),
     #[command(hide = true)]
     DecodeWorker(decode::WorkerArgs),
@@ -82,6 +86,8 @@ impl Command {
             | Self::Ports(ports::Command::List(json))
             | Self::Tls(tls::Command::Show(json))
             | Self::Config(Config::Show(json)) => json.json,
+            Self::Crashes(crashes::Command::Show { json, .. }) => json.json,
+            Self::Crashes(crashes::Command::List(args)) => args.json.json,
             Self::Coredumps(Coredumps::List(args)) => args.json.json,
             Self::Decode(args) => args.json || args.all,
             Self::Config(Config::Default) => false,

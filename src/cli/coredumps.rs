@@ -77,6 +77,9 @@ pub(super) struct ListArgs {
     /// Only of this model
     #[arg(long, value_name = "CODE")]
     model: Option<String>,
+    /// Only of this crash group
+    #[arg(long, value_name = "ID")]
+    crash: Option<String>,
     /// Only since this time, such as 2026-02-11T14:30:00Z
     #[arg(long, value_name = "TIME", value_parser = moment_in_time)]
     since: Option<String>,
@@ -148,7 +151,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
             known(&sidecar.firmware_version),
             sidecar.verdict.clone(),
             sidecar.decode.to_string(),
-            known(&sidecar.panic_reason),
+            known(&sidecar.place.as_ref().or(sidecar.panic_reason.as_ref())),
         ]);
     }
     let nothing = match args.filter().next().is_some() || args.cursor.is_some() {
@@ -168,6 +171,7 @@ impl ListArgs {
         let given = [
             ("device", &self.device),
             ("model", &self.model),
+            ("crash", &self.crash),
             ("since", &self.since),
         ];
         let given = given.into_iter();
@@ -189,7 +193,7 @@ impl ListArgs {
 }
 
 /// A moment as the API takes it.
-fn moment_in_time(text: &str) -> Result<String, &'static str> {
+pub(super) fn moment_in_time(text: &str) -> Result<String, &'static str> {
     match crate::clock::parse(text) {
         Some(_) => Ok(text.to_owned()),
         None => Err("not a time such as 2026-02-11T14:30:00Z"),

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod coredumps;
+mod crashes;
 pub mod decode;
 mod devices;
 mod doctor;
@@ -58,6 +59,7 @@ pub fn run() -> ExitCode {
         Some(Command::DecodeWorker(args)) => return decode::run_worker(&args),
         Some(Command::Status(args)) => status::run(global, args.json),
         Some(Command::Coredumps(command)) => coredumps::run(global, command),
+        Some(Command::Crashes(command)) => crashes::run(global, command),
         Some(Command::Firmware(command)) => firmware::run(global, command),
         Some(Command::Models(command)) => models::run(global, command),
         Some(Command::Devices(command)) => devices::run(global, command),

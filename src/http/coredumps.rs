@@ -15,6 +15,7 @@ use super::error::{Error, Result};
 use super::query::Query;
 use crate::api::coredumps::{Coredump, List, NoReport, Queued};
 use crate::clock::{iso8601, parse};
+use crate::crashes::name_of;
 use crate::decode::{self, Report};
 use crate::device::DeviceKey;
 use crate::identity::Caller;
@@ -25,7 +26,7 @@ use crate::store::publish::set_aside;
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
-/// `GET /api/coredumps?device=&model=&since=&limit=&cursor=`, newest first.
+/// `GET /api/coredumps?device=&model=&crash=&since=&limit=&cursor=`, newest first.
 ///
 /// # Errors
 /// 400 for invalid parameters.
@@ -38,6 +39,8 @@ pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<
 struct Filter {
     device: Option<DeviceKey>,
     model: Option<String>,
+    /// Id of a crash group.
+    crash: Option<String>,
     since: Option<time::OffsetDateTime>,
     before: Option<u64>,
     limit: usize,
@@ -52,6 +55,7 @@ impl Filter {
                 .map(|key| key.parse().map_err(|_| invalid("device")))
                 .transpose()?,
             model: query.get("model").map(str::to_owned),
+            crash: query.get("crash").map(str::to_owned),
             since: query
                 .get("since")
                 .map(|since| parse(since).ok_or_else(|| invalid("since")))
@@ -70,9 +74,16 @@ impl Filter {
 
     fn page(&self, app: &AppState) -> List {
         let gateway = app.store.registry.gateway.read();
+        let of_crash = self
+            .crash
+            .as_ref()
+            .map(|id| app.ingest.crashes().names_in(id));
         let mut found = app.store.coredumps.collect(|device, entry| {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
                 && (self.model.is_none() || self.model == entry.model_code)
+                && of_crash
+                    .as_ref()
+                    .is_none_or(|names| names.contains(&name_of(entry)))
                 && self.before.is_none_or(|before| entry.sequence < before)
                 && self
                     .since

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod certificates;
 pub mod coredump_intake;
 pub mod coredumps;
+pub mod crashes;
 pub mod device_caller;
 pub mod error;
 pub mod export;

@@ -12,7 +12,7 @@ use super::app_state::AppState;
 use super::error::Error;
 use super::registry::{devices, models, tokens};
 use super::{
-    authorization, backup, certificates, coredump_intake, coredumps, export, firmware,
+    authorization, backup, certificates, coredump_intake, coredumps, crashes, export, firmware,
     gateway_status, ports,
 };
 use crate::identity::RequiredRole;
@@ -69,12 +69,20 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/coredumps", Viewer, coredumps::list),
         route(GET, "/api/coredumps/{id}", Viewer, coredumps::show),
         route(GET, "/api/coredumps/{id}/report", Viewer, coredumps::report),
+        route(GET, "/api/coredumps/{id}/signature", Viewer, crashes::explain),
         route(GET, "/api/coredumps/{id}/dump", Technician, coredumps::dump),
         route(GET, "/api/coredumps/{id}/log", Technician, coredumps::log),
         route(GET, "/api/coredumps/{id}/export", Technician, export::export),
         route(DELETE, "/api/coredumps/{id}", Technician, coredumps::delete),
         route(POST, "/api/coredumps/{id}/redecode", Technician, coredumps::redecode),
         route(POST, "/api/coredumps/redecode", Technician, coredumps::redecode_all),
+
+        route(GET, "/api/crashes", Viewer, crashes::list),
+        route(GET, "/api/crashes/{id}", Viewer, crashes::show),
+        route(PUT, "/api/crashes/{id}", Technician, crashes::put),
+        route(POST, "/api/crashes/recompute", Technician, crashes::recompute),
+        route(POST, "/api/crashes/{id}/merge", Technician, crashes::merge),
+        route(POST, "/api/crashes/{id}/split", Technician, crashes::split),
 
         route(GET, "/api/models/{code}/firmware", Viewer, firmware::manage::list),
         route(PUT, "/api/models/{code}/active", Technician, firmware::manage::activate),

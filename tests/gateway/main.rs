@@ -16,6 +16,7 @@ mod bodies;
 mod busy;
 mod coredumps;
 mod crash;
+mod crash_groups;
 mod disk;
 mod firmware;
 mod firmware_refusals;

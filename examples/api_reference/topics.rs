@@ -505,7 +505,9 @@ fn devices() -> Vec<Entry> {
         Entry::new(
             "GET /api/iot/config",
             "A device fetches its configuration: a file that a person put below `config` in the \
-             data directory, for the device, else for its model.",
+             data directory, `devices/KEY.json`, else `models/MODEL.json`. With a fleet token it \
+             gets its model's only. Files without a folder, `KEY.json` and `MODEL.json`, are \
+             served as well; one whose name is a model's code only as the model's.",
         )
         .query(&[KEY])
         .answers_words("the file, `application/json`")

@@ -2,6 +2,7 @@
 //! registers, and below them the functions that save and report a change; these
 //! block.
 
+pub mod device_config;
 pub mod device_tokens;
 pub mod devices;
 pub mod fleet_tokens;

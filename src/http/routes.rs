@@ -59,7 +59,7 @@ pub fn routes() -> Vec<Route> {
         route(GET, "/api/iot/firmware.zip", Device, firmware::device::bundle),
         route(GET, "/api/iot/firmware-version", Device, firmware::device::version),
         route(GET, "/api/iot/manifest.json", Device, firmware::manifest::manifest),
-        route(GET, "/api/iot/config", Device, firmware::device::config),
+        route(GET, "/api/iot/config", Device, firmware::config::config),
 
         route(POST, "/api/pipeline/models/{code}/firmware", Pipeline, firmware::upload::receive),
         route(GET, "/api/pipeline/models/{code}/firmware-version", Pipeline, firmware::manage::version),

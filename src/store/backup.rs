@@ -275,7 +275,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("data");
         let data_dir = DataDir::open(&root, None, None).unwrap();
-        let kept = ["state/a", "config/k.json", "assets/m/x.zip", "new/deep/x"];
+        let kept = [
+            "state/a",
+            "config/k.json",
+            "config/devices/k.json",
+            "config/models/m.json",
+            "assets/m/x.zip",
+            "new/deep/x",
+        ];
         write(&root, &kept);
         let dropped = [
             "run/x",
@@ -292,7 +299,9 @@ mod tests {
             [
                 "FORMAT",
                 "assets/m/x.zip",
+                "config/devices/k.json",
                 "config/k.json",
+                "config/models/m.json",
                 "new/deep/x",
                 "state/a"
             ]

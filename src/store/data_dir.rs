@@ -73,6 +73,11 @@ impl DataDir {
         for folder in [directory.state(), directory.tls()] {
             make_folder(&folder, SECRET_FOLDER_MODE)?;
         }
+        for name in ["devices", "models"] {
+            // for people to put files into; whoever may not make them, or has no room, can
+            // do without
+            let _ = make_folder(&directory.device_config().join(name), FOLDER_MODE);
+        }
         sync_folder(&directory.root)?;
         // A folder that a killed daemon made there may be in memory only.
         sync_folder(directory.coredumps())?;
@@ -147,7 +152,7 @@ impl DataDir {
         self.root.join("events")
     }
 
-    /// What devices get as their configuration.
+    /// What devices get as their configuration: `devices/`, `models/`, and flat files.
     pub fn device_config(&self) -> PathBuf {
         self.root.join("config")
     }

@@ -136,6 +136,24 @@ fn firmware_that_boards_do_not_get_is_told_by_lists_doctor_and_journal() {
     }));
 }
 
+#[test]
+fn a_configuration_file_that_may_be_a_devices_or_a_models_is_told() {
+    let daemon = Start::new(OPEN).start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let device = ["devices", "add", "lamp", "--model", "lamp", "--no-token"];
+    done(&daemon, &device);
+    let data = daemon.data();
+    let told = || {
+        let found = findings(&doctor(&data));
+        is_about(&found, "config", "warning", &["config/lamp.json"])
+    };
+    assert!(!told());
+    daemon::write(&data.join("config/models/lamp.json"), b"{}");
+    assert!(!told());
+    daemon::write(&data.join("config/lamp.json"), b"{}");
+    assert!(told());
+}
+
 /// A finding as the doctor prints it.
 #[derive(Debug, serde::Deserialize)]
 struct Found {

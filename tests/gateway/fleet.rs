@@ -159,22 +159,67 @@ fn equal_dumps_of_two_boards_that_a_fleet_token_does_not_speak_for_are_two() {
 }
 
 #[test]
-fn a_fleet_token_reads_the_configuration_of_the_model_alone() {
+fn a_fleet_token_reads_the_configuration_of_its_model_alone() {
     let site = TestGateway::new();
     let daemon = &site.daemon;
+    daemon.manage("PUT /api/models/pump", &json!({}));
     let fleet = token(daemon, "field", "fleet", Some("lamp"));
     let folder = daemon.data().join("config");
     let config = |token: &str, key: &str| {
         let head = format!("GET /api/iot/config?device_key={key}");
         ask(daemon, token, &head, b"")
     };
-    for name in ["b1", "k1"] {
-        write(&folder.join(format!("{name}.json")), b"{\"for\":\"one\"}");
+    // the names of a board with a token of its own, of another board, of another model
+    for name in ["k1", "b1", "pump"] {
+        for place in [
+            format!("devices/{name}.json"),
+            format!("models/{name}.json"),
+            format!("{name}.json"),
+        ] {
+            write(&folder.join(place), b"{\"for\":\"another\"}");
+        }
+        assert_eq!(config(&fleet, name).status, 404, "{name}");
     }
-    assert_eq!(config(&site.device, "k1").json()["for"], "one");
-    assert_eq!(config(&fleet, "b1").status, 404);
-    write(&folder.join("lamp.json"), b"{\"for\":\"all\"}");
-    assert_eq!(config(&fleet, "b1").json()["for"], "all");
+    for (place, whom) in [
+        ("lamp.json", "all, flat"),
+        ("models/lamp.json", "all of the model"),
+    ] {
+        write(
+            &folder.join(place),
+            json!({ "for": whom }).to_string().as_bytes(),
+        );
+        for name in ["b1", "pump"] {
+            assert_eq!(config(&fleet, name).json()["for"], whom, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_devices_configuration_is_its_own_file_else_its_models() {
+    let site = TestGateway::new();
+    let folder = site.daemon.data().join("config");
+    let config = || {
+        let answer = site.device("GET /api/iot/config", b"");
+        let whom = |answer: &Answer| answer.json()["for"].as_str().map(str::to_owned);
+        (answer.status == 200).then(|| whom(&answer)).flatten()
+    };
+    assert_eq!(config(), None);
+    // the least first
+    for place in [
+        "lamp.json",
+        "models/lamp.json",
+        "k1.json",
+        "devices/k1.json",
+    ] {
+        let text = json!({ "for": place }).to_string();
+        write(&folder.join(place), text.as_bytes());
+        assert_eq!(config().as_deref(), Some(place));
+    }
+    // a model of the same name takes the flat file
+    std::fs::remove_file(folder.join("devices/k1.json")).unwrap();
+    assert_eq!(config().as_deref(), Some("k1.json"));
+    site.daemon.manage("PUT /api/models/k1", &json!({}));
+    assert_eq!(config().as_deref(), Some("models/lamp.json"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod clock;
 mod configuration;
 mod daemon_crashes;
 mod data_dir;
+mod device_config;
 mod dumps_and_firmware;
 mod dumps_and_firmware_offline;
 mod finding;
@@ -50,6 +51,7 @@ pub(super) fn run(global: &Global, json: Json) -> Outcome {
     findings.extend(configuration::findings(global));
     findings.extend(clock::findings());
     findings.extend(data_dir::findings(&root, &coredumps, &config));
+    findings.extend(device_config::findings(&root));
     findings.extend(journald::findings());
     findings.extend(certificate::findings(global, client.as_ref()));
     findings.extend(serial::findings(client.as_ref(), &root));

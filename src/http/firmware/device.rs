@@ -1,7 +1,5 @@
 //! Firmware routes for devices: `GET /api/iot/firmware` and related ones.
 
-use std::fs;
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -393,47 +391,4 @@ pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Resu
         firmware_version: offered.as_ref().map(|build| build.version.to_string()),
         build_id: offered.map(|build| build.id().to_string()),
     }))
-}
-
-/// `GET /api/iot/config`: a file for the device, else for its model.
-///
-/// # Errors
-/// 401, 403, 404.
-pub async fn config(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
-    let (parts, _) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let device = device_caller::identify(&app, &parts, &query).await?;
-    let folder = app.store.data_dir.device_config();
-    let names = [
-        device.has_own_credential().then(|| device.key.to_string()),
-        device.model.as_ref().map(ToString::to_string),
-    ];
-    let read = tokio::task::spawn_blocking(move || {
-        for name in names.into_iter().flatten() {
-            match fs::read(folder.join(format!("{name}.json"))) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => return other.map(Some),
-            }
-        }
-        Ok(None)
-    });
-    let found = read.await?.map_err(|error| Error::internal(&error))?;
-    let Some(bytes) = found else {
-        if app.first_missing_config(&device.key) {
-            Event::DeviceConfigMissing
-                .entry()
-                .device(&device.key)
-                .say(format_args!(
-                    "no configuration for device {}: neither config/{}.json nor a file for its \
-                     model exists",
-                    device.key, device.key
-                ));
-        }
-        return Err(Error::NoSuchRoute);
-    };
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    Ok((StatusCode::OK, headers, bytes).into_response())
 }

@@ -1,5 +1,6 @@
 //! Firmware routes: downloads of devices, uploads of CI, management.
 
+pub mod config;
 pub mod device;
 mod image_cache;
 pub mod manage;

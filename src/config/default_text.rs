@@ -46,6 +46,14 @@ devices = "token"
 # "token", or "open" (only allowed if every listen address is loopback).
 pipeline = "token"
 
+# Devices that each fleet token registers at their first request: in total (those
+# that a person registers do not count), at once, and per hour after that. Of
+# others only dumps are stored.
+[auth.fleet]
+max_devices = 1000
+burst = 500
+per_hour = 60
+
 [coredumps]
 # Default <data_dir>/coredumps. Environment: COREDUMPS_DIR. Requires a restart.
 #: dir = "/srv/coredumps"

@@ -17,6 +17,9 @@ const MAX_ENTRIES: usize = 1000;
 /// Largest limit of a firmware bundle's size.
 pub const MAX_BUNDLE_BYTES: u64 = 1 << 32;
 
+/// Most registrations by a fleet token in an hour: one in a millisecond.
+const MAX_PER_HOUR: u32 = 3_600_000;
+
 /// A configuration that parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -192,6 +195,9 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
     if !(64 * 1024..=MAX_BUNDLE_BYTES).contains(&config.firmware.max_bundle_bytes) {
         fault("firmware.max_bundle_bytes", "must be 65536 to 4294967296");
     }
+    if config.auth.fleet.per_hour > MAX_PER_HOUR {
+        fault("auth.fleet.per_hour", "must be 0 to 3600000");
+    }
     if config.tls.cert.is_some() != config.tls.key.is_some() {
         fault("tls.cert", "cert and key must be set together");
     }
@@ -313,6 +319,10 @@ mod tests {
                 "line 2: http.public_url: ",
             ),
             ("[auth]\npipeline = \"open\"\n", "line 2: auth.pipeline: "),
+            (
+                "[auth.fleet]\nper_hour = 4000000\n",
+                "line 2: auth.fleet.per_hour: ",
+            ),
             ("[tls]\ncert = \"x\"\n", "line 2: tls.cert: "),
             ("[tls]\nnames = [\"a b\"]\n", "line 2: tls.names: "),
             ("[coredumps]\nmax_total = \"101%\"\n", "line 2: "),

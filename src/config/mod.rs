@@ -81,6 +81,19 @@ pub enum AuthMode {
 pub struct Auth {
     pub devices: AuthMode,
     pub pipeline: AuthMode,
+    pub fleet: Fleet,
+}
+
+/// `[auth.fleet]`: how many boards each fleet token registers.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Fleet {
+    /// In total. Those that a person registered since do not count.
+    pub max_devices: usize,
+    /// At once, after a while without any.
+    pub burst: u32,
+    /// Beyond the burst.
+    pub per_hour: u32,
 }
 
 /// `[coredumps]`
@@ -215,6 +228,16 @@ impl Default for Http {
             public_url: String::new(),
             max_connections: 512,
             max_connections_per_address: 64,
+        }
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            max_devices: 1000,
+            burst: 500,
+            per_hour: 60,
         }
     }
 }

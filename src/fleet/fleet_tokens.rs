@@ -8,16 +8,13 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::registration_limit::{Allowance, BURST};
+use super::registration_limit::Allowance;
 use super::unregistered::fleet_key;
 use crate::clock::{Moment, iso8601};
+use crate::config::Fleet;
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::Event;
 use crate::store::registry::{Credential, Device, Devices, Registry};
-
-/// Boards that one token registers. Those that a person registered since do not
-/// count.
-const MOST_BOARDS: usize = 1000;
 
 /// A fleet token, as the request of a board shows it.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +46,13 @@ impl FleetTokens {
     /// Lets a board in that shows `token`, and registers it if it is new. That
     /// is only noted: after a power cut the board is new once more. Blocks for
     /// what it tells the journal; see [`known`].
-    pub fn admit(&self, registry: &Registry, key: &DeviceKey, token: FleetToken<'_>) -> Admission {
+    pub fn admit(
+        &self,
+        registry: &Registry,
+        key: &DeviceKey,
+        token: FleetToken<'_>,
+        limits: Fleet,
+    ) -> Admission {
         let now = Instant::now();
         let mut allowances = self
             .allowances
@@ -57,9 +60,11 @@ impl FleetTokens {
             .unwrap_or_else(PoisonError::into_inner);
         let allowance = allowances
             .entry(token.id.to_owned())
-            .or_insert_with(|| Allowance::full(now));
+            .or_insert_with(|| Allowance::full(limits, now));
         // not held while noting, which would have to copy the register then
-        let decision = decide(&registry.devices.read(), key, token, allowance, now);
+        let devices = registry.devices.read();
+        let decision = decide(&devices, key, token, (allowance, limits), now);
+        drop(devices);
         let is_to_be_told = match decision {
             Decision::TooMany | Decision::TooFast => allowance.tell(now),
             _ => false,
@@ -77,7 +82,7 @@ impl FleetTokens {
             }
             Decision::TooMany | Decision::TooFast => {
                 if is_to_be_told {
-                    say_limited(key, token, &decision);
+                    say_limited(key, token, &decision, limits);
                 }
                 Admission::DumpOnly {
                     key: key.clone(),
@@ -105,13 +110,11 @@ pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Optio
         let why = format!("Device {key} has a token of its own");
         return Some(dump_only(why));
     }
-    let is_other = |model| token.model != Some(model);
-    board.registered.then(|| match &board.model {
-        Some(model) if is_other(model) => dump_only(format!(
-            "Device {key} has another model than this fleet token"
-        )),
-        _ => Admission::Registered,
-    })
+    if board.model.is_some() && board.model.as_ref() != token.model {
+        let why = format!("Device {key} has another model than this fleet token");
+        return Some(dump_only(why));
+    }
+    board.registered.then_some(Admission::Registered)
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,17 +129,17 @@ fn decide(
     devices: &Devices,
     key: &DeviceKey,
     token: FleetToken<'_>,
-    allowance: &mut Allowance,
+    (allowance, limits): (&mut Allowance, Fleet),
     now: Instant,
 ) -> Decision {
     if let Some(known) = known(devices, key, token) {
         return Decision::Known(known);
     }
     let by_token = |device: &&Device| device.fleet_token.as_deref() == Some(token.id);
-    if devices.devices.values().filter(by_token).count() >= MOST_BOARDS {
+    if devices.devices.values().filter(by_token).count() >= limits.max_devices {
         return Decision::TooMany;
     }
-    match allowance.take(now) {
+    match allowance.take(limits, now) {
         true => Decision::Register,
         false => Decision::TooFast,
     }
@@ -163,6 +166,7 @@ fn note(registry: &Registry, key: &DeviceKey, token: FleetToken<'_>) {
 fn say_registered(key: &DeviceKey, token: FleetToken<'_>) {
     Event::DeviceFirstSeen
         .entry()
+        .about(&token.id)
         .device(key)
         .maybe("MODEL_CODE", token.model)
         .at(log::Level::Info)
@@ -173,10 +177,13 @@ fn say_registered(key: &DeviceKey, token: FleetToken<'_>) {
         ));
 }
 
-fn say_limited(key: &DeviceKey, token: FleetToken<'_>, decision: &Decision) {
+fn say_limited(key: &DeviceKey, token: FleetToken<'_>, decision: &Decision, limits: Fleet) {
     let limit = match decision {
-        Decision::TooMany => format!("{MOST_BOARDS} boards registered"),
-        _ => format!("{BURST} boards registered in a short time, now one a minute"),
+        Decision::TooMany => format!("{} boards registered", limits.max_devices),
+        _ => format!(
+            "{} boards registered in a short time, now {} an hour",
+            limits.burst, limits.per_hour
+        ),
     };
     Event::FleetTokenLimited
         .entry()
@@ -244,6 +251,14 @@ mod tests {
                     "Device k1 has another model than this fleet token",
                 )),
             ),
+            // by its port's settings
+            (
+                board(|d| d.model = Some("pump".parse().unwrap())),
+                Some(dump_only(
+                    "Device k1 has another model than this fleet token",
+                )),
+            ),
+            (board(|d| d.model = Some("lamp".parse().unwrap())), None),
             (
                 board(|d| {
                     d.registered = true;
@@ -252,8 +267,15 @@ mod tests {
                 Some(dump_only("Device k1 has a token of its own")),
             ),
         ] {
-            let mut full = Allowance::full(now);
-            let decision = decide(&devices, &key("k1"), fleet(&model), &mut full, now);
+            let limits = Fleet::default();
+            let mut full = Allowance::full(limits, now);
+            let decision = decide(
+                &devices,
+                &key("k1"),
+                fleet(&model),
+                (&mut full, limits),
+                now,
+            );
             let expected = expected.map_or(Decision::Register, Decision::Known);
             assert_eq!(decision, expected, "{devices:?}");
         }
@@ -264,14 +286,15 @@ mod tests {
         let model = lamp();
         let now = Instant::now();
         let mut devices = Devices::default();
-        for n in 0..MOST_BOARDS {
+        for n in 0..Fleet::default().max_devices {
             let device = devices.ensure(&key(&format!("b{n}")), "t");
             device.registered = true;
             device.fleet_token = Some(String::from("id"));
         }
         let new = |devices: &Devices| {
-            let mut full = Allowance::full(now);
-            decide(devices, &key("k1"), fleet(&model), &mut full, now)
+            let limits = Fleet::default();
+            let mut full = Allowance::full(limits, now);
+            decide(devices, &key("k1"), fleet(&model), (&mut full, limits), now)
         };
         assert_eq!(new(&devices), Decision::TooMany);
         devices.ensure(&key("b7"), "t").fleet_token = None;
@@ -286,12 +309,13 @@ mod tests {
         let registry = Registry::open(folder.path()).unwrap();
         let tokens = FleetTokens::default();
         let model = lamp();
-        let admit = |n: u32| tokens.admit(&registry, &key(&format!("b{n}")), fleet(&model));
-        for n in 0..BURST {
+        let limits = Fleet::default();
+        let admit = |n| tokens.admit(&registry, &key(&format!("b{n}")), fleet(&model), limits);
+        for n in 0..limits.burst {
             assert_eq!(admit(n), Admission::Registered, "{n}");
         }
         assert!(
-            matches!(admit(BURST), Admission::DumpOnly { key: k, .. } if k == key("b500")),
+            matches!(admit(limits.burst), Admission::DumpOnly { key: k, .. } if k == key("b500")),
             "its dump is kept under its own key"
         );
         assert_eq!(admit(0), Admission::Registered);
@@ -314,7 +338,8 @@ mod tests {
             device.own_token_since = Some(String::from("t"));
         });
         let model = lamp();
-        let admission = FleetTokens::default().admit(&registry, &key("k1"), fleet(&model));
+        let tokens = FleetTokens::default();
+        let admission = tokens.admit(&registry, &key("k1"), fleet(&model), Fleet::default());
         assert!(matches!(admission, Admission::DumpOnly { key: k, .. } if k != key("k1")));
     }
 }

@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Boards that a token registers at once, after a while without any.
-pub(super) const BURST: u32 = 500;
-/// Beyond the burst it registers one in this time.
-const INTERVAL: Duration = Duration::from_secs(60);
+use crate::config::Fleet;
+
 /// A token at its limit is reported once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many boards a token may register now.
 #[derive(Clone, Copy, Debug)]
@@ -20,21 +19,24 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn full(now: Instant) -> Self {
+    pub(super) fn full(limits: Fleet, now: Instant) -> Self {
         Self {
-            left: BURST,
+            left: limits.burst,
             grown: now,
             told: None,
         }
     }
 
     /// Takes one, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        while self.left < BURST && now.duration_since(self.grown) >= INTERVAL {
-            self.left += 1;
-            self.grown += INTERVAL;
+    pub(super) fn take(&mut self, limits: Fleet, now: Instant) -> bool {
+        if let Some(interval) = HOUR.checked_div(limits.per_hour) {
+            let passed = now.duration_since(self.grown).as_nanos() / interval.as_nanos().max(1);
+            let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(passed);
+            self.grown += interval.saturating_mul(passed);
         }
-        if self.left == BURST {
+        if self.left >= limits.burst {
+            self.left = limits.burst;
             self.grown = now;
         }
         let is_left = self.left > 0;
@@ -59,21 +61,49 @@ mod tests {
 
     #[test]
     fn a_fleet_token_registers_a_burst_and_then_one_a_minute() {
+        const MINUTE: Duration = Duration::from_secs(60);
         let start = Instant::now();
-        let mut allowance = Allowance::full(start);
-        let mut taken = |at: Instant| (0..1000).take_while(|_| allowance.take(at)).count();
+        let limits = Fleet::default();
+        let mut allowance = Allowance::full(limits, start);
+        let mut taken = |at| (0..1000).take_while(|_| allowance.take(limits, at)).count();
         assert_eq!(taken(start), 500);
-        assert_eq!(taken(start + INTERVAL / 2), 0);
-        assert_eq!(taken(start + INTERVAL), 1);
-        assert_eq!(taken(start + INTERVAL * 61), 60);
-        assert_eq!(taken(start + INTERVAL * 10_000), 500);
-        assert_eq!(taken(start + INTERVAL * 10_001 - Duration::from_secs(1)), 0);
+        assert_eq!(taken(start + MINUTE / 2), 0);
+        assert_eq!(taken(start + MINUTE), 1);
+        assert_eq!(taken(start + MINUTE * 61), 60);
+        assert_eq!(taken(start + MINUTE * 10_000), 500);
+        assert_eq!(taken(start + MINUTE * 10_001 - Duration::from_secs(1)), 0);
+    }
+
+    #[test]
+    fn other_limits_are_in_force_at_once() {
+        let start = Instant::now();
+        let mut allowance = Allowance::full(Fleet::default(), start);
+        let mut taken = |burst, per_hour, hours: u32| {
+            let limits = Fleet {
+                burst,
+                per_hour,
+                ..Fleet::default()
+            };
+            let at = start + HOUR * hours;
+            (0..1000).take_while(|_| allowance.take(limits, at)).count()
+        };
+        for (burst, per_hour, hours, expected) in [
+            (3, 0, 0, 3),
+            (3, 0, 9, 0),
+            (3, 2, 9, 3),
+            (10, 2, 10, 2),
+            (10, 3_600_000, 11, 10),
+            (0, 60, 99, 0),
+        ] {
+            let found = taken(burst, per_hour, hours);
+            assert_eq!(found, expected, "{burst} {per_hour} {hours}");
+        }
     }
 
     #[test]
     fn a_limit_is_told_once_a_day() {
         let start = Instant::now();
-        let mut allowance = Allowance::full(start);
+        let mut allowance = Allowance::full(Fleet::default(), start);
         assert!(allowance.tell(start));
         assert!(!allowance.tell(start + TELL_EVERY / 2));
         assert!(allowance.tell(start + TELL_EVERY));

@@ -168,7 +168,9 @@ async fn fleet_board(
                     name: &name,
                     model: model.as_ref(),
                 };
-                app.fleet_tokens.admit(&app.store.registry, &key, token)
+                let limits = app.config().auth.fleet;
+                let registry = &app.store.registry;
+                app.fleet_tokens.admit(registry, &key, token, limits)
             })
             .await?
         }

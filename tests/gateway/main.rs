@@ -21,6 +21,7 @@ mod disk;
 mod firmware;
 mod firmware_refusals;
 mod fleet;
+mod fleet_limits;
 mod hostile;
 mod lifecycle;
 mod mending;

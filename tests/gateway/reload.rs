@@ -81,6 +81,12 @@ const LIVE: &[(&str, Shown)] = &[
             it.request(head, b"").status == 200
         }),
     ),
+    ("auth.fleet.max_devices", With("auth.fleet.burst")),
+    (
+        "auth.fleet.burst",
+        In("the_configuration_says_how_many_boards_a_fleet_token_registers"),
+    ),
+    ("auth.fleet.per_hour", With("auth.fleet.burst")),
     (
         "coredumps.max_upload_bytes",
         By(|it| {
@@ -193,7 +199,11 @@ fn every_setting_is_in_force_after_a_reload_or_needs_a_restart() {
         match shown {
             By(check) => until(key, || check(&it)),
             In(test) => {
-                let here = [include_str!("reload.rs"), include_str!("signatures.rs")];
+                let here = [
+                    include_str!("reload.rs"),
+                    include_str!("signatures.rs"),
+                    include_str!("fleet_limits.rs"),
+                ];
                 let here = here
                     .iter()
                     .any(|it| it.contains(&format!("#[test]\nfn {test}() {{")));

@@ -25,7 +25,7 @@ use crate::device::DeviceKey;
 use crate::ingest::{Origin, Received};
 use crate::journal::Event;
 use crate::printable::escaped;
-use crate::store::coredumps::Source;
+use crate::store::coredumps::{CLAIMED_KEY, Source};
 
 /// How long an upload waits for memory. Devices give up after 15 s; until then,
 /// and a little longer, waiting costs less than the dump, which a refusal would
@@ -149,9 +149,7 @@ async fn origin(app: &Arc<AppState>, parts: &Parts) -> Result<Origin> {
     origin.reported = reported(&query);
     if let Some(claimed) = claimed {
         let claimed = Value::from(claimed.as_str());
-        origin
-            .reported
-            .insert(String::from("claimed_device_key"), claimed);
+        origin.reported.insert(CLAIMED_KEY.to_owned(), claimed);
     }
     Ok(origin)
 }

@@ -364,14 +364,8 @@ fn say_stored(sidecar: &Sidecar, source: Source) {
         _ => Event::CoredumpStored,
     };
     let reason = sidecar.panic_reason.as_deref().unwrap_or("unknown reason");
-    event
-        .entry()
-        .device(&sidecar.device_key)
-        .coredump(&sidecar.id)
-        .maybe("MODEL_CODE", sidecar.model_code.as_ref())
-        .maybe("FIRMWARE_VERSION", sidecar.firmware_version.as_ref())
-        .maybe("FINGERPRINT", sidecar.fingerprint.as_ref())
-        .maybe("CRASH", sidecar.crash.as_ref())
+    sidecar
+        .told_in(event.entry())
         .maybe("SERIAL_PORT", sidecar.serial_port.as_ref())
         .say(format_args!(
             "stored coredump {} of {} ({}, {}) over {}: {}, {} bytes, {reason}",

@@ -134,6 +134,7 @@ impl Event {
                 | Self::BundleUnreadable
                 | Self::FirmwareServed
                 | Self::FirmwareIncompatible
+                | Self::DeviceFirstSeen
                 | Self::DeviceConfigMissing
                 | Self::CredentialRefused
                 | Self::ConnectionTrouble

@@ -46,6 +46,7 @@ pub struct Entry {
     level: Level,
     fields: Vec<(&'static str, String)>,
     about: Option<String>,
+    is_limited: bool,
 }
 
 impl Event {
@@ -56,6 +57,7 @@ impl Event {
             level: self.level(),
             fields: vec![("MESSAGE_ID", self.message_id().to_owned())],
             about: None,
+            is_limited: self.is_limited(),
         }
     }
 }
@@ -108,6 +110,13 @@ impl Entry {
         self
     }
 
+    /// Limits an event that is not limited usually, as if all that is said like this were
+    /// about `whom`.
+    pub fn limited(mut self, whom: &impl Display) -> Self {
+        self.is_limited = true;
+        self.about(whom)
+    }
+
     /// Another level than the event's usual one.
     pub fn at(mut self, level: Level) -> Self {
         self.level = level;
@@ -140,8 +149,11 @@ impl Entry {
             Event::DiskRecovered => SAID_DISK_FULL.store(false, Ordering::Relaxed),
             _ => {}
         }
-        let Some(swallowed) = rate_limit::admit(self.event, self.about.as_deref(), &self.fields)
-        else {
+        let swallowed = match self.is_limited {
+            true => rate_limit::admit(self.event, self.about.as_deref(), &self.fields),
+            false => Some(0),
+        };
+        let Some(swallowed) = swallowed else {
             return;
         };
         let text = match swallowed {

@@ -65,9 +65,6 @@ pub(super) fn admit(
     about: Option<&str>,
     fields: &[(&'static str, String)],
 ) -> Option<u64> {
-    if !event.is_limited() {
-        return Some(0);
-    }
     let named = || {
         let is_named = |name| matches!(name, "DEVICE_KEY" | "SERIAL_PORT" | "MODEL_CODE");
         let field = fields.iter().find(|(name, _)| is_named(*name))?;

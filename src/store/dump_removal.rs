@@ -65,8 +65,9 @@ fn remove_planned(
         must_free: (free_asked(settings, space.total) + needed).saturating_sub(space.free),
     };
     let mut failed = false;
-    for (at, rule) in plan(&held(store, &listed, stuck), limits) {
-        let Some((device, entry)) = listed.get(at) else {
+    let held = held(store, &listed, stuck);
+    for (at, rule) in plan(&held, limits) {
+        let (Some((device, entry)), Some(dump)) = (listed.get(at), held.get(at)) else {
             continue;
         };
         let removed = store
@@ -77,6 +78,9 @@ fn remove_planned(
                 swept.dumps += 1;
                 swept.bytes += entry.bytes;
                 say_removed(device, entry, rule);
+                if dump.owner == Owner::FleetUnregistered {
+                    forget_board(store, device);
+                }
             }
             Err(error) => {
                 failed |= stuck.insert(entry.id.clone());
@@ -107,6 +111,17 @@ fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -
             }
         })
         .collect()
+}
+
+/// Any number of boards may come that a fleet token does not register: nothing stays of one
+/// whose dumps are gone.
+fn forget_board(store: &Store, device: &DeviceKey) {
+    if let Err(error) = store.coredumps.forget(device) {
+        error.event().entry().device(device).say(format_args!(
+            "cannot remove the folder of {device}: {}",
+            chain(&error)
+        ));
+    }
 }
 
 fn forget_crashes(store: &Store) {
@@ -181,9 +196,13 @@ fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
 }
 
 fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
-    Event::CoredumpRemoved
-        .entry()
-        .device(device)
+    let said = Event::CoredumpRemoved.entry();
+    let said = match rule {
+        // one for each that comes
+        Rule::Unregistered => said.limited(&rule.as_str()),
+        _ => said,
+    };
+    said.device(device)
         .coredump(&entry.id)
         .maybe("FINGERPRINT", entry.fingerprint.as_ref())
         .say(format_args!(
@@ -211,6 +230,10 @@ mod tests {
     }
 
     fn put(store: &Store, id: &str) {
+        put_for(store, &key(), id);
+    }
+
+    fn put_for(store: &Store, device: &DeviceKey, id: &str) {
         let sidecar = sample_sidecar(id, store.coredumps.next_sequence().unwrap());
         let new = NewDump {
             sidecar,
@@ -219,7 +242,7 @@ mod tests {
         };
         let stored = store
             .coredumps
-            .with(&key(), |f| f.store(&format!("coredump_{id}"), &new));
+            .with(device, |f| f.store(&format!("coredump_{id}"), &new));
         stored.unwrap();
     }
 
@@ -245,6 +268,37 @@ mod tests {
         let swept = sweep(&store, &settings, 0).unwrap();
         assert_eq!(swept.dumps, 2);
         assert_eq!(ids(&store), ["a", "d", "e"]);
+    }
+
+    #[test]
+    fn nothing_stays_of_boards_that_a_fleet_token_does_not_register_but_the_newest() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        let devices: Vec<DeviceKey> = (0..70).map(|n| format!("b{n}").parse().unwrap()).collect();
+        for (n, device) in devices.iter().enumerate() {
+            let mut sidecar = sample_sidecar("x", store.coredumps.next_sequence().unwrap());
+            sidecar.id = format!("{n:012}");
+            sidecar.identity = String::from("fleet-token");
+            sidecar.fingerprint = Some(String::from("f"));
+            let new = NewDump {
+                sidecar,
+                dump: b"dump",
+                log: None,
+            };
+            let put = store.coredumps.with(device, |folder| {
+                folder.store("coredump_1", &new)?;
+                folder.flush()
+            });
+            put.unwrap();
+        }
+        sweep(&store, &config::Coredumps::default(), 0).unwrap();
+        assert_eq!(ids(&store).len(), 64);
+        assert_eq!(store.coredumps.devices().unwrap().len(), 64);
+        let folders = fs::read_dir(root.path().join("coredumps")).unwrap();
+        assert_eq!(folders.count(), 64);
+        // one of them comes again
+        put_for(&store, &devices[0], "again");
+        assert_eq!(ids(&store).len(), 65);
     }
 
     #[test]

@@ -230,14 +230,8 @@ fn keep(
         sidecar.crash = group.or_else(|| sidecar.crash.take());
     };
     let sidecar = folder.store_report(&job.stem, report, end)?;
-    Event::CoredumpDecoded
-        .entry()
-        .device(&job.device)
-        .coredump(&job.id)
-        .maybe("MODEL_CODE", sidecar.model_code.as_ref())
-        .maybe("FIRMWARE_VERSION", sidecar.firmware_version.as_ref())
-        .maybe("FINGERPRINT", sidecar.fingerprint.as_ref())
-        .maybe("CRASH", sidecar.crash.as_ref())
+    sidecar
+        .told_in(Event::CoredumpDecoded.entry())
         .say(format_args!(
             "decoded coredump {} of {}: {}",
             job.id, job.device, new.words
@@ -246,11 +240,8 @@ fn keep(
 }
 
 fn say_failed(job: &Job, sidecar: &Sidecar) {
-    Event::CoredumpUndecodable
-        .entry()
-        .device(&job.device)
-        .coredump(&job.id)
-        .maybe("CRASH", sidecar.crash.as_ref())
+    sidecar
+        .told_in(Event::CoredumpUndecodable.entry())
         .say(format_args!(
             "decoding coredump {} of {} failed {} times: {}; the dump is kept",
             job.id,

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::daemon::{Answer, Daemon};
-use crate::test_gateway::{TestGateway, token};
+use crate::test_gateway::{TestGateway, dump, token};
 
 fn version(daemon: &Daemon, token: &str, key: &str) -> Answer {
     let head = format!("GET /api/iot/firmware-version?device_key={key}");
@@ -27,4 +27,36 @@ fn the_configuration_says_how_many_boards_a_fleet_token_registers() {
     daemon.wait_for_event("ConfigurationReloaded", "auth.fleet");
     assert_eq!(statuses("b"), [200, 403, 403, 403], "four in all");
     assert_eq!(statuses("a"), [200, 200, 200, 403]);
+}
+
+#[test]
+fn boards_that_are_invented_do_not_fill_the_journal_nor_the_register() {
+    const INVENTED: usize = 40;
+    let site = TestGateway::with("[auth.fleet]\nburst = 20\nper_hour = 0\n");
+    let daemon = &site.daemon;
+    let fleet = token(daemon, "field", "fleet", Some("lamp"));
+    let mut stream = daemon.connect();
+    for n in 0..INVENTED {
+        let head = format!(
+            "POST /api/iot/coredump?chip=esp32&firmware_version=1&device_key=x{n}\r\n\
+             Authorization: Bearer {fleet}"
+        );
+        let answer = crate::daemon::exchange(&mut stream, &head, &dump(1));
+        assert_eq!(answer.status, 201, "{n}");
+    }
+    // each token has a few entries a minute; the test may span two
+    assert!(daemon.events("DeviceFirstSeen").len() <= 10);
+    assert_eq!(daemon.events("FleetTokenLimited").len(), 1);
+    let stored = daemon.events("CoredumpStored");
+    let of_registered = |event: &&serde_json::Value| {
+        let key = event["device_key"].as_str().unwrap();
+        key[1..].parse::<usize>().unwrap() < 20
+    };
+    let registered = stored.iter().filter(of_registered).count();
+    assert_eq!(registered, 20, "of a registered board each");
+    assert!(stored.len() - registered <= 10, "{}", stored.len());
+    let devices = daemon.control("GET /api/devices", b"").json();
+    assert_eq!(devices["devices"].as_array().unwrap().len(), 21);
+    let held = daemon.control("GET /api/coredumps", b"").json();
+    assert_eq!(held["coredumps"].as_array().unwrap().len(), INVENTED);
 }

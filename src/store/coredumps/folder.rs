@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -321,6 +322,26 @@ impl DeviceFolder {
         sync_folder(&self.path)
     }
 
+    /// Removes what is left of a device without dumps: what is known of its crashes, and
+    /// the folder. Does nothing while there are dumps.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn forget(&mut self) -> Result<()> {
+        if !self.entries.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<String> = self.crashes.keys().cloned().collect();
+        self.forget_crashes(&known)?;
+        self.stale.clear();
+        match fs::remove_dir(&self.path) {
+            Ok(()) => Ok(()),
+            // with files that are not ours, or could not be read
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(source) => Err(Error::io("remove", &self.path, source)),
+        }
+    }
+
     fn unlink(&self, stem: &str, extension: &str) -> Result<()> {
         unlink(&self.file(stem, extension))
     }
@@ -338,7 +359,7 @@ pub(super) const FILES: [&str; 6] = [
 
 fn unlink(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
             Err(Error::io("remove", path, source))
         }
         _ => Ok(()),

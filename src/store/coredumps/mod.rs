@@ -17,7 +17,7 @@ pub use renamed::ALIASES;
 pub use resign::{BATCH, Resigned};
 #[cfg(test)]
 pub(super) use sidecar::tests::sample as sample_sidecar;
-pub use sidecar::{DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};
+pub use sidecar::{CLAIMED_KEY, DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -132,6 +132,24 @@ impl Coredumps {
             }
         };
         work(folder)
+    }
+
+    /// Removes what is left of a device without dumps; does nothing while it has some.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn forget(&self, device: &DeviceKey) -> Result<()> {
+        self.with(device, DeviceFolder::forget)?;
+        let mut folders = lock(&self.folders);
+        // a dump may have come meanwhile, or be on its way
+        let is_unused = folders.get(device).is_some_and(|slot| {
+            Arc::strong_count(slot) == 1
+                && matches!(&*lock(slot), Slot(Some((folder, _))) if folder.entries.is_empty())
+        });
+        if is_unused {
+            folders.remove(device);
+        }
+        Ok(())
     }
 
     /// The devices that have a folder, read or not.

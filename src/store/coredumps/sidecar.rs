@@ -4,12 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::digest::Sha256;
+use crate::journal::Entry;
 use crate::store::open_enum::OpenEnum;
 
 /// The schema this program writes.
 pub const SCHEMA: u32 = 1;
 /// The identity of a dump whose sidecar was lost.
 pub const REBUILT: &str = "rebuilt";
+/// The key that a board calls itself by whose dump came with a fleet token that did not
+/// register it. Whoever has the token can send any number of such.
+pub const CLAIMED_KEY: &str = "claimed_device_key";
 /// Sightings that are remembered.
 const MAX_SIGHTINGS: usize = 20;
 
@@ -154,6 +158,22 @@ impl Sidecar {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
+    }
+
+    /// Makes an entry one about this dump. Those of boards that a fleet token did not
+    /// register are limited together: each may come with another key.
+    pub fn told_in(&self, entry: Entry) -> Entry {
+        let entry = entry
+            .device(&self.device_key)
+            .coredump(&self.id)
+            .maybe("MODEL_CODE", self.model_code.as_ref())
+            .maybe("FIRMWARE_VERSION", self.firmware_version.as_ref())
+            .maybe("FINGERPRINT", self.fingerprint.as_ref())
+            .maybe("CRASH", self.crash.as_ref());
+        match self.extra.contains_key(CLAIMED_KEY) {
+            true => entry.limited(&"unregistered boards with a fleet token"),
+            false => entry,
+        }
     }
 
     /// Remembers that the dump was seen again.

@@ -2,7 +2,7 @@
 //! sync, rename, sync the folder. A reader sees all of a file or none of it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,9 @@ pub const SECRET_MODE: u32 = 0o600;
 pub const FOLDER_MODE: u32 = 0o750;
 /// Mode of folders with secrets.
 pub const SECRET_FOLDER_MODE: u32 = 0o700;
+
+/// Written at once.
+const PIECE: usize = 64 * 1024;
 
 /// A file under a temporary name (it begins with `.`). Dropped, it is removed;
 /// published, it is there for good.
@@ -158,11 +161,37 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Full`] or [`Error::Io`]; the old contents are then still there.
 pub fn replace(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    replace_by(folder, name, mode, &|out| out.write_all(bytes))
+}
+
+/// What writes a file's contents, as often as it is asked to.
+pub type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
+/// As [`replace`], with contents that are written piece by piece.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_by(folder: &Path, name: &str, mode: u32, fill: Fill<'_>) -> Result<()> {
     let mut temporary = Temporary::new(folder, mode)?;
-    temporary.write(bytes)?;
+    let mut out = BufWriter::with_capacity(PIECE, temporary.file());
+    let written = fill(&mut out).and_then(|()| out.flush());
+    // after an error it would try once more
+    let _ = out.into_parts();
+    written.map_err(|source| Error::io("write", temporary.path(), source))?;
     temporary.sync()?;
     temporary.rename_over(&folder.join(name))?;
     sync_folder(folder)
+}
+
+/// Has two files of one folder change their names. The folder is not synced yet.
+///
+/// # Errors
+/// [`Error::Io`], also where the filesystem cannot do that.
+pub fn exchange(folder: &Path, one: &str, other: &str) -> Result<()> {
+    let (one, other) = (folder.join(one), folder.join(other));
+    let flags = RenameFlags::RENAME_EXCHANGE;
+    renameat2(AT_FDCWD, &one, AT_FDCWD, &other, flags)
+        .map_err(|code| Error::io("publish", &other, code.into()))
 }
 
 /// Writes several files of one folder durably, in the given order and replacing
@@ -262,7 +291,7 @@ fn create_synced(folder: &Path) -> Result<()> {
         create_synced(parent)?;
     }
     match fs::create_dir(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             return Err(Error::io("create", folder, source));
         }
         _ => {}

@@ -3,15 +3,16 @@
 //! beside it takes its place if it is damaged.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::publish::{SECRET_MODE, replace, set_aside};
+use super::super::publish::{Fill, SECRET_MODE, replace, replace_by, set_aside};
 use super::super::{Error, Result};
+use super::full_disk;
 use super::memory::{Memory, Weight};
 use crate::journal::{Event, chain};
 
@@ -38,7 +39,9 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         let trouble = match read_limited(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
                 Ok(current) => {
-                    keep_copy(folder, name, &bytes);
+                    if !says(&folder.join(copy_name(name)), &bytes) {
+                        keep_copy(folder, name, &|out| out.write_all(&bytes));
+                    }
                     return Ok(Self::of(folder, name, current));
                 }
                 Err(error) => {
@@ -114,9 +117,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
-        let bytes = self.bytes_of(&next)?;
-        replace(&self.folder, self.name, &bytes, SECRET_MODE)?;
-        keep_copy(&self.folder, self.name, &bytes);
+        self.write(&|out| write_json(out, &next))?;
         changing.end(next);
         Ok(Ok(answer))
     }
@@ -158,20 +159,33 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         let Some(noted) = self.memory.take_noted(least) else {
             return Ok(());
         };
-        // not held while writing: what is noted then would have to copy it
-        let bytes = self.bytes_of(&self.read());
-        bytes
-            .and_then(|bytes| replace(&self.folder, self.name, &bytes, SECRET_MODE))
-            .inspect_err(|_| self.memory.keep_noted(noted))
+        let now = self.read();
+        let fill: Fill<'_> = &|out| write_json(out, &*now);
+        replace_by(&self.folder, self.name, SECRET_MODE, fill)
+            .inspect_err(|_| self.memory.keep_noted(noted))?;
+        let copy = self.folder.join(copy_name(self.name));
+        match copy.exists() {
+            true => full_disk::reserve(&copy, full_disk::length(fill) + NOTED_LATER),
+            false => keep_copy(&self.folder, self.name, fill),
+        }
+        Ok(())
     }
 
-    fn bytes_of(&self, value: &T) -> Result<Vec<u8>> {
-        let path = self.folder.join(self.name);
-        let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
-        bytes.push(b'\n');
-        Ok(bytes)
+    /// Writes file and copy, if need be without any room on the disk.
+    fn write(&self, fill: Fill<'_>) -> Result<()> {
+        let copy = copy_name(self.name);
+        match replace_by(&self.folder, self.name, SECRET_MODE, fill) {
+            Err(Error::Full { .. }) if full_disk::fits(&self.folder.join(&copy), fill) => {
+                full_disk::replace(&self.folder, self.name, &copy, fill)
+            }
+            written => written.map(|()| keep_copy(&self.folder, self.name, fill)),
+        }
     }
+}
+
+fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(b"\n")
 }
 
 fn repaired(what: std::fmt::Arguments<'_>) {
@@ -184,15 +198,38 @@ fn copy_name(name: &str) -> String {
 
 /// Makes the copy say what the file says. A copy that cannot be written goes: an
 /// older one would bring back tokens that were revoked.
-fn keep_copy(folder: &Path, name: &str, bytes: &[u8]) {
+fn keep_copy(folder: &Path, name: &str, fill: Fill<'_>) {
     let copy = copy_name(name);
     let path = folder.join(&copy);
-    if read_limited(&path).is_ok_and(|present| present == bytes) {
-        return;
-    }
-    if let Err(error) = replace(folder, &copy, bytes, SECRET_MODE) {
+    let written = match replace_by(folder, &copy, SECRET_MODE, fill) {
+        Err(Error::Full { .. }) if full_disk::fits(&path, fill) => {
+            full_disk::overwrite(&path, fill)
+        }
+        written => written,
+    };
+    if let Err(error) = written {
         log::warn!("cannot write the copy of {name}: {}", chain(&error));
         let _ = fs::remove_file(path);
+    }
+}
+
+/// Whether a file has these contents.
+fn says(path: &Path, bytes: &[u8]) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let mut file = BufReader::new(file);
+    let mut rest = bytes;
+    loop {
+        match file.fill_buf() {
+            Ok([]) => return rest.is_empty(),
+            Ok(piece) if rest.starts_with(piece) => {
+                let count = piece.len();
+                rest = rest.get(count..).unwrap_or_default();
+                file.consume(count);
+            }
+            _ => return false,
+        }
     }
 }
 
@@ -204,152 +241,11 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Ten thousand devices take 5 MiB.
+/// Room in the copy for what may be noted while the disk is full: hundreds of boards that a
+/// fleet token registers.
+const NOTED_LATER: u64 = 256 << 10;
+/// Ten thousand devices take 10 MiB.
 const MAX_BYTES: u64 = 64 << 20;
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use serde_json::{Map, Value};
-
-    use super::*;
-
-    fn open(folder: &Path) -> StateFile<Map<String, Value>> {
-        StateFile::open(folder, "x.json").unwrap()
-    }
-
-    #[test]
-    fn a_change_is_on_disk_and_a_refused_one_nowhere() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        file.change(|map| Ok::<_, Infallible>(map.insert("a".into(), 1.into())))
-            .unwrap()
-            .unwrap();
-        let refused = file.change(|map| {
-            map.clear();
-            Err::<(), _>("no")
-        });
-        assert_eq!(refused.unwrap(), Err("no"));
-        assert_eq!(file.read()["a"], 1);
-        assert_eq!(open(folder.path()).read()["a"], 1);
-    }
-
-    #[test]
-    fn what_was_noted_is_written_once_and_nothing_for_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        let path = folder.path().join("x.json");
-        file.flush().unwrap();
-        assert!(!path.exists());
-        file.note(|map| drop(map.insert("a".into(), 1.into())));
-        file.flush().unwrap();
-        assert_eq!(open(folder.path()).read()["a"], 1);
-        fs::remove_file(&path).unwrap();
-        file.flush().unwrap();
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_write_for_a_lasting_note_has_the_passing_ones_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        let path = folder.path().join("x.json");
-        file.note_passing(|map| drop(map.insert("seen".into(), 1.into())));
-        file.flush_lasting().unwrap();
-        assert!(!path.exists());
-        file.note(|map| drop(map.insert("made".into(), 1.into())));
-        file.flush_lasting().unwrap();
-        assert_eq!(open_without_repair(folder.path()).len(), 2);
-        fs::remove_file(&path).unwrap();
-        file.note_passing(|map| drop(map.insert("seen".into(), 2.into())));
-        file.flush().unwrap();
-        assert_eq!(open_without_repair(folder.path())["seen"], 2);
-    }
-
-    #[test]
-    fn what_is_noted_while_a_change_is_made_is_in_the_state_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        let changed = file.change(|map| {
-            // another thread would find the register as it was, and not wait
-            file.note(|map| drop(map.insert("noted".into(), 1.into())));
-            assert_eq!(file.read()["noted"], 1);
-            Ok::<_, Infallible>(map.insert("changed".into(), 1.into()))
-        });
-        changed.unwrap().unwrap();
-        let now = file.read();
-        assert!(now.contains_key("noted") && now.contains_key("changed"));
-        assert!(!open(folder.path()).read().contains_key("noted"));
-        file.flush().unwrap();
-        assert!(open(folder.path()).read().contains_key("noted"));
-    }
-
-    #[test]
-    fn what_was_only_noted_is_written_once_and_not_into_the_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        put(&file, "a");
-        let copy = fs::read(folder.path().join("x.json.copy")).unwrap();
-        file.note(|map| drop(map.insert("b".into(), 1.into())));
-        file.flush().unwrap();
-        assert!(open_without_repair(folder.path()).contains_key("b"));
-        assert_eq!(fs::read(folder.path().join("x.json.copy")).unwrap(), copy);
-    }
-
-    fn open_without_repair(folder: &Path) -> Map<String, Value> {
-        serde_json::from_slice(&fs::read(folder.join("x.json")).unwrap()).unwrap()
-    }
-
-    fn put(file: &StateFile<Map<String, Value>>, key: &str) {
-        file.change(|map| Ok::<_, Infallible>(map.insert(key.into(), 1.into())))
-            .unwrap()
-            .unwrap();
-    }
-
-    #[test]
-    fn a_damaged_register_without_a_copy_is_set_aside_and_begun_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        replace(folder.path(), "x.json", b"{\"a\":", SECRET_MODE).unwrap();
-        let file = open(folder.path());
-        assert!(file.is_lost());
-        assert!(file.read().is_empty());
-        assert!(folder.path().join("x.json.damaged").exists());
-    }
-
-    #[test]
-    fn a_damaged_or_missing_register_comes_back_as_it_was_at_its_last_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.json");
-        put(&open(folder.path()), "a");
-        replace(folder.path(), "x.json", b"\0\0\0", SECRET_MODE).unwrap();
-        let file = open(folder.path());
-        assert!(!file.is_lost());
-        assert_eq!(file.read()["a"], 1);
-        assert!(folder.path().join("x.json.damaged").exists());
-        fs::remove_file(&path).unwrap();
-        assert_eq!(open(folder.path()).read()["a"], 1);
-        assert!(path.exists());
-    }
-
-    #[test]
-    fn what_was_taken_out_of_a_register_does_not_come_back_by_its_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = open(folder.path());
-        put(&file, "a");
-        put(&file, "b");
-        let copy = folder.path().join("x.json.copy");
-        let whole = fs::read(folder.path().join("x.json")).unwrap();
-        file.change(|map| Ok::<_, Infallible>(map.remove("a")))
-            .unwrap()
-            .unwrap();
-        assert!(fs::read(&copy).unwrap() != whole);
-        replace(folder.path(), "x.json", b"", SECRET_MODE).unwrap();
-        let again = open(folder.path());
-        assert!(!again.read().contains_key("a") && again.read().contains_key("b"));
-        // an older release, which keeps no copy, changed the file
-        replace(folder.path(), "x.json", b"{}", SECRET_MODE).unwrap();
-        open(folder.path());
-        assert_eq!(fs::read(&copy).unwrap(), b"{}");
-    }
-}
+mod tests;

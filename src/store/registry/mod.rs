@@ -4,6 +4,7 @@
 mod build_ref;
 pub mod devices;
 mod file;
+mod full_disk;
 pub mod gateway;
 mod memory;
 pub mod models;

@@ -47,6 +47,9 @@ pub struct Received {
     pub is_crash: bool,
 }
 
+/// What is written beside a dump, at most: sidecar, folder, the number of the next one.
+const BESIDE: u64 = 64 * 1024;
+
 /// Stores received dumps. All methods block.
 #[derive(Debug)]
 pub struct Ingest {
@@ -100,7 +103,7 @@ impl Ingest {
         let source = origin.source;
         let mut outcome = self.keep(bytes, &found, &origin);
         if let Err(store::Error::Full { .. }) = &outcome {
-            self.make_room(bytes.len() as u64);
+            self.make_room(bytes.len() as u64 + BESIDE);
             outcome = self.keep(bytes, &found, &origin);
         }
         let result = match &outcome {

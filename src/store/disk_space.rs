@@ -13,6 +13,8 @@ use super::{Error, Result};
 pub struct Space {
     pub total: u64,
     pub free: u64,
+    /// Files that can be made; `None` if that has no limit of its own.
+    pub free_files: Option<u64>,
 }
 
 impl Space {
@@ -27,6 +29,7 @@ impl Space {
         Ok(Self {
             total: data.blocks().saturating_mul(block),
             free: data.blocks_available().saturating_mul(block),
+            free_files: (data.files() > 0).then(|| data.files_available()),
         })
     }
 }

@@ -15,6 +15,11 @@ use crate::journal::{Event, chain};
 
 /// Upper limit of the free space required.
 const MAX_FREE_ASKED: u64 = 1024 * 1024 * 1024;
+/// Files that it must be possible to make: those of a few uploads, and what the daemon
+/// writes beside.
+pub const MIN_FREE_FILES: u64 = 64;
+/// Files that go with a dump, or more.
+const FILES_OF_DUMP: u64 = 2;
 
 /// What one round removed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,6 +31,13 @@ pub struct Swept {
 /// The free space that `min_free` requires on a filesystem of this size.
 pub fn free_asked(settings: &config::Coredumps, total: u64) -> u64 {
     settings.min_free.of(total).min(MAX_FREE_ASKED)
+}
+
+/// Dumps that must go for the number of files that the filesystem can hold.
+fn dumps_to_go(space: Space) -> usize {
+    let free = space.free_files.unwrap_or(u64::MAX);
+    let dumps = MIN_FREE_FILES.saturating_sub(free).div_ceil(FILES_OF_DUMP);
+    usize::try_from(dumps).unwrap_or(usize::MAX)
 }
 
 /// Applies the retention rules, and frees `needed` more bytes if necessary. Dumps
@@ -63,6 +75,7 @@ fn remove_planned(
         keep_last_of_crash: settings.keep_last_of_crash,
         max_total: settings.max_total.of(space.total),
         must_free: (free_asked(settings, space.total) + needed).saturating_sub(space.free),
+        must_go: dumps_to_go(space),
     };
     let mut failed = false;
     let held = held(store, &listed, stuck);

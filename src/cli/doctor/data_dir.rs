@@ -10,7 +10,7 @@ use super::finding::Finding;
 use crate::cli::output::bytes;
 use crate::config::Config;
 use crate::store::disk_space::{self, Space};
-use crate::store::dump_removal::free_asked;
+use crate::store::dump_removal::{MIN_FREE_FILES, free_asked};
 use crate::store::registry::Gateway;
 
 /// Writing and syncing a small file takes less on any disk that is well.
@@ -74,6 +74,11 @@ fn room(space: Space, asked: u64) -> Finding {
         bytes(space.free),
         bytes(space.total)
     );
+    if space.free_files.is_some_and(|free| free < MIN_FREE_FILES) {
+        let what = format!("no room for more files on the disk, {what}");
+        let advice = "delete files now: dumps cannot be stored";
+        return Finding::error("disk", what, advice);
+    }
     if space.free < 4 * 1024 * 1024 {
         let advice = "free space now: dumps cannot be stored";
         return Finding::error("disk", what, advice);
@@ -206,16 +211,18 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_and_a_fuller_one_than_asked_for_a_warning() {
-        let severity = |free, asked| {
+        let severity = |free, free_files, asked| {
             let space = Space {
                 total: 1 << 30,
                 free,
+                free_files,
             };
             room(space, asked).severity
         };
-        assert_eq!(severity(1 << 20, 0), Severity::Error);
-        assert_eq!(severity(1 << 25, 1 << 26), Severity::Warning);
-        assert_eq!(severity(1 << 27, 1 << 26), Severity::Note);
+        assert_eq!(severity(1 << 20, None, 0), Severity::Error);
+        assert_eq!(severity(1 << 27, Some(0), 1 << 26), Severity::Error);
+        assert_eq!(severity(1 << 25, None, 1 << 26), Severity::Warning);
+        assert_eq!(severity(1 << 27, Some(9999), 1 << 26), Severity::Note);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Rule;
+use super::{RetentionLimits, Rule};
 
 /// A device, as far as its bytes are concerned.
 #[derive(Debug)]
@@ -16,17 +16,19 @@ pub(super) struct Holder {
 }
 
 /// Takes the oldest of whichever device holds the most bytes, first of those
-/// that go first, until all hold at
-/// most `max_total` and `must_free` bytes are free, or nothing more may go.
-pub(super) fn make(
-    mut holders: Vec<Holder>,
-    max_total: u64,
-    mut must_free: u64,
-) -> Vec<(usize, Rule)> {
+/// that go first, until all hold at most `max_total`, `must_free` bytes are free and
+/// `must_go` dumps are gone, or nothing more may go.
+pub(super) fn make(mut holders: Vec<Holder>, limits: RetentionLimits) -> Vec<(usize, Rule)> {
+    let RetentionLimits {
+        max_total,
+        mut must_free,
+        mut must_go,
+        ..
+    } = limits;
     let mut total: u64 = holders.iter().map(|holder| holder.bytes).sum();
     let mut removals = Vec::new();
     loop {
-        let rule = if must_free > 0 {
+        let rule = if must_free > 0 || must_go > 0 {
             Rule::MinFree
         } else if total > max_total {
             Rule::MaxTotal
@@ -47,6 +49,7 @@ pub(super) fn make(
         };
         total -= bytes;
         must_free = must_free.saturating_sub(bytes);
+        must_go = must_go.saturating_sub(1);
         removals.push((at, rule));
     }
 }

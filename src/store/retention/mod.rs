@@ -60,6 +60,8 @@ pub struct RetentionLimits {
     pub max_total: u64,
     /// Bytes that are missing to the free room asked for.
     pub must_free: u64,
+    /// Dumps that must go however small they are: the filesystem has no room for more files.
+    pub must_go: usize,
 }
 
 /// Devices that nobody registered whose dumps are kept: so many of those seen on
@@ -235,8 +237,12 @@ impl Plan<'_> {
     fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: RetentionLimits) {
         let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
         let holders = devices.values().map(|dumps| self.holder(dumps)).collect();
-        let must_free = limits.must_free.saturating_sub(freed);
-        for (at, rule) in free_space::make(holders, limits.max_total, must_free) {
+        let limits = RetentionLimits {
+            must_free: limits.must_free.saturating_sub(freed),
+            must_go: limits.must_go.saturating_sub(self.removals.len()),
+            ..limits
+        };
+        for (at, rule) in free_space::make(holders, limits) {
             self.remove(at, rule);
         }
     }

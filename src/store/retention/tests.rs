@@ -10,6 +10,7 @@ const GENEROUS: RetentionLimits = RetentionLimits {
     keep_last_of_crash: 2,
     max_total: u64::MAX,
     must_free: 0,
+    must_go: 0,
 };
 
 fn dump(device: usize, sequence: u64, fingerprint: &str) -> StoredDump {
@@ -144,6 +145,23 @@ fn for_lack_of_room_boards_known_by_a_fleet_token_alone_go_first_and_whole() {
     assert_eq!(removed(&held, limits), [31, 32, 33, 1, 2]);
 }
 
+#[test]
+fn small_dumps_go_too_if_there_is_no_room_for_more_files() {
+    let mut held: Vec<_> = (1..=22).map(|n| dump(0, n, "")).collect();
+    held.extend((23..=24).map(|n| StoredDump {
+        owner: Owner::Fleet,
+        bytes: 1,
+        ..dump(1, n, "")
+    }));
+    for (must_go, expected) in [(1, vec![23]), (3, vec![23, 24, 1]), (9, vec![23, 24, 1, 2])] {
+        let limits = RetentionLimits {
+            must_go,
+            ..GENEROUS
+        };
+        assert_eq!(removed(&held, limits), expected, "{must_go}");
+    }
+}
+
 fn any_held() -> impl Strategy<Value = Vec<StoredDump>> {
     let one = (
         0..4usize,
@@ -182,11 +200,11 @@ proptest! {
     #[test]
     fn what_is_protected_is_never_chosen(
         held in any_held(), keep in 1..10usize, first in 0..4usize, last in 1..4usize,
-        max_total in 0..3000u64, must_free in 0..3000u64,
+        max_total in 0..3000u64, must_free in 0..3000u64, must_go in 0..9usize,
     ) {
         let limits = RetentionLimits {
             keep_per_device: keep, keep_first_of_crash: first, keep_last_of_crash: last,
-            max_total, must_free,
+            max_total, must_free, must_go,
         };
         let removals = plan(&held, limits);
         let gone: HashSet<usize> = removals.iter().map(|(at, _)| *at).collect();

@@ -4,7 +4,8 @@
 # is there afterwards, the daemon goes on, and a start puts the rest right. The
 # same for several boards at once, whose dumps are committed together, also when
 # the power goes; and for firmware: an upload that fails half-way gives no device
-# another build.
+# another build. On a disk without a block or an inode left, dumps of boards that somebody
+# invented with a fleet token give way, and what people remove or revoke is gone.
 # Needs $ESPGATE_SHARED_TOOLS (failfs.c, slowsync.c) and root (for small
 # filesystems, one of them on a loop device).
 set -euo pipefail
@@ -26,3 +27,5 @@ rm -rf "$work/fresh" "$work/data"
 python3 .ci/failing_together.py "$espgate" "$work"
 rm -rf "$work/fresh" "$work/data"
 python3 .ci/failing_firmware.py "$espgate" "$work"
+rm -rf "$work/fresh" "$work/data"
+python3 .ci/full_disk.py "$espgate" "$work"

@@ -101,27 +101,28 @@ def fail_at(decision, operation, nth, mode, error):
     return reached
 
 
-disk.TOKEN = disk.fresh()
-first = Daemon(WORK / "fresh")
-PIPELINE = first.control("POST", "/api/tokens", {"name": "ci", "role": "pipeline"})["token"]
-first.end(signal.SIGTERM)
-for decision, requests in DECISIONS.items():
-    shutil.rmtree(WORK / decision, ignore_errors=True)
-    shutil.copytree(WORK / "fresh", WORK / decision, ignore=shutil.ignore_patterns("run"))
-    gateway = Gateway(WORK / decision)
-    check(gateway.upload(OLD) == 200, f"{decision}: the first build is taken")
-    for request in requests:
-        gateway.control(*request)
-    gateway.end(signal.SIGTERM)
-    for operation, mode, error in [("write", "err", "ENOSPC"), ("write", "kill", ""),
-                                   ("fsync", "err", "EIO"), ("fsync", "kill", ""),
-                                   ("rename", "err", "EIO"), ("rename", "kill", ""),
-                                   ("rename", "killafter", ""), ("unlink", "kill", "")]:
-        count = 0
-        for nth in range(1, MOST_CALLS):
-            if not fail_at(decision, operation, nth, mode, error):
-                break
-            count += 1
-        check(count >= 2 or operation == "unlink", f"{decision}: {operation} goes through the shim")
-        print(f"{decision:14} {operation:6} {mode:9} {error:6}: {count} calls", flush=True)
-disk.conclude()
+if __name__ == "__main__":
+    disk.TOKEN = disk.fresh()
+    first = Daemon(WORK / "fresh")
+    PIPELINE = first.control("POST", "/api/tokens", {"name": "ci", "role": "pipeline"})["token"]
+    first.end(signal.SIGTERM)
+    for decision, requests in DECISIONS.items():
+        shutil.rmtree(WORK / decision, ignore_errors=True)
+        shutil.copytree(WORK / "fresh", WORK / decision, ignore=shutil.ignore_patterns("run"))
+        gateway = Gateway(WORK / decision)
+        check(gateway.upload(OLD) == 200, f"{decision}: the first build is taken")
+        for request in requests:
+            gateway.control(*request)
+        gateway.end(signal.SIGTERM)
+        for operation, mode, error in [("write", "err", "ENOSPC"), ("write", "kill", ""),
+                                       ("fsync", "err", "EIO"), ("fsync", "kill", ""),
+                                       ("rename", "err", "EIO"), ("rename", "kill", ""),
+                                       ("rename", "killafter", ""), ("unlink", "kill", "")]:
+            count = 0
+            for nth in range(1, MOST_CALLS):
+                if not fail_at(decision, operation, nth, mode, error):
+                    break
+                count += 1
+            check(count >= 2 or operation == "unlink", f"{decision}: {operation} goes through the shim")
+            print(f"{decision:14} {operation:6} {mode:9} {error:6}: {count} calls", flush=True)
+    disk.conclude()

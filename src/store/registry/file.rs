@@ -25,6 +25,8 @@ pub struct StateFile<T> {
     /// Held while changing, so that changes follow each other.
     writer: Mutex<()>,
     is_lost: bool,
+    /// Bytes by which it may grow while the disk is full.
+    growth: u64,
 }
 
 impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
@@ -84,7 +86,14 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             memory: Memory::new(current),
             writer: Mutex::new(()),
             is_lost: false,
+            growth: 0,
         }
+    }
+
+    /// Keeps so much more room on the disk than is written, for what is noted while the disk
+    /// is full: it must be possible to remove that.
+    pub(super) fn growing_by(self, growth: u64) -> Self {
+        Self { growth, ..self }
     }
 
     /// Whether the register's contents were lost and it started empty.
@@ -164,10 +173,10 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
         replace_by(&self.folder, self.name, SECRET_MODE, fill)
             .inspect_err(|_| self.memory.keep_noted(noted))?;
         let copy = self.folder.join(copy_name(self.name));
-        match copy.exists() {
-            true => full_disk::reserve(&copy, full_disk::length(fill) + NOTED_LATER),
-            false => keep_copy(&self.folder, self.name, fill),
+        if !copy.exists() {
+            keep_copy(&self.folder, self.name, fill);
         }
+        self.reserve();
         Ok(())
     }
 
@@ -178,8 +187,22 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             Err(Error::Full { .. }) if full_disk::fits(&self.folder.join(&copy), fill) => {
                 full_disk::replace(&self.folder, self.name, &copy, fill)
             }
-            written => written.map(|()| keep_copy(&self.folder, self.name, fill)),
+            Err(error) => Err(error),
+            Ok(()) => {
+                keep_copy(&self.folder, self.name, fill);
+                self.reserve();
+                Ok(())
+            }
         }
+    }
+
+    /// Has file and copy, which change their places on a full disk, take room for the
+    /// present contents, and what may be added.
+    fn reserve(&self) {
+        let path = self.folder.join(self.name);
+        let bytes = fs::metadata(&path).map_or(0, |file| file.len()) + self.growth;
+        full_disk::reserve(&path, bytes);
+        full_disk::reserve(&self.folder.join(copy_name(self.name)), bytes);
     }
 }
 
@@ -241,9 +264,6 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Room in the copy for what may be noted while the disk is full: hundreds of boards that a
-/// fleet token registers.
-const NOTED_LATER: u64 = 256 << 10;
 /// Ten thousand devices take 10 MiB.
 const MAX_BYTES: u64 = 64 << 20;
 

@@ -19,7 +19,7 @@ pub(super) fn fits(path: &Path, fill: Fill<'_>) -> bool {
 }
 
 /// How many bytes are written.
-pub(super) fn length(fill: Fill<'_>) -> u64 {
+fn length(fill: Fill<'_>) -> u64 {
     struct Count(u64);
     impl Write for Count {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -22,6 +22,10 @@ pub use file::StateFile;
 
 use super::Result;
 
+/// Room for what may be noted of devices while the disk is full: hundreds of boards that a
+/// fleet token registers.
+const NOTED_LATER: u64 = 256 << 10;
+
 /// All registers, read from `state/`.
 #[derive(Debug)]
 pub struct Registry {
@@ -41,7 +45,7 @@ impl Registry {
         Ok(Self {
             gateway: StateFile::open(state, "gateway.json")?,
             models: StateFile::open(state, "models.json")?,
-            devices: StateFile::open(state, "devices.json")?,
+            devices: StateFile::open(state, "devices.json")?.growing_by(NOTED_LATER),
             tokens: StateFile::open(state, "tokens.json")?,
         })
     }

@@ -69,7 +69,7 @@ pub fn offer_for(
     let (models, devices) = (store.registry.models.read(), store.registry.devices.read());
     let model = models.models.get(question.model);
     let model = model.ok_or(Withheld::NothingActive)?;
-    let device = devices.devices.get(question.device);
+    let device = devices.get(question.device);
     let current = offer(model, device, question.asked)?;
     if question.asked.is_some() {
         return Ok(current);
@@ -92,7 +92,7 @@ pub fn offer_now(
 ) -> Result<BuildId, Withheld> {
     let (models, devices) = (store.registry.models.read(), store.registry.devices.read());
     let model = models.models.get(model).ok_or(Withheld::NothingActive)?;
-    offer(model, devices.devices.get(device), None)
+    offer(model, devices.get(device), None)
 }
 
 #[cfg(test)]

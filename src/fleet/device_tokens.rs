@@ -137,7 +137,7 @@ pub fn first_used(registry: &Registry, key: &DeviceKey, token_id: &str) -> store
 
 /// The ids of the tokens that end. A token that is gone meanwhile ends none.
 fn use_first(devices: &mut Devices, key: &DeviceKey, token_id: &str, now: &str) -> Vec<String> {
-    let Some(device) = devices.devices.get_mut(key) else {
+    let Some(device) = devices.get_mut(key) else {
         return Vec::new();
     };
     let Some(at) = device.tokens.iter().position(|token| token.id == token_id) else {
@@ -201,9 +201,9 @@ mod tests {
         let by = Caller::Anonymous;
         let on_disk = || Registry::open(folder.path()).unwrap().devices.read();
         let (device, _) = register(&registry, &key, Change::default(), &by).unwrap();
-        assert_eq!(on_disk().devices[&key], device);
+        assert_eq!(*on_disk().devices[&key], device);
         first_used(&registry, &key, &device.tokens[0].id).unwrap();
-        assert_eq!(on_disk().devices[&key], device);
+        assert_eq!(*on_disk().devices[&key], device);
         let (device, _) = add(&registry, &key, &by).unwrap();
         first_used(&registry, &key, &device.tokens[1].id).unwrap();
         assert_eq!(on_disk().devices[&key].tokens.len(), 1);

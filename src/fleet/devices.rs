@@ -92,7 +92,7 @@ pub(super) fn by_a_person(device: &mut Device) {
 /// # Errors
 /// [`Error::Missing`].
 pub(super) fn known<'a>(devices: &'a mut Devices, key: &DeviceKey) -> Result<&'a mut Device> {
-    devices.devices.get_mut(key).ok_or_else(|| no_device(key))
+    devices.get_mut(key).ok_or_else(|| no_device(key))
 }
 
 /// Registers or changes a device: it as it is then, and whether it was known.
@@ -151,7 +151,7 @@ pub(super) fn alter<R>(
     let now = iso8601(Moment::now().wall);
     registry.devices.change(|devices| {
         let answer = change(devices, &now)?;
-        let device = devices.devices.get(key).cloned().unwrap_or_default();
+        let device = devices.get(key).cloned().unwrap_or_default();
         Ok((device, answer))
     })?
 }

@@ -3,7 +3,7 @@
 //! stored.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -135,7 +135,7 @@ fn decide(
     if let Some(known) = known(devices, key, token) {
         return Decision::Known(known);
     }
-    let by_token = |device: &&Device| device.fleet_token.as_deref() == Some(token.id);
+    let by_token = |device: &&Arc<Device>| device.fleet_token.as_deref() == Some(token.id);
     if devices.devices.values().filter(by_token).count() >= limits.max_devices {
         return Decision::TooMany;
     }

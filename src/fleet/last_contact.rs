@@ -52,7 +52,7 @@ impl Way {
 pub fn heard(registry: &Registry, key: &DeviceKey) {
     let (key, now) = (key.clone(), iso8601(Moment::now().wall));
     registry.devices.note_passing(move |devices| {
-        if let Some(device) = devices.devices.get_mut(&key) {
+        if let Some(device) = devices.get_mut(&key) {
             device.last_seen = Some(now.clone());
         }
     });

@@ -114,7 +114,7 @@ fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -
             let next = numbers.len();
             StoredDump {
                 device: *numbers.entry(device).or_insert(next),
-                owner: owner(registry.devices.get(device), entry),
+                owner: owner(registry.get(device), entry),
                 sequence: entry.sequence,
                 bytes: entry.bytes,
                 fingerprint: entry.fingerprint.clone(),

@@ -2,6 +2,7 @@
 //! instead of id.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,7 +54,7 @@ fn try_migrate(data_dir: &DataDir, registry: &Registry, firmware: &Firmware) -> 
             .for_each(|build| names.resolve(code, build));
     }
     let mut devices = Devices::clone(&registry.devices.read());
-    for device in devices.devices.values_mut() {
+    for device in devices.devices.values_mut().map(Arc::make_mut) {
         if let (Some(code), Some(pin)) = (&device.model, &mut device.pin) {
             names.resolve(code, pin);
         }

@@ -1,7 +1,7 @@
 //! Devices: who they are, what they run, what opens the door for them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -58,7 +58,9 @@ pub struct Device {
 #[serde(default)]
 pub struct Devices {
     pub schema: u32,
-    pub devices: BTreeMap<DeviceKey, Device>,
+    /// Each is shared by the states of the register that it is the same in: a change
+    /// copies the one that it is about.
+    pub devices: BTreeMap<DeviceKey, Arc<Device>>,
     #[serde(skip)]
     by_token: TokenIndex,
     #[serde(flatten)]
@@ -87,17 +89,29 @@ impl Devices {
     /// The device with this key, made (unregistered) if it is new.
     pub fn ensure(&mut self, key: &DeviceKey, now: &str) -> &mut Device {
         self.schema = 1;
-        self.devices.entry(key.clone()).or_insert_with(|| Device {
-            created_at: now.to_owned(),
-            ..Device::default()
-        })
+        let new = || {
+            Arc::new(Device {
+                created_at: now.to_owned(),
+                ..Device::default()
+            })
+        };
+        Arc::make_mut(self.devices.entry(key.clone()).or_insert_with(new))
+    }
+
+    /// The device with this key.
+    pub fn get(&self, key: &DeviceKey) -> Option<&Device> {
+        self.devices.get(key).map(|device| &**device)
+    }
+
+    /// The device with this key, for changing it.
+    pub fn get_mut(&mut self, key: &DeviceKey) -> Option<&mut Device> {
+        self.devices.get_mut(key).map(Arc::make_mut)
     }
 
     /// The devices of a model.
     pub fn of_model(&self, model: &ModelCode) -> impl Iterator<Item = (&DeviceKey, &Device)> {
-        let of_model =
-            move |(_, device): &(&DeviceKey, &Device)| device.model.as_ref() == Some(model);
-        self.devices.iter().filter(of_model)
+        let devices = self.devices.iter().map(|(key, device)| (key, &**device));
+        devices.filter(move |(_, device)| device.model.as_ref() == Some(model))
     }
 
     /// The device whose token has this id. Tokens must not be changed after

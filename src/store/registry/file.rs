@@ -174,7 +174,7 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             .inspect_err(|_| self.memory.keep_noted(noted))?;
         let copy = self.folder.join(copy_name(self.name));
         if !copy.exists() {
-            keep_copy(&self.folder, self.name, fill);
+            self.copy();
         }
         self.reserve();
         Ok(())
@@ -189,19 +189,31 @@ impl<T: Clone + Default + DeserializeOwned + Serialize> StateFile<T> {
             }
             Err(error) => Err(error),
             Ok(()) => {
-                keep_copy(&self.folder, self.name, fill);
+                self.copy();
                 self.reserve();
                 Ok(())
             }
         }
     }
 
+    /// Makes the copy of what is on the disk.
+    fn copy(&self) {
+        let path = self.folder.join(self.name);
+        keep_copy(&self.folder, self.name, &|out| {
+            io::copy(&mut File::open(&path)?, out).map(|_| ())
+        });
+    }
+
+    /// How large the file is.
+    pub fn bytes_on_disk(&self) -> u64 {
+        fs::metadata(self.folder.join(self.name)).map_or(0, |file| file.len())
+    }
+
     /// Has file and copy, which change their places on a full disk, take room for the
     /// present contents, and what may be added.
     fn reserve(&self) {
-        let path = self.folder.join(self.name);
-        let bytes = fs::metadata(&path).map_or(0, |file| file.len()) + self.growth;
-        full_disk::reserve(&path, bytes);
+        let bytes = self.bytes_on_disk() + self.growth;
+        full_disk::reserve(&self.folder.join(self.name), bytes);
         full_disk::reserve(&self.folder.join(copy_name(self.name)), bytes);
     }
 }

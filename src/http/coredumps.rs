@@ -11,11 +11,12 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
 use super::app_state::AppState;
+use super::coredump_page::Filter;
 use super::error::{Error, Result};
 use super::query::Query;
-use crate::api::coredumps::{Coredump, List, NoReport, Queued};
-use crate::clock::{iso8601, parse};
-use crate::crashes::name_of;
+use super::streamed_list::{self, Piece};
+use crate::api::coredumps::{Coredump, NoReport, Queued};
+use crate::clock::iso8601;
 use crate::decode::{self, Report};
 use crate::device::DeviceKey;
 use crate::identity::Caller;
@@ -23,90 +24,32 @@ use crate::journal::Event;
 use crate::store::coredumps::{DecodeState, Sidecar};
 use crate::store::publish::set_aside;
 
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-
 /// `GET /api/coredumps?device=&model=&crash=&since=&limit=&cursor=`, newest first.
 ///
 /// # Errors
 /// 400 for invalid parameters.
-pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<Json<List>> {
+pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let filter = Filter::of(&query)?;
-    tokio::task::spawn_blocking(move || Ok(Json(filter.page(&app)))).await?
-}
-
-struct Filter {
-    device: Option<DeviceKey>,
-    model: Option<String>,
-    /// Id of a crash group.
-    crash: Option<String>,
-    since: Option<time::OffsetDateTime>,
-    before: Option<u64>,
-    limit: usize,
-}
-
-impl Filter {
-    fn of(query: &Query) -> Result<Self> {
-        let invalid = |what: &str| Error::Invalid(format!("Invalid query parameter: {what}"));
-        Ok(Self {
-            device: query
-                .get("device")
-                .map(|key| key.parse().map_err(|_| invalid("device")))
-                .transpose()?,
-            model: query.get("model").map(str::to_owned),
-            crash: query.get("crash").map(str::to_owned),
-            since: query
-                .get("since")
-                .map(|since| parse(since).ok_or_else(|| invalid("since")))
-                .transpose()?,
-            before: query
-                .get("cursor")
-                .map(|cursor| cursor.parse().map_err(|_| invalid("cursor")))
-                .transpose()?,
-            limit: match query.get("limit").map(str::parse) {
-                None => DEFAULT_LIMIT,
-                Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
-                Some(_) => return Err(invalid("limit")),
-            },
-        })
-    }
-
-    fn page(&self, app: &AppState) -> List {
-        let gateway = app.store.registry.gateway.read();
-        let of_crash = self
-            .crash
-            .as_ref()
-            .map(|id| app.ingest.crashes().names_in(id));
-        let mut found = app.store.coredumps.collect(|device, entry| {
-            let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
-                && (self.model.is_none() || self.model == entry.model_code)
-                && of_crash
-                    .as_ref()
-                    .is_none_or(|names| names.contains(&name_of(entry)))
-                && self.before.is_none_or(|before| entry.sequence < before)
-                && self
-                    .since
-                    .is_none_or(|since| entry.came_at(&gateway).is_some_and(|at| at >= since));
-            fits.then(|| (entry.sequence, device.clone(), entry.stem.clone()))
-        });
-        found.sort_by_key(|(sequence, ..)| std::cmp::Reverse(*sequence));
-        let more = found.len() > self.limit;
-        found.truncate(self.limit);
-        let next_cursor = found.last().filter(|_| more).map(|last| last.0.to_string());
-        let coredumps = found
-            .iter()
-            .filter_map(|(_, device, stem)| {
-                // Removed meanwhile: skip it.
-                let sidecar = app.store.coredumps.with(device, |f| f.sidecar(stem)).ok()?;
-                Some(shown(app, sidecar, stem))
-            })
-            .collect();
-        List {
-            coredumps,
-            next_cursor,
+    let looking = Arc::clone(&app);
+    let page = tokio::task::spawn_blocking(move || filter.page(&looking)).await?;
+    let mut found = page.found.into_iter().rev();
+    let fill = move |piece: &mut Piece| {
+        for (_, device, stem) in found.by_ref() {
+            let sidecar = app
+                .store
+                .coredumps
+                .with(&device, |folder| folder.sidecar(&stem));
+            // removed meanwhile: skip it
+            let Ok(sidecar) = sidecar else { continue };
+            piece.push(&shown(&app, sidecar, &stem))?;
+            if piece.is_full() {
+                return Ok(true);
+            }
         }
-    }
+        Ok(false)
+    };
+    streamed_list::answer("coredumps", page.next_cursor.as_deref(), fill).await
 }
 
 /// A coredump as answers show it.

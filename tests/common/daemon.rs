@@ -369,11 +369,35 @@ pub fn read_answer(stream: &mut impl Read, is_head: bool) -> Answer {
     let length: usize = answer
         .header("content-length")
         .map_or(0, |length| length.parse().unwrap());
-    if !is_head && status != 304 {
+    if is_head || status == 304 {
+        return answer;
+    }
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = read_chunks(stream);
+    } else {
         answer.body = vec![0; length];
         stream.read_exact(&mut answer.body).unwrap();
     }
     answer
+}
+
+fn read_chunks(stream: &mut impl Read) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk).unwrap();
+        body.extend_from_slice(&chunk[..size]);
+        if size == 0 {
+            return body;
+        }
+    }
 }
 
 #[allow(clippy::disallowed_methods)]

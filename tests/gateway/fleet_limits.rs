@@ -2,8 +2,11 @@
 //! others.
 
 use std::fs;
+use std::sync::Arc;
 
-use crate::daemon::{Answer, Daemon};
+use serde_json::{Value, json};
+
+use crate::daemon::{Answer, Daemon, Start};
 use crate::test_gateway::{TestGateway, dump, token};
 
 fn version(daemon: &Daemon, token: &str, key: &str) -> Answer {
@@ -48,7 +51,7 @@ fn boards_that_are_invented_do_not_fill_the_journal_nor_the_register() {
     assert!(daemon.events("DeviceFirstSeen").len() <= 10);
     assert_eq!(daemon.events("FleetTokenLimited").len(), 1);
     let stored = daemon.events("CoredumpStored");
-    let of_registered = |event: &&serde_json::Value| {
+    let of_registered = |event: &&Value| {
         let key = event["device_key"].as_str().unwrap();
         key[1..].parse::<usize>().unwrap() < 20
     };
@@ -59,4 +62,49 @@ fn boards_that_are_invented_do_not_fill_the_journal_nor_the_register() {
     assert_eq!(devices["devices"].as_array().unwrap().len(), 21);
     let held = daemon.control("GET /api/coredumps", b"").json();
     assert_eq!(held["coredumps"].as_array().unwrap().len(), INVENTED);
+}
+
+#[test]
+fn ten_thousand_devices_are_listed_and_changed_in_little_memory() {
+    const DEVICES: usize = 10_000;
+    /// What the register and its changes may take on top of what the daemon takes without.
+    const MOST: u64 = 40 << 20;
+    let site = TestGateway::new();
+    let register = site.daemon.data().join("state/devices.json");
+    let folder = Arc::clone(&site.daemon.folder);
+    let without = resident(&site.daemon);
+    site.daemon.stop();
+    let mut devices: Value = serde_json::from_slice(&fs::read(&register).unwrap()).unwrap();
+    for n in 0..DEVICES {
+        let mac = format!("84f703{n:06x}");
+        devices["devices"][&mac] = json!({
+            "model": "lamp", "name": format!("Lamp {n}"), "mac": mac, "registered": true,
+            "tokens": [{ "id": format!("t{n:07}"), "sha256": "0".repeat(64), "created_at": MADE }],
+            "created_at": MADE, "last_seen": MADE, "running": {
+                "build_id": "1".repeat(64), "version": "1.2.3",
+                "app_elf_sha256": "2".repeat(64), "at": MADE, "from": "download",
+            },
+        });
+    }
+    crate::daemon::write(&register, devices.to_string().as_bytes());
+    let daemon = Start::on(folder, "").start();
+    for n in 0..5 {
+        let list = daemon.control("GET /api/devices", b"");
+        let devices = list.json()["devices"].as_array().unwrap().len();
+        assert_eq!(devices, DEVICES + 1 + n);
+        let new = json!({ "device_key": format!("new{n}"), "model": "lamp" });
+        daemon.manage("POST /api/devices", &new);
+    }
+    let more = resident(&daemon) - without;
+    assert!(more < MOST, "{} MB more", more >> 20);
+}
+
+const MADE: &str = "2026-01-01T00:00:00.000000Z";
+
+/// Bytes of a daemon that are in memory.
+fn resident(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.unwrap().trim().trim_end_matches(" kB");
+    size.parse::<u64>().unwrap() * 1024
 }

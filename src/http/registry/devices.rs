@@ -1,18 +1,21 @@
 //! Devices over HTTP: list, show, register, change, pin, remove.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
+use axum::response::Response;
 use axum::{Extension, Json};
 use http::StatusCode;
 
 use super::{condition, json_body, name};
-use crate::api::devices::{Change, Device as Shown, List, Pin};
+use crate::api::devices::{Change, Device as Shown, Pin};
 use crate::device::DeviceKey;
 use crate::firmware;
 use crate::fleet::{devices as fleet, pins};
 use crate::http::app_state::AppState;
 use crate::http::error::{Error, Result};
+use crate::http::streamed_list::{self, Piece};
 use crate::identity::Caller;
 use crate::store::Store;
 use crate::store::registry::Device;
@@ -21,17 +24,23 @@ use crate::store::registry::Device;
 ///
 /// # Errors
 /// None of its own.
-pub async fn list(State(app): State<Arc<AppState>>) -> Result<Json<List>> {
-    tokio::task::spawn_blocking(move || {
+pub async fn list(State(app): State<Arc<AppState>>) -> Result<Response> {
+    let mut sent: Option<DeviceKey> = None;
+    let fill = move |piece: &mut Piece| {
+        // not held while a piece is sent: changes would have to leave it as it is
         let devices = app.store.registry.devices.read();
-        let devices = devices.devices.iter();
-        let devices = devices.map(|(key, device)| shown(&app.store, key, device));
-        Ok(Json(List {
-            devices: devices.collect(),
-            next_cursor: None,
-        }))
-    })
-    .await?
+        let after = sent.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = devices.devices.range((after, Bound::Unbounded)).peekable();
+        while let Some((key, device)) = rest.next() {
+            piece.push(&shown(&app.store, key, device))?;
+            if piece.is_full() && rest.peek().is_some() {
+                sent = Some(key.clone());
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    streamed_list::answer("devices", None, fill).await
 }
 
 /// `GET /api/devices/{key}`

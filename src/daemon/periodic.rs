@@ -18,6 +18,9 @@ use crate::store::registry::Gateway;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Times of last contact are saved every so many minutes.
 const PASSING_EVERY: u64 = 10;
+/// A larger register is saved less often, up to [`PASSING_EVERY`]: every minute for each
+/// of these.
+const BYTES_A_MINUTE: u64 = 1 << 20;
 
 /// Saves pending state: crash counts, times of last contact.
 pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
@@ -31,10 +34,18 @@ pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
 fn write_due(store: &Store, minute: u64) -> crate::store::Result<()> {
     let devices = &store.registry.devices;
     let counts = store.coredumps.flush();
-    counts.and(match minute.is_multiple_of(PASSING_EVERY) {
-        true => devices.flush(),
-        false => devices.flush_lasting(),
+    counts.and(if minute.is_multiple_of(PASSING_EVERY) {
+        devices.flush()
+    } else if minute.is_multiple_of(lasting_every(devices.bytes_on_disk())) {
+        devices.flush_lasting()
+    } else {
+        Ok(())
     })
+}
+
+/// In how many minutes a register of this size is saved.
+fn lasting_every(bytes: u64) -> u64 {
+    (bytes / BYTES_A_MINUTE).clamp(1, PASSING_EVERY)
 }
 
 /// Dumps that came before the clock was right get their time by this. Blocks on
@@ -120,6 +131,12 @@ mod tests {
     use crate::bundle::BundleLimits;
     use crate::device::DeviceKey;
     use crate::fleet::last_contact::{self, Runs, Way};
+
+    #[test]
+    fn a_large_register_is_saved_less_often() {
+        let sizes = [0, 1 << 20, 3 << 20, 9 << 20, 100 << 20];
+        assert_eq!(sizes.map(lasting_every), [1, 1, 3, 9, 10]);
+    }
 
     #[test]
     fn when_devices_were_seen_alone_is_written_every_ten_minutes() {

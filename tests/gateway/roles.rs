@@ -2,20 +2,58 @@
 
 use espgate::http::routes::routes;
 use espgate::identity::RequiredRole;
+use serde_json::json;
 
 use crate::test_gateway::{TestGateway, token};
 
+/// Who asks, with which token, and as which board where a board asks.
+struct Asking {
+    who: &'static str,
+    token: String,
+    key: &'static str,
+}
+
+impl Asking {
+    fn may(&self, need: RequiredRole, path: &str) -> bool {
+        match (need, self.who) {
+            (RequiredRole::Public, _) | (RequiredRole::Device, "device") => true,
+            // symbols are not for whoever has the token of all boards
+            (RequiredRole::Device, "fleet") => !path.ends_with(".zip"),
+            // the token does not speak for these: their dumps are kept all the same
+            (RequiredRole::Device, who) if who.starts_with("fleet, ") => {
+                path == "/api/iot/coredump"
+            }
+            (RequiredRole::Pipeline, who) => matches!(who, "pipeline" | "technician"),
+            (RequiredRole::Viewer, who) => matches!(who, "viewer" | "technician"),
+            (RequiredRole::Technician, who) => who == "technician",
+            (RequiredRole::Device | RequiredRole::Root, _) => false,
+        }
+    }
+}
+
 #[test]
 fn every_route_asks_every_caller_for_its_role() {
-    let site = TestGateway::new();
+    let site = TestGateway::with("[auth.fleet]\nmax_devices = 1\n");
     let daemon = &site.daemon;
+    daemon.manage("PUT /api/models/pump", &json!({}));
+    daemon.manage("PUT /api/devices/p1", &json!({ "model": "pump" }));
+    let fleet = token(daemon, "f", "fleet", Some("lamp"));
+    let asking = |who, token: &str, key| Asking {
+        who,
+        token: token.to_owned(),
+        key,
+    };
     let callers = [
-        ("nobody", String::new()),
-        ("device", site.device.clone()),
-        ("fleet", token(daemon, "f", "fleet", Some("lamp"))),
-        ("pipeline", site.pipeline.clone()),
-        ("viewer", token(daemon, "v", "viewer", None)),
-        ("technician", token(daemon, "t", "technician", None)),
+        asking("nobody", "", "k2"),
+        asking("device", &site.device, "k1"),
+        // these in this order: k1 has used its own token, k2 is the one board there may be
+        asking("fleet", &fleet, "k2"),
+        asking("fleet, a board with a token of its own", &fleet, "k1"),
+        asking("fleet, a board of another model", &fleet, "p1"),
+        asking("fleet, one board too many", &fleet, "k3"),
+        asking("pipeline", &site.pipeline, "k2"),
+        asking("viewer", &token(daemon, "v", "viewer", None), "k2"),
+        asking("technician", &token(daemon, "t", "technician", None), "k2"),
     ];
     let mut checked = 0;
     for route in routes() {
@@ -26,20 +64,12 @@ fn every_route_asks_every_caller_for_its_role() {
             .replace("{key}", "nosuchdevice")
             .replace("{version}", "9.9")
             .replace("{name}", "nosuchname");
-        for (caller, token) in &callers {
-            let allowed = match route.need {
-                RequiredRole::Public => true,
-                RequiredRole::Device if route.path.ends_with(".zip") => *caller == "device",
-                RequiredRole::Device => matches!(*caller, "device" | "fleet"),
-                RequiredRole::Pipeline => matches!(*caller, "pipeline" | "technician"),
-                RequiredRole::Viewer => matches!(*caller, "viewer" | "technician"),
-                RequiredRole::Technician => *caller == "technician",
-                RequiredRole::Root => false,
-            };
-            // k1 has a token of its own: a fleet's does not speak for it
+        for caller in &callers {
+            let Asking { who, token, key } = caller;
+            let allowed = caller.may(route.need, route.path);
             let query = match route.need {
-                RequiredRole::Device => "?chip=esp32&firmware_version=1&device_key=k2",
-                _ => "",
+                RequiredRole::Device => format!("?chip=esp32&firmware_version=1&device_key={key}"),
+                _ => String::new(),
             };
             let mut head = format!("{} {path}{query}", route.method);
             if !token.is_empty() {
@@ -47,22 +77,21 @@ fn every_route_asks_every_caller_for_its_role() {
             }
             let answer = daemon.request(&head, b"");
             let refused = matches!(answer.status, 401 | 403);
-            assert_eq!(!refused, allowed, "{caller} {head}: {}", answer.status);
+            assert_eq!(!refused, allowed, "{who} {head}: {}", answer.status);
             if !allowed {
                 let expected = if token.is_empty() { 401 } else { 403 };
-                assert_eq!(answer.status, expected, "{caller} {head}");
+                assert_eq!(answer.status, expected, "{who} {head}");
             }
             checked += 1;
         }
     }
-    assert!(checked > 200, "{checked}");
+    assert!(checked > 300, "{checked}");
 }
 
 #[test]
 fn a_pipeline_token_of_one_model_is_refused_for_another() {
     let site = TestGateway::new();
-    site.daemon
-        .manage("PUT /api/models/other", &serde_json::json!({}));
+    site.daemon.manage("PUT /api/models/other", &json!({}));
     let own = token(&site.daemon, "own", "pipeline", Some("other"));
     let ask = |model: &str| {
         let head = format!(

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::registration_limit::Allowance;
-use super::unregistered::fleet_key;
+use super::unregistered::{fleet_key, pool_key, shared_key};
 use crate::clock::{Moment, iso8601};
 use crate::config::Fleet;
 use crate::device::{DeviceKey, ModelCode};
@@ -85,7 +85,7 @@ impl FleetTokens {
                     say_limited(key, token, &decision, limits);
                 }
                 Admission::DumpOnly {
-                    key: key.clone(),
+                    key: pool_key(&registry.devices.read(), key),
                     why: format!("Device {key} is not registered: fleet token limit reached"),
                 }
             }
@@ -100,12 +100,16 @@ impl FleetTokens {
 
 /// What `token` does for a board that is known. Does not block.
 pub fn known(devices: &Devices, key: &DeviceKey, token: FleetToken<'_>) -> Option<Admission> {
-    let board = devices.devices.get(key)?;
     // its own dumps stay apart: somebody else may have the fleet's token
     let dump_only = |why| Admission::DumpOnly {
         key: fleet_key(devices, key),
         why,
     };
+    if *key == shared_key() {
+        let why = format!("Device key {key} stands for several boards on USB");
+        return Some(dump_only(why));
+    }
+    let board = devices.devices.get(key)?;
     if has_own_token(board) {
         let why = format!("Device {key} has a token of its own");
         return Some(dump_only(why));
@@ -279,6 +283,35 @@ mod tests {
             let expected = expected.map_or(Decision::Register, Decision::Known);
             assert_eq!(decision, expected, "{devices:?}");
         }
+    }
+
+    #[test]
+    fn what_is_known_on_usb_is_not_mixed_with_the_dumps_of_a_token_that_may_not_register_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        registry.devices.note(|devices| {
+            devices.ensure(&key("84f703000001"), "t");
+        });
+        let tokens = FleetTokens::default();
+        let model = lamp();
+        let none = Fleet {
+            max_devices: 0,
+            ..Fleet::default()
+        };
+        for (name, is_kept) in [
+            ("new", true),
+            ("84f703000001", false),
+            ("000000000000", false),
+        ] {
+            let admission = tokens.admit(&registry, &key(name), fleet(&model), none);
+            let Admission::DumpOnly { key: kept, .. } = admission else {
+                panic!("{name} is admitted");
+            };
+            assert_eq!(kept == key(name), is_kept, "{name}");
+        }
+        let any = Fleet::default();
+        let shared = tokens.admit(&registry, &shared_key(), fleet(&model), any);
+        assert!(matches!(shared, Admission::DumpOnly { .. }));
     }
 
     #[test]

@@ -40,6 +40,15 @@ pub fn fleet_key(devices: &Devices, claimed: &DeviceKey) -> DeviceKey {
     free.next().unwrap_or_else(shared_key)
 }
 
+/// The key of what comes with a fleet token in the name of `claimed`, a board that the token
+/// may not register: that name, unless something is known by it, such as a board on USB.
+pub fn pool_key(devices: &Devices, claimed: &DeviceKey) -> DeviceKey {
+    match devices.devices.contains_key(claimed) {
+        true => fleet_key(devices, claimed),
+        false => claimed.clone(),
+    }
+}
+
 /// A board that nobody registered came for the first time, on a serial port:
 /// its MAC address is kept, if it is known, and a person is told how to name it.
 pub fn introduce(

@@ -200,11 +200,12 @@ fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
 
 fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
     match device.filter(|device| device.registered) {
-        Some(device) if device.fleet_token.is_some() => Owner::Fleet,
-        Some(_) => Owner::Registered,
+        Some(device) if device.fleet_token.is_none() => Owner::Registered,
+        // what came over USB nobody made up who has the token
+        Some(_) if entry.source == Source::Https => Owner::Fleet,
         None if entry.by_fleet_token => Owner::FleetUnregistered,
         None if entry.source == Source::Https => Owner::Removed,
-        None => Owner::UsbUnregistered,
+        _ => Owner::UsbUnregistered,
     }
 }
 

@@ -100,9 +100,10 @@ impl Rule {
 /// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device. Devices that
 /// are known by a fleet token alone have neither protection.
 pub fn plan(held: &[StoredDump], limits: RetentionLimits) -> Vec<(usize, Rule)> {
-    let mut devices: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut devices = Devices::new();
     for (at, dump) in held.iter().enumerate() {
-        devices.entry(dump.device).or_default().push(at);
+        let device = (dump.device, dump.owner.by_fleet_token());
+        devices.entry(device).or_default().push(at);
     }
     let sequence = |at: &usize| held.get(*at).map_or(0, |dump| dump.sequence);
     for dumps in devices.values_mut() {
@@ -121,6 +122,11 @@ pub fn plan(held: &[StoredDump], limits: RetentionLimits) -> Vec<(usize, Rule)> 
     plan.make_room(&devices, limits);
     plan.removals
 }
+
+/// The dumps of each device, oldest first. Those that came with a fleet token are apart from
+/// others of the same device: whoever has the token can send them in the name of a board
+/// that is known on USB, and must not push out what that told.
+type Devices = BTreeMap<(usize, bool), Vec<usize>>;
 
 struct Plan<'a> {
     held: &'a [StoredDump],
@@ -196,7 +202,7 @@ impl Plan<'_> {
 
     /// Of the devices nobody registered, those heard of longest ago go. Those of
     /// fleet tokens do not push out those on USB.
-    fn cap_unregistered(&mut self, devices: &BTreeMap<usize, Vec<usize>>) {
+    fn cap_unregistered(&mut self, devices: &Devices) {
         let (mut usb, mut fleet) = (Vec::new(), Vec::new());
         for dumps in devices.values() {
             let owners = || {
@@ -204,11 +210,9 @@ impl Plan<'_> {
                     .iter()
                     .filter_map(|at| Some(self.held.get(*at)?.owner))
             };
-            let is_usb = |owner| owner == Owner::UsbUnregistered;
-            let is_fleet = |owner| owner == Owner::FleetUnregistered;
-            if owners().all(is_usb) {
+            if owners().all(|owner| owner == Owner::UsbUnregistered) {
                 usb.push(dumps);
-            } else if owners().all(|owner| is_usb(owner) || is_fleet(owner)) {
+            } else if owners().all(|owner| owner == Owner::FleetUnregistered) {
                 fleet.push(dumps);
             }
         }
@@ -234,7 +238,7 @@ impl Plan<'_> {
     }
 
     /// For lack of room; what the rules above remove makes room as well.
-    fn make_room(&mut self, devices: &BTreeMap<usize, Vec<usize>>, limits: RetentionLimits) {
+    fn make_room(&mut self, devices: &Devices, limits: RetentionLimits) {
         let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
         let holders = devices.values().map(|dumps| self.holder(dumps)).collect();
         let limits = RetentionLimits {

@@ -162,6 +162,38 @@ fn small_dumps_go_too_if_there_is_no_room_for_more_files() {
     }
 }
 
+#[test]
+fn dumps_that_came_with_a_fleet_token_push_out_none_that_the_same_board_told_on_usb() {
+    let of = |owner, sequences: std::ops::RangeInclusive<u64>| {
+        sequences.map(move |n| StoredDump {
+            owner,
+            ..dump(0, n, "")
+        })
+    };
+    let held: Vec<_> = of(Owner::UsbUnregistered, 1..=3)
+        .chain(of(Owner::Fleet, 4..=9))
+        .collect();
+    let keep = RetentionLimits {
+        keep_per_device: 4,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, keep), [4, 5]);
+    let room = RetentionLimits {
+        must_free: u64::MAX,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, room), [4, 5, 6, 7, 8, 9]);
+    // of a board that is not registered, the pool of those takes the one kind alone
+    let mut held: Vec<_> = of(Owner::UsbUnregistered, 1..=3)
+        .chain(of(Owner::FleetUnregistered, 4..=9))
+        .collect();
+    held.extend((10..74).map(|n| StoredDump {
+        owner: Owner::FleetUnregistered,
+        ..dump(n, n as u64, "")
+    }));
+    assert_eq!(removed(&held, GENEROUS), [4, 5, 6, 7, 8, 9]);
+}
+
 fn any_held() -> impl Strategy<Value = Vec<StoredDump>> {
     let one = (
         0..4usize,

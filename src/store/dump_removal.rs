@@ -1,6 +1,7 @@
 //! Removes dumps by the retention rules: list, decide ([`super::retention`]), act.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::coredumps::{Entry, Source};
 use super::disk_space::Space;
@@ -66,9 +67,7 @@ fn remove_planned(
     stuck: &mut HashSet<String>,
 ) -> Result<bool> {
     let space = Space::of(store.coredumps.root())?;
-    let listed: Vec<(DeviceKey, Entry)> = store
-        .coredumps
-        .collect(|device, entry| Some((device.clone(), entry.clone())));
+    let (listed, held) = list(store, stuck);
     let limits = RetentionLimits {
         keep_per_device: settings.keep_per_device,
         keep_first_of_crash: settings.keep_first_of_crash,
@@ -78,52 +77,72 @@ fn remove_planned(
         must_go: dumps_to_go(space),
     };
     let mut failed = false;
-    let held = held(store, &listed, stuck);
     for (at, rule) in plan(&held, limits) {
-        let (Some((device, entry)), Some(dump)) = (listed.get(at), held.get(at)) else {
+        let (Some(listed), Some(dump)) = (listed.get(at), held.get(at)) else {
             continue;
         };
         let removed = store
             .coredumps
-            .with(device, |folder| folder.remove(&entry.stem));
+            .with(&listed.device, |folder| folder.remove(&listed.stem));
         match removed {
             Ok(_) => {
                 swept.dumps += 1;
-                swept.bytes += entry.bytes;
-                say_removed(device, entry, rule);
+                swept.bytes += dump.bytes;
+                say_removed(listed, dump, rule);
                 if dump.owner == Owner::FleetUnregistered {
-                    forget_board(store, device);
+                    forget_board(store, &listed.device);
                 }
             }
             Err(error) => {
-                failed |= stuck.insert(entry.id.clone());
-                say_stuck(device, entry, rule, &error);
+                failed |= stuck.insert(listed.id.clone());
+                say_stuck(listed, rule, &error);
             }
         }
     }
     Ok(failed)
 }
 
-/// The dumps as the decision sees them; what is stuck is taken as in use.
-fn held(store: &Store, listed: &[(DeviceKey, Entry)], stuck: &HashSet<String>) -> Vec<StoredDump> {
+/// Where a dump is, and what it is called.
+struct Listed {
+    device: Arc<DeviceKey>,
+    stem: String,
+    id: String,
+}
+
+/// All dumps, and as the decision sees them; what is stuck is taken as in use.
+fn list(store: &Store, stuck: &HashSet<String>) -> (Vec<Listed>, Vec<StoredDump>) {
     let registry = store.registry.devices.read();
-    let mut numbers: BTreeMap<&DeviceKey, usize> = BTreeMap::new();
-    listed
-        .iter()
-        .map(|(device, entry)| {
-            let next = numbers.len();
-            StoredDump {
-                device: *numbers.entry(device).or_insert(next),
-                owner: owner(registry.get(device), entry),
-                sequence: entry.sequence,
-                bytes: entry.bytes,
-                fingerprint: entry.fingerprint.clone(),
-                rank: entry.verdict.rank(),
-                requested: entry.requested,
-                in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
+    let (mut listed, mut held): (Vec<Listed>, Vec<StoredDump>) = (Vec::new(), Vec::new());
+    store.coredumps.collect(|device, entry| -> Option<()> {
+        // one device follows the other
+        let last = listed.last().zip(held.last());
+        let (device, number) = match last {
+            Some((last, dump)) if *last.device == *device => {
+                (Arc::clone(&last.device), dump.device)
             }
-        })
-        .collect()
+            last => {
+                let number = last.map_or(0, |(_, dump)| dump.device + 1);
+                (Arc::new(device.clone()), number)
+            }
+        };
+        held.push(StoredDump {
+            device: number,
+            owner: owner(registry.get(&device), entry),
+            sequence: entry.sequence,
+            bytes: entry.bytes,
+            fingerprint: entry.fingerprint.clone(),
+            rank: entry.verdict.rank(),
+            requested: entry.requested,
+            in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
+        });
+        listed.push(Listed {
+            device,
+            stem: entry.stem.clone(),
+            id: entry.id.clone(),
+        });
+        None
+    });
+    (listed, held)
 }
 
 /// Any number of boards may come that a fleet token does not register: nothing stays of one
@@ -184,15 +203,15 @@ fn say_forgotten(device: &DeviceKey, fingerprint: &str) {
         ));
 }
 
-fn say_stuck(device: &DeviceKey, entry: &Entry, rule: Rule, error: &Error) {
+fn say_stuck(listed: &Listed, rule: Rule, error: &Error) {
+    let Listed { device, id, .. } = listed;
     error
         .event()
         .entry()
         .device(device)
-        .coredump(&entry.id)
+        .coredump(id)
         .say(format_args!(
-            "cannot remove coredump {} of {device} (rule {}): {}",
-            entry.id,
+            "cannot remove coredump {id} of {device} (rule {}): {}",
             rule.as_str(),
             chain(error)
         ));
@@ -209,7 +228,8 @@ fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
     }
 }
 
-fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
+fn say_removed(listed: &Listed, dump: &StoredDump, rule: Rule) {
+    let Listed { device, id, .. } = listed;
     let said = Event::CoredumpRemoved.entry();
     let said = match rule {
         // one for each that comes
@@ -217,11 +237,10 @@ fn say_removed(device: &DeviceKey, entry: &Entry, rule: Rule) {
         _ => said,
     };
     said.device(device)
-        .coredump(&entry.id)
-        .maybe("FINGERPRINT", entry.fingerprint.as_ref())
+        .coredump(id)
+        .maybe("FINGERPRINT", dump.fingerprint.as_ref())
         .say(format_args!(
-            "removed coredump {} of {device} (rule {})",
-            entry.id,
+            "removed coredump {id} of {device} (rule {})",
             rule.as_str()
         ));
 }

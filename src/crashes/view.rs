@@ -108,6 +108,32 @@ impl Crashes {
         })
     }
 
+    /// The newest stored dump of each group that is open or regressed.
+    pub fn last_dumps(&self) -> HashSet<String> {
+        let open: HashMap<String, String> = self.with(|register| {
+            let is_open = |group: &&Group| {
+                let state = state_of(group, group.last_seen);
+                matches!(state, State::Open | State::Regressed)
+            };
+            let open = register.groups().filter(is_open);
+            let names = open.flat_map(|group| {
+                let names = group.fingerprints.keys();
+                names.map(|name| (name.clone(), group.id.clone()))
+            });
+            names.collect()
+        });
+        let mut newest: HashMap<&str, (u64, String)> = HashMap::new();
+        self.store.coredumps.collect(|_, entry| -> Option<()> {
+            let group = open.get(&name_of(entry))?;
+            let newest = newest.entry(group).or_default();
+            if entry.sequence >= newest.0 {
+                *newest = (entry.sequence, entry.id.clone());
+            }
+            None
+        });
+        newest.into_values().map(|(_, id)| id).collect()
+    }
+
     /// Numbers of stored dumps by the name of their fingerprint.
     fn stored_dumps(&self) -> HashMap<String, u64> {
         let mut stored = HashMap::new();

@@ -129,7 +129,8 @@ impl Ingest {
     /// Removes what the rules allow, so that `needed` bytes fit.
     fn make_room(&self, needed: u64) {
         let settings = lock(&self.settings).clone();
-        if let Err(error) = dump_removal::sweep(&self.store, &settings, needed) {
+        let last = self.crashes.last_dumps();
+        if let Err(error) = dump_removal::sweep(&self.store, &settings, needed, &last) {
             let entry = error.event().entry();
             entry.say(format_args!("cannot free disk space: {}", chain(&error)));
         }

@@ -42,17 +42,23 @@ fn dumps_to_go(space: Space) -> usize {
 }
 
 /// Applies the retention rules, and frees `needed` more bytes if necessary. Dumps
-/// that are held (see `Coredumps::hold`) stay. Dumps that cannot be removed are
-/// reported, and others are removed instead.
+/// that are held (see `Coredumps::hold`) stay, and those with an id in `last` as long
+/// as there is room: they are the last of a crash that nobody resolved. Dumps that
+/// cannot be removed are reported, and others are removed instead.
 ///
 /// # Errors
 /// [`super::Error::Io`] if the free room is not known, or [`super::Error::Full`]
 /// while writing the crash files; what was removed until then stays removed.
-pub fn sweep(store: &Store, settings: &config::Coredumps, needed: u64) -> Result<Swept> {
+pub fn sweep(
+    store: &Store,
+    settings: &config::Coredumps,
+    needed: u64,
+    last: &HashSet<String>,
+) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut stuck = HashSet::new();
     // each further pass has at least one dump more that is not tried again
-    while remove_planned(store, settings, needed, &mut swept, &mut stuck)? {}
+    while remove_planned(store, settings, needed, last, &mut swept, &mut stuck)? {}
     forget_crashes(store);
     store.coredumps.flush()?;
     Ok(swept)
@@ -63,11 +69,12 @@ fn remove_planned(
     store: &Store,
     settings: &config::Coredumps,
     needed: u64,
+    last: &HashSet<String>,
     swept: &mut Swept,
     stuck: &mut HashSet<String>,
 ) -> Result<bool> {
     let space = Space::of(store.coredumps.root())?;
-    let (listed, held) = list(store, stuck);
+    let (listed, held) = list(store, last, stuck);
     let limits = RetentionLimits {
         keep_per_device: settings.keep_per_device,
         keep_first_of_crash: settings.keep_first_of_crash,
@@ -110,18 +117,22 @@ struct Listed {
 }
 
 /// All dumps, and as the decision sees them; what is stuck is taken as in use.
-fn list(store: &Store, stuck: &HashSet<String>) -> (Vec<Listed>, Vec<StoredDump>) {
+fn list(
+    store: &Store,
+    last: &HashSet<String>,
+    stuck: &HashSet<String>,
+) -> (Vec<Listed>, Vec<StoredDump>) {
     let registry = store.registry.devices.read();
     let (mut listed, mut held): (Vec<Listed>, Vec<StoredDump>) = (Vec::new(), Vec::new());
     store.coredumps.collect(|device, entry| -> Option<()> {
         // one device follows the other
-        let last = listed.last().zip(held.last());
-        let (device, number) = match last {
-            Some((last, dump)) if *last.device == *device => {
-                (Arc::clone(&last.device), dump.device)
+        let before = listed.last().zip(held.last());
+        let (device, number) = match before {
+            Some((before, dump)) if *before.device == *device => {
+                (Arc::clone(&before.device), dump.device)
             }
-            last => {
-                let number = last.map_or(0, |(_, dump)| dump.device + 1);
+            before => {
+                let number = before.map_or(0, |(_, dump)| dump.device + 1);
                 (Arc::new(device.clone()), number)
             }
         };
@@ -133,6 +144,7 @@ fn list(store: &Store, stuck: &HashSet<String>) -> (Vec<Listed>, Vec<StoredDump>
             fingerprint: entry.fingerprint.clone(),
             rank: entry.verdict.rank(),
             requested: entry.requested,
+            last_of_crash: last.contains(&entry.id),
             in_use: store.coredumps.is_held(&entry.id) || stuck.contains(&entry.id),
         });
         listed.push(Listed {
@@ -298,7 +310,7 @@ mod tests {
             keep_per_device: 3,
             ..config::Coredumps::default()
         };
-        let swept = sweep(&store, &settings, 0).unwrap();
+        let swept = sweep(&store, &settings, 0, &HashSet::new()).unwrap();
         assert_eq!(swept.dumps, 2);
         assert_eq!(ids(&store), ["a", "d", "e"]);
     }
@@ -324,7 +336,7 @@ mod tests {
             });
             put.unwrap();
         }
-        sweep(&store, &config::Coredumps::default(), 0).unwrap();
+        sweep(&store, &config::Coredumps::default(), 0, &HashSet::new()).unwrap();
         assert_eq!(ids(&store).len(), 64);
         assert_eq!(store.coredumps.devices().unwrap().len(), 64);
         let folders = fs::read_dir(root.path().join("coredumps")).unwrap();
@@ -346,11 +358,11 @@ mod tests {
             ..config::Coredumps::default()
         };
         let held = store.coredumps.hold("a");
-        sweep(&store, &settings, 0).unwrap();
+        sweep(&store, &settings, 0, &HashSet::new()).unwrap();
         assert_eq!(ids(&store), ["a"]);
         drop(held);
         put(&store, "d");
-        sweep(&store, &settings, 0).unwrap();
+        sweep(&store, &settings, 0, &HashSet::new()).unwrap();
         assert_eq!(ids(&store), ["d"]);
     }
 
@@ -375,7 +387,7 @@ mod tests {
         });
         counted.unwrap();
         assert_eq!(known(&store), MAX_CRASHES + 3);
-        sweep(&store, &config::Coredumps::default(), 0).unwrap();
+        sweep(&store, &config::Coredumps::default(), 0, &HashSet::new()).unwrap();
         let left = store.coredumps.with(&key(), |folder| {
             let has = |n: usize| folder.crash(&format!("{n:04}")).is_some();
             Ok([0, 1, 2, 3, 4].map(has))

@@ -128,7 +128,8 @@ async fn on_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static)
 
 fn sweep(parts: &Parts) {
     let settings = parts.config.borrow().coredumps.clone();
-    if let Err(error) = dump_removal::sweep(&parts.store, &settings, 0) {
+    let last = parts.crashes.last_dumps();
+    if let Err(error) = dump_removal::sweep(&parts.store, &settings, 0, &last) {
         let entry = error.event().entry();
         entry.say(format_args!(
             "cannot remove old coredumps: {}",

@@ -23,6 +23,8 @@ pub struct StoredDump {
     pub rank: u8,
     /// Whether a person asked for it: the rule for crash loops leaves it alone.
     pub requested: bool,
+    /// Whether it is the last of a crash, on any device, that is not resolved.
+    pub last_of_crash: bool,
     /// Whether it is being decoded.
     pub in_use: bool,
 }
@@ -97,7 +99,8 @@ impl Rule {
 /// order in which they should go.
 ///
 /// Never chosen: the newest dump of a registered device, a dump in use, and
-/// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device. Devices that
+/// for lack of room alone the last [`SAFE_PER_DEVICE`] of a device. The last dump of a
+/// crash goes only for lack of room, after all others that may. Devices that
 /// are known by a fleet token alone have neither protection.
 pub fn plan(held: &[StoredDump], limits: RetentionLimits) -> Vec<(usize, Rule)> {
     let mut devices = Devices::new();
@@ -158,6 +161,12 @@ impl Plan<'_> {
         dump.in_use || (dump.owner == Owner::Registered && dumps.last() == Some(&at))
     }
 
+    /// Whoever has a fleet's token can make up crashes, too.
+    fn is_last(&self, at: usize) -> bool {
+        let dump = self.held.get(at);
+        dump.is_some_and(|dump| dump.last_of_crash && !dump.owner.by_fleet_token())
+    }
+
     fn thin_crash_loops(&mut self, dumps: &[usize], limits: RetentionLimits) {
         let mut crashes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for at in dumps {
@@ -192,7 +201,7 @@ impl Plan<'_> {
         let surplus = held.len().saturating_sub(keep);
         let removable: Vec<usize> = held
             .into_iter()
-            .filter(|at| !self.is_protected(*at, dumps))
+            .filter(|at| !self.is_protected(*at, dumps) && !self.is_last(*at))
             .take(surplus)
             .collect();
         for at in removable {
@@ -237,21 +246,25 @@ impl Plan<'_> {
         }
     }
 
-    /// For lack of room; what the rules above remove makes room as well.
+    /// For lack of room; what the rules above remove makes room as well. The last dumps
+    /// of crashes go if that is not enough.
     fn make_room(&mut self, devices: &Devices, limits: RetentionLimits) {
-        let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
-        let holders = devices.values().map(|dumps| self.holder(dumps)).collect();
-        let limits = RetentionLimits {
-            must_free: limits.must_free.saturating_sub(freed),
-            must_go: limits.must_go.saturating_sub(self.removals.len()),
-            ..limits
-        };
-        for (at, rule) in free_space::make(holders, limits) {
-            self.remove(at, rule);
+        for with_last in [false, true] {
+            let freed: u64 = self.removals.iter().map(|(at, _)| self.bytes(*at)).sum();
+            let holders = devices.values();
+            let holders = holders.map(|dumps| self.holder(dumps, with_last)).collect();
+            let limits = RetentionLimits {
+                must_free: limits.must_free.saturating_sub(freed),
+                must_go: limits.must_go.saturating_sub(self.removals.len()),
+                ..limits
+            };
+            for (at, rule) in free_space::make(holders, limits) {
+                self.remove(at, rule);
+            }
         }
     }
 
-    fn holder(&self, dumps: &[usize]) -> free_space::Holder {
+    fn holder(&self, dumps: &[usize], with_last: bool) -> free_space::Holder {
         let held = || dumps.iter().copied().filter(|at| self.is_held(*at));
         let owner = dumps.last().and_then(|at| self.held.get(*at));
         let goes_first = owner.is_some_and(|dump| dump.owner.by_fleet_token());
@@ -263,6 +276,7 @@ impl Plan<'_> {
             removable: held()
                 .take(spare)
                 .filter(|at| !self.is_protected(*at, dumps))
+                .filter(|at| with_last || !self.is_last(*at))
                 .map(|at| (at, self.bytes(at)))
                 .collect(),
         }

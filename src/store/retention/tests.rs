@@ -22,6 +22,7 @@ fn dump(device: usize, sequence: u64, fingerprint: &str) -> StoredDump {
         fingerprint: (!fingerprint.is_empty()).then(|| fingerprint.to_owned()),
         rank: 7,
         requested: false,
+        last_of_crash: false,
         in_use: false,
     }
 }
@@ -221,6 +222,7 @@ fn any_held() -> impl Strategy<Value = Vec<StoredDump>> {
                     fingerprint: (fingerprint > 0).then(|| fingerprint.to_string()),
                     rank,
                     requested: false,
+                    last_of_crash: sequence % 5 == 0,
                     in_use,
                 },
             )
@@ -282,4 +284,30 @@ proptest! {
             .filter(|(at, _)| !gone.contains(at)).map(|(_, d)| d.clone()).collect();
         prop_assert_eq!(plan(&left, limits), vec![]);
     }
+}
+
+#[test]
+fn the_last_dump_of_a_crash_outlives_the_cap_of_its_device_and_goes_last_for_room() {
+    let mut held: Vec<StoredDump> = (0..40).map(|n| dump(0, n, &n.to_string())).collect();
+    held[0].last_of_crash = true;
+    held[2].last_of_crash = true;
+    let capped = RetentionLimits {
+        keep_per_device: 37,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, capped), [1, 3, 4]);
+    let full = |must_free| RetentionLimits {
+        must_free,
+        ..GENEROUS
+    };
+    assert_eq!(removed(&held, full(20)), [1, 3]);
+    // 20 of a device stay for lack of room; of the others the last ones go last
+    let all = removed(&held, full(1000));
+    assert_eq!(all.len(), 20);
+    assert_eq!(all[18..], [0, 2]);
+    // whoever has a fleet's token can make up crashes
+    for dump in &mut held {
+        dump.owner = Owner::Fleet;
+    }
+    assert_eq!(removed(&held, capped), [0, 1, 2]);
 }

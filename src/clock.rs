@@ -3,6 +3,10 @@
 //! A Raspberry Pi has no clock of its own: until time is synced the wall clock
 //! may be years off. So a moment also carries the boot it belongs to and the
 //! time since that boot.
+//!
+//! A time that cannot be, before this program was built or after 2261, is an
+//! unsynchronized clock whatever the kernel says. What has to compare with the
+//! date all the same (certificates, expiry) uses [`plausible`].
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -11,7 +15,7 @@ use std::sync::OnceLock;
 use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
+use time::macros::{datetime, format_description};
 use time::{OffsetDateTime, PrimitiveDateTime, UtcDateTime};
 
 /// One moment, seen by all the clocks there are.
@@ -23,28 +27,31 @@ pub struct Moment {
     pub monotonic_us: u64,
     /// The kernel's boot id, 32 hex digits.
     pub boot_id: String,
-    /// Whether the kernel considers the wall clock synchronised.
+    /// Whether the kernel considers the wall clock synchronised, and it can be right.
     pub synced: bool,
 }
 
 impl Moment {
     /// Reads the clocks.
     pub fn now() -> Self {
-        let wall = OffsetDateTime::now_utc();
+        let wall = wall();
         Self {
-            wall: wall.replace_microsecond(wall.microsecond()).unwrap_or(wall),
+            wall,
             monotonic_us: monotonic_us(),
             boot_id: boot_id().to_owned(),
-            synced: is_synced(),
+            synced: is_plausible(wall) && kernel_is_synced(),
         }
     }
 
     /// Seconds that passed since an earlier moment: by the boot's own clock if
     /// both belong to one boot, by the wall clock otherwise; `None` if that
-    /// would be negative.
+    /// would be negative, or the wall clock is not [plausible](is_plausible).
     pub fn seconds_since(&self, earlier: &Self) -> Option<u64> {
         if self.boot_id == earlier.boot_id {
             return Some(self.monotonic_us.checked_sub(earlier.monotonic_us)? / 1_000_000);
+        }
+        if !is_plausible(self.wall) {
+            return None;
         }
         u64::try_from((self.wall - earlier.wall).whole_seconds()).ok()
     }
@@ -54,6 +61,49 @@ impl Moment {
         if self.synced { "synced" } else { "unsynced" }
     }
 }
+
+/// The wall clock, UTC, whole microseconds.
+pub fn wall() -> OffsetDateTime {
+    let Ok(since) = clock_gettime(ClockId::CLOCK_REALTIME) else {
+        return OffsetDateTime::UNIX_EPOCH;
+    };
+    let micros = i128::from(since.tv_sec()) * 1_000_000 + i128::from(since.tv_nsec() / 1000);
+    of_micros(micros)
+}
+
+/// A time that may be outside of what dates are written in here.
+fn of_micros(micros: i128) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).unwrap_or(
+        match micros < 0 {
+            true => EARLIEST_DATE,
+            false => LATEST_DATE,
+        },
+    )
+}
+
+/// When this program was built.
+pub fn built_at() -> OffsetDateTime {
+    let seconds = env!("ESPGATE_BUILT_AT").parse().unwrap_or_default();
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Whether the wall clock can be right when it says `wall`.
+pub fn is_plausible(wall: OffsetDateTime) -> bool {
+    (built_at()..END).contains(&wall)
+}
+
+/// The time to compare dates with: the wall clock, or if that cannot be right when
+/// this program was built.
+pub fn plausible() -> OffsetDateTime {
+    Some(wall())
+        .filter(|wall| is_plausible(*wall))
+        .unwrap_or_else(built_at)
+}
+
+/// Where 64 bits of nanoseconds end, in whole years.
+const END: OffsetDateTime = datetime!(2262-01-01 00:00 UTC);
+const EARLIEST_DATE: OffsetDateTime = datetime!(0000-01-01 00:00 UTC);
+const LATEST_DATE: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
 /// `2026-02-11T14:30:00.123456Z`
 pub fn iso8601(moment: OffsetDateTime) -> String {
@@ -107,13 +157,17 @@ pub fn boot_id() -> &'static str {
     })
 }
 
-/// Whether the kernel's clock is synchronised (by NTP, PTP or a GPS daemon:
-/// each clears `STA_UNSYNC`).
+/// Whether the clock can be right and the kernel considers it synchronised.
+pub fn is_synced() -> bool {
+    is_plausible(wall()) && kernel_is_synced()
+}
+
+/// By NTP, PTP or a GPS daemon: each clears `STA_UNSYNC`.
 #[expect(
     unsafe_code,
     reason = "adjtimex is the one place that knows, whichever daemon syncs; no crate in use wraps it"
 )]
-pub fn is_synced() -> bool {
+fn kernel_is_synced() -> bool {
     let mut state = MaybeUninit::<libc::timex>::zeroed();
     // SAFETY: an all-zero timex is valid and, with modes == 0, only asks.
     let (code, status) = unsafe {
@@ -152,11 +206,53 @@ mod tests {
         };
         assert_eq!(late.seconds_since(&early), Some(15));
         assert_eq!(early.seconds_since(&late), None);
-        let other_boot = Moment {
-            boot_id: String::from("c"),
-            wall: parse("1970-01-01T00:01:10Z").unwrap(),
+        let built = built_at();
+        let of_boot = |boot: &str, seconds| Moment {
+            boot_id: boot.to_owned(),
+            wall: built + time::Duration::seconds(seconds),
             ..early.clone()
         };
-        assert_eq!(other_boot.seconds_since(&early), Some(60));
+        assert_eq!(of_boot("c", 60).seconds_since(&of_boot("b", 0)), Some(60));
+        assert_eq!(of_boot("c", 0).seconds_since(&of_boot("b", 60)), None);
+        assert_eq!(of_boot("c", -1).seconds_since(&of_boot("b", -61)), None);
+    }
+
+    #[test]
+    fn a_clock_before_the_build_or_after_2261_cannot_be_right() {
+        let built = built_at();
+        assert!(built > datetime!(2025-01-01 00:00 UTC), "{built}");
+        let second = time::Duration::SECOND;
+        for (wall, expected) in [
+            (datetime!(1969-12-31 23:59:59 UTC), false),
+            (datetime!(1970-01-01 00:00 UTC), false),
+            (built - second, false),
+            (built, true),
+            (datetime!(2261-12-31 23:59:59 UTC), true),
+            (datetime!(2262-01-01 00:00 UTC), false),
+            (datetime!(2262-04-11 23:47:17 UTC), false),
+            (LATEST_DATE, false),
+        ] {
+            assert_eq!(is_plausible(wall), expected, "{wall}");
+        }
+        assert!(is_plausible(plausible()));
+    }
+
+    #[test]
+    fn any_clock_is_a_date_that_can_be_written_and_read() {
+        for micros in [
+            i128::from(i64::MIN) * 1_000_000,
+            -62_135_596_801_000_000,
+            -1,
+            0,
+            999_999,
+            9_223_372_036_854_775_807,
+            253_402_300_799_999_999,
+            253_402_300_800_000_000,
+            i128::from(i64::MAX) * 1_000_000,
+        ] {
+            let wall = of_micros(micros);
+            assert_eq!(parse(&iso8601(wall)), Some(wall), "{micros}");
+            assert_eq!(of_file_stamp(&file_stamp(wall)), Some(wall), "{micros}");
+        }
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use time::OffsetDateTime;
 
 use super::args::{Global, Json};
 use super::client::{Client, segment};
@@ -141,7 +140,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     // What a program reads is whole; a person knows what year it is.
     let year = io::stdout()
         .is_terminal()
-        .then(|| OffsetDateTime::now_utc().year());
+        .then(|| crate::clock::wall().year());
     for dump in &list.coredumps {
         let sidecar = &dump.sidecar;
         table.row([

@@ -133,7 +133,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
             day(&token.created_at).to_owned(),
             match token.expires_at.as_deref().map(day) {
                 None => String::from("never"),
-                Some(day) if is_over(token, OffsetDateTime::now_utc()) => {
+                Some(day) if is_over(token, crate::clock::plausible()) => {
                     format!("{day} (expired)")
                 }
                 Some(day) => day.to_owned(),
@@ -166,6 +166,6 @@ mod tests {
         let over = |now: &str| is_over(&token, parse(now).unwrap());
         assert!(!over("2026-05-31T23:59:59Z"));
         assert!(over("2026-06-01T00:00:00Z"));
-        assert!(!is_over(&Token::default(), OffsetDateTime::now_utc()));
+        assert!(!is_over(&Token::default(), crate::clock::plausible()));
     }
 }

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Error, Result, must_exist};
 use crate::api::tokens::NewToken;
-use crate::clock::{Moment, iso8601, parse};
+use crate::clock::{iso8601, parse, plausible, wall};
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::registry::tokens::{NamedToken, generate};
@@ -41,8 +41,8 @@ pub fn mint(
     wanted: &NewToken,
     actor: &Caller,
 ) -> Result<(NamedToken, String)> {
-    let now = Moment::now().wall;
-    let expires_at = checked(wanted, now)?;
+    let now = wall();
+    let expires_at = checked(wanted, plausible())?;
     must_exist(&registry.models.read(), wanted.model.as_ref())?;
     let (text, credential) = generate(&iso8601(now)).map_err(Error::Random)?;
     let name = &wanted.name;

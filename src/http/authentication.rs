@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use nix::unistd::{Uid, geteuid};
-use time::OffsetDateTime;
 
 use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::server::{Connection, Peer};
+use crate::clock;
 use crate::fleet::device_tokens;
 use crate::identity::{AuthError, Caller, identify, presented_id};
 use crate::journal::Event;
@@ -38,7 +38,7 @@ pub async fn caller(app: &Arc<AppState>, parts: &Parts) -> Result<Caller> {
         value,
         &registry.devices.read(),
         &registry.tokens.read(),
-        OffsetDateTime::now_utc(),
+        clock::plausible(),
     );
     let caller = caller.map_err(|refused| {
         say_refused(

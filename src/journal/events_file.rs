@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use log::Level;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 
 use super::Event;
 use crate::clock;
@@ -35,7 +34,7 @@ impl Line {
         message: &str,
         fields: impl Iterator<Item = &'a (String, String)>,
     ) -> Self {
-        let now = clock::iso8601(OffsetDateTime::now_utc());
+        let now = clock::iso8601(clock::wall());
         let mut object = Map::new();
         object.insert("time".into(), now.as_str().into());
         object.insert("event".into(), event.name().into());

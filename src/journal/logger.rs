@@ -13,6 +13,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use super::Event;
 use super::events_file::{EventsFile, Line};
 use super::writer::Writer;
+use crate::clock;
 
 enum Sink {
     Journal(JournalLog),
@@ -174,7 +175,7 @@ impl Said {
 fn write_line(level: Level, message: &str, with_time: bool) {
     let mut line = String::new();
     if with_time {
-        let now = crate::clock::iso8601(time::OffsetDateTime::now_utc());
+        let now = clock::iso8601(clock::wall());
         line.push_str(now.get(11..19).unwrap_or_default());
         line.push(' ');
     }

@@ -195,13 +195,13 @@ mod tests {
 
     #[test]
     fn a_release_ends_at_its_deadline_over_restarts_and_wrong_clocks() {
-        let began = moment("2026-02-11T14:00:00Z", "a", 100);
+        let began = moment("2126-02-11T14:00:00Z", "a", 100);
         let release = Release::new(Some(Duration::from_secs(600)), false, &began);
         for (now, remaining) in [
-            (moment("2026-02-11T14:00:00Z", "a", 160), 540),
+            (moment("2126-02-11T14:00:00Z", "a", 160), 540),
             (moment("1970-01-01T00:00:00Z", "a", 160), 540),
-            (moment("2026-02-11T14:08:00Z", "b", 5), 120),
-            (moment("2026-02-11T15:08:00Z", "b", 5), 0),
+            (moment("2126-02-11T14:08:00Z", "b", 5), 120),
+            (moment("2126-02-11T15:08:00Z", "b", 5), 0),
             (moment("1970-01-01T00:00:00Z", "b", 5), 600),
         ] {
             let left = release.remaining(&now);

@@ -14,6 +14,7 @@ mod firmware_files;
 
 mod bodies;
 mod busy;
+mod clock;
 mod coredumps;
 mod crash;
 mod crash_groups;

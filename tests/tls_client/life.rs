@@ -51,15 +51,11 @@ async fn new_names_are_in_the_certificate_after_a_reload() {
     let shown = site.tls.show();
     assert!(shown.server.names.contains(&String::from("gate.example")));
     assert!(
-        !site.tls.refresh(time::OffsetDateTime::now_utc()).unwrap(),
+        !site.tls.refresh(espgate::clock::wall()).unwrap(),
         "settled"
     );
     let years = time::Duration::days(3000);
-    assert!(
-        site.tls
-            .refresh(time::OffsetDateTime::now_utc() + years)
-            .unwrap()
-    );
+    assert!(site.tls.refresh(espgate::clock::wall() + years).unwrap());
 }
 
 #[tokio::test]
@@ -90,7 +86,7 @@ async fn a_chain_from_a_ca_of_ones_own_is_installed_for_the_servers_key() {
     let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
     let issuer = Issuer::from_params(&ca, &ca_key);
     let mut request = CertificateSigningRequestParams::from_pem(&site.tls.csr().unwrap()).unwrap();
-    request.params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(90);
+    request.params.not_after = espgate::clock::wall() + time::Duration::days(90);
     let leaf = request.signed_by(&issuer).unwrap().pem();
 
     let stranger = KeyPair::generate().unwrap();

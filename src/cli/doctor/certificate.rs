@@ -25,7 +25,7 @@ pub(super) fn findings(global: &Global, client: Option<&Client>) -> Vec<Finding>
     };
     // No certificate yet, or not ours to read: the daemon's state tells that.
     served
-        .map(|served| check(&served, OffsetDateTime::now_utc()))
+        .map(|served| check(&served, crate::clock::plausible()))
         .unwrap_or_default()
 }
 

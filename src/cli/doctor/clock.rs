@@ -1,23 +1,18 @@
 //! Whether the clock is right.
 
 use time::OffsetDateTime;
-use time::macros::datetime;
 
 use super::finding::Finding;
-
-/// An earlier time means that the clock was never set.
-const PLAUSIBLE_FROM: OffsetDateTime = datetime!(2025-01-01 00:00 UTC);
-/// A later time means that it was set wrong.
-const PLAUSIBLE_TO: OffsetDateTime = datetime!(2070-01-01 00:00 UTC);
+use crate::clock;
 
 pub(super) fn findings() -> Vec<Finding> {
-    check(OffsetDateTime::now_utc(), crate::clock::is_synced())
+    check(clock::wall(), clock::is_synced())
 }
 
 fn check(now: OffsetDateTime, synced: bool) -> Vec<Finding> {
     const ADVICE: &str =
         "check `timedatectl`; allow NTP through the network, or install a clock module";
-    if !(PLAUSIBLE_FROM..PLAUSIBLE_TO).contains(&now) {
+    if !clock::is_plausible(now) {
         let what = format!("clock is wrong: it says {}", now.date());
         return vec![Finding::error("clock", what, ADVICE)];
     }
@@ -33,15 +28,21 @@ fn check(now: OffsetDateTime, synced: bool) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::super::finding::Severity;
     use super::*;
 
     #[test]
     fn a_clock_of_1970_is_an_error_and_an_unsynced_one_a_warning() {
         let severity = |now, synced| check(now, synced).first().map(|f| f.severity);
-        let now = datetime!(2026-06-01 00:00 UTC);
+        let now = clock::built_at();
         assert_eq!(
             severity(datetime!(1970-01-01 01:00 UTC), true),
+            Some(Severity::Error)
+        );
+        assert_eq!(
+            severity(datetime!(2300-01-01 00:00 UTC), true),
             Some(Severity::Error)
         );
         assert_eq!(severity(now, false), Some(Severity::Warning));

@@ -16,7 +16,7 @@ const RECENT: Duration = Duration::days(1);
 
 /// `status` is the daemon's, if there is one; else the file tells.
 pub(super) fn findings(status: Option<&Status>, root: &Path) -> Vec<Finding> {
-    let now = OffsetDateTime::now_utc();
+    let now = crate::clock::wall();
     let mut findings = Vec::new();
     match status {
         Some(status) => findings.push(last(status.last_bad_end.as_ref(), now)),

@@ -40,7 +40,7 @@ pub(super) fn about_dumps(dumps: &[Coredump]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(without_elf(dumps));
     findings.extend(undecodable(dumps));
-    findings.extend(by_source(dumps, OffsetDateTime::now_utc()));
+    findings.extend(by_source(dumps, crate::clock::wall()));
     findings
 }
 

@@ -16,7 +16,7 @@ use crate::api::tls::{Certificate, Shown, Source};
 use crate::cli::args::Global;
 use crate::cli::failure::Failure;
 use crate::cli::paths;
-use crate::clock::parse;
+use crate::clock::{parse, plausible};
 use crate::digest::Sha256;
 
 /// The CA that devices have to trust.
@@ -38,7 +38,7 @@ pub(in crate::cli) fn certificates(global: &Global) -> Result<Shown, Failure> {
     };
     let server = certificate(&path)?;
     let ca = certificate(&ca_path(global)).ok();
-    let now = OffsetDateTime::now_utc();
+    let now = plausible();
     let valid = parse(&server.not_before).zip(parse(&server.not_after));
     Ok(Shown {
         source: source.into(),

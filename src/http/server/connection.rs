@@ -21,6 +21,7 @@ use super::connection_service::ConnectionService;
 use super::limited_stream::LimitedStream;
 use super::request_state::RequestState;
 use super::{Connection, Inner, Peer};
+use crate::clock;
 use crate::http::tls::Tls;
 use crate::journal::Event;
 
@@ -157,6 +158,8 @@ where
         // hyper has one limit for heads and for idle connections, and answers
         // neither; the stream has one for each, and a slow head gets a 408
         .header_read_timeout(None)
+        // without a clock that can be right there is no `Date` (RFC 9110, 6.6.1)
+        .auto_date_header(clock::is_plausible(clock::wall()))
         .max_header_size(limits.head_bytes)
         .max_buf_size(BUFFER_BYTES.max(limits.head_bytes))
         .serve_connection(TokioIo::new(stream), service.clone());

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::Tls;
+use crate::clock;
 use crate::journal::{Event, chain};
 
 /// Interval for checking names and dates.
@@ -31,13 +31,12 @@ pub async fn follow(tls: Arc<Tls>, stop: CancellationToken) {
         let names = tls.names_changed();
         let settled = names.is_some() && names == pending;
         pending = names;
-        let due = tls.is_due(OffsetDateTime::now_utc());
+        let due = tls.is_due(clock::plausible());
         if !(settled || due || looks.is_multiple_of(LOOKS_PER_READING)) {
             continue;
         }
         let tls = Arc::clone(&tls);
-        let outcome =
-            tokio::task::spawn_blocking(move || tls.refresh(OffsetDateTime::now_utc())).await;
+        let outcome = tokio::task::spawn_blocking(move || tls.refresh(clock::plausible())).await;
         if let Ok(Err(error)) = outcome {
             Event::CertificateTrouble.entry().say(format_args!(
                 "cannot renew the server certificate: {}",

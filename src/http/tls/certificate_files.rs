@@ -202,7 +202,7 @@ mod tests {
     fn why_a_certificate_is_made_is_said_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        let now = OffsetDateTime::now_utc();
+        let now = crate::clock::plausible();
         let why = || own(folder.path(), &settings, now).unwrap().made;
         assert_eq!(why(), Some(server_certificate::Reason::Absent));
         assert_eq!(why(), None);
@@ -215,7 +215,7 @@ mod tests {
     fn a_damaged_server_key_is_set_aside_and_the_ca_stays() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        let now = OffsetDateTime::now_utc();
+        let now = crate::clock::plausible();
         let before = own(folder.path(), &settings, now).unwrap();
         publish::replace(
             folder.path(),

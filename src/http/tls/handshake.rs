@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
+use super::library_clock::{PlausibleTime, Tickets};
 use super::{Error, Result};
 use crate::config::RecordLimit;
 
@@ -59,14 +60,15 @@ pub(super) struct Configs {
 
 impl Configs {
     pub(super) fn new(current: &Arc<Current>, size: RecordLimit) -> Result<Self> {
-        let mut small = ServerConfig::builder_with_provider(Arc::new(provider()))
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(Error::Library)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
+        let mut small =
+            ServerConfig::builder_with_details(Arc::new(provider()), Arc::new(PlausibleTime))
+                .with_protocol_versions(&[&TLS13, &TLS12])
+                .map_err(Error::Library)?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
         small.alpn_protocols = vec![b"http/1.1".to_vec()];
         small.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-        small.ticketer = ring::Ticketer::new().map_err(Error::Library)?;
+        small.ticketer = Arc::new(Tickets::default());
         // Devices resume once; two tickets would only lengthen the handshake.
         small.send_tls13_tickets = 1;
         let mut large = small.clone();
@@ -98,11 +100,12 @@ impl Configs {
     /// Size in bytes of what the server first sends to a TLS 1.2 client, without
     /// record headers; `None` if the handshake does not get that far.
     pub(super) fn flight(&self) -> Option<usize> {
-        let config = ClientConfig::builder_with_provider(Arc::new(provider()))
-            .with_protocol_versions(&[&TLS12])
-            .ok()?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
+        let config =
+            ClientConfig::builder_with_details(Arc::new(provider()), Arc::new(PlausibleTime))
+                .with_protocol_versions(&[&TLS12])
+                .ok()?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth();
         let name = super::names::COMMON_NAME.try_into().ok()?;
         let mut client = ClientConnection::new(Arc::new(config), name).ok()?;
         let mut server = ServerConnection::new(Arc::clone(&self.large)).ok()?;

@@ -5,6 +5,7 @@ mod auto_renewal;
 mod certificate_files;
 mod chain;
 mod handshake;
+mod library_clock;
 mod names;
 mod server_certificate;
 mod site_ca;
@@ -97,7 +98,7 @@ impl Tls {
     /// The file and its error.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self> {
         publish::make_folder(folder, publish::SECRET_FOLDER_MODE)?;
-        let loaded = certificate_files::load(folder, &settings, OffsetDateTime::now_utc())?;
+        let loaded = certificate_files::load(folder, &settings, clock::plausible())?;
         let current = Current::new(Arc::clone(&loaded.certified));
         let configs = Arc::new(Configs::new(&current, settings.max_record_bytes)?);
         announce(&loaded, configs.flight());
@@ -126,7 +127,7 @@ impl Tls {
     pub fn reload(&self, settings: Settings) -> Result<()> {
         let _changing = self.changing();
         let before = self.served();
-        let loaded = certificate_files::load(&self.folder, &settings, OffsetDateTime::now_utc())?;
+        let loaded = certificate_files::load(&self.folder, &settings, clock::plausible())?;
         let configs = if settings.max_record_bytes == before.settings.max_record_bytes {
             Arc::clone(&before.configs)
         } else {
@@ -198,7 +199,7 @@ impl Tls {
                 certificate_files::remove(&self.folder.join(name))?;
             }
             let loaded =
-                certificate_files::load(&self.folder, &served.settings, OffsetDateTime::now_utc())?;
+                certificate_files::load(&self.folder, &served.settings, clock::plausible())?;
             self.serve(served.with(loaded));
         }
         Ok(self.show())
@@ -232,7 +233,7 @@ impl Tls {
             if let Some(path) = &served.settings.cert {
                 return Err(Error::Configured(path.clone()));
             }
-            let now = OffsetDateTime::now_utc();
+            let now = clock::plausible();
             let (facts, _) = certificate_files::installed(&self.folder, pem, "the uploaded chain")?;
             if now >= facts.not_after {
                 return Err(Error::Chain {
@@ -278,7 +279,7 @@ impl Tls {
     pub fn show(&self) -> Shown {
         let served = self.served();
         let flight_bytes = served.configs.flight().unwrap_or(0);
-        let now = OffsetDateTime::now_utc();
+        let now = clock::plausible();
         let facts = &served.loaded.facts;
         Shown {
             source: served.loaded.source.into(),
@@ -341,7 +342,7 @@ fn announce(loaded: &Loaded, flight: Option<usize>) {
                  buffer: use a shorter chain or fewer names"
             ));
     }
-    let now = OffsetDateTime::now_utc();
+    let now = clock::plausible();
     if matches!(loaded.source, Source::Installed | Source::Configured)
         && (now < facts.not_before || now >= facts.not_after)
     {

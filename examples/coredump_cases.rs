@@ -2,8 +2,8 @@
 //!
 //! `ESPGATE_SHARED_DATA=DIR cargo run --example coredump_cases` walks
 //! `DIR/coredumps/cases/VERDICTS.json`, prints a line per disagreement and a
-//! closing count, and exits with 1 if there is any. Every case, every console
-//! recording and the fuzz targets' corpora also go through all fuzz targets.
+//! closing count, and exits with 1 if there is any. Every case and every console
+//! recording also goes through all fuzz targets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -12,33 +12,18 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use espgate::{coredump, device};
+use espgate::coredump;
 
-#[path = "../fuzz/src/targets.rs"]
-#[expect(unreachable_pub, reason = "it is public in the fuzz crate")]
+#[path = "../fuzz/src/targets/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is public in the fuzz crate")]
 mod targets;
-
-type Target = (&'static str, fn(&[u8]));
-
-const TARGETS: [Target; 5] = [
-    ("image", targets::image),
-    ("notes", targets::notes),
-    ("binary_payload", targets::binary_payload),
-    ("xtensa_unwinding", targets::xtensa_unwinding),
-    ("panic_text", targets::panic_text),
-];
 
 fn main() -> ExitCode {
     let folder = std::env::var_os("ESPGATE_SHARED_DATA").expect("ESPGATE_SHARED_DATA is not set");
     let folder = PathBuf::from(folder);
-    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let mut failures = verdicts(&folder.join("coredumps/cases"));
     let mut passed = failures.0;
-    for inputs in [
-        folder.join("coredumps/cases"),
-        folder.join("console"),
-        corpora,
-    ] {
+    for inputs in [folder.join("coredumps/cases"), folder.join("console")] {
         let (held, broken) = through_all_targets(&inputs);
         passed += held;
         failures.1.extend(broken);
@@ -86,7 +71,7 @@ fn through_all_targets(folder: &Path) -> (usize, Vec<String>) {
     let mut passed = 0;
     for path in files(folder) {
         let bytes = std::fs::read(&path).unwrap();
-        for (name, target) in TARGETS {
+        for (name, target) in targets::ALL {
             if catch_unwind(|| target(&bytes)).is_ok() {
                 passed += 1;
             } else {

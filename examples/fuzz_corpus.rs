@@ -1,13 +1,22 @@
 //! Writes the fuzz targets' first inputs: `cargo run --example fuzz_corpus`
-//! fills `fuzz/corpus` with built dumps of every kind.
+//! fills `fuzz/corpus` with what is built here: dumps of every kind, logs, files,
+//! requests, answers.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 #![expect(clippy::disallowed_methods, reason = "a developer's tool")]
 
 use std::path::Path;
 
+#[path = "fuzz_corpus/built.rs"]
+mod built;
 #[path = "../tests/common/dumps.rs"]
 mod dumps;
+#[path = "../tests/common/firmware.rs"]
+mod firmware;
+#[path = "../tests/common/simulated_board/mod.rs"]
+mod simulated_board;
+#[path = "fuzz_corpus/texts.rs"]
+mod texts;
 
 use dumps::{VERSIONS, base64_lines, console, risc_v, xtensa};
 
@@ -37,6 +46,8 @@ fn main() {
             } else if version == 0x102 {
                 let log = console(&base64_lines(&image, checksum));
                 write("image", &format!("{chip}-log"), log.as_bytes());
+                let pieces = [b"\x1e", log.as_bytes()].concat();
+                write("console", &format!("{chip}-dump"), &pieces);
             }
         }
         let elf = dump.elf();
@@ -50,8 +61,15 @@ fn main() {
         for entry in std::fs::read_dir(logs.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            write("panic_text", &name, &std::fs::read(&path).unwrap());
+            let log = std::fs::read(&path).unwrap();
+            write("panic_text", &name, &log);
+            if folder == "panics" {
+                write("console", &name, &[b"\x06", log.as_slice()].concat());
+            }
         }
+    }
+    for (target, name, bytes) in built::inputs().into_iter().chain(texts::inputs()) {
+        write(target, &name, &bytes);
     }
 }
 

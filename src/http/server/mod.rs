@@ -10,7 +10,7 @@ mod eviction;
 mod file_body;
 mod limited_stream;
 mod request_body;
-mod request_head;
+pub mod request_head;
 mod request_state;
 mod transfer_rate;
 

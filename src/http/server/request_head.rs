@@ -10,7 +10,7 @@ use super::Limits;
 
 /// Why a request is refused before it has a handler.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum RequestError {
+pub enum RequestError {
     #[error("Malformed request: {0}")]
     Malformed(String),
     #[error("Request target too long")]
@@ -29,7 +29,7 @@ impl RequestError {
 
 /// How the body's end is found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Framing {
+pub enum Framing {
     Length(u64),
     /// By the body itself; the connection ends with it.
     Chunked,
@@ -40,10 +40,10 @@ const MAX_HEADERS: usize = 100;
 
 /// Looks for a whole head at the start of `bytes`: `None` if more is needed,
 /// else its length and what it says about the body.
-pub(super) fn parse(
-    bytes: &[u8],
-    limits: &Limits,
-) -> Option<Result<(usize, Framing), RequestError>> {
+///
+/// # Errors
+/// [`RequestError`].
+pub fn parse(bytes: &[u8], limits: &Limits) -> Option<Result<(usize, Framing), RequestError>> {
     let line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next();
     // method, two spaces and version are short
     if line.is_some_and(|line| line.len() > limits.uri_bytes + 32) {

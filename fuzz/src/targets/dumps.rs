@@ -1,11 +1,9 @@
-//! What each fuzz target does with its bytes, and what must hold.
-//!
-//! Plain functions, so that a test can run them without a fuzzer.
+//! Coredumps and the panics that consoles print.
 
-use super::coredump::{
+use espgate::coredump::{
     self, Crashes, Dump, Memory, RegionKind, Registers, Verdict, panic_text, xtensa,
 };
-use super::device::Architecture;
+use espgate::device::Architecture;
 
 /// Any bytes as they come in.
 pub fn image(bytes: &[u8]) {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use espgate::coredump;
 
 #[path = "../fuzz/src/targets/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is public in the fuzz crate")]
+#[expect(unreachable_pub, reason = "it is public in the fuzz crate")]
 mod targets;
 
 fn main() -> ExitCode {

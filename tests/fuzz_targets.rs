@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../fuzz/src/targets/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it is public in the fuzz crate")]
+#[expect(unreachable_pub, reason = "it is public in the fuzz crate")]
 mod targets;
 
 fn names(folder: &str) -> BTreeSet<String> {

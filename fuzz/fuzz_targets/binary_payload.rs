@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::run("binary_payload", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::dumps::binary_payload(bytes));

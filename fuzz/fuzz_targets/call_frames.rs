@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::run("call_frames", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::elves::call_frames(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::run("notes", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::dumps::notes(bytes));

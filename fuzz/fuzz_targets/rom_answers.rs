@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::run("rom_answers", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::rom::answers(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::run("stored_json", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| espgate_fuzz::targets::stored::json(bytes));

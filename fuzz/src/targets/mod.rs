@@ -2,15 +2,15 @@
 //!
 //! Plain functions, so that a test can run them without a fuzzer.
 
-mod bundles;
-mod consoles;
-mod dumps;
+pub mod bundles;
+pub mod consoles;
+pub mod dumps;
 mod elf_file;
-mod elves;
-mod requests;
-mod rom;
-mod stored;
-mod tokens;
+pub mod elves;
+pub mod requests;
+pub mod rom;
+pub mod stored;
+pub mod tokens;
 
 /// A target's name, which its corpus folder and binary have too, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
@@ -32,10 +32,3 @@ pub const ALL: [Target; 14] = [
     ("stored_json", stored::json),
     ("token", tokens::token),
 ];
-
-/// Runs the target of this name.
-pub fn run(name: &str, bytes: &[u8]) {
-    let target = ALL.iter().find(|(known, _)| *known == name);
-    let (_, target) = target.expect("a target of this name");
-    target(bytes);
-}

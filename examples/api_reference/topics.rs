@@ -227,7 +227,7 @@ fn coredumps() -> Vec<Entry> {
         .errors(&[
             (400, "for a missing parameter, an empty body, or a too large one (its first part is stored)"),
             (404, "for an unregistered board (open mode)"),
-            (507, "if there is no disk space"),
+            (507, "if the disk is full or read-only"),
         ]),
         Entry::new("GET /api/coredumps", "Lists stored coredumps, newest first.")
             .query(&[
@@ -335,7 +335,7 @@ fn firmware() -> Vec<Entry> {
             (400, "with the error in the bundle"),
             (404, "for an unregistered model"),
             (413, "if the body is too large"),
-            (507, "if there is no disk space"),
+            (507, "if the disk is full or read-only"),
         ]),
         Entry::new(
             "GET /api/pipeline/models/{code}/firmware-version",
@@ -553,7 +553,7 @@ fn ports() -> Vec<Entry> {
         .errors(&[
             (404, "for an unknown port"),
             (409, "with the reason why no coredump was read"),
-            (507, "if there is no disk space"),
+            (507, "if the disk is full or read-only"),
         ]),
         Entry::new(
             "GET /api/ports/{name}/reading",

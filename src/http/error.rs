@@ -62,6 +62,8 @@ pub enum Error {
     Stopping,
     #[error("No space left on the gateway's disk")]
     NoRoom,
+    #[error("The gateway's disk is read-only")]
+    ReadOnlyDisk,
     /// A device's dump that could not be stored: the device gets the cause, the journal
     /// also the device.
     #[error("{cause}")]
@@ -127,7 +129,7 @@ impl Error {
                 "SERVICE_UNAVAILABLE",
                 "Service unavailable, try again later",
             ),
-            Self::NoRoom => (
+            Self::NoRoom | Self::ReadOnlyDisk => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "INSUFFICIENT_STORAGE",
                 "Insufficient storage",
@@ -161,6 +163,7 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match &error {
             store::Error::Full { .. } => Self::NoRoom,
+            store::Error::ReadOnly { .. } => Self::ReadOnlyDisk,
             store::Error::Io { .. }
             | store::Error::Damaged { .. }
             | store::Error::Exists { .. }
@@ -255,6 +258,13 @@ impl IntoResponse for Error {
                 .correlation(&correlation)
                 .say(format_args!(
                     "{what} ({correlation}): no space left on the disk"
+                )),
+            Self::ReadOnlyDisk => Event::DiskReadOnly
+                .entry()
+                .maybe("DEVICE_KEY", device)
+                .correlation(&correlation)
+                .say(format_args!(
+                    "{what} ({correlation}): the disk is read-only: see `journalctl -k`"
                 )),
             _ => log::debug!("answered {status}: {message}"),
         }

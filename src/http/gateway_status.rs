@@ -13,6 +13,7 @@ use crate::api::status::{
     Counts, Disk, Health, LastIntake, Readiness, Status, UncleanShutdown, Version,
 };
 use crate::clock::{Moment, iso8601};
+use crate::journal::{DiskTrouble, disk_trouble};
 use crate::printable::bytes;
 use crate::store::coredumps::{DecodeState, Source};
 use crate::store::disk_space::Space;
@@ -42,7 +43,11 @@ fn unready(app: &AppState) -> Vec<String> {
     if app.stopping.is_cancelled() {
         reasons.push(String::from("gateway is stopping"));
     }
+    let refused = disk_trouble() == Some(DiskTrouble::ReadOnly);
     match Space::of(app.store.coredumps.root()) {
+        Ok(space) if space.read_only || refused => {
+            reasons.push(String::from("disk is read-only: uploads are refused"));
+        }
         Ok(space) if space.free < app.config().coredumps.max_upload_bytes as u64 => {
             reasons.push(format!("disk almost full: {} free", bytes(space.free)));
         }

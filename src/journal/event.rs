@@ -65,6 +65,7 @@ events! {
     StoreMigrated Info "2f7db131b5f148caaf2949ded38b6b10",
     StoreRepaired Warn "bbeeb6361d334c6d96f0da847a2a3b87",
     DiskFull Error "68e58909ccb24416925a56c9a30f4300",
+    DiskReadOnly Error "6f3d7a51c0de4b2f9a86e4b1d7c2905e",
     DiskRecovered Info "ff53a46f5ead403a84c4b877678537a3",
     DiskFailed Error "19435a7d28b640d78606226baa2def11",
     CoredumpStored Info "e179f773a6e043c09514b7dde2ad0478",
@@ -147,6 +148,7 @@ impl Event {
                 | Self::CrashDropped
                 | Self::FlashReadFailed
                 | Self::DiskFull
+                | Self::DiskReadOnly
                 | Self::DiskFailed
                 | Self::CoredumpUndecodable
                 | Self::CrashForgotten

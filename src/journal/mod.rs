@@ -12,19 +12,26 @@ pub use events_file::{EventsFile, MAX_TOTAL_BYTES};
 pub use logger::{attach_events_file, flush, install};
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use log::{Level, Record};
 
 /// Longest value of a field, in bytes.
 const MAX_FIELD_BYTES: usize = 256;
 
-/// Whether [`Event::DiskFull`] was said, and [`Event::DiskRecovered`] was not since.
-pub fn said_disk_full() -> bool {
-    SAID_DISK_FULL.load(Ordering::Relaxed)
+/// Why nothing can be written, by the last event that said so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DiskTrouble {
+    Full,
+    ReadOnly,
 }
 
-static SAID_DISK_FULL: AtomicBool = AtomicBool::new(false);
+/// What [`Event::DiskFull`] or [`Event::DiskReadOnly`] said, until [`Event::DiskRecovered`].
+pub fn disk_trouble() -> Option<DiskTrouble> {
+    *DISK_TROUBLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static DISK_TROUBLE: Mutex<Option<DiskTrouble>> = Mutex::new(None);
 
 /// An error with its causes, on one line: `what: why: why of that`.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -144,10 +151,14 @@ impl Entry {
 
     /// Writes the entry, with `message` as its text for people.
     pub fn say(self, message: impl Display) {
-        match self.event {
-            Event::DiskFull => SAID_DISK_FULL.store(true, Ordering::Relaxed),
-            Event::DiskRecovered => SAID_DISK_FULL.store(false, Ordering::Relaxed),
-            _ => {}
+        let disk_trouble = match self.event {
+            Event::DiskFull => Some(Some(DiskTrouble::Full)),
+            Event::DiskReadOnly => Some(Some(DiskTrouble::ReadOnly)),
+            Event::DiskRecovered => Some(None),
+            _ => None,
+        };
+        if let Some(trouble) = disk_trouble {
+            *DISK_TROUBLE.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         }
         let swallowed = match self.is_limited {
             true => rate_limit::admit(self.event, self.about.as_deref(), &self.fields),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::publish::{FILE_MODE, Temporary};
 use super::{Error, Result};
@@ -15,6 +15,8 @@ pub struct Space {
     pub free: u64,
     /// Files that can be made; `None` if that has no limit of its own.
     pub free_files: Option<u64>,
+    /// It is mounted read-only. An error of the disk may make it so without this saying it.
+    pub read_only: bool,
 }
 
 impl Space {
@@ -30,6 +32,7 @@ impl Space {
             total: data.blocks().saturating_mul(block),
             free: data.blocks_available().saturating_mul(block),
             free_files: (data.files() > 0).then(|| data.files_available()),
+            read_only: data.flags().contains(FsFlags::ST_RDONLY),
         })
     }
 }

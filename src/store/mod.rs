@@ -40,6 +40,13 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
+    /// The filesystem became read-only, as after an error of the disk.
+    #[error("cannot {action} {}", .path.display())]
+    ReadOnly {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("cannot {action} {}", .path.display())]
     Io {
         action: &'static str,
@@ -78,7 +85,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O error with what was being done, telling a full disk apart.
+    /// Wraps an I/O error with what was being done, telling full and read-only disks apart.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         let full = [Errno::ENOSPC, Errno::EDQUOT]
@@ -91,8 +98,16 @@ impl Error {
                 source,
             };
         }
-        if source.kind() == io::ErrorKind::AlreadyExists {
-            return Self::Exists { path };
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => return Self::Exists { path },
+            io::ErrorKind::ReadOnlyFilesystem => {
+                return Self::ReadOnly {
+                    action,
+                    path,
+                    source,
+                };
+            }
+            _ => {}
         }
         Self::Io {
             action,
@@ -105,6 +120,7 @@ impl Error {
     pub fn event(&self) -> Event {
         match self {
             Self::Full { .. } => Event::DiskFull,
+            Self::ReadOnly { .. } => Event::DiskReadOnly,
             _ => Event::DiskFailed,
         }
     }

@@ -28,7 +28,7 @@ use job::{Job, Passed, next_job};
 use crate::config::Config;
 use crate::crashes::Crashes;
 use crate::ingest::IntakeStats;
-use crate::journal::{Event, chain, said_disk_full};
+use crate::journal::{Event, chain, disk_trouble};
 use crate::metrics::Metrics;
 use crate::store::{Store, disk_space, dump_removal};
 
@@ -72,6 +72,8 @@ pub async fn run(mut parts: Parts, decoder: impl Decoder, stop: CancellationToke
         round(&mut parts, &decoder, &mut passed, &stop).await;
         let kept = Arc::clone(&parts.crashes);
         on_thread(move || keep_groups(&kept)).await;
+        let looking = parts.clone();
+        on_thread(move || look_at_disk(&looking)).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = parts.handle.woken() => passed.forget_unreadable(),
@@ -136,10 +138,15 @@ fn sweep(parts: &Parts) {
             chain(&error)
         ));
     }
-    if said_disk_full() && takes_uploads(&parts.store, settings.max_upload_bytes) {
+}
+
+/// Says when a disk that was full or read-only takes uploads again.
+fn look_at_disk(parts: &Parts) {
+    let settings = parts.config.borrow().coredumps.clone();
+    if disk_trouble().is_some() && takes_uploads(&parts.store, settings.max_upload_bytes) {
         Event::DiskRecovered
             .entry()
-            .say("disk space available again: uploads are stored");
+            .say("the disk can be written again: uploads are stored");
     }
 }
 

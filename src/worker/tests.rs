@@ -16,6 +16,7 @@ use crate::decode::Report;
 use crate::decode::report::{Match, Task};
 use crate::device::{DeviceKey, ModelCode};
 use crate::ingest::{Ingest, Origin};
+use crate::journal::DiskTrouble;
 use crate::store::coredumps::{DecodeState, Sidecar, Source};
 use crate::store::firmware::Arrival;
 use crate::store::publish::{FILE_MODE, replace};
@@ -411,10 +412,10 @@ async fn a_dump_in_a_state_of_a_newer_release_is_left_alone() {
 }
 
 #[test]
-fn a_sweep_that_finds_room_again_says_so_once() {
+fn a_disk_that_has_room_again_is_told_once() {
     let site = TestWorker::new();
     Event::DiskFull.entry().about(&"a test").say("full");
-    assert!(said_disk_full());
-    sweep(&site.parts);
-    assert!(!said_disk_full());
+    assert_eq!(disk_trouble(), Some(DiskTrouble::Full));
+    look_at_disk(&site.parts);
+    assert_eq!(disk_trouble(), None);
 }

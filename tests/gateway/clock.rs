@@ -1,14 +1,12 @@
 //! A wall clock that cannot be right: boards get in and dumps are stored, marked
 //! as what they are.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::daemon::Start;
-use crate::test_gateway::{TestGateway, dump};
+use crate::test_gateway::{TestGateway, dump, library};
 
 /// Seconds since 1970 of a year's first of July, and the year.
 const CLOCKS: [(i64, &str); 4] = [
@@ -17,18 +15,6 @@ const CLOCKS: [(i64, &str); 4] = [
     (1_593_561_600, "2020"),
     (10_429_430_400, "2300"),
 ];
-
-fn shim(folder: &Path) -> PathBuf {
-    let library = folder.join("shifted_clock.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/shifted_clock.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
-        .status()
-        .unwrap();
-    assert!(built.success());
-    library
-}
 
 fn events(site: &TestGateway) -> Vec<Value> {
     let mut events = Vec::new();
@@ -47,7 +33,10 @@ fn whatever_the_clock_says_boards_are_served_and_nothing_counts_as_synced() {
     for (seconds, year) in CLOCKS {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let start = Start::on(Arc::clone(&folder), "")
-            .environment("LD_PRELOAD", shim(folder.path()).to_str().unwrap())
+            .environment(
+                "LD_PRELOAD",
+                library("shifted_clock", folder.path()).to_str().unwrap(),
+            )
             .environment("CLOCK_AT", &seconds.to_string());
         let site = TestGateway::on(start.start());
         // this client's clock is right: the certificate has to be valid for it

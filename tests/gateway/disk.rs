@@ -12,7 +12,8 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
 use crate::daemon::{Start, write};
-use crate::test_gateway::{TestGateway, dump};
+use crate::firmware_files::Build;
+use crate::test_gateway::{TestGateway, dump, library};
 
 /// A user without rights of its own, as whom a daemon started by root runs here.
 const NOBODY: u32 = 65534;
@@ -120,4 +121,49 @@ fn a_dump_that_cannot_be_kept_is_in_its_boards_story() {
     let correlation = answer.json()["correlationId"].as_str().unwrap().to_owned();
     let lost = site.daemon.wait_for_event("RequestFailed", &correlation);
     assert_eq!(lost["device_key"], "k1", "{lost}");
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_told_and_stores_again_once_it_can() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let gate = folder.path().join("read-only");
+    let shim = library("read_only", folder.path());
+    let start = Start::on(Arc::clone(&folder), "")
+        .environment("LD_PRELOAD", shim.to_str().unwrap())
+        .environment("READ_ONLY", gate.to_str().unwrap())
+        .environment(
+            "READ_ONLY_BELOW",
+            folder.path().join("data").to_str().unwrap(),
+        );
+    let site = TestGateway::on(start.start());
+    assert_eq!(site.post(&dump(0)).status, 201);
+    write(&gate, b"");
+    let refused = site.post(&dump(1));
+    assert_eq!(refused.status, 507, "{refused:?}");
+    assert_eq!(refused.json()["code"], "INSUFFICIENT_STORAGE");
+    assert_eq!(site.upload(&Build::of("lamp").zip()).status, 507);
+    let made = site.daemon.control(
+        "PUT /api/models/other\r\nContent-Type: application/json",
+        b"{}",
+    );
+    assert_eq!(made.status, 507, "{made:?}");
+    let reason = "disk is read-only: uploads are refused";
+    let ready = site.daemon.request("GET /readyz", b"");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["reasons"][0], reason);
+    let status = site.daemon.control("GET /api/status", b"").json();
+    assert_eq!(status["degraded"][0], reason);
+    assert_eq!(
+        site.device("GET /api/iot/firmware-version", b"").status,
+        200
+    );
+
+    fs::remove_file(&gate).unwrap();
+    assert_eq!(site.post(&dump(2)).status, 201);
+    site.daemon.wait_for_event("DiskRecovered", "");
+    assert_eq!(site.daemon.request("GET /readyz", b"").status, 200);
+    let status = site.daemon.control("GET /api/status", b"").json();
+    assert_eq!(status["degraded"], serde_json::json!([]));
+    let listed = site.daemon.control("GET /api/coredumps", b"").json();
+    assert_eq!(listed["coredumps"].as_array().unwrap().len(), 2);
 }

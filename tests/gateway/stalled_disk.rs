@@ -3,8 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::board::{Board, boot, dump as printed, panic};
 use crate::daemon::{Daemon, Start};
 use crate::dumps::xtensa;
-use crate::test_gateway::{TestGateway, dump};
+use crate::test_gateway::{TestGateway, dump, library};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CRASHES: u64 = 30;
@@ -36,7 +35,10 @@ impl Bench {
             port.display()
         );
         let mut start = Start::on(Arc::clone(&folder), &config)
-            .environment("LD_PRELOAD", shim(folder.path()).to_str().unwrap())
+            .environment(
+                "LD_PRELOAD",
+                library("held_sync", folder.path()).to_str().unwrap(),
+            )
             .environment("HELD_SYNC", gate.to_str().unwrap());
         for (name, value) in environment {
             start = start.environment(name, value);
@@ -107,19 +109,6 @@ pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < end, "not so: {what}");
         std::thread::yield_now();
     }
-}
-
-/// The library that stalls syncs.
-fn shim(folder: &Path) -> PathBuf {
-    let library = folder.join("held_sync.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/held_sync.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
-        .status()
-        .unwrap();
-    assert!(built.success());
-    library
 }
 
 fn listed(daemon: &Daemon) -> usize {

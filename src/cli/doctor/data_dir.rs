@@ -213,6 +213,7 @@ mod tests {
     fn a_full_disk_is_an_error_and_a_fuller_one_than_asked_for_a_warning() {
         let severity = |free, free_files, asked| {
             let space = Space {
+                read_only: false,
                 total: 1 << 30,
                 free,
                 free_files,

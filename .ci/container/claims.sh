@@ -25,6 +25,8 @@ claims=(
     twenty_restarts_under_load_refuse_and_lose_nothing
     a_hung_daemon_is_restarted
     a_daemon_that_cannot_start_leaves_clients_waiting
+    slow_readers_and_slow_uploads_stay_below_the_memory_limit
+    a_disk_that_becomes_read_only_is_told_and_loses_nothing
     stopping_both_units_closes_the_port
     a_connection_starts_the_daemon
     removing_the_package_keeps_data_and_configuration
@@ -276,6 +278,124 @@ a_daemon_that_cannot_start_leaves_clients_waiting() {
     wait $waiting || return 1
     [ "$(cat "$machine_work/late")" = 200 ] || return 1
     on_machine sh -ec 'rm -r /run/systemd/system/espgate.service.d; systemctl daemon-reload; systemctl restart espgate.service'
+}
+
+# What board1 is answered when it uploads so many bytes at random.
+upload() {
+    head -c "$1" /dev/urandom >"$machine_work/root/root/upload"
+    request "/api/iot/coredump?chip=esp32&firmware_version=1.0.0" -o /root/upload.answer -w '%{http_code}' \
+        -H "Authorization: Bearer $(on_machine cat /root/token)" --data-binary @/root/upload
+}
+
+# hostile TOOL ARGUMENTS..: a client of the shared tools in the machine's network.
+hostile() {
+    local tool=$1
+    shift
+    nsenter -t "$machine_leader" -n -- python3 "${ESPGATE_SHARED_TOOLS:?is not set: the folder with hostile/}/hostile/$tool" "$@"
+}
+
+# The folder of the daemon's memory control group, with the unit's MemoryMax as its
+# limit. Where this machine's systemd cannot have one (this kernel's groups are of
+# version 1), the daemon is put into one that is made here.
+memory_group() {
+    local group limit daemon
+    limit=$(property MemoryMax)
+    if on_machine test -e "/sys/fs/cgroup$(property ControlGroup)/memory.max"; then
+        find /sys/fs/cgroup -path "*$(property ControlGroup)" | head -n 1
+        return
+    fi
+    group=/sys/fs/cgroup/memory/espgate-$machine_leader
+    daemon=$(pgrep -P "$machine_leader" -x espgate)
+    mkdir -p "$group"
+    echo "$limit" >"$group/memory.limit_in_bytes"
+    echo 3 >"$group/memory.move_charge_at_immigrate" 2>/dev/null
+    echo "$daemon" >"$group/cgroup.procs"
+    echo "$group"
+}
+
+slow_readers_and_slow_uploads_stay_below_the_memory_limit() {
+    local pid group peak readers drip
+    python3 .ci/torture.d/application.py $((6 << 20)) >"$machine_work/root/root/slow.bin" || return 1
+    on_machine sh -ec '
+        cp /etc/espgate/espgate.toml /root/closed.toml
+        sed -i "s/^devices = .*/devices = \"open\"/" /etc/espgate/espgate.toml
+        grep -x "devices = \"open\"" /etc/espgate/espgate.toml
+        systemctl restart espgate.service
+        espgate models add slow
+        for n in 0 1 2 3 4 5 6 7; do espgate devices add dev$n --model slow >/dev/null; done
+        espgate firmware add /root/slow.bin --model slow' || return 1
+    [ "$(property MemoryMax)" = $((320 << 20)) ] || { property MemoryMax; return 1; }
+    pid=$(main_pid)
+    group=$(memory_group) || return 1
+    grep -q . "$group/cgroup.procs" || { echo "the daemon is not in $group"; return 1; }
+    hostile slow_downloads_memory.py 500 20000 15 8443 self >"$machine_work/readers" &
+    readers=$!
+    hostile upload_slots_drip.py 8443 15 >/dev/null &
+    drip=$!
+    sleep 8
+    [ "$(upload 100000)" = 201 ] || { cat "$machine_work/root/root/upload.answer"; return 1; }
+    wait $readers $drip
+    grep '500 conns' "$machine_work/readers" || { cat "$machine_work/readers"; return 1; }
+    [ "$(main_pid)" = "$pid" ] || { echo "the daemon was restarted"; return 1; }
+    # one of the two is there
+    [ "$(grep -hx 'oom_kill 0' "$group/memory.events" "$group/memory.oom_control" 2>/dev/null)" = 'oom_kill 0' ] ||
+        { echo "the kernel killed for lack of memory"; return 1; }
+    peak=$(cat "$group"/memory.peak "$group"/memory.max_usage_in_bytes 2>/dev/null)
+    on_machine sh -ec 'cp /root/closed.toml /etc/espgate/espgate.toml; systemctl restart espgate.service'
+    case $group in */memory/espgate-*) rmdir "$group" ;; esac
+    echo "note: $((peak >> 20)) of $(($(property MemoryMax) >> 20)) MB"
+}
+
+# The data is moved to a disk of its own, which has an error: ext4 is read-only then.
+a_disk_that_becomes_read_only_is_told_and_loses_nothing() {
+    local disk pid
+    truncate -s 256M "$machine_work/data.ext4"
+    mkfs.ext4 -q -e remount-ro "$machine_work/data.ext4" || return 1
+    disk=$(losetup -f --show "$machine_work/data.ext4") || return 1
+    read_only_disk "$disk"
+    local outcome=$?
+    on_machine sh -c 'systemctl stop espgate.socket espgate.service
+        umount /var/lib/espgate; rm -rf /var/lib/espgate
+        mv /root/espgate-data /var/lib/espgate
+        systemctl start espgate.socket espgate.service'
+    losetup -d "$disk"
+    return $outcome
+}
+
+read_only_disk() {
+    local disk=$1 pid
+    on_machine sh -ec "
+        systemctl stop espgate.socket espgate.service
+        mknod /dev/data b $(stat -c '0x%t 0x%T' "$disk" | xargs printf '%d %d')
+        cp -a /var/lib/espgate /root/espgate-data
+        mount -o errors=remount-ro /dev/data /var/lib/espgate
+        cp -a /root/espgate-data/. /var/lib/espgate
+        # what the daemon writes itself is on the disk, this copy may not be
+        sync
+        systemctl start espgate.socket espgate.service" || return 1
+    [ "$(upload 3000)" = 201 ] || { echo "no upload before the error"; return 1; }
+    on_machine cp /root/upload /root/upload.kept
+    on_machine cp /root/upload.answer /root/kept.answer
+    pid=$(main_pid)
+    echo 1 >"/sys/fs/ext4/${disk##*/}/trigger_fs_error"
+    [ "$(upload 3000)" = 507 ] || { cat "$machine_work/root/root/upload.answer"; return 1; }
+    [ "$(request /readyz -o /dev/null -w '%{http_code}')" = 503 ] || { echo "ready"; return 1; }
+    on_machine sh -ec '
+        espgate status | grep "read-only"
+        ! espgate doctor >/root/doctor
+        grep "disk is read-only" /root/doctor
+        espgate coredumps list | grep board1
+        journalctl -u espgate.service MESSAGE_ID=6f3d7a51c0de4b2f9a86e4b1d7c2905e -n 1 -q | grep .' || return 1
+    [ "$(main_pid)" = "$pid" ] || { echo "the daemon was restarted"; return 1; }
+    # as a technician would repair it
+    on_machine systemctl stop espgate.socket espgate.service
+    on_machine umount /var/lib/espgate || return 1
+    e2fsck -fy "$disk"
+    on_machine mount /dev/data /var/lib/espgate && on_machine systemctl start espgate.socket espgate.service ||
+        { on_machine journalctl -u espgate.service -n 10 --no-pager; return 1; }
+    [ "$(upload 3000)" = 201 ] || { cat "$machine_work/root/root/upload.answer"; return 1; }
+    request /readyz -f && on_machine sh -c \
+        'cmp /root/upload.kept "/var/lib/espgate/coredumps/board1/$(jq -er .filename /root/kept.answer)"'
 }
 
 stopping_both_units_closes_the_port() {

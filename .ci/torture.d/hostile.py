@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from application import application
 from gateway import BINARY, CONFIG, TOOLS, Gateway, clear, dumps
 
 UNIT = Path(__file__).parents[2] / "systemd/espgate.service"
@@ -159,24 +160,6 @@ def control_socket(work):
         faults.append(f"status took {took:.1f} s")
     return row(gateway, "local connections that hold the control socket", "64 connections",
                f"`espgate status` after {took:.1f} s", faults)
-
-
-def application(size):
-    """An ESP32 application of this size."""
-    import hashlib
-    import struct
-
-    text = lambda value, length: value.ljust(length, b"\0")
-    description = struct.pack("<IIII", 0xABCD5432, 0, 0, 0) + text(b"1.0", 32) + text(b"lamp", 32)
-    description += text(b"12:00:00", 16) + text(b"Jan  1 2026", 16) + text(b"v5.1", 32)
-    description += hashlib.sha256(b"lamp").digest()
-    segment = text(description, 256) + bytes(size)
-    head = struct.pack("<BBBBI", 0xE9, 1, 0, 0, 0x40080000) + bytes(16)
-    body = head + struct.pack("<II", 0x3F400020, len(segment)) + segment
-    checksum = 0xEF
-    for byte in description:
-        checksum ^= byte
-    return body + bytes(15 - len(body) % 16) + bytes([checksum])
 
 
 def everything(work, seconds):

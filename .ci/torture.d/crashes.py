@@ -86,6 +86,8 @@ def kills(work, count):
             faults += lost(gateway.data, acknowledged) + [str(answer) for answer in refused]
         faults += check(gateway, everything, everyone)
         taken, boards = taken + len(everything), boards + len(everyone)
+    if not taken or not boards:
+        faults.append("there was no load")
     return {"what": "kills (SIGKILL) under load", "count": f"{done} kills",
             "figures": f"{taken} acknowledged dumps and {boards} registered boards, all there",
             "faults": faults}
@@ -131,6 +133,8 @@ def cuts(work, count):
         finally:
             subprocess.run(["umount", "-l", mount], check=True)
             image.unlink()
+    if not taken or not boards:
+        faults.append("there was no load")
     return {"what": "power cuts (ext4 shutdown) under load", "count": f"{done} cuts",
             "figures": f"{taken} acknowledged dumps and {boards} registered boards, all there",
             "faults": faults}

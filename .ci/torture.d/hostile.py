@@ -30,10 +30,20 @@ def site(work, name, config=CONFIG):
     return gateway, token
 
 
-def tool(name, *arguments, **more):
+def tool(name, *arguments):
     path = TOOLS / "hostile" / name
     return subprocess.Popen([sys.executable, path, *map(str, arguments)],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def said_until(attack, proof):
+    """What the attack says up to the line with `proof`, or to its end."""
+    said = ""
+    for line in attack.stdout:
+        said += line
+        if re.search(proof, said, re.S):
+            break
+    return said
 
 
 def uploads(gateway, token, seconds, source=HONEST):
@@ -64,14 +74,18 @@ def row(gateway, what, count, figures, faults):
     return {"what": what, "count": count, "figures": figures, "faults": faults}
 
 
-def during(gateway, token, attack, what, count, seconds, limit):
-    """Honest uploads while `attack` runs."""
+def during(gateway, token, attack, proof, what, count, seconds, limit):
+    """Honest uploads while `attack` runs, from when it says `proof` of what it holds."""
+    said = said_until(attack, proof) if proof else ""
     time.sleep(3)
     uploaded, slowest, faults = uploads(gateway, token, seconds)
+    ended = attack.poll() is not None
     if slowest > limit:
         faults.append(f"an honest upload took {slowest:.1f} s, more than {limit} s")
     attack.kill()
-    attack.communicate()
+    said += attack.communicate()[0]
+    if ended or not re.search(proof, said, re.S):
+        faults.append(f"the attack did not last: {said[-500:]}")
     return row(gateway, what, count,
                f"{uploaded} honest uploads, the slowest {slowest:.2f} s", faults)
 
@@ -79,7 +93,7 @@ def during(gateway, token, attack, what, count, seconds, limit):
 def slots(work, seconds):
     gateway, token = site(work, "slots")
     attack = tool("slots_two_addresses.py", gateway.port, 60, "127.0.0.9,127.0.0.10")
-    return during(gateway, token, attack, "all connections held by two addresses",
+    return during(gateway, token, attack, "held 256.*held 256", "all connections held by two addresses",
                   "512 connections", seconds, 2)
 
 
@@ -88,8 +102,8 @@ def drip(work, seconds):
     gateway, token = site(work, "drip", config)
     for n in range(8):
         gateway.device(f"dev{n}")
-    attack = tool("upload_slots_drip.py", gateway.port, seconds + 10)
-    return during(gateway, token, attack, "slow uploads that hold all memory for uploads",
+    attack = tool("upload_slots_drip.py", gateway.port, seconds + 15)
+    return during(gateway, token, attack, "", "slow uploads that hold all memory for uploads",
                   "32 uploads at 633 B/s", seconds, 12)
 
 
@@ -105,8 +119,8 @@ def slow_readers(work, seconds):
     image.write_bytes(application(6 << 20))
     subprocess.run([BINARY, "--data-dir", gateway.data, "firmware", "add", image, "--model", "lamp"],
                    check=True, stdout=subprocess.DEVNULL, env={**os.environ, "ESPGATE_CONFIG": str(gateway.config)})
-    attack = tool("slow_downloads_memory.py", 500, 20000, seconds + 5, gateway.port, gateway.process.pid)
-    return during(gateway, token, attack, "slow readers of a 6 MB image", "500 connections",
+    attack = tool("slow_downloads_memory.py", 500, 20000, seconds + 15, gateway.port, gateway.process.pid)
+    return during(gateway, token, attack, "500 conns", "slow readers of a 6 MB image", "500 connections",
                   seconds, 2)
 
 
@@ -116,9 +130,11 @@ def registers(work, seconds):
                                {"name": "fleet", "role": "fleet", "model": "bb"})
     attack = tool("fleet_registers_devices.py", gateway.port, fleet["token"], seconds)
     uploaded, slowest, faults = uploads(gateway, token, seconds)
-    attack.communicate()
+    said, _ = attack.communicate()
     _, status = gateway.control("GET", "/api/status")
     devices = status["counts"]["devices"]
+    if "(200" not in said:
+        faults.append(f"the attack did not get far: {said[-500:]}")
     if devices > 1002:
         faults.append(f"{devices} boards are registered")
     return row(gateway, "a fleet token that registers boards", f"{seconds} s",
@@ -140,8 +156,10 @@ def full_disk(work):
         _, fleet = gateway.control("POST", "/api/tokens",
                                    {"name": "fleet", "role": "fleet", "model": "bb"})
         attack = tool("fleet_fills_disk.py", gateway.port, fleet["token"], 140, 1_000_000)
-        attack.communicate()
+        said, _ = attack.communicate()
         uploaded, slowest, faults = uploads(gateway, token, 2)
+        if "201:" not in said:
+            faults.append(f"the attack stored nothing: {said[-500:]}")
         return row(gateway, "a fleet token that fills a disk of 96 MB", "140 MB",
                    f"{uploaded} honest uploads afterwards, the slowest {slowest:.2f} s", faults)
     finally:

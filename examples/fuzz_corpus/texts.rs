@@ -18,8 +18,25 @@ pub(crate) fn inputs() -> Vec<Input> {
         let cut: &[u8] = if target == "http_head" { b"\x20" } else { b"" };
         (target, format!("{number:02}"), [cut, text].concat())
     });
-    named.collect()
+    let sidecar = STORED[0].replace(r#""source":"uart""#, r#""source":"uart","x":"?""#);
+    let not_text = sidecar.bytes().map(|byte| match byte {
+        b'?' => 0xff,
+        other => other,
+    });
+    let prompts = PROMPTS.iter().enumerate().map(|(number, text)| {
+        let name = format!("prompt-{number}");
+        ("console", name, [b"\x06", text.as_bytes()].concat())
+    });
+    let others = [("stored_json", String::from("not-text"), not_text.collect())];
+    named.chain(prompts).chain(others).collect()
 }
+
+/// Prompts in lines that go on, which are answered before the rest comes.
+const PROMPTS: [&str; 2] = [
+    "Backtrace:::::Press Enter to print core dump to UART...b\n",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n\
+     Press Enter to print core dump to UART...AAAAA\n",
+];
 
 const HEADS: [&str; 10] = [
     "GET /healthz HTTP/1.1\r\nHost: espgate.internal\r\n\r\n",

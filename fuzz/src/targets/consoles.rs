@@ -21,7 +21,8 @@ pub fn console(bytes: &[u8]) {
     }
 }
 
-/// What happens, but for whether the bytes are text at all, which goes by the piece.
+/// What happens, but for what goes by the piece: whether the bytes are text at all, and a
+/// prompt, which is answered before its line is at its end.
 fn captured<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
     let mut console = Console::new(Settings {
         max_dump_bytes: DUMP_BYTES,
@@ -42,7 +43,12 @@ fn captured<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
     }
     assert!(!console.is_capturing());
     events.extend(console.finish());
-    events.retain(|event| !matches!(event, Event::Babble | Event::TextAgain));
+    events.retain(|event| {
+        !matches!(
+            event,
+            Event::Babble | Event::TextAgain | Event::AnswerPrompt
+        )
+    });
     events
 }
 

@@ -192,7 +192,7 @@ fn groups_and_decisions_outlive_dumps_kills_and_damaged_files() {
     let data = site.daemon.data();
     let TestGateway { daemon, .. } = site;
     daemon.stop();
-    std::fs::write(data.join(format!("crashes/{id}.json")), b"{").unwrap();
+    crate::daemon::write(&data.join(format!("crashes/{id}.json")), b"{");
 
     let daemon = Start::on(folder, "").start();
     until("the group is there again", || !groups(&daemon).is_empty());

@@ -6,6 +6,7 @@ use espgate::store::coredumps::Source;
 use espgate::store::crashes::State;
 use espgate::store::firmware::Kind;
 use espgate::store::last_shutdown::ShutdownCause;
+use espgate::store::registry::activity::Certainty;
 use espgate::store::registry::{Activate, Role};
 
 const AT: &str = "2026-02-11T14:30:00.123456Z";
@@ -357,11 +358,12 @@ pub(crate) fn device() -> devices::Device {
         created_at: text(AT),
         last_seen: some(AT),
         running: Some(devices::Running {
-            build_id: None,
+            build_id: some(BUILD),
             version: some("1.2.3"),
             app_elf_sha256: some("fdfecbe9e"),
             at: text(AT),
-            from: text("dump"),
+            from: text("banner"),
+            certainty: Some(Certainty::Exact.into()),
         }),
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::OpenEnum;
 use crate::device::{DeviceKey, ModelCode};
+use crate::store::registry::activity::Certainty;
 use crate::store::registry::{BuildRef, devices};
 
 /// All devices, including those only seen on USB.
@@ -60,8 +62,11 @@ pub struct Running {
     pub version: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub at: String,
-    /// Source: `dump`, `banner` or `download`.
+    /// The evidence: `banner`, `running`, `update-client`, `upload` or `hang-up`. Up to release
+    /// 0.1 `dump`, `banner` or `download`.
     pub from: String,
+    /// `exact` or `likely`; `null` for what release 0.1 wrote.
+    pub certainty: Option<OpenEnum<Certainty>>,
 }
 
 impl Device {
@@ -93,6 +98,7 @@ impl Device {
                 app_elf_sha256: running.app_elf_sha256.clone(),
                 at: running.at.clone(),
                 from: running.from.clone(),
+                certainty: running.certainty.clone(),
             }),
         }
     }

@@ -130,7 +130,9 @@ mod tests {
     use super::*;
     use crate::bundle::BundleLimits;
     use crate::device::DeviceKey;
-    use crate::fleet::last_contact::{self, Runs, Way};
+    use crate::fleet::evidence::{Kind, Names};
+    use crate::fleet::last_contact::{self, Contact};
+    use crate::fleet::reported::Reported;
 
     #[test]
     fn a_large_register_is_saved_less_often() {
@@ -155,12 +157,23 @@ mod tests {
             register.exists()
         };
         assert!(is_written_in(1), "a device was added");
-        last_contact::heard(&store.registry, &key);
+        last_contact::heard(&store.registry, &key, &Reported::default());
         assert!((2..10).all(|minute| !is_written_in(minute)));
         assert!(is_written_in(10));
         assert!(!is_written_in(20), "nothing new");
-        last_contact::heard(&store.registry, &key);
-        last_contact::heard_that(&store.registry, &key, Way::Dump, Runs::default(), None);
-        assert!(is_written_in(21));
+        last_contact::heard(&store.registry, &key, &Reported::default());
+        let contact = Contact {
+            device: &key,
+            model: None,
+            is_usb: false,
+        };
+        let learn = || {
+            let version = Names::Version("1.2.3");
+            last_contact::learned(&store, contact, &[(Kind::Upload, version)]);
+        };
+        learn();
+        assert!(is_written_in(21), "another build runs");
+        learn();
+        assert!(!is_written_in(22), "the same build");
     }
 }

@@ -11,8 +11,7 @@ use crate::device::{DeviceKey, ModelCode};
 use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::firmware::{Build, Use};
-use crate::store::registry::devices::Running;
-use crate::store::registry::{BuildRef, Devices, Models};
+use crate::store::registry::{BuildRef, Device, Devices, Models};
 use crate::store::{self, Store};
 
 /// Removes a build.
@@ -113,9 +112,8 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
     let in_use = |model: &ModelCode, build: &Build| {
         let last_run = devices
             .of_model(model)
-            .filter_map(|(_, device)| device.running.as_ref())
-            .filter(|running| may_run(running, build))
-            .filter_map(|running| Duration::try_from(now.wall - parse(&running.at)?).ok())
+            .filter_map(|(_, device)| last_on(device, build))
+            .filter_map(|at| Duration::try_from(now.wall - parse(at)?).ok())
             .min();
         Use {
             served: is_served(&models, &devices, model, build.id()),
@@ -133,15 +131,24 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
     Ok(())
 }
 
-fn may_run(running: &Running, build: &Build) -> bool {
-    match running.build_id {
-        Some(id) => id == build.id(),
-        None => fits(
-            build,
-            running.version.as_deref(),
-            running.app_elf_sha256.as_deref(),
-        ),
-    }
+/// When a build was last seen on a device.
+fn last_on<'a>(device: &'a Device, build: &Build) -> Option<&'a str> {
+    let running = device.running.iter().map(|running| {
+        let (version, app_elf) = (&running.version, &running.app_elf_sha256);
+        (running.build_id, version, app_elf, running.at.as_str())
+    });
+    let before = device.builds.iter().map(|seen| {
+        let (version, app_elf) = (&seen.version, &seen.app_elf_sha256);
+        (seen.build_id, version, app_elf, seen.last.as_str())
+    });
+    let is_it = |(id, version, app_elf, at): (_, &'a Option<String>, &'a Option<String>, _)| {
+        let fits = match id {
+            Some(id) => build.id() == id,
+            None => fits(build, version.as_deref(), app_elf.as_deref()),
+        };
+        fits.then_some(at)
+    };
+    running.chain(before).filter_map(is_it).max()
 }
 
 /// Whether a build matches a reported one, by the ELF hash if there is one.

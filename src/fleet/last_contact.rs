@@ -1,157 +1,178 @@
-//! A device's last contact and running build, from its dumps, its console and its
-//! downloads. Only noted in memory (see
-//! [`crate::store::registry::StateFile::note`]): this never waits for the disk.
+//! Contacts of a device and what they tell, noted in memory (see
+//! [`crate::store::registry::StateFile::note`]): nothing here waits for a register's
+//! file.
 
-use crate::build_id::BuildId;
+use super::contacts::{self, At, BootReport};
+use super::evidence::{Finding, Kind, Names, conclude};
+use super::reported::Reported;
+use super::running;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
-use crate::store::registry::devices::Running;
-use crate::store::registry::{Devices, Registry};
+use crate::journal::chain;
+use crate::store::Store;
+use crate::store::registry::{Device, Devices, Registry};
 
-/// The running build, as far as a contact tells.
-#[derive(Clone, Debug, Default)]
-pub struct Runs {
-    /// The build itself, where that is known and not only what it says of itself.
-    pub build_id: Option<BuildId>,
-    pub version: Option<String>,
-    /// May be shortened.
-    pub app_elf_sha256: Option<String>,
-}
-
-/// Kind of contact.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Way {
-    /// It sent a dump.
-    Dump,
-    /// A dump that came over USB.
-    UsbDump,
-    /// Its boot messages, over USB.
-    Banner,
-    /// It fetched this build.
-    Download,
-}
-
-impl Way {
-    /// `from` of what a device runs.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Dump | Self::UsbDump => "dump",
-            Self::Banner => "banner",
-            Self::Download => "download",
-        }
-    }
-
-    /// Whether a device that is not in the register is added, unregistered.
+/// A contact that tells more than that the device is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact<'a> {
+    pub device: &'a DeviceKey,
+    /// Taken if no model of the device is known.
+    pub model: Option<&'a ModelCode>,
+    /// It came over USB: a device that is not in the register is added, unregistered.
     /// Boards that send requests are registered before, or on purpose not.
-    fn adds(self) -> bool {
-        matches!(self, Self::UsbDump | Self::Banner)
-    }
+    pub is_usb: bool,
 }
 
-/// A request of the device came.
-pub fn heard(registry: &Registry, key: &DeviceKey) {
-    let (key, now) = (key.clone(), iso8601(Moment::now().wall));
+/// A request of the device, or bytes on its console. Gives the time of the contact
+/// before.
+pub fn heard(registry: &Registry, key: &DeviceKey, reported: &Reported) -> Option<String> {
+    let before = registry.devices.read().get(key)?.last_seen.clone();
+    let (key, now) = (key.clone(), Moment::now());
+    let (seconds, wall) = (now.monotonic_us / 1_000_000, iso8601(now.wall));
+    let (boot, hw) = (reported.boot.clone(), reported.hw.clone());
     registry.devices.note_passing(move |devices| {
         if let Some(device) = devices.get_mut(&key) {
-            device.last_seen = Some(now.clone());
+            let at = At {
+                seconds,
+                wall: &wall,
+            };
+            contacts::heard(device, at);
+            contacts::note_boots(&mut device.contacts, &boot, at);
+            if hw.is_some() {
+                device.hw.clone_from(&hw);
+            }
         }
     });
+    before
 }
 
-/// A contact that tells what the device runs. `model` is taken if
-/// none is known.
-pub fn heard_that(
-    registry: &Registry,
-    key: &DeviceKey,
-    way: Way,
-    runs: Runs,
-    model: Option<&ModelCode>,
-) {
-    let (key, model) = (key.clone(), model.cloned());
-    let now = iso8601(Moment::now().wall);
-    registry
+/// A boot that was seen on the console of a device that is in the register.
+pub fn booted(registry: &Registry, key: &DeviceKey, reset_reason: Option<&str>, is_ours: bool) {
+    let boot = BootReport {
+        is_banner: true,
+        is_ours,
+        reset_reason: reset_reason.map(str::to_owned),
+        ..BootReport::default()
+    };
+    let reported = Reported {
+        boot,
+        ..Reported::default()
+    };
+    heard(registry, key, &reported);
+}
+
+/// A contact with evidence of builds. Blocks if nobody has read the folder of the
+/// device's model yet.
+pub fn learned(store: &Store, contact: Contact<'_>, evidence: &[(Kind, Names<'_>)]) {
+    let known = store
+        .registry
         .devices
-        .note(move |devices| note(devices, &key, way, &runs, model.as_ref(), &now));
-}
-
-fn note(
-    devices: &mut Devices,
-    key: &DeviceKey,
-    way: Way,
-    runs: &Runs,
-    model: Option<&ModelCode>,
-    now: &str,
-) {
-    if !way.adds() && !devices.devices.contains_key(key) {
+        .read()
+        .get(contact.device)
+        .cloned();
+    if known.is_none() && !contact.is_usb {
         return;
     }
-    let device = devices.ensure(key, now);
-    device.last_seen = Some(now.to_owned());
-    if device.model.is_none() {
-        device.model = model.cloned();
+    let known = known.unwrap_or_default();
+    let findings = match evidence.is_empty() {
+        true => Vec::new(),
+        false => conclusions(store, contact.model.or(known.model.as_ref()), evidence),
+    };
+    note(store, contact, &known, findings);
+}
+
+fn conclusions(
+    store: &Store,
+    model: Option<&ModelCode>,
+    evidence: &[(Kind, Names<'_>)],
+) -> Vec<Finding> {
+    let builds = model.map(|model| store.firmware.builds(model)).transpose();
+    let builds = builds.unwrap_or_else(|error| {
+        log::warn!("builds of a device are not known: {}", chain(&error));
+        None
+    });
+    let builds = builds.unwrap_or_default();
+    let findings = evidence.iter();
+    findings
+        .filter_map(|(kind, names)| conclude(*kind, *names, &builds))
+        .collect()
+}
+
+fn note(store: &Store, contact: Contact<'_>, known: &Device, findings: Vec<Finding>) {
+    let now = Moment::now();
+    let (seconds, wall) = (now.monotonic_us / 1_000_000, iso8601(now.wall));
+    let mut after = known.clone();
+    let is_news = apply(&mut after, &findings, &wall) || after.created_at.is_empty();
+    let is_news = is_news || (known.model.is_none() && contact.model.is_some());
+    let (key, model, adds) = (
+        contact.device.clone(),
+        contact.model.cloned(),
+        contact.is_usb,
+    );
+    let change = move |devices: &mut Devices| {
+        if !adds && !devices.devices.contains_key(&key) {
+            return;
+        }
+        let device = devices.ensure(&key, &wall);
+        let at = At {
+            seconds,
+            wall: &wall,
+        };
+        contacts::heard(device, at);
+        if device.model.is_none() {
+            device.model.clone_from(&model);
+        }
+        apply(device, &findings, &wall);
+    };
+    let devices = &store.registry.devices;
+    match is_news {
+        true => devices.note(change),
+        false => devices.note_passing(change),
     }
-    if runs.version.is_some() || runs.app_elf_sha256.is_some() {
-        device.running = Some(Running {
-            build_id: runs.build_id,
-            version: runs.version.clone(),
-            app_elf_sha256: runs.app_elf_sha256.clone(),
-            at: now.to_owned(),
-            from: way.as_str().to_owned(),
-        });
+}
+
+fn apply(device: &mut Device, findings: &[Finding], now: &str) -> bool {
+    let mut changed = false;
+    for finding in findings {
+        changed |= running::apply(device, finding, now);
     }
+    changed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::BundleLimits;
 
-    fn runs(version: &str) -> Runs {
-        Runs {
-            build_id: None,
-            version: (!version.is_empty()).then(|| version.to_owned()),
-            app_elf_sha256: None,
-        }
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = BundleLimits::for_bundles_of(1 << 20);
+        let store = Store::open(folder.path(), None, None, limits).unwrap();
+        (folder, store)
     }
 
-    #[test]
-    fn the_last_contact_that_names_a_build_tells_what_runs() {
-        let mut devices = Devices::default();
+    fn known(store: &Store) -> DeviceKey {
         let key: DeviceKey = "k1".parse().unwrap();
-        devices.ensure(&key, "0");
-        for (way, version, now, expected) in [
-            (Way::Dump, "1", "1", ("1", "dump", "1")),
-            (Way::Banner, "", "2", ("1", "dump", "1")),
-            (Way::Banner, "2", "3", ("2", "banner", "3")),
-            (Way::Download, "3", "4", ("3", "download", "4")),
-            (Way::UsbDump, "2", "5", ("2", "dump", "5")),
-        ] {
-            note(&mut devices, &key, way, &runs(version), None, now);
-            let device = &devices.devices[&key];
-            let running = device.running.as_ref().unwrap();
-            let found = (
-                running.version.as_deref().unwrap(),
-                running.from.as_str(),
-                running.at.as_str(),
-            );
-            assert_eq!(found, expected);
-            assert_eq!(device.last_seen.as_deref(), Some(now));
-        }
+        let added = key.clone();
+        store.registry.devices.note(move |devices| {
+            devices.ensure(&added, "t");
+        });
+        key
     }
 
     #[test]
     fn a_known_model_stays_and_an_unknown_one_is_taken() {
-        let mut devices = Devices::default();
-        let key: DeviceKey = "k1".parse().unwrap();
+        let (_folder, store) = store();
+        let key = known(&store);
         for model in ["lamp", "pump"] {
             let model: ModelCode = model.parse().unwrap();
-            note(
-                &mut devices,
-                &key,
-                Way::UsbDump,
-                &runs("1"),
-                Some(&model),
-                "t",
-            );
+            let contact = Contact {
+                device: &key,
+                model: Some(&model),
+                is_usb: true,
+            };
+            learned(&store, contact, &[(Kind::Banner, Names::Version("1"))]);
+            let devices = store.registry.devices.read();
             let kept = devices.devices[&key].model.as_ref();
             assert_eq!(kept.map(ModelCode::as_str), Some("lamp"));
         }
@@ -159,32 +180,37 @@ mod tests {
 
     #[test]
     fn only_what_comes_over_usb_adds_devices() {
-        let key: DeviceKey = "k1".parse().unwrap();
-        for (way, expected) in [
-            (Way::Dump, false),
-            (Way::Download, false),
-            (Way::UsbDump, true),
-            (Way::Banner, true),
-        ] {
-            let mut devices = Devices::default();
-            note(&mut devices, &key, way, &runs("1"), None, "t");
-            assert_eq!(devices.devices.contains_key(&key), expected, "{way:?}");
+        for is_usb in [false, true] {
+            let (_folder, store) = store();
+            let key: DeviceKey = "k1".parse().unwrap();
+            let contact = Contact {
+                device: &key,
+                model: None,
+                is_usb,
+            };
+            learned(&store, contact, &[]);
+            let devices = store.registry.devices.read();
+            assert_eq!(devices.devices.contains_key(&key), is_usb);
             assert!(devices.devices.values().all(|device| !device.registered));
         }
     }
 
     #[test]
     fn a_request_is_a_contact_of_a_known_device() {
-        let folder = tempfile::tempdir().unwrap();
-        let registry = Registry::open(folder.path()).unwrap();
+        let (_folder, store) = store();
         let key: DeviceKey = "k1".parse().unwrap();
-        heard(&registry, &key);
-        assert!(registry.devices.read().devices.is_empty());
-        let known = key.clone();
-        registry.devices.note(move |devices| {
-            devices.ensure(&known, "t");
-        });
-        heard(&registry, &key);
-        assert!(registry.devices.read().devices[&key].last_seen.is_some());
+        let reported = Reported {
+            hw: Some(String::from("rev-b")),
+            ..Reported::default()
+        };
+        assert_eq!(heard(&store.registry, &key, &reported), None);
+        assert!(store.registry.devices.read().devices.is_empty());
+        known(&store);
+        assert_eq!(heard(&store.registry, &key, &reported), None);
+        assert!(heard(&store.registry, &key, &Reported::default()).is_some());
+        let devices = store.registry.devices.read();
+        let device = &devices.devices[&key];
+        assert_eq!(device.hw.as_deref(), Some("rev-b"));
+        assert_eq!(device.contacts.days, 1);
     }
 }

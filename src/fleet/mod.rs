@@ -3,14 +3,18 @@
 //! block.
 
 pub mod device_config;
+pub mod contacts;
 pub mod device_tokens;
 pub mod devices;
+pub mod evidence;
 pub mod fleet_tokens;
 pub mod last_contact;
 pub mod models;
 pub mod named_tokens;
 pub mod pins;
 mod registration_limit;
+pub mod reported;
+mod running;
 pub mod unregistered;
 
 use crate::device::{DeviceKey, ModelCode};

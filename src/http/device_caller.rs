@@ -11,8 +11,10 @@ use super::error::{Error, Result};
 use super::query::Query;
 use crate::config::AuthMode;
 use crate::device::{DeviceKey, ModelCode};
+use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::fleet_tokens::{self, Admission, FleetToken};
-use crate::fleet::last_contact;
+use crate::fleet::last_contact::{self, Contact};
+use crate::fleet::reported::Reported;
 use crate::identity::{Caller, RequiredRole, check, presented_user};
 use crate::store::registry::Role;
 
@@ -26,6 +28,10 @@ pub struct DeviceCaller {
     pub model: Option<ModelCode>,
     /// `token`, `fleet-token` or `open`.
     pub identity: &'static str,
+    /// When it was heard before this request.
+    pub last_contact: Option<String>,
+    /// Whether the request says what the device runs.
+    pub says_running: bool,
 }
 
 /// The sender of a dump.
@@ -44,6 +50,16 @@ pub enum Sender {
 }
 
 impl DeviceCaller {
+    fn new(key: DeviceKey, model: Option<ModelCode>, identity: &'static str) -> Self {
+        Self {
+            key,
+            model,
+            identity,
+            last_contact: None,
+            says_running: false,
+        }
+    }
+
     /// Whether it used a token of its own. A fleet token is in every board, so it
     /// does not give access to data of a single device or to bundles with symbols.
     pub fn has_own_credential(&self) -> bool {
@@ -81,7 +97,7 @@ pub async fn identify(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Resu
 pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result<Sender> {
     let open = app.config().auth.devices == AuthMode::Open;
     let caller = authentication::caller(app, parts).await?;
-    let sender = if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
+    let mut sender = if open && matches!(caller, Caller::Anonymous | Caller::Local { .. }) {
         {
             let device = open_device(app, query)?;
             authentication::signed_in(parts);
@@ -90,11 +106,9 @@ pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result
     } else {
         check(RequiredRole::Device, &caller, None)?;
         match caller {
-            Caller::Device { key, model, .. } => Sender::Device(DeviceCaller {
-                key,
-                model,
-                identity: "token",
-            }),
+            Caller::Device { key, model, .. } => {
+                Sender::Device(DeviceCaller::new(key, model, "token"))
+            }
             Caller::Token {
                 role: Role::Fleet,
                 name,
@@ -104,10 +118,35 @@ pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result
             _ => return Err(Error::DeviceUnknown),
         }
     };
-    if let Sender::Device(device) = &sender {
-        last_contact::heard(&app.store.registry, &device.key);
+    if let Sender::Device(device) = &mut sender {
+        note(app, device, query).await?;
     }
     Ok(sender)
+}
+
+/// Notes the contact, and what the device reports of itself with it.
+async fn note(app: &Arc<AppState>, device: &mut DeviceCaller, query: &Query) -> Result<()> {
+    let reported = Reported::of(|name| query.get(name));
+    device.last_contact = last_contact::heard(&app.store.registry, &device.key, &reported);
+    let Some(running) = reported.running else {
+        return Ok(());
+    };
+    device.says_running = true;
+    let (app, key, model) = (Arc::clone(app), device.key.clone(), device.model.clone());
+    tokio::task::spawn_blocking(move || {
+        let contact = Contact {
+            device: &key,
+            model: model.as_ref(),
+            is_usb: false,
+        };
+        last_contact::learned(
+            &app.store,
+            contact,
+            &[(Kind::Running, Names::Any(&running))],
+        );
+    })
+    .await?;
+    Ok(())
 }
 
 fn device_key(query: &Query) -> Result<DeviceKey> {
@@ -136,11 +175,7 @@ fn open_device(app: &AppState, query: &Query) -> Result<DeviceCaller> {
     let key = device_key(query)?;
     let devices = app.store.registry.devices.read();
     match devices.devices.get(&key).filter(|device| device.registered) {
-        Some(device) => Ok(DeviceCaller {
-            model: device.model.clone(),
-            key,
-            identity: "open",
-        }),
+        Some(device) => Ok(DeviceCaller::new(key, device.model.clone(), "open")),
         None => Err(Error::NotFound(format!("Device {key}"))),
     }
 }
@@ -175,11 +210,7 @@ async fn fleet_board(
             .await?
         }
     };
-    let device = |key| DeviceCaller {
-        key,
-        model,
-        identity: FLEET_TOKEN,
-    };
+    let device = |key| DeviceCaller::new(key, model, FLEET_TOKEN);
     Ok(match admission {
         Admission::Registered => Sender::Device(device(claimed)),
         Admission::DumpOnly { key, why } => Sender::DumpOnly {

@@ -21,7 +21,8 @@ use crate::config;
 use crate::coredump::{self, Examination, Verdict};
 use crate::crashes::{Crashes, Occurrence, unreadable};
 use crate::digest::Sha256;
-use crate::fleet::last_contact::{self, Runs, Way};
+use crate::fleet::evidence::{Kind, Names};
+use crate::fleet::last_contact::{self, Contact};
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::sidecar::SCHEMA;
@@ -246,17 +247,21 @@ impl Ingest {
     }
 
     fn remember_device(&self, origin: &Origin, found: &Examination) {
-        let way = match origin.source {
-            Source::Https => Way::Dump,
-            Source::Uart | Source::Flash => Way::UsbDump,
+        let contact = Contact {
+            device: &origin.device,
+            model: origin.model.as_ref(),
+            is_usb: origin.source != Source::Https,
         };
-        let runs = Runs {
-            build_id: None,
-            version: origin.firmware_version.clone(),
-            app_elf_sha256: found.app_elf_sha256.clone(),
-        };
-        let (registry, model) = (&self.store.registry, origin.model.as_ref());
-        last_contact::heard_that(registry, &origin.device, way, runs, model);
+        let mut evidence = Vec::new();
+        // who uploads runs that version; a dump that is read may be an older build's
+        if let (Some(version), Source::Https) = (&origin.firmware_version, origin.source) {
+            evidence.push((Kind::Upload, Names::Version(version)));
+        }
+        if let Some(hash) = &found.app_elf_sha256 {
+            let version = None;
+            evidence.push((Kind::Dump, Names::AppElf { hash, version }));
+        }
+        last_contact::learned(&self.store, contact, &evidence);
     }
 }
 

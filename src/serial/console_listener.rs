@@ -10,7 +10,7 @@ use crate::journal::Event;
 use crate::metrics::Metrics;
 
 use super::crash_backlog::BacklogSender;
-use super::crash_recorder::{CaptureContext, Crash};
+use super::crash_recorder::{CaptureContext, Crash, CrashRecorder};
 use super::port_health::{PortHealth, PortProblem};
 use super::port_plan::PortPlan;
 use super::port_task::{PortTask, report_problem};
@@ -26,8 +26,11 @@ pub(super) struct ConsoleListener<'a> {
     began: Instant,
     monitor: Arc<PortMonitor>,
     state_writer: Arc<StateWriter>,
+    recorder: Arc<CrashRecorder>,
     metrics: Arc<Metrics>,
     crashes: Arc<BacklogSender>,
+    /// When the device was last noted to be heard.
+    heard_at: Option<Instant>,
     /// When a port with unreadable data is read again.
     rest_until: Option<Instant>,
     /// When the status is updated with the newest line.
@@ -51,8 +54,10 @@ impl<'a> ConsoleListener<'a> {
             began,
             monitor: Arc::clone(&port.monitor),
             state_writer: Arc::clone(&port.state_writer),
+            recorder: Arc::clone(&port.recorder),
             metrics: Arc::clone(&port.metrics),
             crashes: Arc::clone(&port.crashes),
+            heard_at: None,
             rest_until: None,
             refresh_at: None,
             babbles: false,
@@ -84,6 +89,10 @@ impl<'a> ConsoleListener<'a> {
         self.refresh_at.get_or_insert(now + REFRESH);
         if self.babbles {
             self.rest_until = Some(now + REST);
+        }
+        if self.heard_at.is_none_or(|at| now - at >= HEARD_EVERY) {
+            self.heard_at = Some(now);
+            self.recorder.heard(&self.context);
         }
         let events = self.console.feed(bytes, self.began.elapsed());
         self.handle(events)
@@ -189,6 +198,9 @@ impl<'a> ConsoleListener<'a> {
         if boot.in_download_mode {
             return;
         }
+        let is_ours = self.health.is_our_reset(self.began.elapsed());
+        self.recorder
+            .booted(&self.context, boot.reset_reason.as_deref(), is_ours);
         if let Some(failure) = boot.failure() {
             return self.boot_failed(failure, &reason);
         }
@@ -290,3 +302,5 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// Pause in reading a port with unreadable data.
 const REST: Duration = Duration::from_millis(500);
 const MOST_REASONS: usize = 24;
+/// How often it is noted that the device is heard.
+const HEARD_EVERY: Duration = Duration::from_secs(60);

@@ -7,7 +7,9 @@ use crate::clock;
 use crate::console::{Boot, Dump, Log, Panic};
 use crate::coredump;
 use crate::device::{DeviceKey, MacAddress, ModelCode, Version};
-use crate::fleet::last_contact::{self, Runs, Way};
+use crate::fleet::evidence::{Kind, Names};
+use crate::fleet::last_contact::{self, Contact};
+use crate::fleet::reported::Reported;
 use crate::fleet::unregistered;
 use crate::ingest::{Ingest, Origin, Received, ToldCrash};
 use crate::journal::Event;
@@ -235,18 +237,29 @@ impl CrashRecorder {
         let Some(identity) = self.known(context, boot.app_elf_sha256.as_deref()) else {
             return;
         };
-        let runs = Runs {
-            build_id: None,
-            version: boot.version.clone(),
-            app_elf_sha256: boot.app_elf_sha256.clone(),
+        let contact = Contact {
+            device: &identity.device,
+            model: None,
+            is_usb: true,
         };
-        last_contact::heard_that(
-            &self.store.registry,
-            &identity.device,
-            Way::Banner,
-            runs,
-            None,
-        );
+        let version = boot.version.as_deref();
+        let hash = boot.app_elf_sha256.as_deref();
+        let named = hash.map(|hash| Names::AppElf { hash, version });
+        let named = named.or(version.map(Names::Version));
+        let evidence = named.map(|names| (Kind::Banner, names));
+        last_contact::learned(&self.store, contact, evidence.as_slice());
+    }
+
+    /// The console of a known device printed something. Does not block.
+    pub(super) fn heard(&self, context: &CaptureContext) {
+        let device = self.identify(context, None).device;
+        last_contact::heard(&self.store.registry, &device, &Reported::default());
+    }
+
+    /// A known device printed boot messages; whether we reset it. Does not block.
+    pub(super) fn booted(&self, context: &CaptureContext, reason: Option<&str>, is_ours: bool) {
+        let device = self.identify(context, None).device;
+        last_contact::booted(&self.store.registry, &device, reason, is_ours);
     }
 }
 

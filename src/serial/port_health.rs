@@ -47,9 +47,22 @@ pub(super) struct PortHealth {
     brown_outs: VecDeque<Duration>,
     failed_boots: VecDeque<Duration>,
     told: Vec<PortProblem>,
+    /// When the port was lent, or the board reset by us.
+    our_reset: Option<Duration>,
 }
 
 impl PortHealth {
+    /// The gateway or whoever the port was lent to reset the board.
+    pub(super) fn reset_by_us(&mut self, now: Duration) {
+        self.our_reset = Some(now);
+    }
+
+    /// Whether the boot that is seen now is that reset's.
+    pub(super) fn is_our_reset(&mut self, now: Duration) -> bool {
+        let reset = self.our_reset.take();
+        reset.is_some_and(|reset| now.saturating_sub(reset) <= OUR_RESET)
+    }
+
     /// The port disconnected.
     pub(super) fn lost(&mut self, now: Duration) -> Option<PortProblem> {
         let many = often(&mut self.losses, now);
@@ -171,6 +184,9 @@ const MOMENT: Duration = Duration::from_millis(10);
 /// This many times within [`WINDOW`] is a problem.
 const OFTEN: usize = 5;
 const WINDOW: Duration = Duration::from_secs(600);
+
+/// A boot is the one after our reset if it is seen within this time.
+const OUR_RESET: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

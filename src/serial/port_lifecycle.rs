@@ -54,10 +54,14 @@ impl PortTask {
                 if plan.released.is_some() {
                     console = None;
                 }
+                let was_lent = plan.is_lent();
                 if !plan.is_lent() {
                     self.forget_board(&plan);
                 }
                 self.pause(None).await;
+                if was_lent {
+                    health.reset_by_us(began.elapsed());
+                }
                 continue;
             }
             let wait = match SerialLink::open(&plan.path, plan.settings.baud, plan.settings.lines) {
@@ -66,6 +70,7 @@ impl PortTask {
                     self.opened(&plan, &mut health, began);
                     if self.state_writer.state.read().of(&plan.id).in_bootloader {
                         self.reset_stranded_board(&mut link, &plan).await;
+                        health.reset_by_us(began.elapsed());
                     }
                     let (listened, before) = (Instant::now(), self.monitor.status().bytes);
                     let end = loop {
@@ -77,6 +82,7 @@ impl PortTask {
                                 let boot = console.as_ref().map(|(_, console)| console.boot());
                                 let boot = boot.cloned().unwrap_or_default();
                                 self.read_flash(&mut link, &plan, boot, request).await;
+                                health.reset_by_us(began.elapsed());
                             }
                             end => break end,
                         }

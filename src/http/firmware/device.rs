@@ -20,7 +20,8 @@ use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::httpupdate::{Board, Update};
 use crate::firmware::{self, Question};
-use crate::fleet::last_contact::{self, Runs, Way};
+use crate::fleet::evidence::{Kind, Names};
+use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
 use crate::http::device_caller::{self, DeviceCaller};
 use crate::http::error::{Error, Result};
@@ -128,6 +129,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         model,
         build: build.id(),
         name,
+        is_image: what == What::Image,
     };
     let mut response = answer(
         &parts,
@@ -182,6 +184,24 @@ struct Opened {
 }
 
 impl Wanted {
+    /// Notes what the headers of Arduino's update client say of the device.
+    fn note(&self, app: &AppState, board: &Board) {
+        let sketch = board.sketch.map(Names::Appended);
+        let version = board.version.as_deref().map(Names::Version);
+        // the digest names the image; an unknown one is of an image that was changed
+        let evidence: Vec<_> = version.into_iter().chain(sketch).collect();
+        let evidence: Vec<_> = evidence
+            .into_iter()
+            .map(|names| (Kind::UpdateClient, names))
+            .collect();
+        let contact = Contact {
+            device: &self.device,
+            model: Some(&self.model),
+            is_usb: false,
+        };
+        last_contact::learned(&app.store, contact, &evidence);
+    }
+
     /// Opens the file that the device gets, if any.
     fn open(&self, app: &AppState) -> Result<Option<Opened>> {
         let model = &self.model;
@@ -234,6 +254,7 @@ impl Wanted {
         let update = match &self.board {
             None => Update::Send,
             Some(board) => {
+                self.note(app, board);
                 let builds = app.store.firmware.builds(model)?;
                 board.update_to(&build, |digest| {
                     let mut others = builds.iter().filter(|other| other.id() != build.id());
@@ -333,6 +354,7 @@ struct Report {
     model: ModelCode,
     build: BuildId,
     name: String,
+    is_image: bool,
 }
 
 impl Report {
@@ -340,6 +362,7 @@ impl Report {
         let metrics = &self.app.metrics;
         if answer == RangeAnswer::NotModified {
             metrics.download("not-modified", 0);
+            self.learn(Kind::Etag);
             return;
         }
         match outcome {
@@ -360,12 +383,24 @@ impl Report {
                 "served firmware {name} of {} to {key}",
                 self.model
             ));
-        let runs = Runs {
-            build_id: Some(self.build),
-            version: Some(name.clone()),
-            app_elf_sha256: None,
-        };
-        last_contact::heard_that(&self.app.store.registry, key, Way::Download, runs, None);
+        self.learn(Kind::Delivery);
+    }
+
+    /// Notes what this proves of the device and the build.
+    fn learn(self, kind: Kind) {
+        if !self.is_image {
+            return;
+        }
+        // the response ended on the connection's thread, which must not wait
+        tokio::task::spawn_blocking(move || {
+            let contact = Contact {
+                device: &self.device.key,
+                model: Some(&self.model),
+                is_usb: false,
+            };
+            let evidence = [(kind, Names::Build(self.build))];
+            last_contact::learned(&self.app.store, contact, &evidence);
+        });
     }
 }
 

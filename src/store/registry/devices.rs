@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::BuildRef;
+use super::activity::{BuildSeen, Certainty, Contacts};
 use super::tokens::Credential;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
+use crate::store::open_enum::OpenEnum;
 
 /// The build a device was last known to run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -20,8 +22,10 @@ pub struct Running {
     pub version: Option<String>,
     pub app_elf_sha256: Option<String>,
     pub at: String,
-    /// How it was known: `dump`, `banner` or `download`.
+    /// The evidence. Releases without a certainty wrote `dump`, `banner` or `download`.
     pub from: String,
+    #[serde(default)]
+    pub certainty: Option<OpenEnum<Certainty>>,
 }
 
 /// One board.
@@ -49,6 +53,14 @@ pub struct Device {
     pub created_at: String,
     pub last_seen: Option<String>,
     pub running: Option<Running>,
+    /// The last builds that it ran, has or crashed with, in no order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<BuildSeen>,
+    #[serde(skip_serializing_if = "Contacts::is_empty")]
+    pub contacts: Contacts,
+    /// What the device says of its hardware.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hw: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

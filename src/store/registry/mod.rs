@@ -1,6 +1,7 @@
 //! Who and what is registered: gateway, models, devices, tokens. Each is one
 //! JSON file under `state/`, replaced as a whole.
 
+pub mod activity;
 mod build_ref;
 pub mod devices;
 mod file;

@@ -365,6 +365,28 @@ pub(crate) fn device() -> devices::Device {
             from: text("banner"),
             certainty: Some(Certainty::Exact.into()),
         }),
+        builds: vec![devices::BuildSeen {
+            build_id: some(BUILD),
+            version: some("1.2.3"),
+            app_elf_sha256: some("fdfecbe9e"),
+            first: text(AT),
+            last: text(AT),
+            certainty: Some(Certainty::Exact.into()),
+            evidence: text("banner"),
+            seconds: 86_400,
+            has_since: some(AT),
+            delivered_at: some(AT),
+            crashed_at: None,
+        }],
+        boots_today: 2,
+        boot_count: Some(17),
+        usual_interval_s: Some(3600),
+        state: None,
+        last_crash: Some(devices::LastCrash {
+            at: text(AT),
+            crash: text("c7k2fq"),
+        }),
+        hw: some("rev-b"),
     }
 }
 

@@ -38,9 +38,59 @@ pub struct Device {
     pub fleet_token: Option<String>,
     pub tokens: Vec<Token>,
     pub created_at: String,
+    /// The last request, or byte on its console.
     pub last_seen: Option<String>,
     /// The last known running build.
     pub running: Option<Running>,
+    /// The last builds that it ran, has or crashed with, the newest evidence first; at
+    /// most 10.
+    pub builds: Vec<BuildSeen>,
+    /// Boots today (UTC), as far as the device tells.
+    pub boots_today: u32,
+    /// As the device reported it last.
+    pub boot_count: Option<u64>,
+    /// Seconds between its contacts; known after five contacts on three days.
+    pub usual_interval_s: Option<u64>,
+    /// `looping`: it boots again and again; `silent`: not heard for three usual
+    /// intervals, and a day at least; `quiet`: its usual interval is not known; else
+    /// `null`.
+    pub state: Option<String>,
+    pub last_crash: Option<LastCrash>,
+    /// What the device says of its hardware.
+    pub hw: Option<String>,
+}
+
+/// A build that a device ran, has or crashed with.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct BuildSeen {
+    /// `null`: no stored build fits, or more than one.
+    pub build_id: Option<String>,
+    pub version: Option<String>,
+    pub app_elf_sha256: Option<String>,
+    /// First and last evidence that it ran; of one that did not, that it is there.
+    pub first: String,
+    pub last: String,
+    /// `exact` or `likely`; `null`: it is not known to have run.
+    pub certainty: Option<OpenEnum<Certainty>>,
+    /// As `from` of `running`; or `etag`, `delivery` or `dump`.
+    pub evidence: String,
+    /// Seconds that it ran, as far as contacts show.
+    pub seconds: u64,
+    /// Since when the device has the image.
+    pub has_since: Option<String>,
+    /// When the image was last delivered whole.
+    pub delivered_at: Option<String>,
+    pub crashed_at: Option<String>,
+}
+
+/// The last crash of a device.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LastCrash {
+    pub at: String,
+    /// Id of its crash group.
+    pub crash: String,
 }
 
 /// A device's token, without its secret.
@@ -71,7 +121,8 @@ pub struct Running {
 
 impl Device {
     /// A device of the register as answers show it: of its tokens the ids alone.
-    /// `pin` is the name of the build that it is pinned to.
+    /// `pin` is the name of the build that it is pinned to. What depends on the time and
+    /// on its crashes is not there yet.
     pub fn of(key: &DeviceKey, device: &devices::Device, pin: Option<String>) -> Self {
         let pin_build_id = device.pin.as_ref().and_then(BuildRef::id);
         let tokens = device.tokens.iter().map(|token| Token {
@@ -100,8 +151,31 @@ impl Device {
                 from: running.from.clone(),
                 certainty: running.certainty.clone(),
             }),
+            builds: builds(device),
+            boot_count: device.contacts.boot_count,
+            hw: device.hw.clone(),
+            ..Self::default()
         }
     }
+}
+
+fn builds(device: &devices::Device) -> Vec<BuildSeen> {
+    let builds = device.builds.iter().map(|seen| BuildSeen {
+        build_id: seen.build_id.map(|id| id.to_string()),
+        version: seen.version.clone(),
+        app_elf_sha256: seen.app_elf_sha256.clone(),
+        first: seen.first.clone(),
+        last: seen.last.clone(),
+        certainty: seen.certainty.clone(),
+        evidence: seen.evidence.clone(),
+        seconds: seen.seconds,
+        has_since: seen.has_since.clone(),
+        delivered_at: seen.delivered_at.clone(),
+        crashed_at: seen.crashed_at.clone(),
+    });
+    let mut builds: Vec<_> = builds.collect();
+    builds.sort_by(|a, b| b.last.cmp(&a.last));
+    builds
 }
 
 /// Changes to a device: an absent field is left unchanged, `null` removes the

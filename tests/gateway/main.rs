@@ -18,6 +18,7 @@ mod clock;
 mod coredumps;
 mod crash;
 mod crash_groups;
+mod delivered;
 mod disk;
 mod firmware;
 mod firmware_refusals;

@@ -15,19 +15,19 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::download_report::Report;
 use crate::api::firmware::Offered;
-use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::httpupdate::{Board, Update};
 use crate::firmware::{self, Question};
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
-use crate::http::device_caller::{self, DeviceCaller};
+use crate::http::device_caller;
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
 use crate::http::range_requests::{self, RangeAnswer};
-use crate::http::server::{Delivery, from_file, from_memory};
+use crate::http::server::{Arrival, Connection, Delivery, from_file, from_memory};
 use crate::journal::{Event, chain};
 use crate::store::firmware::{Build, OpenedFile};
 
@@ -68,11 +68,13 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
     }
     let model = device.model()?.clone();
     let header = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::trim);
+    let board = Board::of(header).filter(|_| what == What::Image);
+    let is_arduino = board.is_some();
     let request = Wanted {
         device: device.key.clone(),
         model: model.clone(),
         version: query.get("version").map(str::to_owned),
-        board: Board::of(header).filter(|_| what == What::Image),
+        board,
         is_range: parts.method == Method::GET && parts.headers.contains_key(RANGE),
         what,
     };
@@ -123,22 +125,29 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         What::Bundle => "application/zip",
     };
     let file_name = format!("firmware-{model}.{extension}");
-    let delivery = Report {
+    let says_running = device.says_running || is_arduino;
+    let report = Report {
         app,
         device,
         model,
         build: build.id(),
         name,
         is_image: what == What::Image,
+        says_running,
     };
+    let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+    let before = connection.as_ref().map_or(0, |one| one.acknowledged());
     let mut response = answer(
         &parts,
         stored,
         image,
         kind,
         &file_name,
-        move |answer, outcome| {
-            delivery.say(answer, outcome);
+        move |answer, outcome| match connection {
+            Some(connection) => connection.settle(outcome, before, move |arrival| {
+                report.say(answer, outcome, arrival);
+            }),
+            None => report.say(answer, outcome, Arrival::BrokenOff),
         },
     )?;
     response.headers_mut().extend(digests);
@@ -345,63 +354,6 @@ fn part_of(image: Arc<Vec<u8>>, start: u64, length: u64) -> Option<Bytes> {
     );
     let whole = Bytes::from_owner(Shared(image));
     (end <= whole.len()).then(|| whole.slice(start..end))
-}
-
-/// Reports how a download ended.
-struct Report {
-    app: Arc<AppState>,
-    device: DeviceCaller,
-    model: ModelCode,
-    build: BuildId,
-    name: String,
-    is_image: bool,
-}
-
-impl Report {
-    fn say(self, answer: RangeAnswer, outcome: Delivery) {
-        let metrics = &self.app.metrics;
-        if answer == RangeAnswer::NotModified {
-            metrics.download("not-modified", 0);
-            self.learn(Kind::Etag);
-            return;
-        }
-        match outcome {
-            Delivery::Complete { sent } => metrics.download("complete", sent),
-            // Devices disconnect when they already run this version.
-            Delivery::BrokenOff { sent } => return metrics.download("broken-off", sent),
-        }
-        if answer != RangeAnswer::Full {
-            return;
-        }
-        let (key, name) = (&self.device.key, &self.name);
-        Event::FirmwareServed
-            .entry()
-            .device(key)
-            .model(&self.model)
-            .version(name)
-            .say(format_args!(
-                "served firmware {name} of {} to {key}",
-                self.model
-            ));
-        self.learn(Kind::Delivery);
-    }
-
-    /// Notes what this proves of the device and the build.
-    fn learn(self, kind: Kind) {
-        if !self.is_image {
-            return;
-        }
-        // the response ended on the connection's thread, which must not wait
-        tokio::task::spawn_blocking(move || {
-            let contact = Contact {
-                device: &self.device.key,
-                model: Some(&self.model),
-                is_usb: false,
-            };
-            let evidence = [(kind, Names::Build(self.build))];
-            last_contact::learned(&self.app.store, contact, &evidence);
-        });
-    }
 }
 
 /// `GET /api/iot/firmware-version`: what the device would be served.

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod device;
+mod download_report;
 mod image_cache;
 pub mod manage;
 pub mod manifest;

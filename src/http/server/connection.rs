@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection_service::ConnectionService;
+use super::deliveries::EndOfDeliveries;
 use super::limited_stream::LimitedStream;
 use super::request_state::RequestState;
 use super::{Connection, Inner, Peer};
@@ -46,6 +48,7 @@ pub(super) async fn https(
 ) {
     // Answers are written in whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
+    place.deliveries().on(stream.as_raw_fd());
     let limit = inner.limits().handshake;
     // Not cut short by the server's end: the client was accepted, and a board
     // has one dump and one attempt.
@@ -143,7 +146,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = inner.limits();
-    let state = Arc::new(RequestState::new());
+    let deliveries = place.deliveries();
+    let state = Arc::new(RequestState::new(Arc::clone(deliveries)));
     place.serves(&state);
     let stream = LimitedStream::new(io, Arc::clone(&limits), Arc::clone(&state));
     let asked = state.asked();
@@ -163,12 +167,16 @@ where
         .max_header_size(limits.head_bytes)
         .max_buf_size(BUFFER_BYTES.max(limits.head_bytes))
         .serve_connection(TokioIo::new(stream), service.clone());
+    // dropped before the connection and its socket are
+    let _end = EndOfDeliveries(deliveries);
+    let mut watching = pin!(deliveries.watch());
     let mut age = pin!(sleep(limits.connection_age));
     let mut last_answer = pin!(sleep(Duration::ZERO));
     let (mut is_ending, mut is_evicted) = (false, false);
     let outcome = loop {
         tokio::select! {
             outcome = &mut connection => break outcome,
+            () = watching.as_mut() => {}
             () = inner.aborting.cancelled() => return,
             () = place.evicted().cancelled(), if !is_evicted => {
                 if state.upload().is_none() {
@@ -204,6 +212,7 @@ where
         // Clients leave when they like; handlers report what they care about.
         log::debug!("connection from {peer:?} closed: {error}");
     }
+    deliveries.end(false);
     if outcome.is_ok() || is_refused_by_hyper {
         tokio::select! {
             () = connection.into_parts().io.into_inner().linger() => {}

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, timeout};
 
 use super::Limits;
+use super::deliveries::LOOK_SOON;
 use super::request_head::{self, Framing, RequestError};
 use super::request_state::RequestState;
 use super::transfer_rate::{Timer, TransferRate};
@@ -50,6 +51,7 @@ pub(super) struct LimitedStream<IO> {
     read_timer: Timer,
     write_rate: TransferRate,
     write_timer: Timer,
+    shutdown_timer: Timer,
 }
 
 impl<IO: AsyncRead> LimitedStream<IO> {
@@ -64,6 +66,7 @@ impl<IO: AsyncRead> LimitedStream<IO> {
             read_timer: Timer::default(),
             write_rate: TransferRate::new(limits.write_stall, limits.write_bytes_per_second),
             write_timer: Timer::default(),
+            shutdown_timer: Timer::default(),
             limits,
         }
     }
@@ -77,6 +80,14 @@ impl<IO: AsyncRead> LimitedStream<IO> {
         self.write_rate =
             TransferRate::new(self.limits.write_stall, self.limits.write_bytes_per_second);
         self.reading = Reading::HandOver { left: length, then };
+    }
+
+    /// Notes an error of the connection.
+    fn noted<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &polled {
+            self.state.failed(error);
+        }
+        polled
     }
 
     /// Hands over a substitute, after which nothing is read any more.
@@ -141,7 +152,8 @@ impl<IO: AsyncRead + Unpin> LimitedStream<IO> {
         let mut space = [0; HEAD_READ];
         let mut part = ReadBuf::new(&mut space);
         self.io.set_limit(u64::MAX);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut part);
+        ready!(self.noted(polled))?;
         self.buffer.extend_from_slice(part.filled());
         Poll::Ready(Ok(part.filled().len()))
     }
@@ -161,6 +173,7 @@ impl<IO: AsyncRead + Unpin> LimitedStream<IO> {
         // not beyond the body: what follows is the next head
         self.io.set_limit(limit);
         let polled = Pin::new(&mut self.io).poll_read(cx, out);
+        let polled = self.noted(polled);
         let now = Instant::now();
         // hyper also reads to see whether the client leaves
         if polled.is_pending() && !self.state.is_body_done() {
@@ -271,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> LimitedStream<IO> {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
-        let value = ready!(polled)?;
+        let value = ready!(self.noted(polled))?;
         self.write_rate.moved(bytes(&value), now);
         Poll::Ready(Ok(value))
     }
@@ -302,10 +315,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LimitedStream<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(self.io.get_mut()).poll_flush(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.state.flushed();
+        }
         self.paced(polled, |()| 0, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.state.may_shut_down() {
+            // wakes the task; how long it waits in all is as for writing
+            let _ = self.shutdown_timer.is_over(Instant::now() + LOOK_SOON, cx);
+            return self.paced(Poll::Pending, |()| 0, cx);
+        }
         let polled = Pin::new(self.io.get_mut()).poll_shutdown(cx);
         self.paced(polled, |()| 0, cx)
     }

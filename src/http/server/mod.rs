@@ -6,12 +6,14 @@ mod client_key;
 mod connection;
 mod connection_service;
 mod connections;
+mod deliveries;
 mod eviction;
 mod file_body;
 mod limited_stream;
 mod request_body;
 pub mod request_head;
 mod request_state;
+mod tcp_socket;
 mod transfer_rate;
 
 use std::net::SocketAddr;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use client_key::LocalNetworks;
 pub use connections::Connection;
 use connections::Connections;
+pub use deliveries::Arrival;
 pub use file_body::{Delivery, from_file, from_memory};
 pub use request_body::{Incomplete, Unread, read_limited};
 

@@ -1,17 +1,22 @@
 //! The request that a connection is serving, as its stream and its service share it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::deliveries::Deliveries;
 use super::eviction::Upload;
 use super::request_head::RequestError;
 
 /// Where the current request is.
 #[derive(Debug)]
-pub(super) struct RequestState(Mutex<Inside>);
+pub(super) struct RequestState {
+    inside: Mutex<Inside>,
+    deliveries: Arc<Deliveries>,
+}
 
 #[derive(Debug)]
 struct Inside {
@@ -32,8 +37,8 @@ struct Inside {
 
 impl RequestState {
     /// Of a connection without a request yet.
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(Inside {
+    pub(super) fn new(deliveries: Arc<Deliveries>) -> Self {
+        let inside = Mutex::new(Inside {
             busy: false,
             error: None,
             body_done: false,
@@ -42,7 +47,8 @@ impl RequestState {
             idle_since: Instant::now(),
             waker: None,
             asked: CancellationToken::new(),
-        }))
+        });
+        Self { inside, deliveries }
     }
 
     /// Cancelled with the connection's first request.
@@ -52,6 +58,7 @@ impl RequestState {
 
     /// hyper gets a head: a good one, or the substitute for one that is refused.
     pub(super) fn begin(&self, error: Option<RequestError>) {
+        self.deliveries.next_request();
         let mut inside = self.lock();
         inside.busy = true;
         inside.body_done = error.is_some();
@@ -133,7 +140,27 @@ impl RequestState {
         }
     }
 
+    /// The kernel has all that hyper has written.
+    pub(super) fn flushed(&self) {
+        if !self.is_busy() {
+            self.deliveries.written();
+        }
+    }
+
+    /// Reading or writing failed.
+    pub(super) fn failed(&self, error: &io::Error) {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        if matches!(error.kind(), BrokenPipe | ConnectionReset) {
+            self.deliveries.end(true);
+        }
+    }
+
+    /// Whether the connection may be shut down, see [`Deliveries::may_shut_down`].
+    pub(super) fn may_shut_down(&self) -> bool {
+        self.deliveries.may_shut_down()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ async fn admit(connections: &Arc<Connections>, client: ClientKey) -> Option<Admi
 
 async fn idle(connections: &Arc<Connections>, n: u8) -> (Admitted, Arc<RequestState>) {
     let admitted = admit(connections, client(n)).await.unwrap();
-    let state = Arc::new(RequestState::new());
+    let state = Arc::new(RequestState::new(Arc::default()));
     admitted.connection().serves(&state);
     (admitted, state)
 }

@@ -1,0 +1,91 @@
+//! How a download ended, and what that proves of the device.
+
+use std::sync::Arc;
+
+use crate::build_id::BuildId;
+use crate::device::ModelCode;
+use crate::fleet::evidence::{Kind, Names};
+use crate::fleet::last_contact::{self, Contact};
+use crate::http::app_state::AppState;
+use crate::http::device_caller::DeviceCaller;
+use crate::http::range_requests::RangeAnswer;
+use crate::http::server::{Arrival, Delivery};
+use crate::journal::Event;
+
+/// Bytes of a response, its head included, after which a client that compares hangs up: it
+/// has the image's description, and what was on its way meanwhile.
+const DESCRIPTION: std::ops::RangeInclusive<u64> = 1024..=64 * 1024;
+
+/// Reports how a download ended.
+pub(super) struct Report {
+    pub(super) app: Arc<AppState>,
+    pub(super) device: DeviceCaller,
+    pub(super) model: ModelCode,
+    pub(super) build: BuildId,
+    pub(super) name: String,
+    pub(super) is_image: bool,
+    /// The request said what the device runs: what it does then proves nothing more.
+    pub(super) says_running: bool,
+}
+
+impl Report {
+    /// Takes note of a response and how it ended.
+    pub(super) fn say(self, answer: RangeAnswer, outcome: Delivery, arrival: Arrival) {
+        let metrics = &self.app.metrics;
+        if answer == RangeAnswer::NotModified {
+            metrics.download("not-modified", 0);
+            self.learn(Kind::Etag);
+            return;
+        }
+        let (Delivery::Complete { sent } | Delivery::BrokenOff { sent }) = outcome;
+        match arrival {
+            Arrival::Delivered => metrics.download("complete", sent),
+            // Devices disconnect when they already run this version.
+            Arrival::PeerLeft { acknowledged } => {
+                metrics.download("broken-off", sent.min(acknowledged));
+                if answer == RangeAnswer::Full
+                    && DESCRIPTION.contains(&acknowledged)
+                    && !self.says_running
+                {
+                    self.learn(Kind::HangUp);
+                }
+                return;
+            }
+            Arrival::BrokenOff => return metrics.download("broken-off", sent),
+        }
+        if answer != RangeAnswer::Full {
+            return;
+        }
+        let (key, name) = (&self.device.key, &self.name);
+        Event::FirmwareServed
+            .entry()
+            .device(key)
+            .model(&self.model)
+            .version(name)
+            .say(format_args!(
+                "served firmware {name} of {} to {key}",
+                self.model
+            ));
+        self.learn(Kind::Delivery);
+    }
+
+    /// Notes what this proves of the device and the build.
+    fn learn(self, kind: Kind) {
+        if !self.is_image {
+            return;
+        }
+        // the connection's thread must not wait; at the daemon's end nothing is learned
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn_blocking(move || {
+            let contact = Contact {
+                device: &self.device.key,
+                model: Some(&self.model),
+                is_usb: false,
+            };
+            let evidence = [(kind, Names::Build(self.build))];
+            last_contact::learned(&self.app.store, contact, &evidence);
+        });
+    }
+}

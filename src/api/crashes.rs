@@ -55,6 +55,8 @@ pub struct Detail {
     pub last_seen: String,
     /// Number of stored dumps.
     pub dumps: u64,
+    /// Occurrences that the gateway caused by not being reachable.
+    pub gateway_induced: u64,
     /// Most occurrences first.
     pub builds: Vec<BuildCount>,
     /// Most occurrences first; at most 500 are named.

@@ -35,6 +35,9 @@ pub struct Occurrence {
     pub panic_reason: Option<String>,
     pub task: Option<String>,
     pub at: At,
+    /// The gateway was not reachable for a while between the device's last contact and
+    /// this.
+    pub during_outage: bool,
 }
 
 /// What stands for the fingerprint of dumps that have none: one for each model and
@@ -89,6 +92,7 @@ impl Register {
             occurrences: 1,
             first_seen: crash.at,
             last_seen: crash.at,
+            during_outage: u64::from(crash.during_outage),
         };
         let Some(group) = self.get_mut(&id) else {
             return false;
@@ -124,6 +128,7 @@ impl Register {
         mine.occurrences = mine.occurrences.max(seen.occurrences);
         mine.first_seen = mine.first_seen.min(seen.first_seen);
         mine.last_seen = mine.last_seen.max(seen.last_seen);
+        mine.during_outage = mine.during_outage.max(seen.during_outage);
         self.recount(&id);
         self.fold(&id);
     }
@@ -232,6 +237,7 @@ fn member_of(crash: &Occurrence) -> Member {
         panic_reason: crash.panic_reason.clone(),
         task: crash.task.clone(),
         decoded: false,
+        gateway_client: false,
         signature: None,
         variant: None,
         devices: BTreeMap::new(),

@@ -3,8 +3,10 @@
 
 mod counting;
 mod deciding;
+mod gateway_induced;
 mod id;
 mod news;
+mod of_build;
 mod placing;
 mod rebuild;
 mod register;
@@ -16,7 +18,9 @@ mod view;
 
 pub use counting::{Occurrence, unreadable};
 pub use deciding::{Impossible, Wish};
+pub use gateway_induced::{has_gateway_client, unreachable_for};
 pub use id::is_valid;
+pub use of_build::BuildCrashes;
 pub use placing::Decoded;
 pub use rebuild::name_of;
 pub use register::Register;

@@ -85,6 +85,8 @@ pub struct Decoded {
     pub builds: Vec<String>,
     /// Of those builds.
     pub model: Option<String>,
+    /// Whether the blamed stack has functions of the client that talks to the gateway.
+    pub gateway_client: bool,
 }
 
 impl Register {
@@ -105,6 +107,7 @@ impl Register {
         }
         let member = group.fingerprints.get_mut(fingerprint)?;
         member.decoded = true;
+        member.gateway_client |= decoded.gateway_client;
         if !decoded.builds.is_empty() {
             member.builds = decoded.builds;
         }

@@ -115,6 +115,7 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
             occurrences: crash.occurrences,
             first_seen: At::parse(&crash.first_seen)?,
             last_seen: At::parse(&crash.last_seen)?,
+            during_outage: entry.map_or(0, |entry| u64::from(entry.during_outage)),
         };
         Some(Record {
             crash: of_record(device, crash, entry, seen.first_seen),
@@ -132,6 +133,7 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
             occurrences: *count,
             first_seen: *first,
             last_seen: *last,
+            during_outage: u64::from(entry.during_outage),
         },
         group: entry.crash.clone(),
         signature: None,
@@ -162,6 +164,7 @@ fn of_record(device: &str, crash: &Crash, entry: Option<&Entry>, at: At) -> Occu
         panic_reason: crash.panic_reason.clone(),
         task: crash.task.clone(),
         at,
+        during_outage: false,
     }
 }
 
@@ -178,6 +181,7 @@ impl Occurrence {
             panic_reason: None,
             task: None,
             at: At::parse(&entry.uploaded_at).unwrap_or_else(|| At(Moment::now().wall)),
+            during_outage: entry.during_outage,
         }
     }
 }

@@ -25,6 +25,7 @@ fn crash(fingerprint: &str, device: &str, minute: i64) -> Occurrence {
         panic_reason: Some(format!("reason of {fingerprint}")),
         task: Some(String::from("main")),
         at: at(minute),
+        during_outage: false,
     }
 }
 
@@ -43,6 +44,7 @@ fn signed(id: &str, builds: &[&str]) -> Decoded {
         signature: Some(signature(id)),
         builds: builds.iter().map(|build| (*build).to_owned()).collect(),
         model: None,
+        gateway_client: false,
     }
 }
 

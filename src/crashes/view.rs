@@ -240,6 +240,11 @@ fn detail(register: &Register, group: &Group, dumps: Vec<(u64, Dump)>, now: At) 
         first_seen: group.first_seen.to_string(),
         last_seen: group.last_seen.to_string(),
         dumps: dumps.len() as u64,
+        gateway_induced: group
+            .fingerprints
+            .values()
+            .map(Member::gateway_induced)
+            .sum(),
         builds: builds(group),
         devices: devices(group),
         coredumps: dumps

@@ -260,7 +260,7 @@ impl Daemon<'_> {
     /// Reports an unclean shutdown of the previous daemon.
     fn begin_life(&self) {
         let run = self.app.store.data_dir.run();
-        let (life, ended_badly) = RunRecord::read(&run).next(&Moment::now());
+        let (life, ended_badly) = start::next_run(&self.app.store);
         go_on(life.write(&run));
         if let Some(end) = life.last_bad_end.as_ref().filter(|_| ended_badly) {
             let entry = Event::EndedBadly.entry();
@@ -276,7 +276,9 @@ impl Daemon<'_> {
                 )),
             }
         }
-        self.app.facts().last_bad_end = life.last_bad_end;
+        let mut facts = self.app.facts();
+        facts.last_bad_end = life.last_bad_end;
+        facts.outages = life.outages;
     }
 
     /// Waits for signals until one says stop. A reload may wait for the disk
@@ -307,6 +309,7 @@ impl Daemon<'_> {
         systemd::stopping();
         let feeding = tokio::spawn(watchdog::feed_to_the_end());
         Event::Stopping.entry().say("stopping");
+        let closed_at = iso8601(Moment::now().wall);
         self.stop.cancel();
         self.server.drain(DRAIN).await;
         self.tasks.close();
@@ -317,7 +320,7 @@ impl Daemon<'_> {
         let write = move || {
             let written = periodic::write_notes(&app);
             if let Some(run) = run {
-                end_life(&run);
+                end_life(&run, closed_at);
             }
             written
         };
@@ -335,8 +338,9 @@ impl Daemon<'_> {
 }
 
 /// Records the regular stop for the next start.
-fn end_life(run: &Path) {
+fn end_life(run: &Path, closed_at: String) {
     let mut life = RunRecord::read(run);
+    life.closed_at = Some(closed_at);
     life.stopped_at = Some(iso8601(Moment::now().wall));
     go_on(life.write(run));
 }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::critical_tasks::CriticalTasks;
 use super::effective_config::{EffectiveConfig, Options};
 use super::{Daemon, data_dir_check, listeners};
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::http::app_state::AppState;
 use crate::http::routes;
@@ -24,6 +25,7 @@ use crate::serial::Ports;
 use crate::serial::crash_recorder::CrashRecorder;
 use crate::serial::discover::PortSources;
 use crate::store::Store;
+use crate::store::last_shutdown::RunRecord;
 
 /// A daemon that can be reached.
 pub(super) struct Running<'a> {
@@ -97,6 +99,7 @@ impl<'a> Running<'a> {
         ));
         // before anybody can ask
         app.facts().degraded.extend(chosen.degraded.clone());
+        app.facts().outages = next_run(&store).0.outages;
         let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
         let tasks = TaskTracker::new();
         let sockets = sockets
@@ -123,6 +126,16 @@ impl<'a> Running<'a> {
             control_socket,
         })
     }
+}
+
+/// The record of this run, and whether the run before ended uncleanly. Nothing is written.
+pub(super) fn next_run(store: &Store) -> (RunRecord, bool) {
+    let devices = store.registry.devices.read();
+    let contacts = devices
+        .devices
+        .values()
+        .filter_map(|device| device.last_seen.as_deref());
+    RunRecord::read(&store.data_dir.run()).next(&Moment::now(), contacts.max())
 }
 
 fn serial_ports(

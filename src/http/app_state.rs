@@ -15,7 +15,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::serial::Ports;
 use crate::store::Store;
-use crate::store::last_shutdown::UncleanShutdown;
+use crate::store::last_shutdown::{Outage, UncleanShutdown};
 use crate::worker;
 
 use super::firmware::ImageCache;
@@ -62,6 +62,8 @@ pub struct Facts {
     pub index_ready: bool,
     /// The last unclean shutdown of a daemon on this data.
     pub last_bad_end: Option<UncleanShutdown>,
+    /// The last times in which the gateway was not reachable.
+    pub outages: Vec<Outage>,
 }
 
 impl AppState {

@@ -21,6 +21,8 @@ use super::query::Query;
 use super::server::{Connection, Incomplete, Peer, Unread, read_limited};
 use super::upload_limit::Slot;
 use crate::api::coredumps::Stored;
+use crate::clock::Moment;
+use crate::crashes;
 use crate::device::DeviceKey;
 use crate::ingest::{Origin, Received};
 use crate::journal::Event;
@@ -142,6 +144,10 @@ async fn origin(app: &Arc<AppState>, parts: &Parts) -> Result<Origin> {
     };
 
     let mut origin = Origin::new(device.key, Source::Https, device.identity);
+    let last_contact = device.last_contact.as_deref();
+    let now = Moment::now().wall;
+    origin.gateway_unreachable_s =
+        crashes::unreachable_for(&app.facts().outages, last_contact, now);
     origin.model = device.model;
     origin.chip = Some(chip);
     origin.firmware_version = Some(firmware_version);

@@ -134,6 +134,7 @@ mod tests {
             uploaded_at: String::from("2026-01-01T00:00:00Z"),
             boot_id: Some(String::from("b")),
             monotonic_us: Some(minute * 60_000_000),
+            during_outage: false,
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Origin {
     pub panic_reason: Option<String>,
     /// More that is kept in the sidecar.
     pub reported: Map<String, Value>,
+    /// How long the gateway was not reachable between the device's last contact and this,
+    /// if the device could notice. Seconds.
+    pub gateway_unreachable_s: Option<u64>,
     /// Known problems of the data.
     pub problems: Vec<String>,
     /// Console lines around the crash.
@@ -53,6 +56,7 @@ impl Origin {
             app_elf_sha256: None,
             panic_reason: None,
             reported: Map::new(),
+            gateway_unreachable_s: None,
             problems: Vec::new(),
             log: None,
             told: None,

@@ -220,6 +220,7 @@ fn keep(
     let id = new.signature.as_ref().map(|signature| signature.id.clone());
     let decoded = Decoded {
         signature: new.signature,
+        gateway_client: new.gateway_client,
         ..by
     };
     let group = grouping::place(crashes, folder, &job.device, &job.id, decoded);
@@ -227,6 +228,7 @@ fn keep(
         sidecar.end_attempt(state, misfit);
         sidecar.signature = id;
         sidecar.place = new.place;
+        sidecar.gateway_induced = new.gateway_client && sidecar.gateway_unreachable_s.is_some();
         sidecar.crash = group.or_else(|| sidecar.crash.take());
     };
     let sidecar = folder.store_report(&job.stem, report, end)?;

@@ -33,6 +33,7 @@ pub(super) fn decoded_by(store: &Store, entry: &Entry) -> Decoded {
             .iter()
             .map(|(_, build)| build.id().to_string())
             .collect(),
+        gateway_client: false,
     }
 }
 

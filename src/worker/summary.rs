@@ -1,7 +1,8 @@
 //! What the worker needs of a report, and says of it.
 
+use crate::crashes::has_gateway_client;
 use crate::decode::child::is_elf_not_used;
-use crate::decode::report::{Match, Report};
+use crate::decode::report::{Match, Report, Task};
 use crate::decode::text::is_system;
 use crate::signature::Signature;
 
@@ -14,6 +15,8 @@ pub(super) struct Summary {
     /// The first place in the application's own code.
     pub(super) place: Option<String>,
     pub(super) signature: Option<Signature>,
+    /// Whether the blamed stack has functions of the client that talks to the gateway.
+    pub(super) gateway_client: bool,
 }
 
 impl Summary {
@@ -28,8 +31,24 @@ impl Summary {
             words: words(report),
             place: place(report),
             signature: report.signature.clone(),
+            gateway_client: has_gateway_client(blamed_functions(report)),
         }
     }
+}
+
+/// The functions of the stack that the signature blames, else of the crashed task.
+fn blamed_functions(report: &Report) -> impl Iterator<Item = &str> {
+    let blamed = report
+        .signature
+        .as_ref()
+        .and_then(|signature| signature.task.as_deref());
+    let is_blamed = |task: &&Task| blamed.is_some() && task.name.as_deref() == blamed;
+    let tasks = || report.tasks.iter();
+    let task = tasks()
+        .find(is_blamed)
+        .or_else(|| tasks().find(|task| task.crashed));
+    let frames = task.into_iter().flat_map(|task| &task.backtrace);
+    frames.filter_map(|frame| frame.function.as_deref())
 }
 
 /// A report in one line: the reason, and the first place in the application's

@@ -6,7 +6,7 @@ use super::SEE_LIST;
 use crate::api::coredumps::Coredump;
 use crate::cli::client::{Client, Reply, segment};
 use crate::cli::failure::Failure;
-use crate::cli::output::{known, moment, print, print_facts, print_json, print_line};
+use crate::cli::output::{duration, known, moment, print, print_facts, print_json, print_line};
 use crate::cli::style::coloured;
 use crate::cli::table::{WIDTH, folded};
 use crate::decode::{self, Report};
@@ -23,7 +23,14 @@ pub(super) fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> 
         }
         let dump: Coredump = client.get(path).doing(doing).send()?.read()?;
         let heading = folded(&escaped(&heading(&dump)), WIDTH, 2);
-        print(&format!("{heading}\n\n"))?;
+        print(&format!("{heading}\n"))?;
+        if let Some(gateway) = gateway_induced(&dump) {
+            print(&format!(
+                "{}\n",
+                folded(&format!("Caused by {gateway}"), WIDTH, 2)
+            ))?;
+        }
+        print("\n")?;
         print(&in_words(&report)?)?;
         return match failure(&dump) {
             Some(why) => print_line(&format!("this is an earlier report: {why}")),
@@ -49,6 +56,18 @@ pub(super) fn run(client: &Client, id: &str, json: bool) -> Result<(), Failure> 
 fn failure(dump: &Coredump) -> Option<String> {
     let why = known(&dump.sidecar.decoding.failure);
     (dump.sidecar.decode == DecodeState::Failed).then(|| format!("decoding failed: {why}"))
+}
+
+/// That the gateway caused the crash, if it did.
+fn gateway_induced(dump: &Coredump) -> Option<String> {
+    let seconds = dump.sidecar.gateway_unreachable_s?;
+    dump.sidecar.gateway_induced.then(|| {
+        format!(
+            "the gateway (gateway-induced): it was not reachable for {} before, and code that \
+             talks to it crashed; not counted against the build",
+            duration(seconds)
+        )
+    })
 }
 
 /// What the report does not tell: whose dump it is, and when it came how.
@@ -104,6 +123,7 @@ fn facts(dump: &Coredump) -> Result<(), Failure> {
         ("fingerprint", known(&sidecar.fingerprint)),
         ("decode", sidecar.decode.to_string()),
         ("failure", known(&sidecar.decoding.failure)),
+        ("caused by", gateway_induced(dump).unwrap_or_default()),
     ])
 }
 

@@ -66,6 +66,7 @@ fn facts(group: &Detail) -> Vec<(&'static str, String)> {
         ("Until", known(&group.until)),
         ("Task", known(&tasks)),
         ("Occurrences", group.occurrences.to_string()),
+        ("By the gateway", by_the_gateway(group)),
         ("First seen", moment(&group.first_seen)),
         ("Last seen", moment(&group.last_seen)),
         ("Remarks", notes.join("; ")),
@@ -73,6 +74,17 @@ fn facts(group: &Detail) -> Vec<(&'static str, String)> {
         ("Similar", similar.join(", ")),
         ("Split from", known(&group.split_from)),
     ]
+}
+
+/// Occurrences that the gateway caused, if any.
+fn by_the_gateway(group: &Detail) -> String {
+    match group.gateway_induced {
+        0 => String::new(),
+        count => format!(
+            "{count} of {}: the gateway was not reachable, and code that talks to it crashed",
+            group.occurrences
+        ),
+    }
 }
 
 fn builds(builds: &[BuildCount]) -> Result<(), Failure> {

@@ -46,6 +46,8 @@ pub struct Entry {
     pub uploaded_at: String,
     pub boot_id: Option<String>,
     pub monotonic_us: Option<u64>,
+    /// Whether it came after a time in which the gateway was not reachable.
+    pub during_outage: bool,
 }
 
 impl Entry {
@@ -71,6 +73,7 @@ impl Entry {
             uploaded_at: sidecar.uploaded_at.clone(),
             boot_id: sidecar.boot_id.clone(),
             monotonic_us: sidecar.monotonic_us,
+            during_outage: sidecar.gateway_unreachable_s.is_some(),
         }
     }
 

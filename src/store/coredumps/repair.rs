@@ -235,6 +235,8 @@ fn rebuild(path: &Path, stem: &str, sequence: u64) -> Result<Sidecar> {
         signature: None,
         crash: None,
         sightings: Vec::new(),
+        gateway_unreachable_s: None,
+        gateway_induced: false,
         requested: false,
         counted: 0,
         gateway_id: None,

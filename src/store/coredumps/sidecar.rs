@@ -132,6 +132,14 @@ pub struct Sidecar {
     #[serde(default)]
     pub crash: Option<String>,
     pub sightings: Vec<Sighting>,
+    /// How long the gateway was not reachable between the device's last contact and the
+    /// upload, if the device could notice. Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_unreachable_s: Option<u64>,
+    /// The gateway caused this crash: code that talks to it crashed while it was not
+    /// reachable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gateway_induced: bool,
     /// A person asked for this dump; retention never thins it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requested: bool,
@@ -218,6 +226,8 @@ pub(super) mod tests {
             signature: None,
             crash: None,
             sightings: Vec::new(),
+            gateway_unreachable_s: None,
+            gateway_induced: false,
             requested: false,
             counted: 0,
             gateway_id: None,

@@ -130,6 +130,13 @@ pub struct Seen {
     pub occurrences: u64,
     pub first_seen: At,
     pub last_seen: At,
+    /// Of these, those while the gateway was not reachable.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub during_outage: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Seen {
@@ -138,6 +145,7 @@ impl Seen {
         self.occurrences += other.occurrences;
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
+        self.during_outage += other.during_outage;
     }
 }
 
@@ -157,6 +165,9 @@ pub struct Member {
     pub task: Option<String>,
     /// Whether a dump of it was decoded, with or without an ELF, or cannot be.
     pub decoded: bool,
+    /// Whether the blamed stack has functions of the client that talks to the gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gateway_client: bool,
     /// Id of its signature; the group's aliases have the rest.
     pub signature: Option<String>,
     pub variant: Option<String>,
@@ -166,6 +177,14 @@ pub struct Member {
 }
 
 impl Member {
+    /// Crashes that the gateway caused by not being reachable.
+    pub fn gateway_induced(&self) -> u64 {
+        match self.gateway_client {
+            true => self.devices.values().map(|seen| seen.during_outage).sum(),
+            false => 0,
+        }
+    }
+
     /// When it was last seen.
     pub fn last_seen(&self) -> At {
         let seen = self.devices.values().map(|seen| seen.last_seen);

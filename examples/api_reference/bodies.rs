@@ -1,6 +1,6 @@
 //! An example of every body.
 
-use espgate::api::{coredumps, crashes, devices, firmware, models, ports, status, tls, tokens};
+use espgate::api::{builds as build_bodies, coredumps, crashes, devices, firmware, models, ports, status, tls, tokens};
 use espgate::signature::{Explanation, FrameVerdict, Signature, Verdict};
 use espgate::store::coredumps::Source;
 use espgate::store::crashes::State;
@@ -120,6 +120,49 @@ pub(crate) fn crash() -> crashes::Detail {
         resolved_builds: vec![text(BUILD)],
         note: some("ticket 123"),
         ..crashes::Detail::default()
+    }
+}
+
+pub(crate) fn build() -> build_bodies::Build {
+    build_bodies::Build {
+        build_id: text(BUILD),
+        model: text("thermostat"),
+        name: text("1.2.3"),
+        version: text("1.2.3"),
+        uploaded_at: text(AT),
+        uploaded_by: some("token ci"),
+        active: true,
+        devices: build_bodies::Devices {
+            exact: 5,
+            likely: 2,
+        },
+        device_hours: 412.5,
+        dumps: 4,
+        crashes: 9,
+        gateway_induced: 1,
+        groups: build_bodies::Groups {
+            new: vec![build_bodies::Group {
+                id: text(GROUP),
+                signature: text(SIGNATURE),
+            }],
+            known: 1,
+        },
+        crash_free: Some(0.75),
+        crash_free_devices: 8,
+        ..build_bodies::Build::default()
+    }
+}
+
+pub(crate) fn builds() -> build_bodies::List {
+    build_bodies::List {
+        builds: vec![build()],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn block_reason() -> build_bodies::Reason {
+    build_bodies::Reason {
+        why: some("boots twice"),
     }
 }
 

@@ -57,6 +57,14 @@ pub(crate) const TOPICS: &[Topic] = &[
         others: &[(include_str!("../../src/store/firmware/build.rs"), &["Kind"])],
     },
     Topic {
+        title: "Builds",
+        about: "What is known of each stored image: who runs it, for how long, and what crashed with it \
+                ([operations.md](operations.md#devices-and-builds)).",
+        entries: builds,
+        source: include_str!("../../src/api/builds.rs"),
+        others: &[],
+    },
+    Topic {
         title: "Models",
         about: "A model is a product line.",
         entries: models,
@@ -117,6 +125,13 @@ const NO_BUILD: &[(u16, &str)] = &[
 ];
 const NO_DEVICE: &[(u16, &str)] = &[(404, "for an unknown device")];
 const NO_PORT: &[(u16, &str)] = &[(404, "for an unknown port")];
+/// On every request of a device.
+const REPORTS: (&str, &str) = (
+    "running, boot_count, uptime_s, reset_reason, hw",
+    "what the device says of itself; `running`: digits of the hash of its ELF or of its build id, or \
+     its version",
+);
+
 const KEY: (&str, &str) = (
     "device_key",
     "the board; required with a fleet token, and with `[auth] devices = \"open\"`",
@@ -217,6 +232,7 @@ fn coredumps() -> Vec<Entry> {
                 "app_elf_sha256, reset_reason, uptime_s, boot_count, mac",
                 "kept in the sidecar",
             ),
+            REPORTS,
         ])
         .takes_words(
             "the dump as it is, `application/octet-stream`: from the flash partition, a core ELF, \
@@ -294,27 +310,27 @@ fn firmware() -> Vec<Entry> {
              works too. One `Range` gives 206; a device in the middle of a sequence of ranges \
              keeps the build it began with.",
         )
-        .query(&[KEY, VERSION])
+        .query(&[KEY, VERSION, REPORTS])
         .answers_words("the .bin, `application/octet-stream`, with `ETag` and `Content-Length`")
         .errors(NOT_SERVED),
         Entry::new(
             "GET /api/iot/firmware.zip",
             "The same for the bundle, as uploaded.",
         )
-        .query(&[KEY, VERSION])
+        .query(&[KEY, VERSION, REPORTS])
         .answers_words("`application/zip`")
         .errors(NOT_SERVED),
         Entry::new(
             "GET /api/iot/firmware-version",
             "The version that the device would get.",
         )
-        .query(&[KEY])
+        .query(&[KEY, REPORTS])
         .answers("Offered", bodies::offered()),
         Entry::new(
             "GET /api/iot/manifest.json",
             "The same for ESPHome's `http_request` update.",
         )
-        .query(&[KEY])
+        .query(&[KEY, REPORTS])
         .answers("Manifest", bodies::manifest())
         .errors(&[(404, "if the device gets nothing")]),
         Entry::new(
@@ -380,6 +396,7 @@ fn firmware() -> Vec<Entry> {
             "PUT /api/models/{code}/blocked/{version}",
             "Blocks a build: it is no longer served.",
         )
+        .takes("Reason", bodies::block_reason())
         .answers("Blocked", bodies::blocked())
         .errors(NO_BUILD),
         Entry::new(
@@ -438,9 +455,40 @@ fn models() -> Vec<Entry> {
     ]
 }
 
+fn builds() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/builds", "Lists the stored builds of all models, the newest first.")
+            .query(&[("model", "of this model only")])
+            .answers("List", bodies::builds())
+            .errors(&[(404, "for an unregistered model")]),
+        Entry::new(
+            "GET /api/builds/{build_id}",
+            "Shows a build. Its first 8 and more digits are enough.",
+        )
+        .answers("Build", bodies::build())
+        .errors(&[
+            (404, "for an unknown build"),
+            (409, "if the digits fit several"),
+        ]),
+    ]
+}
+
 fn devices() -> Vec<Entry> {
     vec![
-        Entry::new("GET /api/devices", "Lists all devices.").answers("List", bodies::devices()),
+        Entry::new("GET /api/devices", "Lists devices; those that fit all that is given.")
+            .query(&[
+                ("model", "of this model"),
+                (
+                    "build",
+                    "that run this build: a version, or 8 and more digits of its id or of the hash of its ELF",
+                ),
+                ("silent, looping", "`true`: in this state; with both, in either"),
+                ("no-token", "`true`: without a token of their own"),
+                ("unregistered", "`true`: not registered by a person"),
+                ("unseen-for", "not heard for this time, such as `7d`, `12h`, `30m`, or never"),
+            ])
+            .answers("List", bodies::devices())
+            .errors(&[(400, "for an invalid parameter")]),
         Entry::new("GET /api/devices/{key}", "Shows one device.")
             .answers("Device", bodies::device())
             .errors(NO_DEVICE),
@@ -509,7 +557,7 @@ fn devices() -> Vec<Entry> {
              gets its model's only. Files without a folder, `KEY.json` and `MODEL.json`, are \
              served as well; one whose name is a model's code only as the model's.",
         )
-        .query(&[KEY])
+        .query(&[KEY, REPORTS])
         .answers_words("the file, `application/json`")
         .errors(&[(404, "if there is none")]),
     ]

@@ -5,6 +5,7 @@
 //! are ignored, missing fields have defaults, and unknown enumeration values are
 //! kept ([`OpenEnum`]).
 
+pub mod builds;
 pub mod coredumps;
 pub mod crashes;
 pub mod devices;

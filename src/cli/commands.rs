@@ -8,8 +8,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::args::{Global, Json};
 use super::{
-    backup, config, coredumps, crashes, decode, devices, firmware, models, ports, restore, tls,
-    tokens,
+    backup, builds, config, coredumps, crashes, decode, devices, firmware, models, ports, restore,
+    tls, tokens,
 };
 
 /// Collect and decode coredumps of ESP32 devices, and serve them firmware
@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// Upload, activate and delete firmware
     #[command(subcommand)]
     Firmware(firmware::Command),
+    /// Show who runs which build, and how it does
+    #[command(subcommand)]
+    Builds(builds::Command),
     /// Manage models (product lines)
     #[command(subcommand)]
     Models(models::Command),
@@ -81,13 +84,16 @@ impl Command {
             | Self::Coredumps(Coredumps::Show { json, .. })
             | Self::Firmware(firmware::Command::List { json, .. })
             | Self::Models(models::Command::List(json))
-            | Self::Devices(devices::Command::List(json))
+            | Self::Builds(
+                builds::Command::List { json, .. } | builds::Command::Show { json, .. },
+            )
             | Self::Tokens(tokens::Command::List(json))
             | Self::Ports(ports::Command::List(json))
             | Self::Tls(tls::Command::Show(json))
             | Self::Config(Config::Show(json)) => json.json,
             Self::Crashes(crashes::Command::Show { json, .. }) => json.json,
             Self::Crashes(crashes::Command::List(args)) => args.json.json,
+            Self::Devices(devices::Command::List(args)) => args.json.json,
             Self::Coredumps(Coredumps::List(args)) => args.json.json,
             Self::Decode(args) => args.json || args.all,
             Self::Config(Config::Default) => false,

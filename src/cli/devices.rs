@@ -1,5 +1,7 @@
 //! `espgate devices`: boards.
 
+mod list;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,16 +10,20 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 use super::args::{Global, Json, model_code};
 use super::client::{Call, Client, Reply, segment};
 use super::failure::{Failure, Outcome};
-use super::output::{known, moment, print_json, print_line, print_table};
-use super::table::Table;
-use crate::api::devices::{Change, List, Minted, NewDevice, Pin};
+use super::output::{print_json, print_line};
+use crate::api::devices::{Change, Minted, NewDevice, Pin};
 
 const SEE_LIST: &str = "see `espgate devices list`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List devices, including unregistered ones seen on USB
-    List(Json),
+    ///
+    /// RUNS is `exact` if the device named its image, `likely` if it follows from a
+    /// version or from what it did. STATE: `looping` boots again and again; `silent` was
+    /// not heard for three usual intervals, and a day at least; `quiet` was not heard
+    /// often enough yet to know how often is usual.
+    List(list::ListArgs),
     /// Register a device and print its token (shown only once)
     Add {
         /// Device key: 1 to 64 letters and digits
@@ -115,7 +121,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     let path = |key: &str| format!("/api/devices/{}", segment(key));
     match command {
-        Command::List(json) => list(&client, json)?,
+        Command::List(args) => list::run(&client, &args)?,
         Command::Add {
             key,
             model,
@@ -226,46 +232,4 @@ fn print_token(answer: &Reply, json: Json) -> Result<(), Failure> {
     }
     let made: Minted = answer.read()?;
     super::tokens::print_once(&made.token, &format!("device {}", made.device_key))
-}
-
-fn list(client: &Client, json: Json) -> Result<(), Failure> {
-    let answer = client.get("/api/devices").doing("list devices").send()?;
-    if json.json {
-        return print_json(&answer);
-    }
-    let devices = answer.read::<List>()?.devices;
-    let mut table = Table::new(
-        &[
-            "KEY",
-            "MODEL",
-            "NAME",
-            "RUNS",
-            "PIN",
-            "TOKENS",
-            "LAST SEEN (UTC)",
-        ],
-        &[0],
-    );
-    for device in &devices {
-        let tokens = match device.registered {
-            true => device.tokens.len().to_string(),
-            false => String::from("unregistered"),
-        };
-        let runs = device.running.as_ref();
-        let seen = moment(&known(&device.last_seen));
-        table.row([
-            device.device_key.clone(),
-            known(&device.model),
-            known(&device.name),
-            known(&runs.and_then(|runs| runs.version.as_ref())),
-            known(&device.pin),
-            tokens,
-            seen.get(..16).unwrap_or(&seen).to_owned(),
-        ]);
-    }
-    print_table(
-        &table,
-        devices.is_empty(),
-        "no devices; register one with `espgate devices add KEY --model CODE`",
-    )
 }

@@ -17,6 +17,7 @@ use super::failure::{Failure, Outcome};
 use super::files::write_new;
 use super::output::{bytes, day, known, print, print_json, print_line, print_table};
 use super::table::{Table, WIDTH, folded};
+use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
 use crate::api::models;
 use crate::printable::escaped;
@@ -68,6 +69,9 @@ pub(super) enum Command {
         model: String,
         /// Version, or digits of the build id
         version: String,
+        /// Why, for `espgate builds show`
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
     },
     /// Unblock a version
     Unblock {
@@ -142,8 +146,13 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 }
             }
         }
-        Command::Block { model, version } => {
+        Command::Block {
+            model,
+            version,
+            why,
+        } => {
             let call = client.put(of(&model, "blocked", &version));
+            let call = call.json(&Reason { why });
             let answer = call
                 .doing(format!("block {version} of {model}"))
                 .advice(see(&model))

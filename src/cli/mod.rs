@@ -2,6 +2,7 @@
 
 mod args;
 mod backup;
+mod builds;
 mod client;
 mod commands;
 mod config;
@@ -61,6 +62,7 @@ pub fn run() -> ExitCode {
         Some(Command::Coredumps(command)) => coredumps::run(global, command),
         Some(Command::Crashes(command)) => crashes::run(global, command),
         Some(Command::Firmware(command)) => firmware::run(global, command),
+        Some(Command::Builds(command)) => builds::run(global, command),
         Some(Command::Models(command)) => models::run(global, command),
         Some(Command::Devices(command)) => devices::run(global, command),
         Some(Command::Tokens(command)) => tokens::run(global, command),

@@ -55,6 +55,7 @@ pub fn add_build(
         active: before.and_then(|model| model.active_id()),
         at: now.clone(),
         version: given,
+        by: Some(actor.to_string()),
     };
     let free = keep_free(store, settings)?;
     let published = store.firmware.publish(model, upload, &arrival, free);

@@ -102,15 +102,23 @@ pub struct Blocked {
     pub still_active: Option<String>,
 }
 
-/// Never serves a build again.
+/// Never serves a build again. `why` is what a person wrote.
 ///
 /// # Errors
 /// As [`build_named`].
-pub fn block(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<Blocked> {
+pub fn block(
+    store: &Store,
+    model: &ModelCode,
+    name: &str,
+    why: Option<&str>,
+    caller: &Caller,
+) -> Result<Blocked> {
     let build = build_named(store, model, name)?;
     let name = &build.name;
     let active = change(store, model, |entry| {
         entry.set_blocked(build.id(), build.version.as_str(), true);
+        let now = iso8601(Moment::now().wall);
+        entry.explain_block(build.id(), &caller.to_string(), &now, why);
         Ok(entry.active_id())
     })?;
     let is_active = active == Some(build.id());

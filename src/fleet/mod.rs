@@ -2,8 +2,10 @@
 //! registers, and below them the functions that save and report a change; these
 //! block.
 
+pub mod build_use;
 pub mod device_config;
 pub mod contacts;
+pub mod device_filter;
 pub mod device_tokens;
 pub mod devices;
 pub mod evidence;

@@ -4,6 +4,7 @@ pub mod app_state;
 pub mod authentication;
 pub mod authorization;
 pub mod backup;
+pub mod builds;
 pub mod certificates;
 pub mod coredump_intake;
 mod coredump_page;

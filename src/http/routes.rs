@@ -12,8 +12,8 @@ use super::app_state::AppState;
 use super::error::Error;
 use super::registry::{devices, models, tokens};
 use super::{
-    authorization, backup, certificates, coredump_intake, coredumps, crashes, export, firmware,
-    gateway_status, ports,
+    authorization, backup, builds, certificates, coredump_intake, coredumps, crashes, export,
+    firmware, gateway_status, ports,
 };
 use crate::identity::RequiredRole;
 
@@ -83,6 +83,9 @@ pub fn routes() -> Vec<Route> {
         route(POST, "/api/crashes/recompute", Technician, crashes::recompute),
         route(POST, "/api/crashes/{id}/merge", Technician, crashes::merge),
         route(POST, "/api/crashes/{id}/split", Technician, crashes::split),
+
+        route(GET, "/api/builds", Viewer, builds::list),
+        route(GET, "/api/builds/{build_id}", Viewer, builds::show),
 
         route(GET, "/api/models/{code}/firmware", Viewer, firmware::manage::list),
         route(PUT, "/api/models/{code}/active", Technician, firmware::manage::activate),

@@ -134,6 +134,7 @@ mod tests {
             sequence,
             active: None,
             version: None,
+            by: None,
         };
         let model = "lamp".parse().unwrap();
         let published = store.firmware.publish(&model, upload, &arrival, 0);

@@ -84,6 +84,7 @@ impl TestWorker {
             sequence: store.coredumps.next_sequence().unwrap(),
             active: None,
             version: None,
+            by: None,
         };
         store
             .firmware

@@ -13,6 +13,7 @@ mod dumps;
 mod firmware_files;
 
 mod bodies;
+mod builds;
 mod busy;
 mod clock;
 mod coredumps;

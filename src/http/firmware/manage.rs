@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::device::answer;
+use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Version};
 use crate::device::ModelCode;
 use crate::firmware::{self, build_named, known_model, manage};
@@ -138,19 +139,33 @@ fn shown(model: &ModelCode, activated: manage::Activated) -> Activated {
     }
 }
 
-/// `PUT /api/models/{code}/blocked/{version}`: never serve it again. The answer
-/// says whether nothing is served for the model now.
+/// Longest reason for a block, in characters.
+const MAX_REASON: usize = 500;
+
+/// `PUT /api/models/{code}/blocked/{version}`, also with `{"why":..}`: never serve it
+/// again. The answer says whether nothing is served for the model now.
 ///
 /// # Errors
-/// 404.
+/// 400, 404.
 pub async fn block(
     State(app): State<Arc<AppState>>,
     Path((code, name)): Path<(String, String)>,
     Extension(caller): Extension<Caller>,
+    request: Request,
 ) -> Result<Json<Blocked>> {
+    let Reason { why } = json_body(request.into_body()).await?;
+    let why = why.filter(|why| !why.trim().is_empty());
+    if why
+        .as_ref()
+        .is_some_and(|why| why.chars().count() > MAX_REASON)
+    {
+        return Err(Error::Invalid(format!(
+            "Invalid why: at most {MAX_REASON} characters"
+        )));
+    }
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
-        let blocked = manage::block(&app.store, &model, &name, &caller)?;
+        let blocked = manage::block(&app.store, &model, &name, why.as_deref(), &caller)?;
         Ok(Json(Blocked {
             code: model.to_string(),
             build_id: blocked.build.id().to_string(),

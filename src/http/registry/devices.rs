@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use http::StatusCode;
 
+use super::device_view::{DeviceView, filter_of};
 use super::{condition, json_body, name};
 use crate::api::devices::{Change, Device as Shown, Pin};
 use crate::device::DeviceKey;
@@ -15,24 +16,30 @@ use crate::firmware;
 use crate::fleet::{devices as fleet, pins};
 use crate::http::app_state::AppState;
 use crate::http::error::{Error, Result};
+use crate::http::query::Query;
 use crate::http::streamed_list::{self, Piece};
 use crate::identity::Caller;
-use crate::store::Store;
 use crate::store::registry::Device;
 
-/// `GET /api/devices`
+/// `GET /api/devices`, with the filters of [`filter_of`].
 ///
 /// # Errors
-/// None of its own.
-pub async fn list(State(app): State<Arc<AppState>>) -> Result<Response> {
+/// 400.
+pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<Response> {
+    let filter = filter_of(&Query::parse(request.uri().query().unwrap_or_default()))?;
     let mut sent: Option<DeviceKey> = None;
+    let mut view = None;
     let fill = move |piece: &mut Piece| {
+        let view = view.get_or_insert_with(|| DeviceView::new(&app));
         // not held while a piece is sent: changes would have to leave it as it is
         let devices = app.store.registry.devices.read();
         let after = sent.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = devices.devices.range((after, Bound::Unbounded)).peekable();
+        let rest = devices.devices.range((after, Bound::Unbounded));
+        let mut rest = rest
+            .filter(|(_, device)| view.fits(device, &filter))
+            .peekable();
         while let Some((key, device)) = rest.next() {
-            piece.push(&shown(&app.store, key, device))?;
+            piece.push(&view.shown(key, device))?;
             if piece.is_full() && rest.peek().is_some() {
                 sent = Some(key.clone());
                 return Ok(true);
@@ -54,18 +61,14 @@ pub async fn show(
     let key: DeviceKey = name(&key, "device key")?;
     tokio::task::spawn_blocking(move || {
         let devices = app.store.registry.devices.read();
-        let device = devices.devices.get(&key).ok_or_else(|| no_device(&key))?;
-        Ok(Json(shown(&app.store, &key, device)))
+        let device = devices.get(&key).ok_or_else(|| no_device(&key))?;
+        Ok(Json(shown(&app, &key, device)))
     })
     .await?
 }
 
-/// A device as answers show it: of its tokens the ids alone. Reads the folder of its
-/// model if it is pinned and nobody did yet.
-fn shown(store: &Store, key: &DeviceKey, device: &Device) -> Shown {
-    let pin = device.pin.as_ref().zip(device.model.as_ref());
-    let pin = pin.map(|(pin, model)| firmware::shown_name(store, model, pin));
-    Shown::of(key, device, pin)
+fn shown(app: &Arc<AppState>, key: &DeviceKey, device: &Device) -> Shown {
+    DeviceView::new(app).shown(key, device)
 }
 
 fn no_device(key: &DeviceKey) -> Error {
@@ -90,7 +93,7 @@ pub async fn put(
     let change: Change = json_body(body).await?;
     tokio::task::spawn_blocking(move || {
         let device = fleet::put(&app.store.registry, &key, change, condition, &caller)?;
-        Ok(Json(shown(&app.store, &key, &device)))
+        Ok(Json(shown(&app, &key, &device)))
     })
     .await?
 }
@@ -112,7 +115,7 @@ pub async fn pin(
         let model = pins::model_of(&app.store.registry.devices.read(), &key)?;
         let build = firmware::build_named(&app.store, &model, &pin.version)?;
         let device = pins::pin(&app.store, &key, &model, &build, &caller)?;
-        Ok(Json(shown(&app.store, &key, &device)))
+        Ok(Json(shown(&app, &key, &device)))
     })
     .await?
 }
@@ -129,7 +132,7 @@ pub async fn unpin(
     let key: DeviceKey = name(&key, "device key")?;
     tokio::task::spawn_blocking(move || {
         let device = pins::unpin(&app.store.registry, &key, &caller)?;
-        Ok(Json(shown(&app.store, &key, &device)))
+        Ok(Json(shown(&app, &key, &device)))
     })
     .await?
 }

@@ -1,5 +1,6 @@
 //! Routes for models, devices and tokens; the rules are in [`crate::fleet`].
 
+mod device_view;
 pub mod devices;
 pub mod models;
 pub mod tokens;

@@ -69,6 +69,8 @@ pub struct Build {
     pub warnings: Vec<String>,
     /// ISO 8601, UTC.
     pub uploaded_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_by: Option<String>,
     /// Order of arrival in this data directory; 0 if that was lost.
     pub sequence: u64,
     #[serde(flatten)]
@@ -124,6 +126,7 @@ impl Build {
             secure_version: image.secure_version,
             warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
             uploaded_at,
+            uploaded_by: None,
             sequence,
             extra: Map::new(),
         }

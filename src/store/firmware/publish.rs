@@ -28,6 +28,8 @@ pub struct Arrival {
     pub active: Option<BuildId>,
     /// The version of an image that has none of its own.
     pub version: Option<Version>,
+    /// Who uploads it.
+    pub by: Option<String>,
 }
 
 /// What became of an upload that is taken.
@@ -92,7 +94,7 @@ impl Firmware {
     ) -> StdResult<Published, PublishError> {
         let path = upload.path().to_owned();
         let limits = *lock(&self.limits);
-        let (build, bundle) = examine(
+        let (mut build, bundle) = examine(
             upload.file(),
             &path,
             model,
@@ -101,6 +103,7 @@ impl Firmware {
             iso8601(arrival.at.wall),
             arrival.sequence,
         )?;
+        build.uploaded_by.clone_from(&arrival.by);
         // the image is kept twice more: for devices and for older tools
         self.check_room(build.bin_size.saturating_mul(2), keep_free)?;
         // all that may fail for lack of room comes before anything is visible

@@ -44,6 +44,7 @@ impl TestFirmware {
             sequence: self.uploads,
             active: None,
             version: None,
+            by: None,
         };
         self.firmware.publish(&lamp(), upload, &arrival, 0)
     }

@@ -88,6 +88,7 @@ fn a_bundle_is_refused_when_dumps_would_lack_the_room() {
         sequence: 1,
         active: None,
         version: None,
+        by: None,
     };
     let full = site
         .firmware

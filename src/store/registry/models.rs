@@ -24,6 +24,13 @@ pub struct Block {
     pub build: BuildRef,
     /// Its version: other builds of it are not activated by their upload.
     pub version: String,
+    /// As the person who blocked it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -62,6 +69,24 @@ impl Model {
         self.blocked.iter().any(is_it)
     }
 
+    /// The block of a build.
+    pub fn block_of(&self, build: BuildId) -> Option<&Block> {
+        let is_it = |block: &&Block| block.build.id() == Some(build);
+        self.blocked.iter().find(is_it)
+    }
+
+    /// Notes who blocked a build, when and why; a reason that is known stays unless there
+    /// is a new one.
+    pub fn explain_block(&mut self, build: BuildId, by: &str, at: &str, why: Option<&str>) {
+        let mut blocked = self.blocked.iter_mut();
+        let block = blocked.find(|block| block.build.id() == Some(build));
+        if let Some(block) = block.filter(|block| block.by.is_none() || why.is_some()) {
+            block.by = Some(by.to_owned());
+            block.at = Some(at.to_owned());
+            block.why = why.map(str::to_owned);
+        }
+    }
+
     /// Whether a build of this version is blocked.
     pub fn blocks_version(&self, version: &str) -> bool {
         self.blocked.iter().any(|block| block.version == version)
@@ -87,6 +112,9 @@ impl Model {
             self.blocked.push(Block {
                 build: build.into(),
                 version: version.to_owned(),
+                why: None,
+                by: None,
+                at: None,
                 extra: Map::new(),
             });
         }
@@ -103,6 +131,9 @@ impl<'de> Deserialize<'de> for Block {
             Block {
                 build: BuildRef,
                 version: String,
+                why: Option<String>,
+                by: Option<String>,
+                at: Option<String>,
                 #[serde(flatten)]
                 extra: Map<String, Value>,
             },
@@ -116,16 +147,25 @@ impl<'de> Deserialize<'de> for Block {
                 Self {
                     build,
                     version,
+                    why: None,
+                    by: None,
+                    at: None,
                     extra: Map::new(),
                 }
             }
             Written::Block {
                 build,
                 version,
+                why,
+                by,
+                at,
                 extra,
             } => Self {
                 build,
                 version,
+                why,
+                by,
+                at,
                 extra,
             },
         })

@@ -3,6 +3,8 @@
 //! restart loses nothing.
 
 mod attempt;
+#[cfg(test)]
+mod gateway_induced_tests;
 mod grouping;
 mod handle;
 mod job;

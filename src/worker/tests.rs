@@ -21,15 +21,15 @@ use crate::store::coredumps::{DecodeState, Sidecar, Source};
 use crate::store::firmware::Arrival;
 use crate::store::publish::{FILE_MODE, replace};
 
-struct TestWorker {
+pub(super) struct TestWorker {
     root: TempDir,
-    ingest: Ingest,
-    parts: Parts,
+    pub(super) ingest: Ingest,
+    pub(super) parts: Parts,
     stop: CancellationToken,
 }
 
 impl TestWorker {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(tempfile::tempdir().unwrap())
     }
 
@@ -92,7 +92,7 @@ impl TestWorker {
             .unwrap();
     }
 
-    fn sidecar(&self, id: &str) -> Sidecar {
+    pub(super) fn sidecar(&self, id: &str) -> Sidecar {
         let coredumps = &self.parts.store.coredumps;
         let (device, stem) = coredumps.locate(id).unwrap();
         coredumps.with(&device, |f| f.sidecar(&stem)).unwrap()
@@ -112,7 +112,7 @@ impl TestWorker {
         folder.join(format!("{stem}.{extension}"))
     }
 
-    async fn round(&mut self, decoder: &MockDecoder) {
+    pub(super) async fn round(&mut self, decoder: &MockDecoder) {
         self.round_after(decoder, &mut Passed::default()).await;
     }
 
@@ -121,11 +121,11 @@ impl TestWorker {
     }
 }
 
-fn key() -> DeviceKey {
+pub(super) fn key() -> DeviceKey {
     "k1".parse().unwrap()
 }
 
-fn lamp() -> ModelCode {
+pub(super) fn lamp() -> ModelCode {
     "lamp".parse().unwrap()
 }
 
@@ -144,7 +144,10 @@ fn report(matched: Match) -> Vec<u8> {
 type Answer = Result<Vec<u8>, DecodeFailed>;
 
 /// A decoder that is asked `times` times and always answers the same.
-fn decoder(times: usize, answer: impl Fn() -> Answer + Send + Sync + 'static) -> MockDecoder {
+pub(super) fn decoder(
+    times: usize,
+    answer: impl Fn() -> Answer + Send + Sync + 'static,
+) -> MockDecoder {
     let mut decoder = MockDecoder::new();
     decoder.expect_decode().times(times).returning(move |_, _| {
         let answer = answer();

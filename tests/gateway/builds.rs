@@ -49,7 +49,9 @@ fn get(site: &TestGateway, path: &str) -> Value {
 fn keys(site: &TestGateway, query: &str) -> Vec<String> {
     let list = get(site, &format!("/api/devices?{query}"));
     let devices = list["devices"].as_array().unwrap();
-    let keys = devices.iter().map(|device| device["device_key"].as_str().unwrap().to_owned());
+    let keys = devices
+        .iter()
+        .map(|device| device["device_key"].as_str().unwrap().to_owned());
     keys.collect()
 }
 
@@ -58,13 +60,17 @@ fn a_build_knows_who_runs_it_and_what_crashed_with_it() {
     let site = TestGateway::new();
     let old = upload(&site, "1.0.0");
     let new = upload(&site, "1.1.0");
-    let made = site
-        .daemon
-        .manage("POST /api/devices", &json!({"device_key": "k2", "model": "lamp"}));
+    let made = site.daemon.manage(
+        "POST /api/devices",
+        &json!({"device_key": "k2", "model": "lamp"}),
+    );
     site.daemon
         .manage("PUT /api/devices/k3", &json!({"model": "lamp"}));
     let k2 = made["token"].as_str().unwrap();
-    let asks = format!("GET /api/iot/firmware-version?running={}&uptime_s=5", hash("1.1.0"));
+    let asks = format!(
+        "GET /api/iot/firmware-version?running={}&uptime_s=5",
+        hash("1.1.0")
+    );
     assert_eq!(site.device(&asks, b"").status, 200);
     let head = format!(
         "POST /api/iot/coredump?chip=esp32&firmware_version=1.1.0\r\nAuthorization: Bearer {k2}"
@@ -83,7 +89,10 @@ fn a_build_knows_who_runs_it_and_what_crashed_with_it() {
     assert_eq!((&build["dumps"], &build["crashes"]), (&json!(1), &json!(1)));
     assert_eq!(build["groups"]["known"], 0);
     let group = &build["groups"]["new"][0]["id"];
-    assert!(build["uploaded_by"].as_str().unwrap().contains("ci"), "{build:#}");
+    assert!(
+        build["uploaded_by"].as_str().unwrap().contains("ci"),
+        "{build:#}"
+    );
     assert_eq!(build["blocked"], json!(null));
 
     let why = json!({"why": "boots twice"});
@@ -129,14 +138,18 @@ fn a_build_knows_who_runs_it_and_what_crashed_with_it() {
 #[test]
 fn a_dump_after_a_time_without_the_gateway_says_so() {
     let site = TestGateway::new();
-    assert_eq!(site.device("GET /api/iot/firmware-version", b"").status, 200);
+    assert_eq!(
+        site.device("GET /api/iot/firmware-version", b"").status,
+        200
+    );
     let (folder, data) = (site.daemon.folder.clone(), site.daemon.data());
     let token = site.device.clone();
     assert_eq!(site.daemon.stop(), Some(0));
     // as if the board had been heard an hour before, and the daemon stopped ten minutes later
     let earlier = |minutes: i64| {
         let then = time::OffsetDateTime::now_utc() - time::Duration::minutes(minutes);
-        then.format(&time::format_description::well_known::Rfc3339).unwrap()
+        then.format(&time::format_description::well_known::Rfc3339)
+            .unwrap()
     };
     for (file, path, minutes) in [
         ("state/devices.json", "/devices/k1/last_seen", 60),
@@ -160,5 +173,9 @@ fn a_dump_after_a_time_without_the_gateway_says_so() {
     let seconds = first["gateway_unreachable_s"].as_u64().unwrap();
     assert!((2990..3600).contains(&seconds), "{first:#}");
     assert_eq!(first["gateway_induced"], json!(null), "no client crashed");
-    assert_eq!(post(2)["gateway_unreachable_s"], json!(null), "it was heard since");
+    assert_eq!(
+        post(2)["gateway_unreachable_s"],
+        json!(null),
+        "it was heard since"
+    );
 }

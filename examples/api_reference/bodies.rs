@@ -1,6 +1,9 @@
 //! An example of every body.
 
-use espgate::api::{builds as build_bodies, coredumps, crashes, devices, firmware, models, ports, status, tls, tokens};
+use espgate::api::{
+    builds as build_bodies, coredumps, crashes, devices, firmware, models, ports, status, tls,
+    tokens,
+};
 use espgate::signature::{Explanation, FrameVerdict, Signature, Verdict};
 use espgate::store::coredumps::Source;
 use espgate::store::crashes::State;

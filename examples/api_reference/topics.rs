@@ -457,10 +457,13 @@ fn models() -> Vec<Entry> {
 
 fn builds() -> Vec<Entry> {
     vec![
-        Entry::new("GET /api/builds", "Lists the stored builds of all models, the newest first.")
-            .query(&[("model", "of this model only")])
-            .answers("List", bodies::builds())
-            .errors(&[(404, "for an unregistered model")]),
+        Entry::new(
+            "GET /api/builds",
+            "Lists the stored builds of all models, the newest first.",
+        )
+        .query(&[("model", "of this model only")])
+        .answers("List", bodies::builds())
+        .errors(&[(404, "for an unregistered model")]),
         Entry::new(
             "GET /api/builds/{build_id}",
             "Shows a build. Its first 8 and more digits are enough.",

@@ -5,6 +5,7 @@
 
 mod activation;
 mod add;
+mod delivered_ranges;
 pub mod httpupdate;
 pub mod manage;
 mod model_state;
@@ -14,6 +15,7 @@ pub mod remove;
 mod resolve_build;
 
 pub use add::{TakenIn, add_build, keep_free};
+pub use delivered_ranges::DeliveredRanges;
 pub use model_state::{ModelState, say_missing, state_of};
 pub use offer::{Question, Withheld, offer, offer_for, offer_now};
 pub use range_sequence::Sequences;

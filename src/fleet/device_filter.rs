@@ -33,8 +33,8 @@ impl DeviceFilter {
         self.model.as_ref().is_none_or(is_model)
             && self.build.as_ref().is_none_or(|build| runs(device, build))
             && is_state
-            && !(self.no_token && !device.tokens.is_empty())
-            && !(self.unregistered && device.registered)
+            && (!self.no_token || device.tokens.is_empty())
+            && (!self.unregistered || !device.registered)
             && self
                 .unseen_for
                 .is_none_or(|seconds| unheard.is_none_or(|unheard| unheard >= seconds))

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::firmware::Sequences;
+use crate::firmware::{DeliveredRanges, Sequences};
 use crate::fleet::fleet_tokens::FleetTokens;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -43,6 +43,8 @@ pub struct AppState {
     pub storing: TaskTracker,
     /// Which build devices that fetch ranges began with.
     pub sequences: Sequences,
+    /// How much of their image those devices have got.
+    pub delivered_ranges: DeliveredRanges,
     /// Images that are being downloaded.
     pub images: ImageCache,
     facts: Mutex<Facts>,
@@ -91,6 +93,7 @@ impl AppState {
             uploads: UploadSlots::new(upload_limit::MEMORY),
             storing: TaskTracker::new(),
             sequences: Sequences::default(),
+            delivered_ranges: DeliveredRanges::default(),
             images: ImageCache::default(),
             facts: Mutex::default(),
             missing_configs: Mutex::default(),

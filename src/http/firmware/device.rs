@@ -133,6 +133,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         build: build.id(),
         name,
         is_image: what == What::Image,
+        size: stored.size,
         says_running,
     };
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();

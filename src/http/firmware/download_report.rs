@@ -1,6 +1,7 @@
 //! How a download ended, and what that proves of the device.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::build_id::BuildId;
 use crate::device::ModelCode;
@@ -24,6 +25,8 @@ pub(super) struct Report {
     pub(super) build: BuildId,
     pub(super) name: String,
     pub(super) is_image: bool,
+    /// Bytes of the file.
+    pub(super) size: u64,
     /// The request said what the device runs: what it does then proves nothing more.
     pub(super) says_running: bool,
 }
@@ -53,7 +56,7 @@ impl Report {
             }
             Arrival::BrokenOff => return metrics.download("broken-off", sent),
         }
-        if answer != RangeAnswer::Full {
+        if !self.is_whole(answer) {
             return;
         }
         let (key, name) = (&self.device.key, &self.name);
@@ -67,6 +70,18 @@ impl Report {
                 self.model
             ));
         self.learn(Kind::Delivery);
+    }
+
+    /// Whether the device has the whole file by a response that was delivered.
+    fn is_whole(&self, answer: RangeAnswer) -> bool {
+        match answer {
+            RangeAnswer::Full => true,
+            RangeAnswer::Partial { first, last } if self.is_image => {
+                let (ranges, device) = (&self.app.delivered_ranges, &self.device.key);
+                ranges.note(device, self.build, (first, last), self.size, Instant::now())
+            }
+            _ => false,
+        }
     }
 
     /// Notes what this proves of the device and the build.

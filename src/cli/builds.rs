@@ -53,7 +53,15 @@ fn list(client: &Client, model: Option<&str>, json: Json) -> Result<(), Failure>
     let builds = answer.read::<List>()?.builds;
     let mut table = Table::new(
         &[
-            "BUILD", "MODEL", "VERSION", "DEVICES", "HOURS", "CRASHES", "NEW", "OK", "STATE",
+            "BUILD",
+            "MODEL",
+            "VERSION",
+            "DEVICES",
+            "HOURS",
+            "CRASHES",
+            "NEW",
+            "CRASH-FREE",
+            "STATE",
         ],
         &[0],
     );

@@ -120,6 +120,9 @@ struct Daemon<'a> {
     /// The present HTTPS sockets.
     listening: Vec<Listening>,
     sockets_passed: bool,
+    /// The record of this run and whether the run before ended uncleanly, until they are
+    /// written and told. From before anybody was heard.
+    life: Option<(RunRecord, bool)>,
 }
 
 async fn serve(
@@ -258,9 +261,11 @@ impl Daemon<'_> {
     }
 
     /// Reports an unclean shutdown of the previous daemon.
-    fn begin_life(&self) {
+    fn begin_life(&mut self) {
+        let Some((life, ended_badly)) = self.life.take() else {
+            return;
+        };
         let run = self.app.store.data_dir.run();
-        let (life, ended_badly) = start::next_run(&self.app.store);
         go_on(life.write(&run));
         if let Some(end) = life.last_bad_end.as_ref().filter(|_| ended_badly) {
             let entry = Event::EndedBadly.entry();
@@ -276,9 +281,7 @@ impl Daemon<'_> {
                 )),
             }
         }
-        let mut facts = self.app.facts();
-        facts.last_bad_end = life.last_bad_end;
-        facts.outages = life.outages;
+        self.app.facts().last_bad_end = life.last_bad_end;
     }
 
     /// Waits for signals until one says stop. A reload may wait for the disk

@@ -99,7 +99,8 @@ impl<'a> Running<'a> {
         ));
         // before anybody can ask
         app.facts().degraded.extend(chosen.degraded.clone());
-        app.facts().outages = next_run(&store).0.outages;
+        let life = next_run(&store);
+        app.facts().outages.clone_from(&life.0.outages);
         let server = Server::new(routes::router(Arc::clone(&app)), Limits::from(&config.http));
         let tasks = TaskTracker::new();
         let sockets = sockets
@@ -117,6 +118,7 @@ impl<'a> Running<'a> {
             stop,
             listening: Vec::new(),
             sockets_passed,
+            life: Some(life),
         };
         let control_socket = daemon.listen_control()?;
         let addresses = daemon.accept_on(sockets);
@@ -129,7 +131,7 @@ impl<'a> Running<'a> {
 }
 
 /// The record of this run, and whether the run before ended uncleanly. Nothing is written.
-pub(super) fn next_run(store: &Store) -> (RunRecord, bool) {
+fn next_run(store: &Store) -> (RunRecord, bool) {
     let devices = store.registry.devices.read();
     let contacts = devices
         .devices

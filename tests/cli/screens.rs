@@ -99,5 +99,6 @@ const FILTERS: &[(&str, &str)] = &[
     (r"--cursor \S+", "--cursor [CURSOR]"),
     (r"\b[0-9a-f]{64}\b", "[SHA256]"),
     (r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "[UUID]"),
+    (r"\buid \d+", "uid [UID]"),
     (r"\b[0-9a-f]{12}\b", "[ID]"),
 ];

@@ -21,7 +21,7 @@ use crate::http::streamed_list::{self, Piece};
 use crate::identity::Caller;
 use crate::store::registry::Device;
 
-/// `GET /api/devices`, with the filters of [`filter_of`].
+/// `GET /api/devices`, with the filters of `espgate devices list`.
 ///
 /// # Errors
 /// 400.

@@ -10,9 +10,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client_key::ClientKey;
-use super::deliveries::{Arrival, Deliveries};
+use super::deliveries::Deliveries;
 use super::eviction::{OpenConnection, choose, slowest};
-use super::file_body::Delivery;
 use super::request_state::RequestState;
 
 /// Accepted clients that wait for a connection; more are closed.
@@ -95,22 +94,6 @@ impl Connection {
         let mut of = lock(&self.use_of);
         of.signed_in = true;
         of.since = Instant::now();
-    }
-
-    /// Bytes that the client has acknowledged on this connection.
-    pub fn acknowledged(&self) -> u64 {
-        self.deliveries.acknowledged()
-    }
-
-    /// A response ended for us; `done` is called once it is known whether it arrived. `before`
-    /// is what was [acknowledged](Self::acknowledged) when its request came.
-    pub fn settle(
-        &self,
-        outcome: Delivery,
-        before: u64,
-        done: impl FnOnce(Arrival) + Send + 'static,
-    ) {
-        self.deliveries.settle(outcome, before, done);
     }
 
     /// Its responses that may not have arrived yet.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use super::Connection;
 use super::file_body::Delivery;
 use super::tcp_socket::{Phase, TcpState};
 
@@ -62,6 +63,24 @@ impl fmt::Debug for Pending {
 struct End {
     was_reset: bool,
     state: Option<TcpState>,
+}
+
+impl Connection {
+    /// Bytes that the client has acknowledged on this connection.
+    pub fn acknowledged(&self) -> u64 {
+        self.deliveries().acknowledged()
+    }
+
+    /// A response ended for us; `done` is called once it is known whether it arrived. `before`
+    /// is what was [acknowledged](Self::acknowledged) when its request came.
+    pub fn settle(
+        &self,
+        outcome: Delivery,
+        before: u64,
+        done: impl FnOnce(Arrival) + Send + 'static,
+    ) {
+        self.deliveries().settle(outcome, before, done);
+    }
 }
 
 impl Deliveries {
@@ -159,7 +178,8 @@ impl Deliveries {
         }
         match self.state() {
             Some(state) if state.has_error => self.end(true),
-            Some(state) if state.phase == Phase::PeerLeft => self.end(false),
+            // it may have ended its side only, and still read
+            Some(state) if state.phase == Phase::PeerLeft && state.queued == 0 => self.end(false),
             Some(_) => self.look(),
             None => return true,
         }
@@ -252,3 +272,56 @@ pub(super) const LOOK_SOON: Duration = Duration::from_millis(20);
 /// A client that resets the connection after everything was acknowledged does so
 /// within this time.
 const GRACE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_arrived_if_all_of_it_was_acknowledged_and_nothing_reset() {
+        const LEFT: Arrival = Arrival::PeerLeft { acknowledged: 400 };
+        for (is_whole, is_written, queued, phase, was_reset, expected) in [
+            (true, true, 0, Phase::Open, false, Arrival::Delivered),
+            (true, true, 0, Phase::PeerLeft, false, Arrival::Delivered),
+            (true, true, 0, Phase::EndedByUs, false, Arrival::Delivered),
+            (true, true, 0, Phase::PeerLeft, true, LEFT),
+            (true, true, 9, Phase::PeerLeft, false, LEFT),
+            (true, true, 9, Phase::EndedByUs, false, Arrival::BrokenOff),
+            (true, false, 0, Phase::PeerLeft, false, LEFT),
+            (false, false, 0, Phase::PeerLeft, true, LEFT),
+            (false, false, 9, Phase::Open, false, Arrival::BrokenOff),
+        ] {
+            let pending = Pending {
+                before: 100,
+                is_whole,
+                is_written,
+                acknowledged_at: None,
+                done: Box::new(|_| {}),
+            };
+            let state = TcpState {
+                acknowledged: 500,
+                queued,
+                phase,
+                has_error: was_reset,
+            };
+            let end = End {
+                was_reset,
+                state: Some(state),
+            };
+            let case = (is_whole, is_written, queued, phase, was_reset);
+            assert_eq!(pending.at(end), expected, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_tcp_is_taken_for_what_it_looks_like() {
+        for (outcome, expected) in [
+            (Delivery::Complete { sent: 1 }, Arrival::Delivered),
+            (Delivery::BrokenOff { sent: 1 }, Arrival::BrokenOff),
+        ] {
+            let (told, arrival) = std::sync::mpsc::channel();
+            Deliveries::default().settle(outcome, 0, move |arrival| told.send(arrival).unwrap());
+            assert_eq!(arrival.recv().unwrap(), expected);
+        }
+    }
+}

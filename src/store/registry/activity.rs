@@ -1,5 +1,5 @@
-//! What is kept of a device's builds, contacts and boots. The rules are in
-//! [`crate::fleet`]; what is skipped here is known while the daemon runs only.
+//! What is kept of a device's builds, contacts and boots. The rules are
+//! in `fleet`; what is skipped here is known while the daemon runs only.
 
 use serde::{Deserialize, Serialize};
 

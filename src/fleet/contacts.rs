@@ -187,11 +187,13 @@ fn count_boots(contacts: &mut Contacts, report: &BootReport, now: u64) -> u64 {
     let boots = match (report.boot_count, contacts.boot_count) {
         (Some(count), Some(before)) if count >= before => {
             let all = (count - before).saturating_sub(live.boots_since_count);
-            let quick = live
-                .counted_at
-                .is_some_and(|at| now.saturating_sub(at) < LOOP_TIME);
-            // of those that happened at unknown times one counts as just now
-            if quick { all } else { all.min(1) }
+            let since = live.counted_at.map(|at| now.saturating_sub(at));
+            match since {
+                // no board boots more than once a second, whatever it reports
+                Some(since) if since < LOOP_TIME => all.min(since + 1),
+                // of those that happened at unknown times one counts as just now
+                _ => all.min(1),
+            }
         }
         // the device forgot its count
         (Some(_), Some(_)) => 1,

@@ -163,6 +163,7 @@ fn a_boot_is_counted_once_whoever_tells_of_it() {
         (1450, reported(Some(1), Some(2)), 6),
         (9000, reported(Some(9), Some(4)), 7),
         (9100, reported(None, None), 7),
+        (9101, reported(Some(u64::MAX), Some(u64::MAX)), 109),
     ] {
         boot(&mut device, seconds, report.clone());
         let (_, wall) = at(seconds);

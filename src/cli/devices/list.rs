@@ -1,6 +1,9 @@
 //! `espgate devices list`: what each board runs, and whether it is well.
 
+use std::io::{self, IsTerminal as _};
+
 use clap::Args;
+use time::OffsetDateTime;
 
 use crate::api::devices::{Device, List};
 use crate::cli::args::Json;
@@ -83,21 +86,24 @@ pub(super) fn run(client: &Client, args: &ListArgs) -> Result<(), Failure> {
             "MODEL",
             "NAME",
             "RUNS",
-            "CONTACT (UTC)",
+            "SEEN (UTC)",
             "BOOTS",
             "LAST CRASH",
             "STATE",
         ],
         &[0],
     );
+    // what a program reads is whole; a person knows what year it is
+    let year = io::stdout()
+        .is_terminal()
+        .then(|| OffsetDateTime::now_utc().year());
     for device in &devices {
-        let contact = moment(&known(&device.last_seen));
         table.row([
             device.device_key.clone(),
             known(&device.model),
             known(&device.name),
             runs(device),
-            contact.get(..16).unwrap_or(&contact).to_owned(),
+            last_contact(device, year),
             device.boots_today.to_string(),
             last_crash(device),
             state(device),
@@ -125,12 +131,21 @@ fn runs(device: &Device) -> String {
     format!("{} {certainty}", build.unwrap_or_default())
 }
 
-/// The day of the last crash and its group.
+/// When it was heard, without seconds; without the year if it is `year`.
+fn last_contact(device: &Device, year: Option<i32>) -> String {
+    let at = moment(&known(&device.last_seen));
+    let at = at.get(..16).unwrap_or(&at);
+    let this_year = year.map(|year| format!("{year:04}-"));
+    let short = this_year.and_then(|year| at.strip_prefix(year.as_str()));
+    short.unwrap_or(at).to_owned()
+}
+
+/// The group of the last crash and its day.
 fn last_crash(device: &Device) -> String {
     let crash = device.last_crash.as_ref();
     crash.map_or_else(String::new, |crash| {
         let day = crash.at.get(5..10).unwrap_or(&crash.at);
-        format!("{day} {}", crash.crash)
+        format!("{} {day}", crash.crash)
     })
 }
 
@@ -165,12 +180,15 @@ mod tests {
                 at: String::from("2026-02-11T14:30:00Z"),
                 crash: String::from("c7k2fq"),
             }),
+            last_seen: Some(String::from("2026-02-11T14:30:00Z")),
             state: Some(String::from("silent")),
             pin: Some(String::from("1.2")),
             ..Device::default()
         };
         assert_eq!(runs(&device), "abababab exact");
-        assert_eq!(last_crash(&device), "02-11 c7k2fq");
+        assert_eq!(last_contact(&device, Some(2026)), "02-11 14:30");
+        assert_eq!(last_contact(&device, Some(2027)), "2026-02-11 14:30");
+        assert_eq!(last_crash(&device), "c7k2fq 02-11");
         assert_eq!(state(&device), "silent, unregistered, pinned 1.2");
     }
 }

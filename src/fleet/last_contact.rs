@@ -64,12 +64,7 @@ pub fn booted(registry: &Registry, key: &DeviceKey, reset_reason: Option<&str>, 
 /// A contact with evidence of builds. Blocks if nobody has read the folder of the
 /// device's model yet.
 pub fn learned(store: &Store, contact: Contact<'_>, evidence: &[(Kind, Names<'_>)]) {
-    let known = store
-        .registry
-        .devices
-        .read()
-        .get(contact.device)
-        .cloned();
+    let known = store.registry.devices.read().get(contact.device).cloned();
     if known.is_none() && !contact.is_usb {
         return;
     }

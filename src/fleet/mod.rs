@@ -3,8 +3,8 @@
 //! block.
 
 pub mod build_use;
-pub mod device_config;
 pub mod contacts;
+pub mod device_config;
 pub mod device_filter;
 pub mod device_tokens;
 pub mod devices;

@@ -147,7 +147,7 @@ fn a_dump_after_a_time_without_the_gateway_says_so() {
     assert_eq!(site.daemon.stop(), Some(0));
     // as if the board had been heard an hour before, and the daemon stopped ten minutes later
     let earlier = |minutes: i64| {
-        let then = time::OffsetDateTime::now_utc() - time::Duration::minutes(minutes);
+        let then = espgate::clock::wall() - time::Duration::minutes(minutes);
         then.format(&time::format_description::well_known::Rfc3339)
             .unwrap()
     };

@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal as _};
 
 use clap::Args;
-use time::OffsetDateTime;
 
 use crate::api::devices::{Device, List};
 use crate::cli::args::Json;
@@ -96,7 +95,7 @@ pub(super) fn run(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     // what a program reads is whole; a person knows what year it is
     let year = io::stdout()
         .is_terminal()
-        .then(|| OffsetDateTime::now_utc().year());
+        .then(|| crate::clock::wall().year());
     for device in &devices {
         table.row([
             device.device_key.clone(),

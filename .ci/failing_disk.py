@@ -109,8 +109,7 @@ class Daemon:
 
 
 def left_over(data):
-    """Temporary files that stay. Where the last sync failed, what is listed is
-    on the disk, and the worker does it once more all the same."""
+    """Temporary files that stay: the worker writes crash groups, and again what failed."""
     until = time.monotonic() + 5
     while hidden(data) and time.monotonic() < until:
         time.sleep(0.05)
@@ -140,7 +139,8 @@ def whole(data, acknowledged, sent, what, board="k1"):
                 check(False, f"{what}: {name} has no sidecar: {error}")
         elif name.startswith("coredump_"):
             check(stem + ".dmp" in names, f"{what}: {name} belongs to a dump")
-    check(not hidden(data), f"{what}: temp files {hidden(data)}")
+    left = left_over(data)
+    check(not left, f"{what}: temp files {left}")
 
 
 def copy_fresh(data):
@@ -231,7 +231,8 @@ def full_disk():
         fill(filler)
         status, _ = daemon.post(sent[1])
         check(status == 507, f"full disk: status {status}")
-        check(not hidden(data), f"full disk: temp files {hidden(data)}")
+        left = left_over(data)
+        check(not left, f"full disk: temp files {left}")
         daemon.end(signal.SIGKILL)
         fill(filler)
         try:

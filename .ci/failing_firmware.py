@@ -96,7 +96,8 @@ def fail_at(decision, operation, nth, mode, error):
     served = again.served()
     check(served == allowed[-1], f"{what}: serves {served} after it was tried again")
     check(again.upload(OLD) == 200, f"{what}: the old build is taken")
-    check(not disk.left_over(data), f"{what}: temp files {disk.hidden(data)}")
+    left = disk.left_over(data)
+    check(not left, f"{what}: temp files {left}")
     check(again.end(signal.SIGTERM) == 0, f"{what}: stops")
     return reached
 

@@ -61,7 +61,8 @@ def together_whole(data, results, what):
         status, _ = again.post(body, TOKENS[board])
         disk.check(status == 201, f"{what}: {board} is taken again, not {status}")
     again.settle()
-    disk.check(not disk.hidden(data), f"{what}: temp files {disk.hidden(data)}")
+    left = disk.left_over(data)
+    disk.check(not left, f"{what}: temp files {left}")
     disk.check(again.end(signal.SIGTERM) == 0, f"{what}: stops")
     return sum(status == 201 for status, _, _ in results.values())
 

@@ -14,9 +14,11 @@ use crate::store::crashes::{At, Group, Member, Origin, Rest, Seen};
 /// Devices that a fingerprint of a group names, and that its rest names.
 const MAX_DEVICES: usize = 500;
 /// Fingerprints that a group names; a build has one or a few of a bug.
-const MAX_FINGERPRINTS: usize = 500;
+pub(super) const MAX_FINGERPRINTS: usize = 500;
 /// New groups of a device in 24 hours; the rest goes into the model's `other`.
 const MAX_NEW_A_DAY: usize = 20;
+/// Longest title of a group without a signature, in bytes.
+const MAX_TITLE: usize = 200;
 /// The class of groups of dumps that nothing can be read of.
 const UNREADABLE: &str = "unreadable";
 /// The class of the group that takes what is beyond.
@@ -74,13 +76,7 @@ impl Register {
         if let Some(group) = self.get_mut(id)
             && group.signature.is_empty()
         {
-            if crash.fingerprint.starts_with(UNREADABLE) {
-                group.class = Some(UNREADABLE.to_owned());
-                let version = crash.version.as_deref().unwrap_or("an unknown version");
-                group.signature = format!("{UNREADABLE} dumps of {version}");
-            } else {
-                group.signature = without_signature(crash);
-            }
+            (group.signature, group.class) = title(&member_of(crash));
         }
     }
 
@@ -97,7 +93,7 @@ impl Register {
         let Some(group) = self.get_mut(&id) else {
             return false;
         };
-        group.occurrences += 1;
+        group.occurrences = group.occurrences.saturating_add(1);
         group.first_seen = group.first_seen.min(crash.at);
         group.last_seen = group.last_seen.max(crash.at);
         match group.fingerprints.get_mut(&crash.fingerprint) {
@@ -245,18 +241,25 @@ fn member_of(crash: &Occurrence) -> Member {
     }
 }
 
-/// What a group is called until it has a signature: the panic's words without
-/// numbers, and the task.
-pub(super) fn without_signature(crash: &Occurrence) -> String {
-    let reason = crash.panic_reason.as_deref().unwrap_or("unknown reason");
-    let words = rough(reason);
-    let task = crash.task.as_deref().map(|task| format!(" | task {task}"));
-    let mut text = words + task.as_deref().unwrap_or_default();
-    if text.len() > 200 {
-        let end = (0..=200).rev().find(|end| text.is_char_boundary(*end));
+/// What a group is called until it has a signature, and its class: the panic's words
+/// without numbers, and the task.
+pub(super) fn title(member: &Member) -> (String, Option<String>) {
+    if member.fingerprint.starts_with(UNREADABLE) {
+        let version = member.version.as_deref().unwrap_or("an unknown version");
+        let text = format!("{UNREADABLE} dumps of {version}");
+        return (text, Some(UNREADABLE.to_owned()));
+    }
+    let reason = member.panic_reason.as_deref().unwrap_or("unknown reason");
+    let task = member.task.as_deref();
+    let task = task.map_or(String::new(), |task| format!(" | task {task}"));
+    let mut text = rough(reason) + &task;
+    if text.len() > MAX_TITLE {
+        let end = (0..=MAX_TITLE)
+            .rev()
+            .find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
     }
-    text
+    (text, None)
 }
 
 /// A panic's words without what differs from crash to crash: hex numbers and digits.

@@ -157,11 +157,22 @@ impl Register {
         })
     }
 
+    /// The highest number that a decision had: the end of the log may be lost.
+    fn last_number(&self) -> u64 {
+        let decided = self
+            .groups
+            .values()
+            .filter_map(|group| group.decided.as_ref());
+        let held = decided.map(|decided| decided.number);
+        let logged = self.decisions.iter().map(|decision| decision.number);
+        held.chain(logged).max().unwrap_or(0)
+    }
+
     /// Numbers a choice.
     pub fn decide(&self, choice: Choice, by: &str, at: At) -> Decision {
         Decision {
             schema: SCHEMA,
-            number: self.decisions.last().map_or(1, |last| last.number + 1),
+            number: self.last_number().saturating_add(1),
             at,
             by: by.to_owned(),
             choice,
@@ -246,7 +257,13 @@ impl Register {
                     group.note.clone_from(note);
                 }
             }
-            Choice::Merge { group, into, .. } => self.unite(group, into),
+            Choice::Merge { group, into, .. } => {
+                if self.resolve(group).is_none() && group != into {
+                    // its file is lost
+                    self.redirects.insert(group.clone(), into.clone());
+                }
+                self.unite(group, into);
+            }
             Choice::Split { group, into, .. } => {
                 if self.resolve(into).is_none() {
                     let from = self.get(group);

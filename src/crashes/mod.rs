@@ -29,6 +29,7 @@ pub use state::{Until, of as state_of};
 pub use view::Filter;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Crashes {
     memory: OnceLock<Mutex<Memory>>,
     /// Held while a decision is made and written.
     deciding: Mutex<()>,
+    /// Earlier decisions could not be read.
+    undecidable: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +70,8 @@ pub enum Error {
     Impossible(#[from] Impossible),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error("earlier decisions could not be read: restart the daemon once the disk is repaired")]
+    Undecidable,
 }
 
 impl Crashes {
@@ -76,6 +81,7 @@ impl Crashes {
             store,
             memory: OnceLock::new(),
             deciding: Mutex::new(()),
+            undecidable: AtomicBool::new(false),
         }
     }
 
@@ -87,7 +93,11 @@ impl Crashes {
         let memory = self.memory.get_or_init(|| {
             let loaded = self.files().load().unwrap_or_else(|error| {
                 let entry = error.event().entry();
-                entry.say(format_args!("cannot read crash groups: {}", chain(&error)));
+                entry.say(format_args!(
+                    "cannot read the decisions about crash groups: {}: none can be made",
+                    chain(&error)
+                ));
+                self.undecidable.store(true, Ordering::Relaxed);
                 store::crashes::Loaded::default()
             });
             let register = Register::load(loaded);
@@ -158,16 +168,14 @@ impl Crashes {
         let news = {
             let mut memory = self.memory();
             let Memory { register, arrived } = &mut *memory;
-            let news = register.news(|id| {
-                arrived
-                    .get(id)
-                    .is_none_or(|since| since.elapsed() >= OVERDUE)
-            });
+            let is_overdue = |since: &Instant| since.elapsed() >= OVERDUE;
+            let news = register.news(|id| arrived.get(id).is_none_or(is_overdue));
             arrived.retain(|id, _| register.get(id).is_some_and(|group| !group.announced));
             news
         };
         for event in news {
             event.say();
+            self.memory().register.told(&event);
         }
         self.flush()
     }
@@ -204,6 +212,9 @@ impl Crashes {
             let choice = choose(register)?;
             Ok::<_, Impossible>(register.decide(choice, by, At(Moment::now().wall)))
         })?;
+        if self.undecidable.load(Ordering::Relaxed) {
+            return Err(Error::Undecidable);
+        }
         self.files().append(&decision)?;
         let about = match &decision.choice {
             Choice::State { group, .. } | Choice::Note { group, .. } => group,

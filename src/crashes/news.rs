@@ -1,6 +1,8 @@
 //! Which groups people are told of: each once when it is new, and once when it is
 //! back after it was resolved.
 
+use std::collections::HashMap;
+
 use super::counting::rough;
 use super::register::Register;
 use crate::digest::Sha256;
@@ -58,62 +60,89 @@ fn short(build: &str) -> &str {
 }
 
 impl Register {
-    /// What is due now, taken as told from now on. A group is new when a dump of it
-    /// was decoded, or cannot be, or `is_overdue`.
+    /// What is due now. A group is new when a dump of it was decoded, or cannot be, or
+    /// `is_overdue`; what is not to be told is noted as told.
     pub fn news(&mut self, is_overdue: impl Fn(&str) -> bool) -> Vec<News> {
-        let mut due: Vec<(String, Option<News>)> = Vec::new();
-        for group in self.groups.values() {
-            if !group.announced && group.occurrences > 0 {
-                let is_judged = group.fingerprints.values().any(|member| member.decoded);
-                if is_judged || is_overdue(&group.id) {
-                    let news = (!self.is_known_crash(group)).then(|| new(group));
-                    due.push((group.id.clone(), news));
+        let is_due = |group: &&Group| {
+            let mut members = group.fingerprints.values();
+            let is_judged = members.any(|member| member.decoded) || is_overdue(&group.id);
+            !group.announced && group.occurrences > 0 && is_judged
+        };
+        let due: Vec<&Group> = self.groups.values().filter(is_due).collect();
+        let mut silent = Vec::new();
+        let mut news = Vec::new();
+        if !due.is_empty() {
+            let earlier = Earlier::of(self.groups.values());
+            for group in due {
+                match earlier.had(group) {
+                    true => silent.push(group.id.clone()),
+                    false => news.push(new(group)),
                 }
-            }
-            if group
-                .regression
-                .as_ref()
-                .is_some_and(|regression| !regression.announced)
-            {
-                due.push((group.id.clone(), regressed(group)));
             }
         }
-        let mut news = Vec::new();
-        for (id, event) in due {
+        news.extend(self.groups.values().filter_map(regressed));
+        for id in silent {
             if let Some(group) = self.get_mut(&id) {
-                let is_back = event.as_ref().is_some_and(|news| news.is_back);
-                match &mut group.regression {
-                    Some(regression) if is_back => regression.announced = true,
-                    _ => group.announced = true,
-                }
+                group.announced = true;
             }
-            news.extend(event);
         }
         news
     }
 
-    /// Without symbols every crash of a new build looks new. It is not if the model
-    /// had a crash with the same words in the same task in another build before.
-    fn is_known_crash(&self, group: &Group) -> bool {
+    /// The event was written.
+    pub fn told(&mut self, news: &News) {
+        if let Some(group) = self.get_mut(&news.group) {
+            match &mut group.regression {
+                Some(regression) if news.is_back => regression.announced = true,
+                _ => group.announced = true,
+            }
+        }
+    }
+}
+
+/// Model, panic's words and task of a crash.
+type Words<'a> = (Option<&'a str>, String, Option<&'a str>);
+
+/// Without symbols every crash of a new build looks new. It is not if the model had a
+/// crash with the same words in the same task in another build before.
+struct Earlier<'a>(HashMap<Words<'a>, Vec<&'a Member>>);
+
+impl<'a> Earlier<'a> {
+    fn of(groups: impl Iterator<Item = &'a Group>) -> Self {
+        let mut all: HashMap<Words<'a>, Vec<&Member>> = HashMap::new();
+        for group in groups {
+            for member in group.fingerprints.values() {
+                all.entry(words(group, member)).or_default().push(member);
+            }
+        }
+        Self(all)
+    }
+
+    fn had(&self, group: &'a Group) -> bool {
         let members = || group.fingerprints.values();
         if members().any(|member| member.signature.is_some()) {
             return false;
         }
-        let is_like = |other: &Member| {
-            members().any(|member| {
-                let words = |member: &Member| member.panic_reason.as_deref().map(rough);
-                words(member) == words(other)
-                    && member.task == other.task
-                    && member.app_elf_sha256 != other.app_elf_sha256
-                    && other.at < member.at
+        members().any(|member| {
+            let like = self.0.get(&words(group, member)).into_iter().flatten();
+            like.take(MAX_LIKE).any(|other| {
+                let is_mine = group.fingerprints.contains_key(&other.fingerprint);
+                !is_mine && other.app_elf_sha256 != member.app_elf_sha256 && other.at < member.at
             })
-        };
-        let mut others = self
-            .groups
-            .values()
-            .filter(|other| other.id != group.id && other.model == group.model);
-        others.any(|other| other.fingerprints.values().any(is_like))
+        })
     }
+}
+
+/// Crashes with the same words that are looked at.
+const MAX_LIKE: usize = 1000;
+
+fn words<'a>(group: &'a Group, member: &'a Member) -> Words<'a> {
+    let reason = member.panic_reason.as_deref().map(rough);
+    (
+        group.model.as_deref(),
+        reason.unwrap_or_default(),
+        member.task.as_deref(),
+    )
 }
 
 fn new(group: &Group) -> News {
@@ -134,7 +163,10 @@ fn new(group: &Group) -> News {
 }
 
 fn regressed(group: &Group) -> Option<News> {
-    let regression = group.regression.as_ref()?;
+    let regression = group
+        .regression
+        .as_ref()
+        .filter(|regression| !regression.announced)?;
     let since = group.decided.as_ref().map_or(0, |decided| decided.number);
     Some(News {
         is_back: true,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::counting::Occurrence;
+use super::counting::{Occurrence, title};
 use super::register::{Register, blank};
 use super::state;
 use crate::signature::Signature;
@@ -129,6 +129,10 @@ impl Register {
         // the ELF may be of a build that has come since the group was resolved
         if let Some(group) = self.get_mut(&current)
             && let Some((device, last_seen)) = group.fingerprints.get(fingerprint).and_then(newest)
+            && group
+                .decided
+                .as_ref()
+                .is_some_and(|decided| decided.at < last_seen)
         {
             state::note_regression(group, fingerprint, &device, last_seen);
         }
@@ -382,14 +386,18 @@ impl Register {
 
     /// Gives a group the text and class of its oldest signature.
     pub(super) fn name(&mut self, id: &str) {
-        if let Some(group) = self.get_mut(id)
-            && let Some(signature) = group
-                .aliases
-                .iter()
-                .find_map(|alias| alias.signature.as_ref())
+        let Some(group) = self.get_mut(id) else {
+            return;
+        };
+        if let Some(signature) = group
+            .aliases
+            .iter()
+            .find_map(|alias| alias.signature.as_ref())
         {
             group.signature.clone_from(&signature.text);
             group.class = Some(signature.class.clone());
+        } else if let Some(member) = group.fingerprints.values().min_by_key(|member| member.at) {
+            (group.signature, group.class) = title(member);
         }
     }
 
@@ -402,6 +410,10 @@ impl Register {
             return;
         };
         take_over_decision(group, &gone);
+        if let Some(decided) = &mut group.decided {
+            // what came with the other group is no new crash
+            decided.occurrences = decided.occurrences.saturating_add(gone.occurrences);
+        }
         group.announced |= gone.announced;
         group.note = group.note.take().or(gone.note);
         group.rest.add(gone.rest);
@@ -425,7 +437,7 @@ impl Register {
 }
 
 /// The device that a fingerprint was last seen on, and when.
-fn newest(member: &Member) -> Option<(String, At)> {
+pub(super) fn newest(member: &Member) -> Option<(String, At)> {
     let newest = member.devices.iter().max_by_key(|(_, seen)| seen.last_seen);
     newest.map(|(device, seen)| (device.clone(), seen.last_seen))
 }

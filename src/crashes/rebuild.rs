@@ -1,14 +1,16 @@
 //! Brings the groups up to date with the devices' own records of crashes: after a
 //! power cut, a restore, or a damaged group file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use time::{Duration, OffsetDateTime};
 
+use super::counting::MAX_FINGERPRINTS;
 use super::counting::{Occurrence, unreadable};
 use super::placing::Decoded;
+use super::placing::newest;
 use super::register::{Register, blank};
-use super::{Crashes, id};
+use super::{Crashes, id, state};
 use crate::clock::Moment;
 use crate::journal::chain;
 use crate::signature::Signature;
@@ -26,6 +28,8 @@ pub(super) struct Record {
     /// The group that it was in when it was written.
     pub(super) group: Option<String>,
     pub(super) signature: Option<Signature>,
+    /// Stored builds with its ELF.
+    pub(super) builds: Vec<String>,
 }
 
 impl Crashes {
@@ -33,13 +37,19 @@ impl Crashes {
     /// of every device that was not read yet.
     pub fn complete(&self) {
         let now = Moment::now().wall;
+        let mut makers: HashMap<String, Vec<String>> = HashMap::new();
         for device in self.store.coredumps.devices().unwrap_or_default() {
             let records = self
                 .store
                 .coredumps
                 .with(&device, |folder| Ok(records_of(device.as_str(), folder)));
             match records {
-                Ok(records) => {
+                Ok(mut records) => {
+                    for record in &mut records {
+                        let hash = record.crash.app_elf_sha256.as_deref().unwrap_or_default();
+                        let makers = makers.entry(hash.to_owned());
+                        record.builds = makers.or_insert_with(|| self.makers(hash)).clone();
+                    }
                     let mut memory = self.memory();
                     for record in &records {
                         memory.register.take_in_record(record, now);
@@ -49,7 +59,22 @@ impl Crashes {
             }
         }
         // some may be about groups that were lost
-        self.memory().register.apply_all();
+        let register = &mut self.memory().register;
+        register.apply_all();
+        register.check_regressions();
+    }
+
+    /// Ids of the stored builds with this ELF.
+    fn makers(&self, hash: &str) -> Vec<String> {
+        if hash.is_empty() {
+            return Vec::new();
+        }
+        // a folder that cannot be read is told where a build is needed
+        let makers = self.store.firmware.makers(hash).unwrap_or_default();
+        makers
+            .iter()
+            .map(|(_, build)| build.id().to_string())
+            .collect()
     }
 }
 
@@ -60,6 +85,9 @@ impl Register {
             return;
         }
         let is_unknown = self.group_of(&crash.fingerprint).is_none();
+        if is_unknown && self.is_full(record) {
+            return;
+        }
         if is_unknown && let Some(id) = record.group.as_deref().filter(|id| id::is_valid(id)) {
             if self.resolve(id).is_none() {
                 let mut group = blank(id.to_owned(), crash.model.clone(), crash.at);
@@ -67,6 +95,16 @@ impl Register {
                 self.add(group);
             }
             self.join(id, crash);
+        }
+        let owner = record
+            .signature
+            .as_ref()
+            .and_then(|signature| self.owners.get(&signature.id));
+        if let Some(owner) = owner
+            .filter(|_| self.group_of(&crash.fingerprint).is_none())
+            .cloned()
+        {
+            self.join(&owner, crash);
         }
         self.at_least(crash, *seen);
         if is_unknown {
@@ -79,11 +117,42 @@ impl Register {
             if let Some(signature) = &record.signature {
                 let decoded = Decoded {
                     signature: Some(signature.clone()),
+                    builds: record.builds.clone(),
                     ..Decoded::default()
                 };
                 self.decoded(crash, decoded);
             } else {
                 self.settle_each(std::slice::from_ref(&crash.fingerprint));
+            }
+        }
+    }
+}
+
+impl Register {
+    /// Whether the group of a fingerprint that it does not name has no room for one
+    /// more: then it was counted in its rest.
+    fn is_full(&self, record: &Record) -> bool {
+        let owner = || self.owners.get(&record.signature.as_ref()?.id);
+        let id = record.group.as_ref().or_else(owner);
+        let group = id.and_then(|id| self.get(id));
+        group.is_some_and(|group| group.fingerprints.len() >= MAX_FINGERPRINTS)
+    }
+
+    /// A crash may have come back just before a power cut.
+    fn check_regressions(&mut self) {
+        for group in self.groups.values_mut() {
+            let members = group.fingerprints.values();
+            let seen = members.filter_map(|member| {
+                let (device, last_seen) = newest(member)?;
+                Some((member.fingerprint.clone(), device, last_seen))
+            });
+            let Some(decided) = group.decided.as_ref().map(|decided| decided.at) else {
+                continue;
+            };
+            for (fingerprint, device, last_seen) in seen.collect::<Vec<_>>() {
+                if last_seen > decided {
+                    state::note_regression(group, &fingerprint, &device, last_seen);
+                }
             }
         }
     }
@@ -105,7 +174,8 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
                 let key = name_of(entry);
                 let (newest, count, _, last) = unnamed.entry(key).or_insert((entry, 0, at, at));
                 (*newest, *last) = (entry, at.max(*last));
-                *count += 1 + entry.counted;
+                // what was only counted may be of another build
+                *count += 1;
             }
         }
     }
@@ -122,6 +192,7 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
             seen,
             group: crash.group.clone(),
             signature: crash.signature.clone(),
+            builds: Vec::new(),
         })
     });
     let unnamed = unnamed.values().map(|(entry, count, first, last)| Record {
@@ -137,6 +208,7 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
         },
         group: entry.crash.clone(),
         signature: None,
+        builds: Vec::new(),
     });
     named.chain(unnamed).collect()
 }
@@ -159,7 +231,10 @@ fn of_record(device: &str, crash: &Crash, entry: Option<&Entry>, at: At) -> Occu
         algorithm: None,
         device: device.to_owned(),
         model: crash.model_code.clone(),
-        app_elf_sha256: entry.and_then(|entry| entry.app_elf_sha256.clone()),
+        app_elf_sha256: match &crash.app_elf_sha256 {
+            Some(hash) => Some(hash.clone()),
+            None => entry.and_then(|entry| entry.app_elf_sha256.clone()),
+        },
         version: version.filter(|version| version != "unknown"),
         panic_reason: crash.panic_reason.clone(),
         task: crash.task.clone(),

@@ -11,6 +11,9 @@ use crate::store::crashes::{
     Alias, AliasKind, At, Decision, Group, GroupFile, Loaded, Member, Origin, Rest, SCHEMA, State,
 };
 
+/// Most occurrences that a stored count is taken for.
+const MOST: u64 = 1 << 40;
+
 /// All groups.
 #[derive(Clone, Debug, Default)]
 pub struct Register {
@@ -50,7 +53,16 @@ impl Register {
         register
     }
 
-    fn take_in(&mut self, group: Group) {
+    fn take_in(&mut self, mut group: Group) {
+        // whatever a damaged file says, sums stay numbers
+        let members = group.fingerprints.values_mut();
+        let named = members.flat_map(|member| member.devices.values_mut());
+        for seen in named.chain(group.rest.devices.values_mut()) {
+            seen.occurrences = seen.occurrences.min(MOST);
+            seen.during_outage = seen.during_outage.min(MOST);
+        }
+        group.occurrences = group.occurrences.min(MOST);
+        group.rest.occurrences = group.rest.occurrences.min(MOST);
         let id = group.id.clone();
         for former in &group.merged_from {
             self.redirects.insert(former.clone(), id.clone());
@@ -65,7 +77,7 @@ impl Register {
     pub fn resolve(&self, id: &str) -> Option<String> {
         let mut id = id;
         // merges form no cycle; damaged files might
-        for _ in 0..64 {
+        for _ in 0..=self.redirects.len() {
             if self.groups.contains_key(id) {
                 return Some(id.to_owned());
             }
@@ -186,6 +198,12 @@ impl Register {
     /// Those files could not be written after all.
     pub fn put_back(&mut self, files: &[(String, GroupFile)]) {
         self.dirty.extend(files.iter().map(|(id, _)| id.clone()));
+    }
+
+    /// All files are to be written again.
+    #[cfg(test)]
+    pub(super) fn dirty_all(&mut self) {
+        self.dirty.extend(self.groups.keys().cloned());
     }
 
     fn file(&self, id: &str) -> Option<GroupFile> {

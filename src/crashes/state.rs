@@ -26,7 +26,7 @@ pub fn of(group: &Group, now: At) -> State {
     }
 }
 
-/// Notes that `member` was seen on `device` at `at`, in a build that was not
+/// Notes that a fingerprint was seen on `device` at `at`, after the decision, in a build that was not
 /// known when the group was resolved, or ignored until a build. Old builds, and
 /// those without a stored bundle, only count. Whether this is the first time.
 pub(super) fn note_regression(group: &mut Group, fingerprint: &str, device: &str, at: At) -> bool {
@@ -44,7 +44,7 @@ pub(super) fn note_regression(group: &mut Group, fingerprint: &str, device: &str
     let Some(member) = group.fingerprints.get(fingerprint) else {
         return false;
     };
-    if !watches || group.regression.is_some() || at <= decided.at {
+    if !watches || group.regression.is_some() {
         return false;
     }
     let Some(build_id) = unknown_build(member, &group.resolved_builds) else {
@@ -80,6 +80,9 @@ pub enum Until {
 impl Until {
     /// Reads `100x` or `10d`; at most a million or 3650 days.
     pub fn parse(text: &str) -> Option<Self> {
+        if !text.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
         if let Some(count) = text.strip_suffix('x') {
             let count = count.parse().ok()?;
             return (1..=1_000_000)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use time::Duration;
 
+use super::news::News;
 use super::*;
 use crate::signature::Signature;
 use crate::store::crashes::{At, Loaded, Seen, State};
@@ -64,6 +65,15 @@ fn decide(
     );
     register.apply(&decision);
     log.push(decision);
+}
+
+/// What is told now, with everything as overdue or not.
+fn told(register: &mut Register, overdue: bool) -> Vec<News> {
+    let news = register.news(|_| overdue);
+    for event in &news {
+        register.told(event);
+    }
+    news
 }
 
 /// Who is with whom, and how often each was seen.
@@ -194,10 +204,10 @@ fn one_bug_in_two_builds_is_one_group_once_the_elfs_are_there() {
     assert_eq!(group.signature, "abort | s1-a");
     assert_eq!(group.merged_from, [provisional]);
     // told once
-    let news = register.news(|_| false);
+    let news = told(&mut register, false);
     assert_eq!(news.len(), 1);
     assert_eq!(news[0].device.as_deref(), Some("board1"));
-    assert!(register.news(|_| true).is_empty());
+    assert!(told(&mut register, true).is_empty());
 }
 
 #[test]
@@ -208,7 +218,7 @@ fn a_resolved_group_is_back_only_in_a_build_that_was_not_known() {
     let id = register
         .decoded(&crash("old", "board1", 1), signed("s1-a", &["b1"]))
         .unwrap();
-    register.news(|_| false);
+    told(&mut register, false);
     let known = vec![String::from("b1"), String::from("b2")];
     let wish = Wish {
         state: State::Resolved,
@@ -228,11 +238,11 @@ fn a_resolved_group_is_back_only_in_a_build_that_was_not_known() {
     register.count(&crash("local", "board1", 2000));
     register.decoded(&crash("local", "board1", 2000), signed("s1-a", &[]));
     assert_eq!(state(&register), State::Resolved);
-    assert!(register.news(|_| false).is_empty());
+    assert!(told(&mut register, false).is_empty());
     register.count(&crash("new", "board3", 2001));
     register.decoded(&crash("new", "board3", 2001), signed("s1-a", &["b3"]));
     assert_eq!(state(&register), State::Regressed);
-    let news = register.news(|_| false);
+    let news = told(&mut register, false);
     assert_eq!(news.len(), 1, "{news:#?}");
     assert!(news[0].is_back);
     assert_eq!(
@@ -240,7 +250,7 @@ fn a_resolved_group_is_back_only_in_a_build_that_was_not_known() {
         (Some("board3"), Some("b3"))
     );
     register.count(&crash("new", "board4", 2002));
-    assert!(register.news(|_| false).is_empty());
+    assert!(told(&mut register, false).is_empty());
     let again = reloaded(&mut register, &log);
     assert_eq!(state(&again), State::Regressed);
 }
@@ -407,6 +417,7 @@ fn groups_come_back_from_the_devices_records() {
                     seen: *seen,
                     group: Some(group.id.clone()),
                     signature: signature.clone(),
+                    builds: Vec::new(),
                 });
             records.collect::<Vec<_>>()
         })
@@ -428,7 +439,7 @@ fn groups_come_back_from_the_devices_records() {
         (state(&again), state(&register)),
         (State::Ignored, State::Ignored)
     );
-    assert!(again.news(|_| true).is_empty(), "old crashes are no news");
+    assert!(told(&mut again, true).is_empty(), "old crashes are no news");
     // a second time changes nothing
     for record in &records {
         again.take_in_record(record, at(5000).0);
@@ -457,7 +468,7 @@ fn with_signatures(crashes: &[(&str, &str, usize)]) -> Register {
         }
         register.decoded(&crash(f, "board0", 1), signed(s, &[]));
     }
-    register.news(|_| true);
+    told(&mut register, true);
     register
 }
 
@@ -503,11 +514,95 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
     assert_eq!(changes.split[0].1, ids[0]);
     assert_eq!(changes.fingerprints, 4);
     assert_eq!(register.get(&ids[0]).unwrap().occurrences, 9);
-    assert!(register.news(|_| true).is_empty(), "nothing is new by it");
+    assert!(told(&mut register, true).is_empty(), "nothing is new by it");
     // a second time there is nothing to do
     assert_eq!(register.resign(&new), Changes::default());
     // and a later dump with the merged signature is where the person wants it
     register.count(&crash("f6", "board1", 2));
     let at = register.decoded(&crash("f6", "board1", 2), signed("s1-z", &[]));
     assert_eq!(at, Some(ids[2].clone()));
+}
+
+#[test]
+fn a_restart_counts_nothing_twice() {
+    let mut register = Register::default();
+    for n in 0..560 {
+        let f = format!("f{n}");
+        register.count(&crash(&f, &format!("board{}", n % 40), n));
+        register.decoded(
+            &crash(&f, &format!("board{}", n % 40), n),
+            signed("s1-a", &[]),
+        );
+    }
+    let id = register.group_of("f559").unwrap().id.clone();
+    assert_eq!(register.get(&id).unwrap().occurrences, 560);
+    for _ in 0..2 {
+        let mut again = reloaded(&mut register, &[]);
+        for n in 0..560 {
+            let record = rebuild::Record {
+                crash: crash(&format!("f{n}"), &format!("board{}", n % 40), n),
+                seen: Seen {
+                    occurrences: 1,
+                    first_seen: at(n),
+                    last_seen: at(n),
+                    during_outage: 0,
+                },
+                group: Some(id.clone()),
+                signature: Some(signature("s1-a")),
+                builds: Vec::new(),
+            };
+            again.take_in_record(&record, at(9999).0);
+        }
+        assert_eq!(again.get(&id).unwrap().occurrences, 560);
+        register = again;
+        register.dirty_all();
+    }
+}
+
+#[test]
+fn a_lost_end_of_the_log_does_not_make_a_decision_void() {
+    let (mut register, mut log) = (with_signatures(&[("f1", "s1-a", 1)]), Vec::new());
+    let id = register.group_of("f1").unwrap().id.clone();
+    let wish = |state| Wish {
+        state,
+        known: Vec::new(),
+        fixed: Vec::new(),
+        until: None,
+    };
+    for state in [State::Ignored, State::Resolved] {
+        let choice = register.wish(&id, wish(state));
+        decide(&mut register, &mut log, choice);
+    }
+    log.truncate(1);
+    let mut again = reloaded(&mut register, &log);
+    let choice = again.wish(&id, wish(State::Open));
+    decide(&mut again, &mut log, choice);
+    assert_eq!(state_of(again.get(&id).unwrap(), at(9999)), State::Open);
+    assert_eq!(log[1].number, 3);
+}
+
+#[test]
+fn a_chain_of_merges_is_followed_to_its_end() {
+    let names: Vec<String> = (0..100).map(|n| format!("f{n}")).collect();
+    let signatures: Vec<String> = (0..100).map(|n| format!("s1-{n}")).collect();
+    let crashes: Vec<(&str, &str, usize)> = names
+        .iter()
+        .zip(&signatures)
+        .map(|(name, signature)| (name.as_str(), signature.as_str(), 1))
+        .collect();
+    let mut register = Register::default();
+    for (n, (f, s, _)) in crashes.iter().enumerate() {
+        let device = format!("board{n}");
+        register.count(&crash(f, &device, 1));
+        register.decoded(&crash(f, &device, 1), signed(s, &[]));
+    }
+    let ids: Vec<String> = names
+        .iter()
+        .map(|f| register.group_of(f).unwrap().id.clone())
+        .collect();
+    for pair in ids.windows(2) {
+        let choice = register.merge(&pair[0], &pair[1]);
+        decide(&mut register, &mut Vec::new(), choice);
+    }
+    assert_eq!(register.resolve(&ids[0]), Some(ids[99].clone()));
 }

@@ -199,7 +199,11 @@ fn wish(app: &AppState, id: &str, state: &str, change: &Change) -> Result<Wish> 
     let named = named.or(change.until.as_ref().filter(period));
     let first = named
         .map(|name| build_of(app, model.as_ref(), name))
-        .transpose()?;
+        .transpose();
+    let first = first.map_err(|error| match &change.until {
+        Some(until) => Error::Invalid(Impossible::Until(until.clone()).to_string()),
+        None => error,
+    })?;
     let from = first.as_ref().map_or(u64::MAX, |build| build.sequence);
     let id_of = |build: &Build| build.id().to_string();
     let until = change.until.clone().map(|until| match &first {
@@ -290,6 +294,7 @@ fn decide(
         crashes::Error::Impossible(Impossible::Until(_)) => Error::Invalid(error.to_string()),
         crashes::Error::Impossible(_) => Error::Conflict(error.to_string()),
         crashes::Error::Store(error) => error.into(),
+        crashes::Error::Undecidable => Error::Internal(error.to_string()),
     })?;
     Event::CrashDecided
         .entry()

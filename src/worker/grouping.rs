@@ -71,6 +71,13 @@ pub(super) fn place(
     let group = crashes.decoded(&crash, decoded);
     if let Some(fingerprint) = fingerprint {
         folder.note_group(&fingerprint, group.clone(), signature);
+        // before the sidecar says that it is decoded: it is not decoded again
+        if let Err(error) = folder.flush() {
+            log::warn!(
+                "cannot save the signature of coredump {id}: {}",
+                chain(&error)
+            );
+        }
     }
     group
 }

@@ -38,6 +38,8 @@ use crate::store::{Store, disk_space, dump_removal};
 const ROUND: Duration = Duration::from_secs(60);
 /// Minimum time between two retention rounds, since each checks every dump.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
+/// Minimum time between two writings of crash groups while dumps are decoded.
+const BETWEEN_KEEPS: Duration = Duration::from_secs(5);
 /// Receiving dumps has priority: decoding waits until none arrived for this long.
 const QUIET: Duration = Duration::from_millis(100);
 /// Maximum time that decoding waits for this.
@@ -95,6 +97,7 @@ async fn round(
     stop: &CancellationToken,
 ) {
     passed.begin_round();
+    let mut kept_at = Instant::now();
     while !stop.is_cancelled() {
         parts.handle.beat();
         // a decoded dump is three more syncs of the disk that boards wait for
@@ -114,6 +117,12 @@ async fn round(
         };
         if attempt::attempt(parts, decoder, job, stop).await == Next::EndRound {
             return;
+        }
+        // a round lasts as long as dumps come
+        if kept_at.elapsed() >= BETWEEN_KEEPS {
+            let kept = Arc::clone(&parts.crashes);
+            on_thread(move || keep_groups(&kept)).await;
+            kept_at = Instant::now();
         }
     }
 }

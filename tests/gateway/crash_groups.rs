@@ -209,7 +209,9 @@ fn groups_and_decisions_outlive_dumps_kills_and_damaged_files() {
         (&group["occurrences"], &group["dumps"]),
         (&json!(1), &json!(0))
     );
-    assert_eq!(get(&daemon, &format!("/api/crashes/{id}"))["note"], "known");
+    let detail = get(&daemon, &format!("/api/crashes/{id}"));
+    assert_eq!(detail["note"], "known");
+    assert!(detail["builds"][0]["build_id"].is_string(), "{detail:#}");
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn merged_groups_redirect_and_split_ones_are_apart() {
         (
             format!("PUT /api/crashes/{a}"),
             json!({"state": "ignored", "until": "soon"}),
-            404,
+            400,
         ),
         (format!("PUT /api/crashes/{a}"), json!({}), 400),
         (

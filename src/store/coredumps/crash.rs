@@ -25,6 +25,9 @@ pub struct Crash {
     pub occurrences_per_version: BTreeMap<String, u64>,
     /// Ids of the dumps that are kept, oldest first.
     pub kept: Vec<String>,
+    /// Hash of the application's ELF, or its first digits, as in the dump.
+    #[serde(default)]
+    pub app_elf_sha256: Option<String>,
     /// Id of its crash group at that time.
     #[serde(rename = "crash", default)]
     pub group: Option<String>,
@@ -50,6 +53,7 @@ impl Crash {
             occurrences: 0,
             occurrences_per_version: BTreeMap::new(),
             kept: Vec::new(),
+            app_elf_sha256: sidecar.app_elf_sha256.clone(),
             group: sidecar.crash.clone(),
             signature: None,
             extra: Map::new(),

@@ -249,3 +249,13 @@ pub enum GroupFile {
     },
     Group(Box<Group>),
 }
+
+impl GroupFile {
+    /// The group's id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Redirect { id, .. } => id,
+            Self::Group(group) => &group.id,
+        }
+    }
+}

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::publish::{FILE_MODE, Temporary, set_aside, sync_folder};
 use super::{Error, Result};
-use crate::journal::Event;
+use crate::journal::{Event, chain};
 
 const DECISIONS: &str = "decisions.jsonl";
 
@@ -67,18 +67,32 @@ impl CrashFiles {
             if !is_group || entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
-            match serde_json::from_slice(&bytes) {
-                Ok(file) => loaded.files.push(file),
-                Err(error) => {
-                    let aside = set_aside(&path)?;
-                    Event::StoreRepaired.entry().say(format_args!(
-                        "invalid crash group file ({error}), renamed to {}: rebuilt from the \
-                         stored crashes",
-                        aside.display()
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(source) => {
+                    let error = Error::io("read", &path, source);
+                    error.event().entry().say(format_args!(
+                        "crash group skipped: {}: rebuilt from the stored crashes",
+                        chain(&error)
                     ));
+                    continue;
                 }
-            }
+            };
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let trouble = match serde_json::from_slice::<GroupFile>(&bytes) {
+                Ok(file) if Some(file.id()) == stem => {
+                    loaded.files.push(file);
+                    continue;
+                }
+                Ok(_) => String::from("it has another id"),
+                Err(error) => error.to_string(),
+            };
+            let aside = set_aside(&path)?;
+            Event::StoreRepaired.entry().say(format_args!(
+                "invalid crash group file ({trouble}), renamed to {}: rebuilt from the \
+                 stored crashes",
+                aside.display()
+            ));
         }
         Ok(loaded)
     }

@@ -110,10 +110,21 @@ class Daemon:
 
 def left_over(data):
     """Temporary files that stay: the worker writes crash groups, and again what failed."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 15
     while hidden(data) and time.monotonic() < until:
         time.sleep(0.05)
     return hidden(data)
+
+
+def is_killed_if_reached(daemon):
+    """Whether the daemon ended if the failing call was reached, and goes on if not. It
+    ends a moment after the shim has written that down."""
+    until = time.monotonic() + 3
+    while True:
+        reached = LOG.exists() and " FAIL" in LOG.read_text()
+        if daemon.alive() != reached or time.monotonic() > until:
+            return daemon.alive() != reached
+        time.sleep(0.02)
 
 
 def hidden(data):
@@ -168,11 +179,11 @@ def fail_at(operation, nth, mode, error):
             check("/" not in json.dumps(answer.get("error", "")), f"{what}: {answer} has a path")
         daemon.settle()
     ARM.unlink()
+    if mode.startswith("kill"):
+        check(is_killed_if_reached(daemon), f"{what}: the shim kills")
     calls = LOG.read_text() if LOG.exists() else ""
     reached = " FAIL" in calls
-    if mode.startswith("kill"):
-        check(daemon.alive() != reached, f"{what}: the shim kills")
-    else:
+    if not mode.startswith("kill"):
         check(daemon.alive(), f"{what}: the daemon goes on: {daemon.said()}")
         status, answer = daemon.post(sent[2])
         check(status == 201, f"{what}: the next dump is taken, not {status}")

@@ -86,7 +86,7 @@ def together_at(operation, nth, mode, error):
     if mode.startswith("kill"):
         if reached:
             daemon.process.wait(30)
-        disk.check(daemon.alive() != reached, f"{what}: the shim kills")
+        disk.check(disk.is_killed_if_reached(daemon), f"{what}: the shim kills")
     else:
         statuses = sorted(status for status, _, _ in results.values())
         bad = [status for status in statuses if status != 201]

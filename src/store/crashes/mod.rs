@@ -17,6 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::group_commit::GroupCommit;
 use super::publish::{FILE_MODE, Temporary, set_aside, sync_folder};
 use super::{Error, Result};
 use crate::journal::{Event, chain};
@@ -29,6 +30,7 @@ pub struct CrashFiles {
     folder: PathBuf,
     /// Held while appending to the log.
     log: Mutex<()>,
+    commits: GroupCommit,
 }
 
 /// What the folder holds.
@@ -45,6 +47,7 @@ impl CrashFiles {
         Self {
             folder: folder.to_owned(),
             log: Mutex::new(()),
+            commits: GroupCommit::below(folder),
         }
     }
 
@@ -158,12 +161,12 @@ impl CrashFiles {
         Ok(())
     }
 
-    /// Writes group files, all of them with one sync of the folder.
+    /// Writes group files, with one sync for all of them where that is right.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]; some may have been written.
     pub fn write(&self, files: &[(String, GroupFile)]) -> Result<()> {
-        let mut ready = Vec::with_capacity(files.len());
+        let (mut ready, mut targets) = (Vec::new(), Vec::new());
         for (id, file) in files {
             let target = self.folder.join(format!("{id}.json"));
             let mut bytes = serde_json::to_vec_pretty(file)
@@ -171,13 +174,12 @@ impl CrashFiles {
             bytes.push(b'\n');
             let mut temporary = Temporary::new(&self.folder, FILE_MODE)?;
             temporary.write(&bytes)?;
-            ready.push((temporary, target));
+            ready.push(temporary);
+            targets.push(target);
         }
-        for (temporary, _) in &ready {
-            temporary.sync()?;
-        }
-        for (temporary, target) in ready {
-            temporary.rename_over(&target)?;
+        self.commits.sync_all(&ready)?;
+        for (temporary, target) in ready.into_iter().zip(&targets) {
+            temporary.rename_over(target)?;
         }
         sync_folder(&self.folder)
     }

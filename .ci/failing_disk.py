@@ -111,9 +111,9 @@ class Daemon:
 def left_over(data):
     """Temporary files that stay: the worker writes crash groups, and again what failed."""
     until = time.monotonic() + 15
-    while hidden(data) and time.monotonic() < until:
+    while (left := hidden(data)) and time.monotonic() < until:
         time.sleep(0.05)
-    return hidden(data)
+    return left
 
 
 def is_killed_if_reached(daemon):

@@ -21,7 +21,9 @@ export ESPGATE_CROSS_TOOLS CARGO_TARGET_DIR
 # The cache is shared with other clones; what is this project's own is made
 # anew, since cargo tells the clones apart by the times of their files only.
 packaging/cross-build.sh clean --locked -p espgate
-packaging/cross-build.sh test --locked --lib
+# Two tests ask the kernel what a peer has acknowledged, which qemu-user does not know.
+packaging/cross-build.sh test --locked --lib -- --skip http::server::tcp_socket
+echo "not tried under qemu-user: http::server::tcp_socket (TCP_INFO)"
 
 packaging/cross-build.sh
 deb=$CARGO_TARGET_DIR/aarch64-unknown-linux-gnu/debian/espgate_$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-1_arm64.deb

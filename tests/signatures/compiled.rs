@@ -356,8 +356,8 @@ fn the_sdk_s_folder_is_where_the_panic_handler_is() {
     let expected = [
         Some("/opt/esp/idf"),
         None,
-        Some("/home/ann/esp/esp-idf"),
-        Some("/home/bo/.platformio/packages/framework-espidf"),
+        Some("/home/user/esp/esp-idf"),
+        Some("/home/user/.platformio/packages/framework-espidf"),
     ];
     assert_eq!(
         roots.collect::<Vec<_>>(),

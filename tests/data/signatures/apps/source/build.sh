@@ -19,7 +19,7 @@ build() {
         sed -i 's|/IDF_PROJECT/main/|/COMPONENT_MAIN_DIR/|' "$work/app.cpp"
     fi
     shift 8
-    flags="$* -ffreestanding -fno-builtin -nostdlib -fno-optimize-sibling-calls -fno-exceptions -fno-rtti -fno-ipa-icf -fno-ipa-cp -fno-ipa-sra -fno-partial-inlining -fdebug-prefix-map=$work=/build -w"
+    flags="$* -ffreestanding -fno-builtin -nostdlib -fno-optimize-sibling-calls -fno-exceptions -fno-rtti -fno-ipa-icf -fno-ipa-cp -fno-ipa-sra -fno-partial-inlining -fdebug-prefix-map=$work=/build -fdebug-prefix-map=$PWD=/build -w"
     "$compiler-gcc" $flags -c "$work/sdk.c" -o "$work/sdk.o"
     "$compiler-g++" $flags -std=gnu++17 -c "$work/app.cpp" -o "$work/app.o"
     "$compiler-gcc" $flags -Wl,--build-id=none -T "$work/link.ld" "$work/app.o" "$work/sdk.o" -o "../$name.elf"
@@ -34,8 +34,8 @@ build riscv-opt riscv64-unknown-elf 0x42000020 _global_interrupt_handler riscv/i
 build riscv-reproducible riscv64-unknown-elf 0x42000020 _global_interrupt_handler riscv/interrupt.c \
     /IDF /IDF_PROJECT /TOOLCHAIN $riscv -Os -gdwarf-4 -DINLINED
 build xtensa-home xtensa-lx106-elf 0x400d0020 _xt_lowint1 xtensa/xtensa_vectors.S \
-    /home/ann/esp/esp-idf /home/ann/pump /home/ann/.espressif/tools/xtensa-esp-elf/esp-13.2.0_20240530/xtensa-esp-elf/src \
+    /home/user/esp/esp-idf /home/user/pump /home/user/.espressif/tools/xtensa-esp-elf/esp-13.2.0_20240530/xtensa-esp-elf/src \
     $xtensa -Og -gdwarf-4
 build xtensa-framework xtensa-lx106-elf 0x400d0020 _xt_lowint1 xtensa/xtensa_vectors.S \
-    /home/bo/.platformio/packages/framework-espidf /home/bo/pump /home/bo/.platformio/packages/toolchain-xtensa-esp32/src \
+    /home/user/.platformio/packages/framework-espidf /home/user/pump /home/user/.platformio/packages/toolchain-xtensa-esp32/src \
     $xtensa -O2 -gdwarf-5 -DINLINED

@@ -165,7 +165,11 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             };
             let reply = put(&client, &id, &change, "ignore")?;
             done(&reply, json, |group| match &group.until {
-                Some(until) => format!("crash {} is ignored until {until}", group.id),
+                Some(until) => format!(
+                    "crash {} is ignored until {}",
+                    group.id,
+                    show::in_short(until)
+                ),
                 None => format!("crash {} is ignored", group.id),
             })?;
         }

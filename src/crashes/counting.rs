@@ -107,6 +107,26 @@ impl Register {
         is_back
     }
 
+    /// Names the fingerprint of a crash in the group of its signature, where it was only
+    /// counted in the model's `other` until now. Whether there is room for it: what a full
+    /// group does not name is in its rest already.
+    pub(super) fn take_from_rest(&mut self, crash: &Occurrence, owner: &str) -> bool {
+        let group = self.get(owner);
+        if group.is_none_or(|group| group.fingerprints.len() >= MAX_FINGERPRINTS) {
+            return false;
+        }
+        let other = self.groups.values_mut();
+        let other = other.filter(|group| group.is_other() && group.model == crash.model);
+        for group in other {
+            if group.rest.take_one(&crash.device) {
+                group.occurrences = group.occurrences.saturating_sub(1);
+            }
+        }
+        self.join(owner, crash);
+        self.count(crash);
+        true
+    }
+
     /// Makes what is counted of a fingerprint on a device at least `seen`: what a
     /// power cut took away is in the device's own record of the crash.
     pub fn at_least(&mut self, crash: &Occurrence, seen: Seen) {
@@ -197,6 +217,18 @@ impl Rest {
         } else {
             self.occurrences += seen.occurrences;
         }
+    }
+
+    /// Takes back one crash of a device, if one is counted.
+    fn take_one(&mut self, device: &str) -> bool {
+        let Some(seen) = self.devices.get_mut(device) else {
+            return false;
+        };
+        seen.occurrences = seen.occurrences.saturating_sub(1);
+        if seen.occurrences == 0 {
+            self.devices.remove(device);
+        }
+        true
     }
 
     /// Adds another group's.

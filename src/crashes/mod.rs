@@ -146,7 +146,11 @@ impl Crashes {
     }
 
     /// Gives fingerprints new signatures; a dry run only says what that would change.
-    pub fn resign(&self, signatures: &HashMap<String, Signature>, dry_run: bool) -> Changes {
+    pub fn resign(
+        &self,
+        signatures: &HashMap<String, Option<Signature>>,
+        dry_run: bool,
+    ) -> Changes {
         let mut memory = self.memory();
         match dry_run {
             true => memory.register.clone().resign(signatures),

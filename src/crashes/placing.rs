@@ -97,8 +97,9 @@ impl Register {
         if self.group_of(fingerprint).is_none() {
             // what is only counted still is of a known bug
             let owner = self.owners.get(&decoded.signature.as_ref()?.id)?.clone();
-            self.join(&owner, crash);
-            self.count(crash);
+            if !self.take_from_rest(crash, &owner) {
+                return Some(owner);
+            }
         }
         let current = self.by_fingerprint.get(fingerprint)?.clone();
         let group = self.get_mut(&current)?;

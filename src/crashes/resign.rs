@@ -25,7 +25,7 @@ impl Register {
     /// Gives fingerprints new signatures, and puts each where it belongs now. A
     /// signature goes to the group that most crashes with it are in, if no other one
     /// has more of that group.
-    pub fn resign(&mut self, new: &HashMap<String, Signature>) -> Changes {
+    pub fn resign(&mut self, new: &HashMap<String, Option<Signature>>) -> Changes {
         let before = self.places();
         let texts: BTreeMap<String, String> = {
             let groups = self.groups.values();
@@ -38,7 +38,7 @@ impl Register {
         let mut changed = Vec::new();
         for fingerprint in names {
             if let Some(signature) = new.get(fingerprint)
-                && self.replace(fingerprint, signature)
+                && self.replace(fingerprint, signature.as_ref())
             {
                 changed.push(fingerprint.clone());
             }
@@ -56,37 +56,39 @@ impl Register {
         self.changes(&before, &texts, changed.len())
     }
 
-    /// Puts a new signature in place of the old one, with the decisions about that;
-    /// whether it is another one.
-    fn replace(&mut self, fingerprint: &str, signature: &Signature) -> bool {
+    /// Puts a new signature, or none, in place of the old one, with the decisions about
+    /// that; whether it is another one.
+    fn replace(&mut self, fingerprint: &str, signature: Option<&Signature>) -> bool {
         let Some(member) = self.member(fingerprint) else {
             return false;
         };
-        let id = self
-            .by_fingerprint
-            .get(fingerprint)
-            .cloned()
-            .unwrap_or_default();
         let old = (member.signature.clone(), member.variant.clone());
-        if old.0.as_ref() == Some(&signature.id) && old.1.as_ref() == Some(&signature.variant) {
+        let new = (
+            signature.map(|signature| signature.id.clone()),
+            signature.map(|signature| signature.variant.clone()),
+        );
+        if old == new {
             return false;
         }
         let held = [
-            (AliasKind::Signature, old.0, &signature.id),
-            (AliasKind::Variant, old.1, &signature.variant),
+            (AliasKind::Signature, old.0, &new.0),
+            (AliasKind::Variant, old.1, &new.1),
         ];
-        for (kind, old, value) in held {
+        for (kind, old, new) in held {
             let pin = old.and_then(|old| self.pins.of(kind, &old).cloned());
-            if let Some(pin) = pin {
-                let value = value.clone();
+            if let (Some(pin), Some(value)) = (pin, new.clone()) {
                 self.pins.add(AliasName { kind, value }, pin);
             }
         }
-        self.keep_details(&id, signature);
+        let Some(id) = self.by_fingerprint.get(fingerprint).cloned() else {
+            return false;
+        };
+        if let Some(signature) = signature {
+            self.keep_details(&id, signature);
+        }
         let group = self.get_mut(&id);
         if let Some(member) = group.and_then(|group| group.fingerprints.get_mut(fingerprint)) {
-            member.signature = Some(signature.id.clone());
-            member.variant = Some(signature.variant.clone());
+            (member.signature, member.variant) = new;
         }
         true
     }

@@ -489,7 +489,7 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
     // a person says that d is c
     let choice = register.merge(&ids[3], &ids[2]);
     decide(&mut register, &mut Vec::new(), choice);
-    let new: HashMap<String, Signature> = [
+    let new: HashMap<String, Option<Signature>> = [
         ("f1", "s1-x"),
         ("f2", "s1-y"),
         ("f3", "s1-x"),
@@ -497,7 +497,7 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
         ("f5", "s1-z"),
     ]
     .iter()
-    .map(|(f, s)| ((*f).to_owned(), signature(s)))
+    .map(|(f, s)| ((*f).to_owned(), Some(signature(s))))
     .collect();
     // a dry run
     let changes = register.clone().resign(&new);
@@ -605,4 +605,65 @@ fn a_chain_of_merges_is_followed_to_its_end() {
         decide(&mut register, &mut Vec::new(), choice);
     }
     assert_eq!(register.resolve(&ids[0]), Some(ids[99].clone()));
+}
+
+#[test]
+fn lists_that_leave_no_frame_leave_the_group_without_a_signature() {
+    let mut register = with_signatures(&[("f1", "s1-a", 2), ("f2", "s1-a", 1)]);
+    let id = register.group_of("f1").unwrap().id.clone();
+    let none = ["f1", "f2"].map(|f| (f.to_owned(), None)).into();
+    let changes = register.resign(&none);
+    assert_eq!(changes.fingerprints, 2);
+    assert_eq!(changes.renamed.len(), 1);
+    let group = register.get(&id).unwrap();
+    assert_eq!((group.fingerprints.len(), group.aliases.len()), (2, 0));
+    assert!(!group.signature.contains("s1-a"), "{}", group.signature);
+    // and back
+    let both = ["f1", "f2"]
+        .map(|f| (f.to_owned(), Some(signature("s1-a"))))
+        .into();
+    register.resign(&both);
+    assert_eq!(register.group_of("f2").unwrap().id, id);
+    assert_eq!(register.get(&id).unwrap().signature, "abort | s1-a");
+}
+
+#[test]
+fn a_dump_that_a_full_group_only_counts_is_decoded_again_without_counting() {
+    let mut register = Register::default();
+    for n in 0..520 {
+        let crash = crash(&format!("f{n}"), &format!("board{}", n % 40), n);
+        register.count(&crash);
+        register.decoded(&crash, signed("s1-a", &[]));
+    }
+    let id = register.group_of("f519").unwrap().id.clone();
+    let folded = crash("f0", "board0", 0);
+    assert!(register.group_of("f0").is_none());
+    for _ in 0..3 {
+        assert_eq!(
+            register.decoded(&folded, signed("s1-a", &[])),
+            Some(id.clone())
+        );
+    }
+    assert_eq!(register.get(&id).unwrap().occurrences, 520);
+}
+
+#[test]
+fn what_the_model_s_other_counted_goes_to_its_group_once() {
+    let mut register = Register::default();
+    let crashes: Vec<Occurrence> = (0..30)
+        .map(|n| crash(&format!("f{n}"), "board", 1))
+        .collect();
+    for crash in &crashes {
+        register.count(crash);
+    }
+    for crash in &crashes {
+        register.decoded(crash, signed("s1-a", &[]));
+    }
+    let counts: u64 = register
+        .groups
+        .values()
+        .map(|group| group.occurrences)
+        .sum();
+    assert_eq!(counts, 30);
+    assert_eq!(register.group_of("f29").unwrap().occurrences, 30);
 }

@@ -326,9 +326,8 @@ pub async fn recompute(
     let Recompute { dry_run } = json_body(request.into_body()).await?;
     tokio::task::spawn_blocking(move || {
         let lists = app.config().crashes.lists();
-        let handle = (!dry_run).then_some(app.worker.as_ref());
         let (store, crashes) = (&app.store, app.ingest.crashes());
-        let (changes, reports) = resign::all(store, crashes, &lists, handle)?;
+        let (changes, reports) = resign::all(store, crashes, &lists, dry_run, || {})?;
         if !dry_run {
             crashes.flush()?;
             log::info!("{caller} made the signatures of all stored reports anew");

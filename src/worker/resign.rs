@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs;
 
-use super::{Handle, Parts, grouping};
+use super::{Parts, grouping};
 use crate::crashes::{Changes, Crashes, name_of};
 use crate::decode::report::Report;
 use crate::decode::signature;
@@ -38,7 +38,7 @@ pub(super) fn if_needed(parts: &Parts) -> Result<()> {
     if before == Some(now.as_str()) {
         return Ok(());
     }
-    let (changes, reports) = all(store, crashes, lists, Some(&parts.handle))?;
+    let (changes, reports) = all(store, crashes, lists, false, || parts.handle.beat())?;
     if reports > 0 {
         log::info!(
             "made the signatures of {reports} stored reports anew: {} changed, {} crash groups split, {} merged",
@@ -58,7 +58,7 @@ pub(super) fn if_needed(parts: &Parts) -> Result<()> {
 }
 
 /// Makes the signatures of all stored reports anew; what that changes, and how many
-/// reports have another one. Without the worker's `handle` nothing is changed.
+/// reports have another one. A dry run changes nothing. `beat` is called now and then.
 ///
 /// # Errors
 /// What the disk says; some may have been written.
@@ -66,32 +66,42 @@ pub fn all(
     store: &Store,
     crashes: &Crashes,
     lists: &Lists,
-    handle: Option<&Handle>,
+    dry_run: bool,
+    beat: impl Fn(),
 ) -> Result<(Changes, usize)> {
     let dumps = store
         .coredumps
-        .collect(|device, entry| Some((device.clone(), entry.clone())));
-    let mut signatures: HashMap<String, Signature> = HashMap::new();
+        .collect(|device, entry| Some((device.clone(), entry.id.clone())));
+    let mut signatures: HashMap<String, Option<Signature>> = HashMap::new();
     let mut reports = 0;
     for batch in dumps.chunks(BATCH) {
-        let changed: Vec<Resigned> = batch
-            .iter()
-            .filter_map(|(device, entry)| {
-                let (resigned, is_other) = resigned(store, device, entry, lists)?;
-                if let Some(signature) = &resigned.signature {
-                    // of several dumps of a fingerprint the newest counts
-                    signatures.insert(name_of(entry), signature.clone());
-                }
-                is_other.then_some(resigned)
-            })
-            .collect();
+        let mut changed: Vec<Resigned> = Vec::new();
+        for (device, id) in batch {
+            let entry = store
+                .coredumps
+                .with(device, |folder| Ok(folder.find(id).cloned()));
+            let Some(entry) = entry.ok().flatten() else {
+                continue;
+            };
+            let Some((resigned, is_other)) = resigned(store, device, &entry, lists) else {
+                continue;
+            };
+            // of several dumps of a fingerprint the newest counts that has one
+            let known = signatures.entry(name_of(&entry)).or_default();
+            if resigned.signature.is_some() {
+                known.clone_from(&resigned.signature);
+            }
+            if is_other {
+                changed.push(resigned);
+            }
+        }
         reports += changed.len();
-        if let Some(handle) = handle {
-            handle.beat();
+        beat();
+        if !dry_run {
             store.coredumps.resign(&changed)?;
         }
     }
-    Ok((crashes.resign(&signatures, handle.is_none()), reports))
+    Ok((crashes.resign(&signatures, dry_run), reports))
 }
 
 /// A stored report with the signature that it has now, and whether that is another

@@ -63,7 +63,7 @@ fn facts(group: &Detail) -> Vec<(&'static str, String)> {
     vec![
         ("Model", known(&group.model)),
         ("State", state),
-        ("Until", known(&group.until)),
+        ("Until", known(&group.until.as_deref().map(in_short))),
         ("Task", known(&tasks)),
         ("Occurrences", group.occurrences.to_string()),
         ("By the gateway", by_the_gateway(group)),
@@ -176,6 +176,14 @@ fn next_step(group: &Detail) -> String {
         None => String::new(),
     };
     format!("{show}{then}").trim_end().to_owned()
+}
+
+/// A build's id in short; `100x` and `10d` as they are.
+pub(super) fn in_short(until: &str) -> &str {
+    match until.len() {
+        64 => short(until),
+        _ => until,
+    }
 }
 
 fn short(id: &str) -> &str {

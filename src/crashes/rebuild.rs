@@ -2,6 +2,7 @@
 //! power cut, a restore, or a damaged group file.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
@@ -27,7 +28,7 @@ pub(super) struct Record {
     pub(super) seen: Seen,
     /// The group that it was in when it was written.
     pub(super) group: Option<String>,
-    pub(super) signature: Option<Signature>,
+    pub(super) signature: Option<Arc<Signature>>,
     /// Stored builds with its ELF.
     pub(super) builds: Vec<String>,
 }
@@ -116,7 +117,7 @@ impl Register {
             }
             if let Some(signature) = &record.signature {
                 let decoded = Decoded {
-                    signature: Some(signature.clone()),
+                    signature: Some(Signature::clone(signature)),
                     builds: record.builds.clone(),
                     ..Decoded::default()
                 };

@@ -409,6 +409,7 @@ fn groups_come_back_from_the_devices_records() {
                 .iter()
                 .find(|alias| Some(&alias.value) == member.signature.as_ref());
             let signature = signature.and_then(|alias| alias.signature.clone());
+            let signature = signature.map(Arc::new);
             let records = member
                 .devices
                 .iter()
@@ -548,7 +549,7 @@ fn a_restart_counts_nothing_twice() {
                     during_outage: 0,
                 },
                 group: Some(id.clone()),
-                signature: Some(signature("s1-a")),
+                signature: Some(Arc::new(signature("s1-a"))),
                 builds: Vec::new(),
             };
             again.take_in_record(&record, at(9999).0);

@@ -1,5 +1,7 @@
 //! How often each crash of a device happened.
 
+use std::sync::Arc;
+
 use super::crash::Crash;
 use super::folder::DeviceFolder;
 use super::sidecar::Sidecar;
@@ -46,7 +48,7 @@ impl DeviceFolder {
         signature: Option<Signature>,
     ) {
         if let Some(crash) = self.crashes.get_mut(fingerprint) {
-            let signature = signature.or_else(|| crash.signature.clone());
+            let signature = signature.map(Arc::new).or_else(|| crash.signature.clone());
             if crash.group != group || crash.signature != signature {
                 (crash.group, crash.signature) = (group, signature);
                 self.stale.insert(fingerprint.to_owned());

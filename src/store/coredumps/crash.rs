@@ -2,6 +2,7 @@
 //! `crash_<fingerprint>.json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -31,9 +32,9 @@ pub struct Crash {
     /// Id of its crash group at that time.
     #[serde(rename = "crash", default)]
     pub group: Option<String>,
-    /// As the last dump was decoded.
+    /// As the last dump was decoded. Shared: a bug has one on many devices.
     #[serde(default)]
-    pub signature: Option<Signature>,
+    pub signature: Option<Arc<Signature>>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

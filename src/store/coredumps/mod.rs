@@ -19,7 +19,7 @@ pub use resign::{BATCH, Resigned};
 pub(super) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{CLAIMED_KEY, DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,7 @@ use super::{Error, Result};
 use crate::device::DeviceKey;
 use crate::digest::Sha256;
 use crate::journal::{Event, chain};
+use crate::signature::Signature;
 
 /// The id of a dump: the first 12 hex digits of SHA-256(device key, NUL,
 /// canonical payload).
@@ -48,11 +49,16 @@ pub struct Coredumps {
     between_reads: Duration,
     /// Ids of the dumps that must not be removed by the rules now.
     held: Mutex<HashSet<String>>,
+    /// The signatures of the crash records, by id: the same on many devices.
+    signatures: Mutex<HashMap<String, Arc<Signature>>>,
 }
 
 /// A device's folder, read when it is first needed.
 #[derive(Debug, Default)]
 struct Slot(Option<(DeviceFolder, Instant)>);
+
+/// Beyond so many signatures those are forgotten that no record has.
+const MAX_SHARED: usize = 10_000;
 
 /// Time between two readings of a folder with files that cannot be read.
 const BETWEEN_READS: Duration = Duration::from_secs(60);
@@ -67,6 +73,7 @@ impl Coredumps {
             folders: Mutex::default(),
             between_reads: BETWEEN_READS,
             held: Mutex::default(),
+            signatures: Mutex::default(),
         }
     }
 
@@ -120,6 +127,7 @@ impl Coredumps {
                         .say(format_args!("{device}: {what}"));
                 }
                 let mut folder = read?;
+                self.share_signatures(&mut folder);
                 folder.commits = Arc::clone(&self.commits);
                 for error in &folder.unread {
                     error
@@ -150,6 +158,23 @@ impl Coredumps {
             folders.remove(device);
         }
         Ok(())
+    }
+
+    /// Lets equal signatures of a folder that was read be one with those of others.
+    fn share_signatures(&self, folder: &mut DeviceFolder) {
+        let mut shared = lock(&self.signatures);
+        for crash in folder.crashes.values_mut() {
+            if let Some(signature) = &mut crash.signature {
+                let known = shared.entry(signature.id.clone());
+                let known = known.or_insert_with(|| Arc::clone(signature));
+                if known == signature {
+                    Arc::clone_from(signature, known);
+                }
+            }
+        }
+        if shared.len() > MAX_SHARED {
+            shared.retain(|_, signature| Arc::strong_count(signature) > 1);
+        }
     }
 
     /// The devices that have a folder, read or not.

@@ -2,7 +2,7 @@
 //! carried out; at each start all are carried out again, which changes nothing
 //! unless a group's file is older than they are.
 
-use super::placing::Pin;
+use super::pins::Pin;
 use super::register::{Register, blank};
 use super::state::Until;
 use crate::store::crashes::{

@@ -1,12 +1,15 @@
 //! Crash groups: one bug, on any device and in any build of a model. What belongs
 //! together is decided in [`Register`], without a clock or a disk; here it meets both.
 
+mod absorb;
 mod counting;
 mod deciding;
 mod gateway_induced;
 mod id;
+mod naming;
 mod news;
 mod of_build;
+mod pins;
 mod placing;
 mod rebuild;
 mod register;

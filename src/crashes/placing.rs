@@ -3,79 +3,14 @@
 //! group of its own. So the order in which dumps, ELFs and decisions come may change
 //! ids, never who is together.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use super::counting::{Occurrence, title};
+use super::counting::Occurrence;
+use super::pins::Pin;
 use super::register::{Register, blank};
 use super::state;
 use crate::signature::Signature;
-use crate::store::crashes::{Alias, AliasKind, AliasName, At, Group, Member, Origin, State};
-
-/// Ids of merged groups that one group remembers, the newest.
-const MAX_MERGED_FROM: usize = 1000;
-
-/// A decision's hold on an alias.
-#[derive(Clone, Debug)]
-pub(super) struct Pin {
-    pub(super) origin: Origin,
-    /// Number of the decision.
-    pub(super) decision: u64,
-    /// The group that it holds the alias in.
-    pub(super) group: String,
-    /// Whether it was a merge: that extends to a fingerprint's signature.
-    pub(super) is_merge: bool,
-}
-
-/// What people decided about who belongs where.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pins(HashMap<AliasName, Pin>);
-
-impl Pins {
-    pub(super) fn of(&self, kind: AliasKind, value: &str) -> Option<&Pin> {
-        self.0.get(&AliasName {
-            kind,
-            value: value.to_owned(),
-        })
-    }
-
-    /// Adds a pin, unless a newer decision holds the alias. Whether it was added.
-    pub(super) fn add(&mut self, alias: AliasName, pin: Pin) -> bool {
-        let is_newer = |held: &Pin| pin.decision > held.decision;
-        let adds = self.0.get(&alias).is_none_or(is_newer);
-        if adds {
-            self.0.insert(alias, pin);
-        }
-        adds
-    }
-
-    /// Variants held in a group.
-    pub(super) fn variants_in(&self, group: &str) -> Vec<(String, Origin)> {
-        let is_it =
-            |alias: &AliasName, pin: &Pin| alias.kind == AliasKind::Variant && pin.group == group;
-        let held = self.0.iter().filter(|(alias, pin)| is_it(alias, pin));
-        held.map(|(alias, pin)| (alias.value.clone(), pin.origin))
-            .collect()
-    }
-
-    /// Names of what is held in a group.
-    pub(super) fn held_in(&self, group: &str) -> Vec<AliasName> {
-        let held = self.0.iter().filter(|(_, pin)| pin.group == group);
-        held.map(|(alias, _)| alias.clone()).collect()
-    }
-
-    /// The newest decision about a fingerprint.
-    pub(super) fn on(&self, member: &Member) -> Option<&Pin> {
-        let names = [
-            (AliasKind::Fingerprint, Some(&member.fingerprint)),
-            (AliasKind::Variant, member.variant.as_ref()),
-            (AliasKind::Signature, member.signature.as_ref()),
-        ];
-        names
-            .into_iter()
-            .filter_map(|(kind, value)| self.of(kind, value?))
-            .max_by_key(|pin| pin.decision)
-    }
-}
+use crate::store::crashes::{Alias, AliasKind, AliasName, At, Group, Member, Origin};
 
 /// What decoding said of a fingerprint.
 #[derive(Clone, Debug, Default)]
@@ -350,109 +285,10 @@ impl Register {
             .map(|member| member.fingerprint.clone())
             .collect()
     }
-
-    pub(super) fn keep_details(&mut self, id: &str, signature: &Signature) {
-        let Some(group) = self.get_mut(id) else {
-            return;
-        };
-        let is_it = |alias: &&mut Alias| alias.value == signature.id;
-        match group.aliases.iter_mut().find(is_it) {
-            Some(alias) => alias.signature = Some(signature.clone()),
-            None => group.aliases.push(Alias {
-                kind: AliasKind::Signature.into(),
-                value: signature.id.clone(),
-                origin: Origin::Auto.into(),
-                at: group.last_seen,
-                signature: Some(signature.clone()),
-            }),
-        }
-    }
-
-    /// Drops the details of signatures that no fingerprint of the group has any more.
-    pub(super) fn forget_details(&mut self, id: &str) {
-        let owned: BTreeSet<String> = {
-            let owned = self.owners.iter().filter(|(_, owner)| *owner == id);
-            owned.map(|(signature, _)| signature.clone()).collect()
-        };
-        if let Some(group) = self.get_mut(id) {
-            let members = group.fingerprints.values();
-            let held: BTreeSet<String> = members
-                .filter_map(|member| member.signature.clone())
-                .collect();
-            group
-                .aliases
-                .retain(|alias| held.contains(&alias.value) || owned.contains(&alias.value));
-        }
-    }
-
-    /// Gives a group the text and class of its oldest signature.
-    pub(super) fn name(&mut self, id: &str) {
-        let Some(group) = self.get_mut(id) else {
-            return;
-        };
-        if let Some(signature) = group
-            .aliases
-            .iter()
-            .find_map(|alias| alias.signature.as_ref())
-        {
-            group.signature.clone_from(&signature.text);
-            group.class = Some(signature.class.clone());
-        } else if let Some(member) = group.fingerprints.values().min_by_key(|member| member.at) {
-            (group.signature, group.class) = title(member);
-        }
-    }
-
-    /// Ends the group `from`: what is left of it goes to `into`.
-    fn absorb(&mut self, from: &str, into: &str) {
-        let Some(gone) = self.remove(from, into) else {
-            return;
-        };
-        let Some(group) = self.get_mut(into) else {
-            return;
-        };
-        take_over_decision(group, &gone);
-        if let Some(decided) = &mut group.decided {
-            // what came with the other group is no new crash
-            decided.occurrences = decided.occurrences.saturating_add(gone.occurrences);
-        }
-        group.announced |= gone.announced;
-        group.note = group.note.take().or(gone.note);
-        group.rest.add(gone.rest);
-        for alias in gone.aliases {
-            if !group.aliases.iter().any(|held| held.value == alias.value) {
-                group.aliases.push(alias);
-            }
-        }
-        group.merged_from.extend(gone.merged_from);
-        group.merged_from.push(from.to_owned());
-        let surplus = group.merged_from.len().saturating_sub(MAX_MERGED_FROM);
-        group.merged_from.drain(..surplus);
-        let id = group.id.clone();
-        for member in gone.fingerprints.into_values() {
-            self.add_member(&id, member);
-        }
-        self.recount(&id);
-        self.forget_details(&id);
-        self.fold(&id);
-    }
 }
 
 /// The device that a fingerprint was last seen on, and when.
 pub(super) fn newest(member: &Member) -> Option<(String, At)> {
     let newest = member.devices.iter().max_by_key(|(_, seen)| seen.last_seen);
     newest.map(|(device, seen)| (device.clone(), seen.last_seen))
-}
-
-/// The survivor takes over a decision if it has none; if both have one, open wins.
-fn take_over_decision(group: &mut Group, gone: &Group) {
-    if gone.decided.is_none() {
-        return;
-    }
-    let now = group.last_seen.max(gone.last_seen);
-    let is_open = |group: &Group| matches!(state::of(group, now), State::Open | State::Regressed);
-    if group.decided.is_none() || (is_open(gone) && !is_open(group)) {
-        group.decided.clone_from(&gone.decided);
-        group.resolved_builds.clone_from(&gone.resolved_builds);
-        group.regression.clone_from(&gone.regression);
-    }
 }

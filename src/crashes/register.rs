@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde_json::Map;
 
 use super::id;
-use super::placing::Pins;
+use super::pins::Pins;
 use super::state;
 use crate::store::crashes::{
     Alias, AliasKind, At, Decision, Group, GroupFile, Loaded, Member, Origin, Rest, SCHEMA, State,

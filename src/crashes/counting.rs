@@ -127,6 +127,65 @@ impl Register {
         true
     }
 
+    /// Takes back one crash of a device: it is counted in the group `into`, by another
+    /// record of the same crash. A group that nothing is left of is merged into that one.
+    pub fn uncount(&mut self, fingerprint: &str, device: &str, into: &str) {
+        let Some(id) = self.by_fingerprint.get(fingerprint).cloned() else {
+            return;
+        };
+        let group = self.get_mut(&id);
+        let member = group.and_then(|group| group.fingerprints.get_mut(fingerprint));
+        let Some(member) = member else {
+            return;
+        };
+        if let Some(seen) = member.devices.get_mut(device) {
+            seen.occurrences = seen.occurrences.saturating_sub(1);
+            if seen.occurrences == 0 {
+                member.devices.remove(device);
+            }
+        }
+        if member.devices.is_empty() {
+            self.take_member(fingerprint);
+        }
+        self.recount(&id);
+        let is_left = |group: &Group| !group.fingerprints.is_empty() || group.occurrences > 0;
+        if self.groups.get(&id).is_some_and(|group| !is_left(group)) {
+            self.unite(&id, into);
+        }
+    }
+
+    /// What was counted of a device under a fingerprint's former name is of `crash`, the
+    /// same one as it is named now.
+    pub fn rename(&mut self, former: &str, crash: &Occurrence) {
+        let Some(id) = self.by_fingerprint.get(former).cloned() else {
+            return;
+        };
+        let group = self.get_mut(&id);
+        let member = group.and_then(|group| group.fingerprints.get_mut(former));
+        let Some(seen) = member.and_then(|member| member.devices.remove(&crash.device)) else {
+            return;
+        };
+        if self.group_of(&crash.fingerprint).is_none() {
+            self.join(&id, crash);
+        }
+        let member = self.by_fingerprint.get(&crash.fingerprint).cloned();
+        let now = member.and_then(|group| self.get_mut(&group));
+        if let Some(group) = now {
+            let now = group.id.clone();
+            if let Some(member) = group.fingerprints.get_mut(&crash.fingerprint) {
+                add(&mut member.devices, &crash.device, seen);
+            }
+            self.recount(&now);
+        }
+        if self
+            .member(former)
+            .is_some_and(|member| member.devices.is_empty())
+        {
+            self.take_member(former);
+        }
+        self.recount(&id);
+    }
+
     /// Makes what is counted of a fingerprint on a device at least `seen`: what a
     /// power cut took away is in the device's own record of the crash.
     pub fn at_least(&mut self, crash: &Occurrence, seen: Seen) {

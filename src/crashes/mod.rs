@@ -136,6 +136,16 @@ impl Crashes {
         self.memory().register.count(crash);
     }
 
+    /// One crash of a device is counted in the group `into`, by another record of it.
+    pub fn uncount(&self, fingerprint: &str, device: &str, into: &str) {
+        self.memory().register.uncount(fingerprint, device, into);
+    }
+
+    /// A device's crash has another fingerprint than before.
+    pub fn rename(&self, former: &str, crash: &Occurrence) {
+        self.memory().register.rename(former, crash);
+    }
+
     /// The crash that `id` was assigned to could not be stored.
     pub fn forget_unused(&self, id: &str) {
         let mut memory = self.memory();

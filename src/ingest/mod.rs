@@ -151,6 +151,9 @@ impl Ingest {
             Source::Https | Source::Uart => None,
         };
         let crash = occurrence(found, origin, &now);
+        if let Some(former) = &found.former_fingerprint {
+            self.crashes.rename(former, &crash);
+        }
         let group = self.crashes.assign(&crash);
         let dump = Arriving {
             bytes,
@@ -165,7 +168,14 @@ impl Ingest {
             Ok(received) if received.is_crash => self.crashes.count(&crash),
             Ok(_) | Err(_) => self.crashes.forget_unused(&group),
         }
-        received
+        let received = received?;
+        if let Some(told) = told.filter(|told| told.gives_way && received.kept)
+            && told.remove(&self.store, &origin.device, &received)
+        {
+            let (name, device) = (told.name(), told.device.as_str());
+            self.crashes.uncount(&name, device, &group);
+        }
+        Ok(received)
     }
 
     fn keep_one(
@@ -176,7 +186,7 @@ impl Ingest {
     ) -> store::Result<Received> {
         let device = &dump.origin.device;
         let is_better = told.is_some_and(|told| told.gives_way);
-        let received = self.store.coredumps.with(device, |folder| {
+        self.store.coredumps.with(device, |folder| {
             let decision = decide(folder.entries(), &dump.id, dump.found, &dump.now, thinning);
             match decision {
                 Decision::SeenAgain { stem } => repeated::seen(folder, &stem, dump),
@@ -186,11 +196,7 @@ impl Ingest {
                 Decision::Count { stem } if !is_better => repeated::counted(folder, &stem, dump),
                 Decision::Count { .. } | Decision::Store => self.store_new(folder, dump, told),
             }
-        })?;
-        if let Some(told) = told.filter(|told| told.gives_way && received.kept) {
-            told.remove(&self.store, device, &received);
-        }
-        Ok(received)
+        })
     }
 
     /// Stores a dump; one from flash takes over what the console told of its crash.

@@ -4,6 +4,7 @@
 use std::fs;
 
 use crate::coredump::{self, Dump, Examination, Verdict};
+use crate::crashes::unreadable;
 use crate::device::{Architecture, DeviceKey};
 use crate::journal::{Event, chain};
 use crate::store::coredumps::{Entry, Sidecar, Source};
@@ -103,9 +104,22 @@ impl ToldBefore {
         self.device.as_str() == dump.device_key && self.sidecar.fingerprint == dump.fingerprint
     }
 
+    /// The fingerprint that stands for the record in the crash groups.
+    pub(super) fn name(&self) -> String {
+        let unnamed = || {
+            unreadable(
+                self.sidecar.model_code.as_deref(),
+                self.sidecar.app_elf_sha256.as_deref(),
+                self.sidecar.firmware_version.as_deref(),
+            )
+        };
+        self.sidecar.fingerprint.clone().unwrap_or_else(unnamed)
+    }
+
     /// Removes the record, in whose place is what was received for `of` now. One that
-    /// cannot be removed is reported and stays.
-    pub(super) fn remove(&self, store: &Store, of: &DeviceKey, received: &Received) {
+    /// cannot be removed is reported and stays. Whether its crash is not counted with it
+    /// any more, since what was received counts it.
+    pub(super) fn remove(&self, store: &Store, of: &DeviceKey, received: &Received) -> bool {
         let is_counted = self.device == *of && self.sidecar.fingerprint == received.fingerprint;
         let removed = store.coredumps.with(&self.device, |folder| {
             folder.remove(&self.stem)?;
@@ -122,7 +136,7 @@ impl ToldBefore {
                 self.sidecar.id,
                 chain(&error)
             ));
-            return;
+            return false;
         }
         Event::CoredumpRemoved
             .entry()
@@ -133,6 +147,7 @@ impl ToldBefore {
                 "removed coredump {} of {device}: the same crash was read from flash as {id}",
                 self.sidecar.id
             ));
+        !is_counted
     }
 }
 

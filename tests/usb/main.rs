@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use espgate::config;
+use espgate::crashes::Crashes;
 use espgate::ingest::Ingest;
 use espgate::metrics::Metrics;
 use espgate::serial::Ports;
@@ -41,6 +42,7 @@ struct Site {
     /// The configuration's text.
     config: String,
     store: Arc<Store>,
+    crashes: Arc<Crashes>,
     metrics: Arc<Metrics>,
     ports: Ports,
     board: Board,
@@ -75,6 +77,7 @@ impl Site {
             Arc::clone(&metrics),
             config.coredumps.clone(),
         );
+        let crashes = Arc::clone(ingest.crashes());
         let maker = |hash: &str| {
             hash.starts_with("1b43c5e74")
                 .then(|| ("demo".parse().unwrap(), "1.2.2".parse().unwrap()))
@@ -105,6 +108,7 @@ impl Site {
             folder,
             config: text.to_owned(),
             store,
+            crashes,
             metrics,
             ports,
             board,
@@ -159,6 +163,15 @@ impl Site {
             });
             counted.unwrap();
         }
+        let grouped = self.crashes.with(|groups| {
+            let counts = groups.groups().map(|group| group.occurrences);
+            counts.sum::<u64>()
+        });
+        assert_eq!(
+            grouped,
+            counts.iter().sum::<u64>(),
+            "the crash groups count the same"
+        );
         counts
     }
 

@@ -115,3 +115,45 @@ fn a_restart_counts_nothing_twice() {
         register.dirty_all();
     }
 }
+
+#[test]
+fn a_record_in_place_of_another_one_counts_the_crash_once() {
+    let mut register = Register::default();
+    // the console told it, under the name of the port; the flash has it under the board's
+    register.count(&crash("panic", "usb1", 1));
+    let told = register.group_of("panic").unwrap().id.clone();
+    register.count(&crash("dump", "board1", 2));
+    let id = register.group_of("dump").unwrap().id.clone();
+    register.uncount("panic", "usb1", &id);
+    assert_eq!(register.get(&id).unwrap().occurrences, 1);
+    assert_eq!(register.resolve(&told), Some(id.clone()));
+    // the same fingerprint under both names
+    register.count(&crash("dump", "usb1", 3));
+    register.uncount("dump", "usb1", &id);
+    let group = register.get(&id).unwrap();
+    assert_eq!(
+        (group.occurrences, group.fingerprints["dump"].devices.len()),
+        (1, 1)
+    );
+    register.uncount("nosuch", "usb1", &id);
+}
+
+#[test]
+fn a_fingerprint_by_another_name_is_counted_once_on_each_device() {
+    let mut register = Register::default();
+    for device in ["board1", "board2", "board2"] {
+        register.count(&crash("former", device, 1));
+    }
+    let id = register.group_of("former").unwrap().id.clone();
+    for (device, occurrences) in [("board2", 4), ("board1", 5)] {
+        register.rename("former", &crash("now", device, 2));
+        register.count(&crash("now", device, 2));
+        let group = register.group_of("now").unwrap();
+        assert_eq!(
+            (&group.id, group.occurrences),
+            (&id, occurrences),
+            "{device}"
+        );
+    }
+    assert!(register.group_of("former").is_none());
+}

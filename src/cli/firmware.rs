@@ -1,6 +1,7 @@
 //! `espgate firmware`: uploading, activating, deleting.
 
 mod build_folder;
+mod list;
 
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
@@ -8,19 +9,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::args::{Global, Json};
-use super::client::{Client, Reply, segment};
+use super::client::{Client, segment};
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
-use super::output::{bytes, day, known, print, print_json, print_line, print_table};
-use super::table::{Table, WIDTH, folded};
+use super::output::{print_json, print_line};
 use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
-use crate::api::models;
-use crate::printable::escaped;
 use crate::store::firmware::Kind;
 use crate::store::publish::{SECRET_MODE, Temporary};
 
@@ -107,7 +103,7 @@ pub(super) enum Command {
 pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     match command {
-        Command::List { model, json } => list(&client, model, json)?,
+        Command::List { model, json } => list::run(&client, model, json)?,
         Command::Add {
             file,
             model,
@@ -280,109 +276,13 @@ fn add(
     Ok(())
 }
 
-fn builds(client: &Client, model: &str) -> Result<Reply, Failure> {
-    client
-        .get(format!("/api/models/{}/firmware", segment(model)))
-        .doing(format!("list the firmware of {model}"))
-        .advice("see `espgate models list`")
-        .slow()
-        .send()
-}
-
-/// The codes of all models.
-fn models(client: &Client) -> Result<Vec<String>, Failure> {
-    let answer = client.get("/api/models").doing("list models").send()?;
-    let models = answer.read::<models::List>()?.models;
-    Ok(models.into_iter().map(|model| model.code).collect())
-}
-
-fn list(client: &Client, model: Option<String>, json: Json) -> Result<(), Failure> {
-    if json.json {
-        return match model {
-            Some(model) => print_json(&builds(client, &model)?),
-            None => print_all(client),
-        };
-    }
-    let models = match model {
-        Some(model) => vec![model],
-        None => models(client)?,
-    };
-    let mut table = Table::new(
-        &[
-            "MODEL", "VERSION", "STATE", "SIZE", "CHIP", "UPLOADED", "WARNINGS",
-        ],
-        &[0, 1],
-    );
-    let mut count = 0;
-    let mut warnings = Vec::new();
-    for model in &models {
-        for build in builds(client, model)?.read::<List>()?.firmware {
-            count += 1;
-            table.row(row(model, &build));
-            let name = &build.name;
-            let told = build.warnings.iter();
-            warnings.extend(told.map(|warning| format!("{model} {name}: {warning}")));
-        }
-    }
-    print_table(
-        &table,
-        count == 0,
-        "no firmware; upload some with `espgate firmware add FILE --model CODE`",
-    )?;
-    warnings
-        .iter()
-        .try_for_each(|warning| print(&format!("{}\n", folded(&escaped(warning), WIDTH, 2))))
-}
-
-/// The lists of all models in one, each build as it came with its model's code.
-fn print_all(client: &Client) -> Result<(), Failure> {
-    let mut all = Bodies::default();
-    for model in models(client)? {
-        for mut build in builds(client, &model)?.read::<Bodies>()?.firmware {
-            build.insert(String::from("model"), model.as_str().into());
-            all.firmware.push(build);
-        }
-    }
-    print(&format!("{}\n", serde_json::to_string(&all)?))
-}
-
-/// A list of builds, of which nothing is looked at.
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct Bodies {
-    firmware: Vec<Map<String, Value>>,
-    next_cursor: Option<String>,
-}
-
-/// A line of the table.
-fn row(model: &str, build: &Build) -> [String; 7] {
-    let state = match (build.active, build.blocked) {
-        (true, true) => "active, blocked",
-        (true, false) => "active",
-        (false, true) => "blocked",
-        (false, false) => "",
-    };
-    let warnings = match build.warnings.len() {
-        0 => String::new(),
-        count => count.to_string(),
-    };
-    [
-        model.to_owned(),
-        build.name.clone(),
-        state.to_owned(),
-        bytes(build.size),
-        known(&build.chip),
-        day(&build.uploaded_at).to_owned(),
-        warnings,
-    ]
-}
-
 fn export(
     client: &Client,
     model: &str,
     version: &str,
     output: Option<PathBuf>,
 ) -> Result<(), Failure> {
-    let list: List = builds(client, model)?.read()?;
+    let list: List = list::builds(client, model)?.read()?;
     // By its name or its id, as the daemon looks for it.
     let is_meant = |build: &&Build| build.name == version || build.build_id.starts_with(version);
     let ending = match list.firmware.iter().find(is_meant) {

@@ -1,6 +1,6 @@
-//! Periodic work, every minute: saves pending state and checks the clock. Times of
-//! last contact are saved less often: they change constantly, and each write is of
-//! the whole register.
+//! Periodic work, every minute: saves pending state, checks the clock and counts what
+//! the metrics tell of the fleet. Times of last contact are saved less often: they change
+//! constantly, and each write is of the whole register.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Moment;
 use crate::config::{AuthMode, Config};
 use crate::http::app_state::AppState;
+use crate::http::fleet_figures;
 use crate::journal::{Event, chain};
 use crate::store::Store;
 use crate::store::registry::Gateway;
@@ -72,7 +73,7 @@ pub(super) async fn every_minute(app: Arc<AppState>, stop: CancellationToken) {
             .say("clock not synchronized: new dumps are marked unsynced");
     }
     let mut minutes = 0u64;
-    write(&app, synced, minutes).await;
+    tokio::join!(write(&app, synced, minutes), count(&app));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -87,7 +88,7 @@ pub(super) async fn every_minute(app: Arc<AppState>, stop: CancellationToken) {
             Event::ClockSynced.entry().say("clock synchronized");
         }
         synced = now_synced;
-        write(&app, synced, minutes).await;
+        tokio::join!(write(&app, synced, minutes), count(&app));
     }
 }
 
@@ -106,6 +107,17 @@ async fn write(app: &Arc<AppState>, synced: bool, minute: u64) {
             .entry()
             .say(format_args!("cannot save pending state: {}", chain(&error))),
         Err(error) => log::error!("cannot save pending state: {error}"),
+    }
+}
+
+/// Counts what the metrics tell of the fleet.
+async fn count(app: &Arc<AppState>) {
+    let app = Arc::clone(app);
+    match tokio::task::spawn_blocking(move || fleet_figures::update(&app)).await {
+        Ok(Ok(())) => {}
+        // whoever needs the folder reports it; the metrics tell their age
+        Ok(Err(error)) => log::debug!("cannot count for the metrics: {}", chain(&error)),
+        Err(error) => log::error!("cannot count for the metrics: {error}"),
     }
 }
 

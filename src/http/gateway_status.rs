@@ -66,6 +66,8 @@ pub async fn metrics(State(app): State<Arc<AppState>>) -> Response {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         app.metrics.disk_free_bytes.set(signed(space.free));
         app.metrics.disk_total_bytes.set(signed(space.total));
+        let min_free = free_asked(&app.config().coredumps, space.total);
+        app.metrics.disk_min_free_bytes.set(signed(min_free));
     }
     app.metrics
         .clock_synced

@@ -14,6 +14,7 @@ pub mod device_caller;
 pub mod error;
 pub mod export;
 pub mod firmware;
+pub mod fleet_figures;
 pub mod gateway_status;
 pub mod ports;
 pub mod query;

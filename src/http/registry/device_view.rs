@@ -21,30 +21,31 @@ use crate::store::registry::Device;
 /// What is needed to show devices, looked up once for all of them.
 pub(super) struct DeviceView {
     app: Arc<AppState>,
+    hearing: Hearing,
+    crashes: HashMap<String, (At, String)>,
+}
+
+/// How long devices were not heard at one moment, and their states by that.
+pub(in crate::http) struct Hearing {
     now: Moment,
     day: String,
     outages: Vec<Outage>,
-    crashes: HashMap<String, (At, String)>,
 }
 
 impl DeviceView {
     /// The view at this moment. Reads the crash groups if nobody has yet.
     pub(super) fn new(app: &Arc<AppState>) -> Self {
-        let now = Moment::now();
-        let mut day = iso8601(now.wall);
-        day.truncate(10);
         Self {
             app: Arc::clone(app),
-            now,
-            day,
-            outages: app.facts().outages.clone(),
+            hearing: Hearing::now(app),
             crashes: app.ingest.crashes().last_of_devices(),
         }
     }
 
     /// Whether a list with this filter has the device.
     pub(super) fn fits(&self, device: &Device, filter: &DeviceFilter) -> bool {
-        filter.fits(device, self.state(device), self.unheard(device))
+        let state = self.hearing.state(device);
+        filter.fits(device, state, self.hearing.unheard(device))
     }
 
     /// A device: of its tokens the ids alone. Reads the folder of its model if it is
@@ -53,10 +54,11 @@ impl DeviceView {
         let pin = device.pin.as_ref().zip(device.model.as_ref());
         let pin = pin.map(|(pin, model)| firmware::shown_name(&self.app.store, model, pin));
         let crash = self.crashes.get(key.as_str());
+        let state = self.hearing.state(device);
         Shown {
-            boots_today: contacts::boots_on(&device.contacts, &self.day),
+            boots_today: contacts::boots_on(&device.contacts, &self.hearing.day),
             usual_interval_s: contacts::usual_interval(&device.contacts),
-            state: self.state(device).map(|state| state.as_str().to_owned()),
+            state: state.map(|state| state.as_str().to_owned()),
             last_crash: crash.map(|(at, group)| LastCrash {
                 at: at.to_string(),
                 crash: group.clone(),
@@ -64,8 +66,23 @@ impl DeviceView {
             ..Shown::of(key, device, pin)
         }
     }
+}
 
-    fn state(&self, device: &Device) -> Option<State> {
+impl Hearing {
+    /// At this moment.
+    pub(in crate::http) fn now(app: &AppState) -> Self {
+        let now = Moment::now();
+        let mut day = iso8601(now.wall);
+        day.truncate(10);
+        Self {
+            now,
+            day,
+            outages: app.facts().outages.clone(),
+        }
+    }
+
+    /// The state of a device.
+    pub(in crate::http) fn state(&self, device: &Device) -> Option<State> {
         let seconds = self.now.monotonic_us / 1_000_000;
         contacts::state_of(&device.contacts, self.unheard(device), seconds, &self.day)
     }

@@ -5,6 +5,8 @@ pub mod devices;
 pub mod models;
 pub mod tokens;
 
+pub(in crate::http) use device_view::Hearing;
+
 use axum::body::Body;
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH};

@@ -1,6 +1,9 @@
-//! Prometheus metrics. No label comes from a device.
+//! Prometheus metrics. No label comes from a device. docs/monitoring.md explains each.
+
+pub mod fleet;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use fleet::{Fleet, ModelFigures};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct IntakeLabels {
@@ -49,9 +54,20 @@ pub struct Metrics {
     pub stored_bytes: Gauge,
     pub disk_free_bytes: Gauge,
     pub disk_total_bytes: Gauge,
+    pub disk_min_free_bytes: Gauge,
     pub certificate_expiry: Gauge,
     pub clock_synced: Gauge,
+    fleet: Arc<Fleet>,
 }
+
+/// All outcomes that are counted. They are shown from the start, so that the first one
+/// is seen as an increase.
+const SOURCES: [&str; 3] = ["https", "uart", "flash"];
+const RESULTS: [&str; 4] = ["stored", "counted", "full", "failed"];
+const REFUSALS: [u32; 6] = [400, 401, 403, 408, 409, 413];
+const DOWNLOADS: [&str; 4] = ["complete", "broken-off", "not-modified", "incompatible"];
+const DECODES: [&str; 3] = ["done", "no-elf", "failed"];
+const BUNDLES: [&str; 3] = ["stored", "refused", "failed"];
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,15 +99,40 @@ impl Default for Metrics {
             stored_bytes: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             disk_total_bytes: Gauge::default(),
+            disk_min_free_bytes: Gauge::default(),
             certificate_expiry: Gauge::default(),
             clock_synced: Gauge::default(),
+            fleet: Arc::default(),
         };
+        metrics.begin_counts();
         metrics.register();
         metrics
     }
 }
 
 impl Metrics {
+    fn begin_counts(&self) {
+        for source in SOURCES {
+            for result in RESULTS {
+                let labels = IntakeLabels { source, result };
+                let _ = self.intake.get_or_create(&labels);
+                let _ = self.intake_bytes.get_or_create(&labels);
+            }
+        }
+        for status in REFUSALS {
+            let _ = self.refused_uploads.get_or_create(&StatusLabel { status });
+        }
+        for (family, outcomes) in [
+            (&self.downloads, &DOWNLOADS[..]),
+            (&self.decodes, &DECODES),
+            (&self.bundles, &BUNDLES),
+        ] {
+            for &outcome in outcomes {
+                let _ = family.get_or_create(&OutcomeLabel { outcome });
+            }
+        }
+    }
+
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register(
@@ -116,7 +157,7 @@ impl Metrics {
         );
         r.register(
             "firmware_downloads",
-            "Downloads by outcome: complete, broken-off, not-modified",
+            "Downloads by outcome: complete, broken-off, not-modified, incompatible",
             self.downloads.clone(),
         );
         r.register(
@@ -124,7 +165,11 @@ impl Metrics {
             "Bytes of firmware sent",
             self.downloaded_bytes.clone(),
         );
-        r.register("decodes", "Decoded dumps by outcome", self.decodes.clone());
+        r.register(
+            "decodes",
+            "Decoded dumps by outcome: done, no-elf, failed",
+            self.decodes.clone(),
+        );
         r.register(
             "bundles",
             "Firmware uploads by outcome: stored, refused, failed",
@@ -182,6 +227,11 @@ impl Metrics {
             self.disk_total_bytes.clone(),
         );
         r.register(
+            "disk_min_free_bytes",
+            "Free bytes that min_free asks for",
+            self.disk_min_free_bytes.clone(),
+        );
+        r.register(
             "certificate_expiry_timestamp_seconds",
             "Expiry time of the server certificate",
             self.certificate_expiry.clone(),
@@ -191,6 +241,7 @@ impl Metrics {
             "1 if the wall clock is synchronised",
             self.clock_synced.clone(),
         );
+        r.register_collector(Box::new(Arc::clone(&self.fleet)));
     }
 
     /// Counts one received dump.
@@ -209,7 +260,8 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts one firmware download: `complete`, `broken-off` or `not-modified`.
+    /// Counts one firmware download: `complete`, `broken-off`, `not-modified` or
+    /// `incompatible`.
     pub fn download(&self, outcome: &'static str, bytes: u64) {
         self.downloads
             .get_or_create(&OutcomeLabel { outcome })
@@ -225,6 +277,11 @@ impl Metrics {
     /// Counts one firmware upload: `stored`, `refused` or `failed`.
     pub fn bundle(&self, outcome: &'static str) {
         self.bundles.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Shows these models and builds, and no others.
+    pub fn set_fleet(&self, models: Vec<ModelFigures>) {
+        self.fleet.set(models);
     }
 
     /// Everything, as Prometheus reads it.
@@ -253,6 +310,10 @@ mod tests {
             "espgate_refused_uploads_total{status=\"400\"} 1",
             "espgate_firmware_downloads_total{outcome=\"complete\"} 1",
             "espgate_firmware_downloaded_bytes_total 5",
+            // what did not happen yet
+            "espgate_coredumps_received_total{source=\"flash\",result=\"full\"} 0",
+            "espgate_refused_uploads_total{status=\"413\"} 0",
+            "espgate_decodes_total{outcome=\"failed\"} 0",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

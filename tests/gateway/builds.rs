@@ -17,12 +17,12 @@ fn app(version: &str) -> Vec<u8> {
     [APP, version.as_bytes()].concat()
 }
 
-fn hash(version: &str) -> &'static str {
+pub(crate) fn hash(version: &str) -> &'static str {
     Sha256::of(&app(version)).short(9).leak()
 }
 
 /// Uploads a build of the application; its id.
-fn upload(site: &TestGateway, version: &str) -> String {
+pub(crate) fn upload(site: &TestGateway, version: &str) -> String {
     let elf = app(version);
     let image = Image {
         elf: &elf,

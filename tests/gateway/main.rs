@@ -28,6 +28,7 @@ mod fleet_limits;
 mod hostile;
 mod lifecycle;
 mod mending;
+mod metrics;
 mod refused;
 mod reload;
 mod roles;

@@ -130,7 +130,7 @@ fn tally<'a>(
         let is_new = now.0 - group.created_at.0 < NEW;
         of_model.new += u64::from(state == GroupState::Open && is_new);
         let members = group.fingerprints.values();
-        let named = members.filter(|member| member.builds.iter().any(|id| named.contains(id)));
+        let named = members.filter(|member| member.builds.iter().any(|id| named.contains(&**id)));
         let named = named.flat_map(|member| member.devices.values());
         let named: u64 = named.map(|seen| seen.occurrences).sum();
         of_model.other += group.occurrences.saturating_sub(named);
@@ -165,22 +165,21 @@ fn figures_of(
         devices: Some((devices.len() as u64).saturating_sub(known)),
         ..BuildFigures::default()
     });
-    let mut figures = ModelFigures {
+    let in_state = |wanted| {
+        let found = devices
+            .iter()
+            .filter(|(_, device)| state(device) == Some(wanted));
+        found.count() as u64
+    };
+    ModelFigures {
         model: model.to_owned(),
         open: groups.open,
         regressed: groups.regressed,
         new: groups.new,
+        silent: in_state(State::Silent),
+        looping: in_state(State::Looping),
         builds: shown,
-        ..ModelFigures::default()
-    };
-    for (_, device) in devices {
-        match state(device) {
-            Some(State::Silent) => figures.silent += 1,
-            Some(State::Looping) => figures.looping += 1,
-            Some(State::Quiet) | None => {}
-        }
     }
-    figures
 }
 
 fn of_build(build: &Named, crashes: &BuildCrashes, devices: &[Known<'_>]) -> BuildFigures {

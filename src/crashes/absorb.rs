@@ -30,9 +30,7 @@ impl Register {
             }
         }
         group.merged_from.extend(gone.merged_from);
-        group.merged_from.push(from.to_owned());
-        let surplus = group.merged_from.len().saturating_sub(MAX_MERGED_FROM);
-        group.merged_from.drain(..surplus);
+        remember_former(group, from);
         let id = group.id.clone();
         for member in gone.fingerprints.into_values() {
             self.add_member(&id, member);
@@ -41,6 +39,22 @@ impl Register {
         self.forget_details(&id);
         self.fold(&id);
     }
+
+    /// Notes that `former` is the id of a group that became a part of `into`; for ids
+    /// that no group has.
+    pub(super) fn remember(&mut self, former: &str, into: &str) {
+        if let Some(group) = self.get_mut(into) {
+            remember_former(group, former);
+            let id = group.id.clone();
+            self.redirects.insert(former.to_owned(), id);
+        }
+    }
+}
+
+fn remember_former(group: &mut Group, former: &str) {
+    group.merged_from.push(former.to_owned());
+    let surplus = group.merged_from.len().saturating_sub(MAX_MERGED_FROM);
+    group.merged_from.drain(..surplus);
 }
 
 /// The survivor takes over a decision if it has none; if both have one, open wins.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 use time::Duration;
 
+use super::id;
 use super::register::{Register, blank};
 use super::state;
 use crate::store::crashes::{At, Group, Member, Origin, Rest, Seen};
@@ -186,37 +187,6 @@ impl Register {
         self.recount(&id);
     }
 
-    /// Makes what is counted of a fingerprint on a device at least `seen`: what a
-    /// power cut took away is in the device's own record of the crash.
-    pub fn at_least(&mut self, crash: &Occurrence, seen: Seen) {
-        let id = self.assign(crash);
-        let Some(group) = self.get_mut(&id) else {
-            return;
-        };
-        let Some(member) = group.fingerprints.get_mut(&crash.fingerprint) else {
-            return;
-        };
-        if !has_room(&member.devices, &crash.device) {
-            return;
-        }
-        let mine = member.devices.entry(crash.device.clone()).or_insert(seen);
-        mine.occurrences = mine.occurrences.max(seen.occurrences);
-        mine.first_seen = mine.first_seen.min(seen.first_seen);
-        mine.last_seen = mine.last_seen.max(seen.last_seen);
-        mine.during_outage = mine.during_outage.max(seen.during_outage);
-        self.recount(&id);
-        self.fold(&id);
-    }
-
-    /// Whether that would change anything.
-    pub fn has_at_least(&self, fingerprint: &str, device: &str, seen: Seen) -> bool {
-        let member = self.member(fingerprint);
-        let mine = member.and_then(|member| member.devices.get(device));
-        mine.is_some_and(|mine| {
-            mine.occurrences >= seen.occurrences && mine.last_seen >= seen.last_seen
-        })
-    }
-
     /// Groups that a device was the first one of in the 24 hours before `now`.
     fn new_of(&self, device: &str, now: At) -> usize {
         let is_new = |group: &&Group| {
@@ -227,12 +197,16 @@ impl Register {
     }
 
     /// The group that takes what nobody can name any more.
-    fn other_of(&mut self, crash: &Occurrence) -> String {
+    pub(super) fn other_of(&mut self, crash: &Occurrence) -> String {
         let is_it = |group: &&Group| group.is_other() && group.model == crash.model;
         if let Some(group) = self.groups.values().find(is_it) {
             return group.id.clone();
         }
-        let id = self.new_id();
+        let known = other_id(crash.model.as_deref());
+        let id = match self.is_taken(&known) {
+            true => self.new_id(),
+            false => known,
+        };
         let mut group = blank(id.clone(), crash.model.clone(), crash.at);
         OTHER.clone_into(&mut group.signature);
         group.class = Some(OTHER.to_owned());
@@ -299,7 +273,13 @@ impl Rest {
     }
 }
 
-fn has_room(devices: &BTreeMap<String, Seen>, device: &str) -> bool {
+/// The id of a model's `other`: always the same, so that the devices' records of crashes
+/// show what it was if its file is lost.
+pub(super) fn other_id(model: Option<&str>) -> String {
+    id::of(&[OTHER, model.unwrap_or_default()])
+}
+
+pub(super) fn has_room(devices: &BTreeMap<String, Seen>, device: &str) -> bool {
     devices.len() < MAX_DEVICES || devices.contains_key(device)
 }
 

@@ -2,6 +2,7 @@
 //! together is decided in [`Register`], without a clock or a disk; here it meets both.
 
 mod absorb;
+mod completion;
 mod counting;
 mod deciding;
 mod gateway_induced;
@@ -15,6 +16,7 @@ mod rebuild;
 mod register;
 mod resign;
 mod state;
+mod stored_dumps;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,6 +31,7 @@ pub use rebuild::name_of;
 pub use register::Register;
 pub use resign::Changes;
 pub use state::{Until, of as state_of};
+pub use stored_dumps::DumpsIn;
 pub use view::Filter;
 
 use std::collections::HashMap;

@@ -1,15 +1,14 @@
 //! Brings the groups up to date with the devices' own records of crashes: after a
 //! power cut, a restore, or a damaged group file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::counting::MAX_FINGERPRINTS;
-use super::counting::{Occurrence, unreadable};
-use super::placing::Decoded;
-use super::placing::newest;
+use super::completion::Completion;
+use super::counting::{MAX_FINGERPRINTS, Occurrence, other_id, unreadable};
+use super::placing::{Decoded, newest};
 use super::register::{Register, blank};
 use super::{Crashes, id, state};
 use crate::clock::Moment;
@@ -31,6 +30,8 @@ pub(super) struct Record {
     pub(super) signature: Option<Arc<Signature>>,
     /// Stored builds with its ELF.
     pub(super) builds: Vec<String>,
+    /// Other groups that dumps of it were in when they were written.
+    pub(super) former: Vec<String>,
 }
 
 impl Crashes {
@@ -39,6 +40,7 @@ impl Crashes {
     pub fn complete(&self) {
         let now = Moment::now().wall;
         let mut makers: HashMap<String, Vec<String>> = HashMap::new();
+        let mut completion = Completion::default();
         for device in self.store.coredumps.devices().unwrap_or_default() {
             let records = self
                 .store
@@ -51,10 +53,8 @@ impl Crashes {
                         let makers = makers.entry(hash.to_owned());
                         record.builds = makers.or_insert_with(|| self.makers(hash)).clone();
                     }
-                    let mut memory = self.memory();
-                    for record in &records {
-                        memory.register.take_in_record(record, now);
-                    }
+                    let register = &mut self.memory().register;
+                    completion.take_in(register, device.as_str(), &records, now);
                 }
                 Err(error) => log::warn!("crashes of {device} are not counted: {}", chain(&error)),
             }
@@ -62,6 +62,7 @@ impl Crashes {
         // some may be about groups that were lost
         let register = &mut self.memory().register;
         register.apply_all();
+        completion.finish(register);
         register.check_regressions();
     }
 
@@ -80,14 +81,20 @@ impl Crashes {
 }
 
 impl Register {
-    pub(super) fn take_in_record(&mut self, record: &Record, now: OffsetDateTime) {
+    /// Counts a record. Gives the group that counts it without a name, if one does:
+    /// that is for [`Completion`].
+    pub(super) fn take_in_record(
+        &mut self,
+        record: &Record,
+        now: OffsetDateTime,
+    ) -> Option<String> {
         let Record { crash, seen, .. } = record;
         if self.has_at_least(&crash.fingerprint, &crash.device, *seen) {
-            return;
+            return None;
         }
         let is_unknown = self.group_of(&crash.fingerprint).is_none();
-        if is_unknown && self.is_full(record) {
-            return;
+        if is_unknown && let Some(id) = self.counts_unnamed(record) {
+            return Some(id);
         }
         if is_unknown && let Some(id) = record.group.as_deref().filter(|id| id::is_valid(id)) {
             if self.resolve(id).is_none() {
@@ -107,7 +114,7 @@ impl Register {
         {
             self.join(&owner, crash);
         }
-        self.at_least(crash, *seen);
+        let unnamed_in = self.at_least(crash, *seen);
         if is_unknown {
             let group = self
                 .group_of(&crash.fingerprint)
@@ -126,17 +133,27 @@ impl Register {
                 self.settle_each(std::slice::from_ref(&crash.fingerprint));
             }
         }
+        unnamed_in
     }
 }
 
 impl Register {
-    /// Whether the group of a fingerprint that it does not name has no room for one
-    /// more: then it was counted in its rest.
-    fn is_full(&self, record: &Record) -> bool {
+    /// The group that counts a record without the name of its fingerprint: the model's
+    /// `other`, or one that has no room for one more name.
+    fn counts_unnamed(&mut self, record: &Record) -> Option<String> {
         let owner = || self.owners.get(&record.signature.as_ref()?.id);
-        let id = record.group.as_ref().or_else(owner);
-        let group = id.and_then(|id| self.get(id));
-        group.is_some_and(|group| group.fingerprints.len() >= MAX_FINGERPRINTS)
+        let id = record.group.as_ref().or_else(owner)?;
+        match self.get(id) {
+            Some(group) => {
+                let is_full = group.fingerprints.len() >= MAX_FINGERPRINTS;
+                (is_full || group.is_other()).then(|| group.id.clone())
+            }
+            // its file is lost
+            None if *id == other_id(record.crash.model.as_deref()) => {
+                Some(self.other_of(&record.crash))
+            }
+            None => None,
+        }
     }
 
     /// A crash may have come back just before a power cut.
@@ -162,6 +179,7 @@ impl Register {
 /// What a device's folder knows of its crashes.
 fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
     let mut newest: BTreeMap<&str, &Entry> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
     let mut unnamed: BTreeMap<String, (&Entry, u64, At, At)> = BTreeMap::new();
     for entry in folder.entries() {
         let Some(at) = At::parse(&entry.uploaded_at) else {
@@ -170,6 +188,8 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
         match &entry.fingerprint {
             Some(fingerprint) => {
                 newest.insert(fingerprint, entry);
+                let groups = groups.entry(fingerprint).or_default();
+                groups.extend(&entry.crash);
             }
             None => {
                 let key = name_of(entry);
@@ -194,6 +214,15 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
             group: crash.group.clone(),
             signature: crash.signature.clone(),
             builds: Vec::new(),
+            former: {
+                let groups = groups.get(crash.fingerprint.as_str()).into_iter().flatten();
+                let is_other = |id: &&&String| Some(**id) != crash.group.as_ref();
+                groups
+                    .copied()
+                    .filter(|id| is_other(&id))
+                    .cloned()
+                    .collect()
+            },
         })
     });
     let unnamed = unnamed.values().map(|(entry, count, first, last)| Record {
@@ -210,6 +239,7 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
         group: entry.crash.clone(),
         signature: None,
         builds: Vec::new(),
+        former: Vec::new(),
     });
     named.chain(unnamed).collect()
 }

@@ -116,7 +116,12 @@ impl Register {
 
     /// An id for a new group.
     pub(super) fn new_id(&self) -> String {
-        id::new(|id| self.groups.contains_key(id) || self.redirects.contains_key(id))
+        id::new(|id| self.is_taken(id))
+    }
+
+    /// Whether a group has this id, or had it.
+    pub(super) fn is_taken(&self, id: &str) -> bool {
+        self.groups.contains_key(id) || self.redirects.contains_key(id)
     }
 
     /// Adds a group.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use time::Duration;
 
+use super::stored_dumps::dumps_by_group;
 use super::{Crashes, Register, name_of, state_of};
 use crate::api::crashes::{BuildCount, Crash, Detail, DeviceCount, Dump, Regression, Similar};
 use crate::signature::Signature;
@@ -67,6 +68,7 @@ impl Crashes {
     pub fn list(&self, filter: &Filter, now: At) -> Vec<Crash> {
         let stored = self.stored_dumps();
         self.with(|register| {
+            let dumps = dumps_by_group(register, stored);
             let mut found: Vec<(&Group, State)> = register
                 .groups()
                 .filter(|group| group.occurrences > 0 && filter.fits(group, now))
@@ -83,7 +85,7 @@ impl Crashes {
             });
             let shown = found
                 .into_iter()
-                .map(|(group, state)| shown(group, state, &stored));
+                .map(|(group, state)| shown(group, state, dumps.get(&group.id)));
             shown.collect()
         })
     }
@@ -91,20 +93,10 @@ impl Crashes {
     /// The details of a group; `None` if there is none with this id.
     pub fn detail(&self, id: &str, now: At) -> Option<Detail> {
         // the dumps' folders are not read while the groups are held
-        let dumps = self.dumps_of(&self.names_in(id));
+        let dumps = self.dumps_of(&self.dumps_in(id));
         self.with(|register| {
             let group = register.get(id)?;
             Some(detail(register, group, dumps, now))
-        })
-    }
-
-    /// The names of a group's fingerprints; none for an unknown id.
-    pub fn names_in(&self, id: &str) -> HashSet<String> {
-        self.with(|register| {
-            let group = register.get(id);
-            group.map_or_else(HashSet::new, |group| {
-                group.fingerprints.keys().cloned().collect()
-            })
         })
     }
 
@@ -133,41 +125,6 @@ impl Crashes {
         });
         newest.into_values().map(|(_, id)| id).collect()
     }
-
-    /// Numbers of stored dumps by the name of their fingerprint.
-    fn stored_dumps(&self) -> HashMap<String, u64> {
-        let mut stored = HashMap::new();
-        self.store.coredumps.collect(|_, entry| {
-            match entry
-                .fingerprint
-                .as_ref()
-                .and_then(|fingerprint| stored.get_mut(fingerprint))
-            {
-                Some(count) => *count += 1,
-                None => *stored.entry(name_of(entry)).or_insert(0) += 1,
-            }
-            None::<()>
-        });
-        stored
-    }
-
-    /// The stored dumps of these fingerprints, newest first.
-    fn dumps_of(&self, names: &HashSet<String>) -> Vec<(u64, Dump)> {
-        let mut dumps = self.store.coredumps.collect(|device, entry| {
-            names.contains(&name_of(entry)).then(|| {
-                let dump = Dump {
-                    id: entry.id.clone(),
-                    device_key: device.to_string(),
-                    firmware_version: entry.firmware_version.clone(),
-                    uploaded_at: entry.uploaded_at.clone(),
-                    verdict: entry.verdict.to_string(),
-                };
-                (entry.sequence, dump)
-            })
-        });
-        dumps.sort_by_key(|(sequence, _)| Reverse(*sequence));
-        dumps
-    }
 }
 
 /// The order of states in a list.
@@ -181,10 +138,9 @@ fn rank(group: &Group, state: State, now: At) -> u8 {
     }
 }
 
-fn shown(group: &Group, state: State, stored: &HashMap<String, u64>) -> Crash {
-    let members = || group.fingerprints.values();
-    let dumps = members().filter_map(|member| stored.get(&member.fingerprint));
-    let builds: BTreeSet<BuildKey<'_>> = members().map(build_key).collect();
+fn shown(group: &Group, state: State, dumps: Option<&u64>) -> Crash {
+    let members = group.fingerprints.values();
+    let builds: BTreeSet<BuildKey<'_>> = members.map(build_key).collect();
     Crash {
         id: group.id.clone(),
         signature: group.signature.clone(),
@@ -196,7 +152,7 @@ fn shown(group: &Group, state: State, stored: &HashMap<String, u64>) -> Crash {
         builds: builds.len() as u64,
         first_seen: group.first_seen.to_string(),
         last_seen: group.last_seen.to_string(),
-        dumps: dumps.sum(),
+        dumps: dumps.copied().unwrap_or(0),
     }
 }
 

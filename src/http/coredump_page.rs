@@ -6,7 +6,6 @@ use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::query::Query;
 use crate::clock::parse;
-use crate::crashes::name_of;
 use crate::device::DeviceKey;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -65,15 +64,13 @@ impl Filter {
         let of_crash = self
             .crash
             .as_ref()
-            .map(|id| app.ingest.crashes().names_in(id));
+            .map(|id| app.ingest.crashes().dumps_in(id));
         let mut found = BTreeSet::new();
         let mut is_more = false;
         app.store.coredumps.collect(|device, entry| -> Option<()> {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
                 && (self.model.is_none() || self.model == entry.model_code)
-                && of_crash
-                    .as_ref()
-                    .is_none_or(|names| names.contains(&name_of(entry)))
+                && of_crash.as_ref().is_none_or(|group| group.has(entry))
                 && self.before.is_none_or(|before| entry.sequence < before)
                 && self
                     .since

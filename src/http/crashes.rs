@@ -242,11 +242,20 @@ pub async fn merge(
     request: Request,
 ) -> Result<Json<Detail>> {
     let Merge { into } = json_body(request.into_body()).await?;
+    required("into", &into)?;
     tokio::task::spawn_blocking(move || {
         let id = decide(&app, &caller, |register| register.merge(&id, &into))?;
         Ok(Json(detail(&app, &id)?))
     })
     .await?
+}
+
+/// Checks that a field of a request's body is given.
+fn required(name: &str, value: &str) -> Result<()> {
+    match value.is_empty() {
+        true => Err(Error::Invalid(format!("Missing field: {name}"))),
+        false => Ok(()),
+    }
 }
 
 /// `POST /api/crashes/{id}/split` with `{"coredump":".."}`; answers the new group.
@@ -260,6 +269,7 @@ pub async fn split(
     request: Request,
 ) -> Result<Json<Detail>> {
     let Split { coredump } = json_body(request.into_body()).await?;
+    required("coredump", &coredump)?;
     tokio::task::spawn_blocking(move || {
         let found = find(&app, &coredump)?;
         let name = app.store.coredumps.with(&found.device, |folder| {

@@ -70,7 +70,9 @@ pub(super) fn place(
     let signature: Option<Signature> = decoded.signature.clone();
     let group = crashes.decoded(&crash, decoded);
     if let Some(fingerprint) = fingerprint {
-        folder.note_group(&fingerprint, group.clone(), signature);
+        // what is counted without its name stays where it was counted
+        let known = folder.crash(&fingerprint).and_then(|of| of.group.clone());
+        folder.note_group(&fingerprint, group.clone().or(known), signature);
         // before the sidecar says that it is decoded: it is not decoded again
         if let Err(error) = folder.flush() {
             log::warn!(

@@ -258,6 +258,8 @@ fn merged_groups_redirect_and_split_ones_are_apart() {
             json!({"into": "c00000"}),
             404,
         ),
+        (format!("POST /api/crashes/{a}/merge"), json!({}), 400),
+        (format!("POST /api/crashes/{a}/split"), json!({}), 400),
         (
             format!("POST /api/crashes/{a}/split"),
             json!({"coredump": dump}),
@@ -292,5 +294,46 @@ fn merged_groups_redirect_and_split_ones_are_apart() {
             "{request} {body}: {}",
             answer.error()
         );
+    }
+}
+
+#[test]
+fn what_the_model_s_other_counts_has_its_dumps() {
+    let site = TestGateway::new();
+    let board = Board::new(&site, "board1");
+    let ids: Vec<String> = (0..22)
+        .map(|n| {
+            board.crashes(&format!("1.0.{n}"))["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let groups = groups(&site.daemon);
+    let other = groups
+        .iter()
+        .find(|group| group["class"] == "other")
+        .unwrap();
+    assert_eq!(
+        (&other["occurrences"], &other["dumps"]),
+        (&json!(2), &json!(2))
+    );
+    let id = other["id"].as_str().unwrap();
+    let shown = site
+        .daemon
+        .control(&format!("GET /api/crashes/{id}"), b"")
+        .json();
+    let listed = site
+        .daemon
+        .control(&format!("GET /api/coredumps?crash={id}"), b"")
+        .json();
+    for coredumps in [&shown["coredumps"], &listed["coredumps"]] {
+        let found: Vec<&str> = coredumps
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|dump| dump["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, [ids[21].as_str(), ids[20].as_str()]);
     }
 }

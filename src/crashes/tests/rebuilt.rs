@@ -39,6 +39,7 @@ fn groups_come_back_from_the_devices_records() {
                     group: Some(group.id.clone()),
                     signature: signature.clone(),
                     builds: Vec::new(),
+                    former: Vec::new(),
                 });
             records.collect::<Vec<_>>()
         })
@@ -107,6 +108,7 @@ fn a_restart_counts_nothing_twice() {
                 group: Some(id.clone()),
                 signature: Some(Arc::new(signature("s1-a"))),
                 builds: Vec::new(),
+                former: Vec::new(),
             };
             again.take_in_record(&record, at(9999).0);
         }
@@ -156,4 +158,105 @@ fn a_fingerprint_by_another_name_is_counted_once_on_each_device() {
         );
     }
     assert!(register.group_of("former").is_none());
+}
+
+fn record(fingerprint: &str, device: &str, occurrences: u64, group: &str) -> rebuild::Record {
+    rebuild::Record {
+        crash: crash(fingerprint, device, 1),
+        seen: Seen {
+            occurrences,
+            first_seen: at(1),
+            last_seen: at(1),
+            during_outage: 0,
+        },
+        group: Some(group.to_owned()),
+        signature: None,
+        builds: Vec::new(),
+        former: Vec::new(),
+    }
+}
+
+/// Takes in the records as a start does, each device's at once.
+fn complete(register: &mut Register, records: &[rebuild::Record]) {
+    let mut by_device: BTreeMap<&str, Vec<rebuild::Record>> = BTreeMap::new();
+    for record in records {
+        let records = by_device.entry(&record.crash.device).or_default();
+        records.push(record.clone());
+    }
+    let mut completion = completion::Completion::default();
+    for (device, records) in by_device {
+        completion.take_in(register, device, &records, at(5000).0);
+    }
+    register.apply_all();
+    completion.finish(register);
+}
+
+#[test]
+fn the_model_s_other_comes_back_as_such_and_is_counted_once() {
+    let mut register = Register::default();
+    let records: Vec<_> = (0..30)
+        .map(|n| {
+            let crash = crash(&format!("f{n}"), "bad", 1);
+            let group = register.assign(&crash);
+            register.count(&crash);
+            record(&crash.fingerprint, "bad", 1, &group)
+        })
+        .collect();
+    let other = |register: &Register| {
+        let mut others = register.groups.values().filter(|group| group.is_other());
+        let other = others.next().unwrap();
+        assert!(others.next().is_none());
+        (other.id.clone(), other.occurrences, other.rest.clone())
+    };
+    let before = other(&register);
+    assert_eq!(before.1, 10);
+    // with its file nothing changes
+    let mut again = reloaded(&mut register, &[]);
+    complete(&mut again, &records);
+    assert_eq!(other(&again), before);
+    // without any
+    let mut again = Register::default();
+    for _ in 0..2 {
+        complete(&mut again, &records);
+        assert_eq!(other(&again), before);
+        assert_eq!(partition(&again), partition(&register));
+    }
+}
+
+#[test]
+fn devices_that_a_group_does_not_name_come_back_in_its_counts() {
+    let records: Vec<_> = (0..1200)
+        .map(|n| record("f", &format!("board{n}"), 2, "c00000"))
+        .collect();
+    let mut register = Register::default();
+    for _ in 0..2 {
+        complete(&mut register, &records);
+        let group = register.get("c00000").unwrap();
+        assert_eq!(group.occurrences, 2400);
+        assert_eq!(group.fingerprints["f"].devices.len(), 500);
+        assert_eq!(
+            (group.rest.devices.len(), group.rest.occurrences),
+            (500, 400)
+        );
+    }
+}
+
+#[test]
+fn ids_of_groups_that_ended_lead_to_where_their_crashes_are() {
+    let mut dump = record("f1", "board1", 1, "c00001");
+    dump.former = vec![String::from("c00002"), String::from("c00003")];
+    // this one has crashes of its own still
+    let other = record("f2", "board2", 1, "c00003");
+    let mut register = Register::default();
+    complete(&mut register, &[dump, other]);
+    for (id, expected) in [
+        ("c00001", "c00001"),
+        ("c00002", "c00001"),
+        ("c00003", "c00003"),
+    ] {
+        assert_eq!(register.resolve(id).as_deref(), Some(expected), "{id}");
+    }
+    // and in the file of that group
+    let again = reloaded(&mut register, &[]);
+    assert_eq!(again.resolve("c00002").as_deref(), Some("c00001"));
 }

@@ -5,7 +5,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use http::StatusCode;
 
 use super::args::{Global, Json};
@@ -111,14 +111,34 @@ pub(super) enum Command {
     },
 }
 
+/// States to list.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    Open,
+    Regressed,
+    Resolved,
+    Ignored,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Regressed => "regressed",
+            Self::Resolved => "resolved",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
     /// Only of this model
     #[arg(long, value_name = "CODE")]
     model: Option<String>,
-    /// Only in these states, separated by commas: open, regressed, resolved, ignored
-    #[arg(long, value_name = "STATES")]
-    state: Option<String>,
+    /// Only in these states, separated by commas
+    #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
+    state: Vec<State>,
     /// Only if seen since this time, such as 2026-02-11T14:30:00Z
     #[arg(long, value_name = "TIME", value_parser = moment_in_time)]
     since: Option<String>,
@@ -254,9 +274,11 @@ fn group(client: &Client, id: &str) -> Result<Reply, Failure> {
 
 fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let mut path = format!("/api/crashes?limit={}", args.limit);
+    let states: Vec<&str> = args.state.iter().map(|state| state.as_str()).collect();
+    let states = Some(states.join(",")).filter(|states| !states.is_empty());
     let filters = [
         ("model", &args.model),
-        ("state", &args.state),
+        ("state", &states),
         ("since", &args.since),
         ("build", &args.build),
         ("device", &args.device),
@@ -282,7 +304,7 @@ fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
         "LAST SEEN (UTC)",
         "CRASH",
     ];
-    let mut table = Table::new(&heading, &[0]);
+    let mut table = Table::new(&heading, &[0]).with_last_below();
     for crash in &list.crashes {
         table.row([
             crash.id.clone(),

@@ -12,6 +12,8 @@ use crate::printable::escaped;
 pub(super) const WIDTH: usize = 80;
 /// Columns between two cells.
 const GAP: usize = 2;
+/// Columns before a cell that is below its row.
+const INDENT: usize = 2;
 /// A column is not cut below this.
 const LEAST: usize = 4;
 
@@ -21,6 +23,8 @@ pub(super) struct Table {
     heading: Vec<&'static str>,
     /// Columns that are never cut: what is copied into the next command.
     whole: &'static [usize],
+    /// Whether the last cell goes below its row instead of being cut.
+    last_below: bool,
     rows: Vec<Vec<String>>,
 }
 
@@ -31,7 +35,17 @@ impl Table {
         Self {
             heading: heading.to_vec(),
             whole,
+            last_below: false,
             rows: Vec::new(),
+        }
+    }
+
+    /// The same, with the last cells whole: below their rows if the lines would be too
+    /// wide.
+    pub(super) fn with_last_below(self) -> Self {
+        Self {
+            last_below: true,
+            ..self
         }
     }
 
@@ -46,6 +60,11 @@ impl Table {
 
     /// The lines of the table, cut to `columns` where that is possible.
     pub(super) fn render(&self, columns: usize, coloured: bool) -> String {
+        let natural = self.natural_widths();
+        let gaps = GAP * natural.len().saturating_sub(1);
+        if self.last_below && natural.iter().sum::<usize>() + gaps > columns {
+            return self.render_last_below(columns, coloured);
+        }
         let widths = self.widths(columns);
         let heading: Vec<String> = self.heading.iter().map(|&text| text.to_owned()).collect();
         let mut text = line(&heading, &widths, |_| Style::Heading, coloured);
@@ -55,13 +74,43 @@ impl Table {
         text
     }
 
-    fn widths(&self, columns: usize) -> Vec<usize> {
+    fn render_last_below(&self, columns: usize, coloured: bool) -> String {
+        let mut below = Vec::new();
+        let mut rest = Self {
+            heading: self.heading.clone(),
+            last_below: false,
+            rows: self.rows.clone(),
+            ..*self
+        };
+        rest.heading.pop();
+        for row in &mut rest.rows {
+            below.push(row.pop().unwrap_or_default());
+        }
+        let indent = " ".repeat(INDENT);
+        let table = rest.render(columns, coloured);
+        let mut lines = table.lines();
+        let mut text = format!("{}\n", lines.next().unwrap_or_default());
+        for (line, last) in lines.zip(below) {
+            text.push_str(&format!("{line}\n"));
+            for part in folded(&last, columns.saturating_sub(INDENT), 0).lines() {
+                text.push_str(&format!("{indent}{part}\n"));
+            }
+        }
+        text
+    }
+
+    fn natural_widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.heading.iter().map(|text| width(text)).collect();
         for row in &self.rows {
             for (widest, cell) in widths.iter_mut().zip(row) {
                 *widest = (*widest).max(width(cell));
             }
         }
+        widths
+    }
+
+    fn widths(&self, columns: usize) -> Vec<usize> {
+        let mut widths = self.natural_widths();
         let gaps = GAP * widths.len().saturating_sub(1);
         let room = columns.saturating_sub(gaps);
         while widths.iter().sum::<usize>() > room {
@@ -197,6 +246,17 @@ mod tests {
         // and all of it where it is not for a terminal
         let text = table.render(usize::MAX, false);
         assert!(text.contains(&id) && text.contains(&why), "{text}");
+    }
+
+    #[test]
+    fn a_long_last_cell_goes_below_its_row_where_it_does_not_fit() {
+        let mut table = Table::new(&["ID", "WHY"], &[0]).with_last_below();
+        table.row(["c1", "aaa bbb ccc"]);
+        table.row(["c2", "ddd"]);
+        let wide = "ID  WHY\nc1  aaa bbb ccc\nc2  ddd\n";
+        assert_eq!(table.render(15, false), wide);
+        let narrow = "ID\nc1\n  aaa bbb\n  ccc\nc2\n  ddd\n";
+        assert_eq!(table.render(9, false), narrow);
     }
 
     #[test]

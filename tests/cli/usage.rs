@@ -20,6 +20,7 @@ fn wrong_usage_is_status_2_and_one_line() {
         &["tokens", "add", "n", "--role", "king"],
         &["tokens", "add", "n", "--role", "fleet"],
         &["coredumps", "list", "--limit", "0"],
+        &["crashes", "list", "--state", "foo"],
         &["coredumps", "redecode"],
         &["coredumps", "redecode", "x", "--all"],
         &["firmware", "delete", "m"],

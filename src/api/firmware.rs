@@ -167,6 +167,8 @@ pub struct Offered {
     /// `null`: none.
     pub firmware_version: Option<String>,
     pub build_id: Option<String>,
+    /// Seconds after which the device should ask again.
+    pub poll_after_s: u64,
 }
 
 /// The offered build for ESPHome's `http_request` update.

@@ -10,6 +10,7 @@ pub mod httpupdate;
 pub mod manage;
 mod model_state;
 mod offer;
+mod poll_after;
 mod range_sequence;
 pub mod remove;
 mod resolve_build;
@@ -18,6 +19,7 @@ pub use add::{TakenIn, add_build, keep_free};
 pub use delivered_ranges::DeliveredRanges;
 pub use model_state::{ModelState, say_missing, state_of};
 pub use offer::{Question, Withheld, offer, offer_for, offer_now};
+pub use poll_after::poll_after;
 pub use range_sequence::Sequences;
 pub use resolve_build::{build_named, known_model, shown_name};
 

@@ -19,7 +19,8 @@ fn a_bundle_goes_in_and_its_image_comes_out() {
     let site = TestGateway::new();
     let build = version("1.2.3");
     let empty = site.device("GET /api/iot/firmware-version", b"").json();
-    assert_eq!(empty, json!({ "firmware_version": null, "build_id": null }));
+    let expected = json!({ "firmware_version": null, "build_id": null, "poll_after_s": 3600 });
+    assert_eq!(empty, expected);
     let missing = site.device("GET /api/iot/firmware", b"");
     assert_eq!(missing.error(), "Firmware lamp was not found");
 

@@ -378,5 +378,6 @@ pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Resu
     Ok(Json(Offered {
         firmware_version: offered.as_ref().map(|build| build.version.to_string()),
         build_id: offered.map(|build| build.id().to_string()),
+        poll_after_s: firmware::poll_after().as_secs(),
     }))
 }

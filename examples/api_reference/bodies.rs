@@ -246,6 +246,7 @@ pub(crate) fn offered() -> firmware::Offered {
     firmware::Offered {
         firmware_version: some("1.2.3"),
         build_id: some(BUILD),
+        poll_after_s: 3600,
     }
 }
 
@@ -428,6 +429,8 @@ pub(crate) fn device() -> devices::Device {
         boot_count: Some(17),
         usual_interval_s: Some(3600),
         state: None,
+        retired_at: None,
+        retired_heard_at: None,
         last_crash: Some(devices::LastCrash {
             at: text(AT),
             crash: text("c7k2fq"),
@@ -458,7 +461,7 @@ pub(crate) fn new_device() -> devices::NewDevice {
             model: Some("thermostat".parse().ok()),
             name: Some(some("Kitchen, left")),
             mac: Some(some("AA:BB:CC:00:11:22")),
-            usb_serial: None,
+            ..devices::Change::default()
         },
     }
 }

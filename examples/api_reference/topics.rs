@@ -489,6 +489,10 @@ fn devices() -> Vec<Entry> {
                 ("no-token", "`true`: without a token of their own"),
                 ("unregistered", "`true`: not registered by a person"),
                 ("unseen-for", "not heard for this time, such as `7d`, `12h`, `30m`, or never"),
+                (
+                    "retired",
+                    "`true`: only retired ones; `any`: those too; else of these only those that were heard since",
+                ),
             ])
             .answers("List", bodies::devices())
             .errors(&[(400, "for an invalid parameter")]),

@@ -52,12 +52,16 @@ pub struct Device {
     /// Seconds between its contacts; known after five contacts on three days.
     pub usual_interval_s: Option<u64>,
     /// `looping`: it boots again and again; `silent`: not heard for three usual
-    /// intervals, and a day at least; `quiet`: its usual interval is not known; else
-    /// `null`.
+    /// intervals, and a day at least; `quiet`: its usual interval is not known;
+    /// `retired`: a person took it out of service; else `null`.
     pub state: Option<String>,
     pub last_crash: Option<LastCrash>,
-    /// What the device says of its hardware.
+    /// A word for its hardware, as the device says or a person wrote.
     pub hw: Option<String>,
+    /// Since when it is out of service; `null`: it is not.
+    pub retired_at: Option<String>,
+    /// When it was first heard after that.
+    pub retired_heard_at: Option<String>,
 }
 
 /// A build that a device ran, has or crashed with.
@@ -154,6 +158,8 @@ impl Device {
             builds: builds(device),
             boot_count: device.contacts.boot_count,
             hw: device.hw.clone(),
+            retired_at: device.retired.as_ref().map(|retired| retired.at.clone()),
+            retired_heard_at: device.retired.as_ref().and_then(|r| r.heard_at.clone()),
             ..Self::default()
         }
     }
@@ -194,6 +200,13 @@ pub struct Change {
     /// 1 to 128 characters.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub usb_serial: Option<Option<String>>,
+    /// A word for its hardware, 1 to 128 characters. What the device reports replaces it.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub hw: Option<Option<String>>,
+    /// `true`: out of service, from now on. Its tokens stay valid and its dumps are stored,
+    /// but it is neither listed nor counted until it is heard again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<bool>,
 }
 
 /// A field of a change: absent leaves the value unchanged, `null` removes it.

@@ -49,6 +49,12 @@ pub(super) enum Command {
         #[command(flatten)]
         about: About,
         #[command(flatten)]
+        /// It is out of service: neither listed nor counted until it is heard again
+        #[arg(long, overrides_with = "no_retired")]
+        retired: bool,
+        /// It is in service again
+        #[arg(long)]
+        no_retired: bool,
         json: Json,
     },
     /// Serve a device this version instead of its model's active one
@@ -121,6 +127,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     let path = |key: &str| format!("/api/devices/{}", segment(key));
     match command {
+            ..Change::default()
         Command::List(args) => list::run(&client, &args)?,
         Command::Add {
             key,
@@ -135,15 +142,21 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             about,
             json,
         } => {
-            let change = about.change(model)?;
+            let change = Change {
+                retired: (retired || no_retired).then_some(retired),
+                ..about.change(model)?
+            };
             if change == Change::default() {
-                let message = "nothing to change: give --model, --name, --mac or --usb-serial";
+                let message = "nothing to change: give --model, --name, --mac, --usb-serial, \
+                               --retired or --no-retired";
                 return Err(Failure::Usage(String::from(message)));
             }
             let call = client.put(path(&key)).header(IF_MATCH, "*");
             let call = call.json(&change);
             done(call, "change", &key, json, &format!("changed device {key}"))?;
         }
+            retired,
+            no_retired,
         Command::Pin { key, version, json } => {
             let call = client.put(path(&key) + "/pin");
             let pin = Pin { version };

@@ -27,6 +27,8 @@ pub fn of<'a>(
     let mut found = BuildUse::default();
     for (key, device) in devices {
         let running = device.running.as_ref();
+        // what it ran counts still
+        let running = running.filter(|_| device.retired.is_none());
         if let Some(running) = running.filter(|running| running.build_id == Some(build)) {
             match running.certainty.as_ref() {
                 Some(certainty) if *certainty == Certainty::Exact => found.exact += 1,

@@ -34,6 +34,8 @@ pub enum State {
     Silent,
     /// It is not known for long enough to tell how often it is usually heard.
     Quiet,
+    /// A person took it out of service.
+    Retired,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             Self::Looping => "looping",
             Self::Silent => "silent",
             Self::Quiet => "quiet",
+            Self::Retired => "retired",
         }
     }
 }

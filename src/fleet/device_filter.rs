@@ -17,6 +17,29 @@ pub struct DeviceFilter {
     pub unregistered: bool,
     /// Not heard for so many seconds, or never.
     pub unseen_for: Option<u64>,
+    pub retired: Retired,
+}
+
+/// Which devices out of service are shown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Retired {
+    /// Those that were heard since.
+    #[default]
+    Heard,
+    /// All of them, and no others.
+    Only,
+    /// All of them.
+    Any,
+}
+
+impl Retired {
+    fn fits(self, device: &Device) -> bool {
+        match (self, &device.retired) {
+            (Self::Heard, Some(retired)) => retired.heard_at.is_some(),
+            (Self::Only, retired) => retired.is_some(),
+            (Self::Heard, None) | (Self::Any, _) => true,
+        }
+    }
 }
 
 impl DeviceFilter {
@@ -30,7 +53,8 @@ impl DeviceFilter {
                     || (looping && state == Some(State::Looping))
             }
         };
-        self.model.as_ref().is_none_or(is_model)
+        self.retired.fits(device)
+            && self.model.as_ref().is_none_or(is_model)
             && self.build.as_ref().is_none_or(|build| runs(device, build))
             && is_state
             && (!self.no_token || device.tokens.is_empty())
@@ -72,8 +96,8 @@ pub fn time_span(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::digest::Sha256;
-    use crate::store::registry::Credential;
     use crate::store::registry::devices::Running;
+    use crate::store::registry::{Credential, devices};
 
     fn device() -> Device {
         Device {
@@ -285,6 +309,31 @@ mod tests {
             }
             .fits(&stranger, None, None)
         );
+    }
+
+    #[test]
+    fn a_retired_device_is_listed_where_it_is_asked_for_or_was_heard() {
+        let retired = |heard_at: Option<&str>| Device {
+            retired: Some(devices::Retired {
+                at: String::from("t"),
+                heard_at: heard_at.map(str::to_owned),
+            }),
+            ..device()
+        };
+        for (asked, in_use, silent, heard) in [
+            (Retired::Heard, true, false, true),
+            (Retired::Only, false, true, true),
+            (Retired::Any, true, true, true),
+        ] {
+            let filter = DeviceFilter {
+                retired: asked,
+                ..DeviceFilter::default()
+            };
+            let fits = |device: &Device| filter.fits(device, None, None);
+            assert_eq!(fits(&device()), in_use, "{asked:?}");
+            assert_eq!(fits(&retired(None)), silent, "{asked:?}");
+            assert_eq!(fits(&retired(Some("u"))), heard, "{asked:?}");
+        }
     }
 
     #[test]

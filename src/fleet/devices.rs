@@ -6,6 +6,7 @@ use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, MacAddress};
 use crate::identity::Caller;
 use crate::journal::Event;
+use crate::store::registry::devices::Retired;
 use crate::store::registry::{Device, Devices, Registry};
 
 /// Longest name or USB serial number, in characters.
@@ -16,7 +17,11 @@ const MAX_TEXT: usize = 128;
 /// # Errors
 /// [`Error::Invalid`].
 pub(super) fn checked(mut change: Change) -> Result<Change> {
-    for (what, text) in [("name", &change.name), ("usb_serial", &change.usb_serial)] {
+    for (what, text) in [
+        ("name", &change.name),
+        ("usb_serial", &change.usb_serial),
+        ("hw", &change.hw),
+    ] {
         let length = text.iter().flatten().map(|text| text.chars().count()).max();
         if length.is_some_and(|length| length == 0 || length > MAX_TEXT) {
             return Err(Error::Invalid(format!(
@@ -65,10 +70,17 @@ pub(super) fn apply(
     }
     let device = devices.ensure(key, now);
     by_a_person(device);
+    set(change, device, now);
+    Ok(())
+}
+
+/// Sets what the change gives.
+pub(super) fn set(change: &Change, device: &mut Device, now: &str) {
     let text = [
         (&change.name, &mut device.name),
         (&change.mac, &mut device.mac),
         (&change.usb_serial, &mut device.usb_serial),
+        (&change.hw, &mut device.hw),
     ];
     for (given, kept) in text {
         if let Some(value) = given {
@@ -78,7 +90,17 @@ pub(super) fn apply(
     if let Some(model) = &change.model {
         device.model.clone_from(model);
     }
-    Ok(())
+    match change.retired {
+        // once more: what was heard of it is dealt with
+        Some(true) => {
+            device.retired = Some(Retired {
+                at: now.to_owned(),
+                heard_at: None,
+            });
+        }
+        Some(false) => device.retired = None,
+        None => {}
+    }
 }
 
 /// A board known by a fleet token counts as registered by a person.
@@ -121,7 +143,12 @@ pub fn put(
         apply(&change, devices, key, now)?;
         Ok(is_known)
     })?;
-    let done = if was_known { "changed" } else { "registered" };
+    let done = match (was_known, change.retired) {
+        (_, Some(true)) => "retired",
+        (true, Some(false)) => "put back into service",
+        (true, None) => "changed",
+        (false, _) => "registered",
+    };
     say_changed(key, &device, actor, done);
     Ok(device)
 }
@@ -199,6 +226,27 @@ mod tests {
         let name = change(r#"{"name":"Kitchen"}"#).unwrap();
         apply(&name, &mut devices, &key, "t").unwrap();
         assert_eq!(devices.devices[&key].fleet_token, None);
+    }
+
+    #[test]
+    fn a_retired_device_is_back_in_service_when_a_person_says_so() {
+        let mut devices = Devices::default();
+        let key: DeviceKey = "k1".parse().unwrap();
+        let mut set = |text: &str, now: &str| {
+            apply(&change(text).unwrap(), &mut devices, &key, now).unwrap();
+            let device = devices.get_mut(&key).unwrap();
+            let shown = device.retired.clone();
+            if let Some(retired) = &mut device.retired {
+                retired.heard_at = Some(String::from("heard"));
+            }
+            shown.map(|retired| (retired.at, retired.heard_at))
+        };
+        assert_eq!(set("{}", "1"), None);
+        assert_eq!(set(r#"{"retired":true}"#, "2"), Some(("2".into(), None)));
+        let heard = Some(String::from("heard"));
+        assert_eq!(set(r#"{"name":"x"}"#, "3"), Some(("2".into(), heard)));
+        assert_eq!(set(r#"{"retired":true}"#, "4"), Some(("4".into(), None)));
+        assert_eq!(set(r#"{"retired":false}"#, "5"), None);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use super::reported::Reported;
 use super::running;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
-use crate::journal::chain;
+use crate::journal::{Event, chain};
 use crate::store::Store;
+use crate::store::registry::devices::Retired;
 use crate::store::registry::{Device, Devices, Registry};
 
 /// A contact that tells more than that the device is there.
@@ -26,7 +27,12 @@ pub struct Contact<'a> {
 /// A request of the device, or bytes on its console. Gives the time of the contact
 /// before.
 pub fn heard(registry: &Registry, key: &DeviceKey, reported: &Reported) -> Option<String> {
-    let before = registry.devices.read().get(key)?.last_seen.clone();
+    let before = {
+        let devices = registry.devices.read();
+        let device = devices.get(key)?;
+        say_if_retired(registry, key, device);
+        device.last_seen.clone()
+    };
     let (key, now) = (key.clone(), Moment::now());
     let (seconds, wall) = (now.monotonic_us / 1_000_000, iso8601(now.wall));
     let (boot, hw) = (reported.boot.clone(), reported.hw.clone());
@@ -69,11 +75,34 @@ pub fn learned(store: &Store, contact: Contact<'_>, evidence: &[(Kind, Names<'_>
         return;
     }
     let known = known.unwrap_or_default();
+    say_if_retired(&store.registry, contact.device, &known);
     let findings = match evidence.is_empty() {
         true => Vec::new(),
         false => conclusions(store, contact.model.or(known.model.as_ref()), evidence),
     };
     note(store, contact, &known, findings);
+}
+
+/// Says once that a device is not out of service, as a person believes.
+fn say_if_retired(registry: &Registry, key: &DeviceKey, device: &Device) {
+    let is_news = |retired: &Retired| retired.heard_at.is_none();
+    if !device.retired.as_ref().is_some_and(is_news) {
+        return;
+    }
+    let (noted, now) = (key.clone(), iso8601(Moment::now().wall));
+    registry.devices.note(move |devices| {
+        let device = devices.get_mut(&noted);
+        if let Some(retired) = device.and_then(|device| device.retired.as_mut()) {
+            retired.heard_at.get_or_insert_with(|| now.clone());
+        }
+    });
+    Event::RetiredDeviceHeard
+        .entry()
+        .device(key)
+        .maybe("MODEL_CODE", device.model.as_ref())
+        .say(format_args!(
+            "retired device {key} was heard: it is in use again, or another board uses its key"
+        ));
 }
 
 fn conclusions(

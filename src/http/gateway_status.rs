@@ -128,7 +128,11 @@ fn describe(app: &AppState) -> Status {
         counts: Counts {
             coredumps: stored.count,
             not_decoded_yet: stored.pending,
-            devices: registry.devices.read().devices.len() as u64,
+            devices: {
+                let devices = registry.devices.read();
+                let in_service = devices.devices.values().filter(|d| d.retired.is_none());
+                in_service.count() as u64
+            },
             models: registry.models.read().models.len() as u64,
             tokens: registry.tokens.read().tokens.len() as u64,
         },

@@ -198,3 +198,43 @@ fn the_ca_is_printed_without_a_daemon() {
         assert_eq!(read["server"][name], asked["server"][name], "{name}");
     }
 }
+
+#[test]
+fn a_retired_device_is_out_of_the_lists_until_it_is_heard() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let add = ["devices", "add", "k1", "--model", "lamp"];
+    let token = done(&daemon, &add);
+    let listed = |more: &[&str]| {
+        let all = [&["devices", "list", "--json"][..], more].concat();
+        let list = json(&daemon, &all);
+        list["devices"].as_array().unwrap().clone()
+    };
+    done(&daemon, &["devices", "set", "k1", "--retired"]);
+    assert_eq!(listed(&[]), Vec::<Value>::new());
+    assert_eq!(listed(&["--retired"])[0]["state"], "retired");
+    assert_eq!(
+        json(&daemon, &["models", "list", "--json"])["models"][0]["devices"],
+        0
+    );
+    // it is not gone: its dump is stored, and people are told
+    let head = format!(
+        "POST /api/iot/coredump?chip=esp32&firmware_version=1\r\nAuthorization: Bearer {}",
+        token.trim()
+    );
+    for body in [&b"one"[..], b"two"] {
+        assert_eq!(daemon.request(&head, body).status, 201);
+    }
+    daemon.wait_for_event("RetiredDeviceHeard", "k1");
+    let times = daemon
+        .journal()
+        .matches("retired device k1 was heard")
+        .count();
+    assert_eq!(times, 1);
+    assert!(listed(&[])[0]["retired_heard_at"].is_string());
+    let shown = done(&daemon, &["devices", "list"]);
+    assert!(shown.contains("retired, heard "), "{shown}");
+    done(&daemon, &["devices", "set", "k1", "--no-retired"]);
+    assert_eq!(listed(&[])[0]["retired_at"], Value::Null);
+    assert_eq!(listed(&["--retired"]), Vec::<Value>::new());
+}

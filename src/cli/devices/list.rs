@@ -35,6 +35,9 @@ pub(in crate::cli) struct ListArgs {
     /// Only those not heard for this time, such as 7d, 12h or 30m, or never
     #[arg(long, value_name = "TIME", value_parser = span)]
     unseen_for: Option<String>,
+    /// Only retired ones [default: of these only those that were heard since]
+    #[arg(long)]
+    retired: bool,
     #[command(flatten)]
     pub(in crate::cli) json: Json,
 }
@@ -57,6 +60,7 @@ impl ListArgs {
             ("no-token", yes(self.no_token)),
             ("unregistered", yes(self.unregistered)),
             ("unseen-for", self.unseen_for.as_deref()),
+            ("retired", yes(self.retired)),
         ];
         let asked = asked
             .into_iter()
@@ -155,7 +159,14 @@ fn state(device: &Device) -> String {
         (true, true) => Some("no token"),
         (true, false) => None,
     };
-    let words = [device.state.clone(), missing.map(str::to_owned), pinned];
+    let heard = device.retired_heard_at.as_deref();
+    let heard = heard.map(|at| format!("heard {}", at.get(5..10).unwrap_or(at)));
+    let words = [
+        device.state.clone(),
+        heard,
+        missing.map(str::to_owned),
+        pinned,
+    ];
     let words: Vec<String> = words.into_iter().flatten().collect();
     words.join(", ")
 }

@@ -10,7 +10,7 @@ use crate::clock::{Moment, iso8601, parse};
 use crate::device::DeviceKey;
 use crate::firmware;
 use crate::fleet::contacts::{self, State};
-use crate::fleet::device_filter::{DeviceFilter, time_span};
+use crate::fleet::device_filter::{DeviceFilter, Retired, time_span};
 use crate::http::app_state::AppState;
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
@@ -83,6 +83,9 @@ impl Hearing {
 
     /// The state of a device.
     pub(in crate::http) fn state(&self, device: &Device) -> Option<State> {
+        if device.retired.is_some() {
+            return Some(State::Retired);
+        }
         let seconds = self.now.monotonic_us / 1_000_000;
         contacts::state_of(&device.contacts, self.unheard(device), seconds, &self.day)
     }
@@ -107,7 +110,8 @@ fn unheard_since(since: OffsetDateTime, now: OffsetDateTime, outages: &[Outage])
 }
 
 /// The filter in a query: `model=`, `build=`, `silent=true`, `looping=true`,
-/// `no-token=true`, `unregistered=true`, `unseen-for=7d`.
+/// `no-token=true`, `unregistered=true`, `unseen-for=7d`, `retired=true` (only those) or
+/// `any` (those too).
 ///
 /// # Errors
 /// 400.
@@ -129,6 +133,11 @@ pub(super) fn filter_of(query: &Query) -> Result<DeviceFilter> {
         no_token: is("no-token")?,
         unregistered: is("unregistered")?,
         unseen_for: unseen_for.transpose()?,
+        retired: match query.get("retired") {
+            Some("any") => Retired::Any,
+            _ if is("retired")? => Retired::Only,
+            _ => Retired::Heard,
+        },
     })
 }
 
@@ -165,7 +174,14 @@ mod tests {
             ..DeviceFilter::default()
         };
         assert_eq!(filter, expected);
-        for text in ["unseen-for=7", "silent=yes", "no-token=x"] {
+        for (text, retired) in [
+            ("retired=true", Retired::Only),
+            ("retired=any", Retired::Any),
+            ("retired=false", Retired::Heard),
+        ] {
+            assert_eq!(read(text).unwrap().retired, retired, "{text}");
+        }
+        for text in ["unseen-for=7", "silent=yes", "no-token=x", "retired=no"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

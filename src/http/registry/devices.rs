@@ -75,7 +75,7 @@ fn no_device(key: &DeviceKey) -> Error {
     Error::NotFound(format!("Device {key}"))
 }
 
-/// `PUT /api/devices/{key}` with any of `model`, `name`, `mac`, `usb_serial`:
+/// `PUT /api/devices/{key}` with any of `model`, `name`, `mac`, `usb_serial`, `hw`, `retired`:
 /// registers or changes; with `If-None-Match: *` it only registers, with
 /// `If-Match: *` it only changes.
 ///

@@ -54,7 +54,8 @@ pub async fn show(
 fn shown(store: &Store, code: &ModelCode, model: &Model) -> Shown {
     let devices = store.registry.devices.read();
     let of_model = devices.devices.values();
-    let of_model = of_model.filter(|device| device.model.as_ref() == Some(code));
+    let of_model =
+        of_model.filter(|device| device.model.as_ref() == Some(code) && device.retired.is_none());
     let count = of_model.count() as u64;
     let state = firmware::state_of(store, code, model);
     Shown::of(code, model, state.as_str(), count, |build| {

@@ -61,8 +61,21 @@ pub struct Device {
     /// What the device says of its hardware.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hw: Option<String>,
+    /// A person took it out of service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Retired>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Of a device that is out of service.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Retired {
+    /// Since when.
+    pub at: String,
+    /// When it was first heard all the same.
+    #[serde(default)]
+    pub heard_at: Option<String>,
 }
 
 /// `devices.json`

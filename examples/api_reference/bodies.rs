@@ -466,6 +466,27 @@ pub(crate) fn new_device() -> devices::NewDevice {
     }
 }
 
+pub(crate) fn import() -> devices::Import {
+    devices::Import {
+        csv: text("key,model,name\nkitchen3,thermostat,\"Kitchen, left\"\n"),
+        tokens: vec![devices::ImportedToken {
+            device_key: text("kitchen3"),
+            id: text("7k2m9qxa"),
+            sha256: text(HASH),
+        }],
+        dry_run: false,
+    }
+}
+
+pub(crate) fn imported() -> devices::Imported {
+    devices::Imported {
+        added: vec![text("kitchen3")],
+        changed: Vec::new(),
+        unchanged: 11,
+        dry_run: false,
+    }
+}
+
 pub(crate) fn pin() -> devices::Pin {
     devices::Pin {
         version: text("1.2.2"),

@@ -523,6 +523,18 @@ fn devices() -> Vec<Entry> {
             (409, "with `If-None-Match` if it exists, or if another device has its MAC address or USB serial number"),
         ]),
         Entry::new(
+            "POST /api/import/devices",
+            "Registers and changes the devices of a table, all of them or none. The same table \
+             once more changes nothing.",
+        )
+        .takes("Import", bodies::import())
+        .answers("Imported", bodies::imported())
+        .errors(&[
+            (400, "for faults in the table; `error` has a line for each"),
+            (403, "for tokens from anybody but root"),
+            (409, "if the tokens are not those of the new devices"),
+        ]),
+        Entry::new(
             "DELETE /api/devices/{key}",
             "Removes a device and its tokens; its coredumps are kept.",
         )

@@ -227,6 +227,44 @@ pub struct NewDevice {
     pub about: Change,
 }
 
+/// Devices to register or change, all of them or none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Import {
+    /// A table with a heading of `key` and any of `model`, `name`, `mac`, `usb_serial`,
+    /// `hw`; at most 10000 devices. An empty cell leaves the value as it is.
+    pub csv: String,
+    /// Tokens made by the caller, one for each device that is new; without any, new devices
+    /// have none. Only root may give tokens.
+    pub tokens: Vec<ImportedToken>,
+    /// Only says what would be done.
+    pub dry_run: bool,
+}
+
+/// A token `eg1_<id>_<secret>` as it is kept.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImportedToken {
+    pub device_key: String,
+    /// Eight letters and digits.
+    pub id: String,
+    /// Of its secret, 32 letters and digits.
+    pub sha256: String,
+}
+
+/// What an import did, or would do.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Imported {
+    /// Keys of the devices that are new.
+    pub added: Vec<String>,
+    /// Keys of those that are not as before.
+    pub changed: Vec<String>,
+    /// Number of the others.
+    pub unchanged: u64,
+    pub dry_run: bool,
+}
+
 /// The build to pin a device to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
-pub(super) use call::{Call, Reply, segment};
+pub(super) use call::{Call, Reply, refusal, segment};
 use upload::Upload;
 
 use super::args::Global;

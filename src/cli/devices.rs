@@ -1,5 +1,6 @@
 //! `espgate devices`: boards.
 
+mod import;
 mod list;
 
 use std::process::ExitCode;
@@ -48,15 +49,23 @@ pub(super) enum Command {
         model: Option<String>,
         #[command(flatten)]
         about: About,
-        #[command(flatten)]
         /// It is out of service: neither listed nor counted until it is heard again
-        #[arg(long, overrides_with = "no_retired")]
+        #[arg(long, conflicts_with = "no_retired")]
         retired: bool,
         /// It is in service again
         #[arg(long)]
         no_retired: bool,
+        #[command(flatten)]
         json: Json,
     },
+    /// Register and change the devices of a CSV file: all of them, or none
+    ///
+    /// Columns may be in any order, separated by commas, semicolons or tabs. An empty cell
+    /// leaves the value as it is, and devices that are not in the file stay as they are, so
+    /// a file can be imported again. A new device needs a model.
+    Import(import::ImportArgs),
+    /// Print all devices in service as CSV, for `import` on this or another gateway
+    Export,
     /// Serve a device this version instead of its model's active one
     Pin {
         /// Device key
@@ -118,6 +127,7 @@ impl About {
             name: given(self.name),
             mac: given(self.mac),
             usb_serial: given(self.usb_serial),
+            ..Change::default()
         })
     }
 }
@@ -127,8 +137,9 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let client = Client::connect(global)?;
     let path = |key: &str| format!("/api/devices/{}", segment(key));
     match command {
-            ..Change::default()
         Command::List(args) => list::run(&client, &args)?,
+        Command::Import(args) => import::import(&client, &args)?,
+        Command::Export => import::export(&client)?,
         Command::Add {
             key,
             model,
@@ -140,6 +151,8 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             key,
             model,
             about,
+            retired,
+            no_retired,
             json,
         } => {
             let change = Change {
@@ -155,8 +168,6 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             let call = call.json(&change);
             done(call, "change", &key, json, &format!("changed device {key}"))?;
         }
-            retired,
-            no_retired,
         Command::Pin { key, version, json } => {
             let call = client.put(path(&key) + "/pin");
             let pin = Pin { version };

@@ -5,7 +5,9 @@
 pub mod build_use;
 pub mod contacts;
 pub mod device_config;
+pub mod device_csv;
 pub mod device_filter;
+pub mod device_import;
 pub mod device_tokens;
 pub mod devices;
 pub mod evidence;

@@ -10,7 +10,7 @@ use http::Method;
 
 use super::app_state::AppState;
 use super::error::Error;
-use super::registry::{devices, models, tokens};
+use super::registry::{devices, import, models, tokens};
 use super::{
     authorization, backup, builds, certificates, coredump_intake, coredumps, crashes, export,
     firmware, gateway_status, ports,
@@ -101,6 +101,8 @@ pub fn routes() -> Vec<Route> {
         route(PUT, "/api/models/{code}", Technician, models::put),
         route(GET, "/api/devices", Viewer, devices::list),
         route(POST, "/api/devices", Root, tokens::register),
+        // not below `devices`, where it would be in the way of a device with this key
+        route(POST, "/api/import/devices", Technician, import::devices),
         route(GET, "/api/devices/{key}", Viewer, devices::show),
         route(PUT, "/api/devices/{key}", Technician, devices::put),
         route(DELETE, "/api/devices/{key}", Technician, devices::remove),

@@ -94,6 +94,7 @@ events! {
     DeviceFirstSeen Warn "670c1cd355554e3184be37c1dfe6c55b",
     FleetTokenLimited Warn "f199b8b8763d4f1f914475907dacf353",
     RetiredDeviceHeard Warn "ce56fb9cb6724b1897b385e3e679898a",
+    DevicesImported Info "9124ee12482d4cae8c564f08f74c0b05",
     DeviceChanged Info "6f877ca98a42427fb0d379d72f8cbeb2",
     DeviceConfigMissing Warn "adff32f535dd4954a7f8022a4eedef2a",
     TokenMade Info "396dfa3367634f9c8484f9d69de18a44",

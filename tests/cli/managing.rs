@@ -199,6 +199,99 @@ fn the_ca_is_printed_without_a_daemon() {
     }
 }
 
+/// Lines that `count` devices have in a file.
+fn table(count: usize) -> String {
+    let rows = (0..count).map(|n| {
+        format!(
+            "k{n},lamp,\"Room {n}, left\",{n:012x},S{n},rev{}\r\n",
+            n % 3
+        )
+    });
+    let heading = "key,model,name,mac,usb_serial,hw\r\n";
+    heading.to_owned() + &rows.collect::<String>()
+}
+
+#[test]
+fn a_thousand_devices_move_to_another_gateway_in_one_file() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let folder = daemon.folder.path();
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (list, tokens) = (file("devices.csv"), file("tokens.csv"));
+    daemon::write(Path::new(&list), table(1000).as_bytes());
+    let import = ["devices", "import", &list, "--tokens-to", &tokens];
+    let said = done(&daemon, &import);
+    assert!(
+        said.starts_with("1000 added, 0 changed, 0 unchanged\n"),
+        "{said}"
+    );
+    let mode = fs::metadata(&tokens).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = fs::read_to_string(&tokens).unwrap();
+    let rows: Vec<_> = written
+        .lines()
+        .map(|line| line.split_once(',').unwrap())
+        .collect();
+    assert_eq!(rows.len(), 1001);
+    assert_eq!(rows[0], ("key", "token"));
+    for (key, token) in [rows[1], rows[1000]] {
+        let head = format!("GET /api/iot/firmware-version\r\nAuthorization: Bearer {token}");
+        assert_eq!(daemon.request(&head, b"").status, 200, "{key}");
+    }
+    // once more: nothing to do, and no file
+    fs::remove_file(&tokens).unwrap();
+    let said = done(&daemon, &import);
+    assert!(
+        said.starts_with("0 added, 0 changed, 1000 unchanged\n"),
+        "{said}"
+    );
+    assert!(!Path::new(&tokens).exists());
+
+    let exported = done(&daemon, &["devices", "export"]);
+    let other = Start::new("").start();
+    done(&other, &["models", "add", "lamp"]);
+    daemon::write(Path::new(&list), exported.as_bytes());
+    done(&other, &["devices", "import", &list]);
+    assert_eq!(done(&other, &["devices", "export"]), exported);
+}
+
+#[test]
+fn a_file_with_faults_changes_nothing_and_leaves_no_tokens() {
+    let daemon = Start::new("").start();
+    done(&daemon, &["models", "add", "lamp"]);
+    let folder = daemon.folder.path();
+    let list = folder.join("devices.csv");
+    let tokens = folder.join("tokens.csv");
+    let import = |text: &[u8]| {
+        let _ = fs::remove_file(&list);
+        daemon::write(&list, text);
+        let (list, tokens) = (list.to_str().unwrap(), tokens.to_str().unwrap());
+        ask(&daemon, &["devices", "import", list, "--tokens-to", tokens])
+    };
+    let output = import(b"key;model;mac\r\nk1;lamp;12\r\nk2;pump;\r\n");
+    assert_eq!(status(&output), 1);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines[0].contains("line 2, mac: "), "{said}");
+    let output = import(b"key;model\r\nk1;lamp\r\nk2;pump\r\nk3;\r\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 3, "{said}");
+    let output = import(b"key;name\r\nk1;K\xFCche\r\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("line 2: not UTF-8"), "{said}");
+    assert!(!tokens.exists());
+    // a file that is there is nobody's to replace
+    daemon::write(&tokens, b"old");
+    let line = refused(&import(b"key,model\nk1,lamp\n"), 1);
+    assert!(line.contains("already exists"), "{line}");
+    assert_eq!(fs::read(&tokens).unwrap(), b"old");
+    assert_eq!(
+        json(&daemon, &["devices", "list", "--json"])["devices"],
+        serde_json::json!([])
+    );
+}
+
 #[test]
 fn a_retired_device_is_out_of_the_lists_until_it_is_heard() {
     let daemon = Start::new("").start();

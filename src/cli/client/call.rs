@@ -152,7 +152,7 @@ impl<'a> Call<'a> {
         let answer = self.whole().await?;
         match answer.status.is_success() {
             true => Ok(answer),
-            false => Err(refused(&doing, &advice, &answer)),
+            false => Err(refusal(&doing, &advice, &answer)),
         }
     }
 
@@ -224,7 +224,7 @@ impl<'a> Call<'a> {
             return Ok(body);
         }
         let body = body.collect().await.with_context(cannot)?.to_bytes();
-        Err(refused(&doing, &advice, &Reply { status, body }))
+        Err(refusal(&doing, &advice, &Reply { status, body }))
     }
 
     async fn response(self) -> anyhow::Result<Response<Incoming>> {
@@ -249,7 +249,8 @@ async fn next(body: &mut Incoming) -> anyhow::Result<Option<Bytes>> {
     }
 }
 
-fn refused(doing: &str, advice: &str, answer: &Reply) -> Failure {
+/// What the daemon says against a request, and what to do.
+pub(in crate::cli) fn refusal(doing: &str, advice: &str, answer: &Reply) -> Failure {
     let said: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
     let why = match said.error.as_str() {
         "" => format!("the daemon answered {}", answer.status),

@@ -2,6 +2,7 @@
 
 mod device_view;
 pub mod devices;
+pub mod import;
 pub mod models;
 pub mod tokens;
 
@@ -25,7 +26,12 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// # Errors
 /// 400 for what is not the JSON that is wanted, with the place in it.
 pub async fn json_body<T: DeserializeOwned>(body: Body) -> Result<T> {
-    let bytes = read_limited(body, MAX_BODY_BYTES).await?;
+    json_body_of(body, MAX_BODY_BYTES).await
+}
+
+/// The same for a body of at most `limit` bytes.
+async fn json_body_of<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T> {
+    let bytes = read_limited(body, limit).await?;
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(text)
         .map_err(|error| Error::Invalid(format!("Invalid request body: {error}")))

@@ -88,6 +88,21 @@ impl Tokens {
     }
 }
 
+impl Credential {
+    /// The credential of a token that was made elsewhere, from its id and the digest of its
+    /// secret; `None` if they do not have the form of such.
+    pub fn of_parts(id: &str, sha256: &str, now: &str) -> Option<Self> {
+        let is_id = id.len() == ID_LENGTH && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        let digest: Sha256 = sha256.parse().ok().filter(|_| is_id)?;
+        Some(Self {
+            id: id.to_owned(),
+            sha256: digest.to_string(),
+            created_at: now.to_owned(),
+            first_used_at: None,
+        })
+    }
+}
+
 /// A token as its bearer shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Presented<'a> {

@@ -8,6 +8,7 @@ use serde_json::Map;
 use time::Duration;
 
 use super::id;
+use super::no_dump::class_of;
 use super::register::{Register, blank};
 use super::state;
 use crate::store::crashes::{At, Group, Member, Origin, Rest, Seen};
@@ -319,6 +320,9 @@ pub(super) fn title(member: &Member) -> (String, Option<String>) {
         let version = member.version.as_deref().unwrap_or("an unknown version");
         let text = format!("{UNREADABLE} dumps of {version}");
         return (text, Some(UNREADABLE.to_owned()));
+    }
+    if let Some(class) = class_of(&member.fingerprint) {
+        return (class.clone(), Some(class));
     }
     let reason = member.panic_reason.as_deref().unwrap_or("unknown reason");
     let task = member.task.as_deref();

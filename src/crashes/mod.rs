@@ -9,6 +9,7 @@ mod gateway_induced;
 mod id;
 mod naming;
 mod news;
+mod no_dump;
 mod of_build;
 mod pins;
 mod placing;

@@ -135,11 +135,11 @@ pub fn usual_interval(contacts: &Contacts) -> Option<u64> {
     Some(u64::from(*usual))
 }
 
-/// Notes the boots that a report proves.
-pub(super) fn note_boots(contacts: &mut Contacts, report: &BootReport, at: At<'_>) {
+/// Notes the boots that a report proves. Whether there are any.
+pub(super) fn note_boots(contacts: &mut Contacts, report: &BootReport, at: At<'_>) -> bool {
     let boots = count_boots(contacts, report, at.seconds);
     if boots == 0 {
-        return;
+        return false;
     }
     if let Some(today) = today(contacts, at.day()) {
         let boots = u32::try_from(boots).unwrap_or(u32::MAX);
@@ -147,7 +147,7 @@ pub(super) fn note_boots(contacts: &mut Contacts, report: &BootReport, at: At<'_
     }
     let reason = report.reset_reason.as_deref();
     if report.is_ours || reason.is_some_and(is_deep_sleep) {
-        return;
+        return true;
     }
     let boot = RecentBoot {
         at: at.seconds,
@@ -157,6 +157,7 @@ pub(super) fn note_boots(contacts: &mut Contacts, report: &BootReport, at: At<'_
     recent.retain(|boot| at.seconds.saturating_sub(boot.at) < LOOP_TIME);
     let room = u64::try_from(MAX_RECENT.saturating_sub(recent.len())).unwrap_or(0);
     recent.extend((0..boots.min(room)).map(|_| boot));
+    true
 }
 
 /// How many boots are new.

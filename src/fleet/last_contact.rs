@@ -5,6 +5,7 @@
 use super::contacts::{self, At, BootReport};
 use super::evidence::{Finding, Kind, Names, conclude};
 use super::reported::Reported;
+use super::reset_reason::without_dump;
 use super::running;
 use crate::clock::{Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
@@ -24,17 +25,37 @@ pub struct Contact<'a> {
     pub is_usb: bool,
 }
 
-/// A request of the device, or bytes on its console. Gives the time of the contact
-/// before.
-pub fn heard(registry: &Registry, key: &DeviceKey, reported: &Reported) -> Option<String> {
-    let before = {
-        let devices = registry.devices.read();
-        let device = devices.get(key)?;
-        say_if_retired(registry, key, device);
-        device.last_seen.clone()
-    };
-    let (key, now) = (key.clone(), Moment::now());
+/// A device that was heard.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Heard {
+    /// When it was heard before.
+    pub before: Option<String>,
+    /// Why it was reset, if it has booted since and that leaves no dump.
+    pub reset: Option<&'static str>,
+}
+
+/// A request of the device, or bytes on its console.
+pub fn heard(registry: &Registry, key: &DeviceKey, reported: &Reported) -> Heard {
+    let now = Moment::now();
     let (seconds, wall) = (now.monotonic_us / 1_000_000, iso8601(now.wall));
+    let heard = {
+        let devices = registry.devices.read();
+        let Some(device) = devices.get(key) else {
+            return Heard::default();
+        };
+        say_if_retired(registry, key, device);
+        let reset = reported.boot.reset_reason.as_deref();
+        let reset = reset.and_then(without_dump).filter(|_| {
+            let at = At {
+                seconds,
+                wall: &wall,
+            };
+            contacts::note_boots(&mut device.contacts.clone(), &reported.boot, at)
+        });
+        let before = device.last_seen.clone();
+        Heard { before, reset }
+    };
+    let key = key.clone();
     let (boot, hw) = (reported.boot.clone(), reported.hw.clone());
     registry.devices.note_passing(move |devices| {
         if let Some(device) = devices.get_mut(&key) {
@@ -49,7 +70,7 @@ pub fn heard(registry: &Registry, key: &DeviceKey, reported: &Reported) -> Optio
             }
         }
     });
-    before
+    heard
 }
 
 /// A boot that was seen on the console of a device that is in the register.
@@ -227,11 +248,12 @@ mod tests {
             hw: Some(String::from("rev-b")),
             ..Reported::default()
         };
-        assert_eq!(heard(&store.registry, &key, &reported), None);
+        assert_eq!(heard(&store.registry, &key, &reported).before, None);
         assert!(store.registry.devices.read().devices.is_empty());
         known(&store);
-        assert_eq!(heard(&store.registry, &key, &reported), None);
-        assert!(heard(&store.registry, &key, &Reported::default()).is_some());
+        assert_eq!(heard(&store.registry, &key, &reported).before, None);
+        let heard = heard(&store.registry, &key, &Reported::default());
+        assert!(heard.before.is_some());
         let devices = store.registry.devices.read();
         let device = &devices.devices[&key];
         assert_eq!(device.hw.as_deref(), Some("rev-b"));

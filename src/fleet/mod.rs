@@ -18,6 +18,7 @@ pub mod named_tokens;
 pub mod pins;
 mod registration_limit;
 pub mod reported;
+pub mod reset_reason;
 mod running;
 pub mod unregistered;
 

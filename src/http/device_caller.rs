@@ -127,23 +127,26 @@ pub async fn sender(app: &Arc<AppState>, parts: &Parts, query: &Query) -> Result
 /// Notes the contact, and what the device reports of itself with it.
 async fn note(app: &Arc<AppState>, device: &mut DeviceCaller, query: &Query) -> Result<()> {
     let reported = Reported::of(|name| query.get(name));
-    device.last_contact = last_contact::heard(&app.store.registry, &device.key, &reported);
-    let Some(running) = reported.running else {
+    let heard = last_contact::heard(&app.store.registry, &device.key, &reported);
+    device.last_contact = heard.before;
+    device.says_running = reported.running.is_some();
+    if reported.running.is_none() && heard.reset.is_none() {
         return Ok(());
-    };
-    device.says_running = true;
+    }
     let (app, key, model) = (Arc::clone(app), device.key.clone(), device.model.clone());
     tokio::task::spawn_blocking(move || {
-        let contact = Contact {
-            device: &key,
-            model: model.as_ref(),
-            is_usb: false,
-        };
-        last_contact::learned(
-            &app.store,
-            contact,
-            &[(Kind::Running, Names::Any(&running))],
-        );
+        if let Some(running) = &reported.running {
+            let contact = Contact {
+                device: &key,
+                model: model.as_ref(),
+                is_usb: false,
+            };
+            last_contact::learned(&app.store, contact, &[(Kind::Running, Names::Any(running))]);
+        }
+        let devices = app.store.registry.devices.read();
+        if let Some((reason, device)) = heard.reset.zip(devices.get(&key)) {
+            app.ingest.crashes().count_reset(&key, device, reason);
+        }
     })
     .await?;
     Ok(())

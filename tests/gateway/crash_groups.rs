@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Start};
 use crate::dumps::crash_of_app;
 use crate::firmware_files::{Build, Image, zip};
 use crate::reload::until;
-use crate::test_gateway::{TestGateway, salted};
+use crate::test_gateway::{TestGateway, dump, salted};
 
 const APP: &[u8] = include_bytes!("../data/app.elf");
 
@@ -336,4 +336,35 @@ fn what_the_model_s_other_counts_has_its_dumps() {
             .collect();
         assert_eq!(found, [ids[21].as_str(), ids[20].as_str()]);
     }
+}
+
+#[test]
+fn a_reset_that_leaves_no_dump_is_a_crash_once() {
+    let site = TestGateway::new();
+    let reports = [
+        ("boot_count=1&reset_reason=ESP_RST_BROWNOUT", 0),
+        ("boot_count=2&reset_reason=ESP_RST_BROWNOUT", 1),
+        // the same boot
+        ("boot_count=2&reset_reason=ESP_RST_BROWNOUT&uptime_s=5", 1),
+        // its dump comes, or its words on the console
+        ("boot_count=3&reset_reason=panic", 1),
+        ("boot_count=4&reset_reason=brownout", 2),
+        ("reset_reason=brownout", 2),
+    ];
+    for (report, occurrences) in reports {
+        let head = format!("GET /api/iot/firmware-version?running=1.0&{report}");
+        assert_eq!(site.device(&head, b"").status, 200);
+        let groups = groups(&site.daemon);
+        let counted = groups
+            .first()
+            .map_or(json!(0), |group| group["occurrences"].clone());
+        assert_eq!(counted, json!(occurrences), "{report}");
+    }
+    let groups = groups(&site.daemon);
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0]["class"], "no_dump brownout");
+    assert_eq!(groups[0]["signature"], "no_dump brownout");
+    // told with the next dump, or within a minute
+    site.post(&dump(1));
+    site.daemon.wait_for_event("CrashNew", "no_dump brownout");
 }

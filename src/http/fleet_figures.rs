@@ -152,7 +152,8 @@ fn figures_of(
         .map(|build| of_build(build, &crashes_of(build), devices))
         .collect();
     let runs: u64 = shown.iter().filter_map(|build| build.devices).sum();
-    let known = devices.iter().filter(|(_, device)| runs_known(device));
+    let in_service = || devices.iter().filter(|(_, device)| device.retired.is_none());
+    let known = in_service().filter(|(_, device)| runs_known(device));
     let known = known.count() as u64;
     shown.push(BuildFigures {
         build: OTHER.to_owned(),
@@ -162,7 +163,7 @@ fn figures_of(
     });
     shown.push(BuildFigures {
         build: UNKNOWN.to_owned(),
-        devices: Some((devices.len() as u64).saturating_sub(known)),
+        devices: Some((in_service().count() as u64).saturating_sub(known)),
         ..BuildFigures::default()
     });
     let in_state = |wanted| {

@@ -38,8 +38,8 @@ pub(super) fn findings(root: &Path, coredumps: &Path, assets: &Path) -> Vec<Find
                 .iter()
                 .any(|build| build.id() == id && is_there(build))
         });
-        let of_model = devices.devices.iter();
-        let of_model = of_model.filter(|(_, device)| device.model.as_ref() == Some(code));
+        let of_model = devices.of_model(code);
+        let of_model = of_model.filter(|(_, device)| device.retired.is_none());
         let of_model: Vec<Device> = of_model
             .map(|(key, device)| Device::of(key, device, device.pin.as_ref().map(name)))
             .collect();

@@ -2,7 +2,7 @@
 
 use espgate::http::routes::routes;
 use espgate::identity::RequiredRole;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::test_gateway::{TestGateway, token};
 
@@ -101,4 +101,23 @@ fn a_pipeline_token_of_one_model_is_refused_for_another() {
     };
     assert_eq!(ask("other"), 200);
     assert_eq!(ask("lamp"), 403);
+}
+
+#[test]
+fn a_technician_imports_devices_and_only_root_gives_them_tokens() {
+    let site = TestGateway::new();
+    let technician = token(&site.daemon, "t", "technician", None);
+    let head = format!(
+        "POST /api/import/devices\r\nContent-Type: application/json\r\nAuthorization: Bearer {technician}"
+    );
+    let mut import = json!({ "csv": "key,model\nk7,lamp\n" });
+    import["tokens"] = json!([{ "device_key": "k7", "id": "7k2m9qxa", "sha256": "0".repeat(64) }]);
+    let ask = |head: &str, import: &Value| site.daemon.request(head, import.to_string().as_bytes());
+    assert_eq!(ask(&head, &import).status, 403);
+    assert_eq!(site.daemon.control("GET /api/devices/k7", b"").status, 404);
+    let line = "POST /api/import/devices";
+    let answer = site.daemon.control(line, import.to_string().as_bytes());
+    assert_eq!(answer.json()["added"], json!(["k7"]), "{answer:?}");
+    import["tokens"] = json!([]);
+    assert_eq!(ask(&head, &import).json()["unchanged"], 1);
 }

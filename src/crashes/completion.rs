@@ -2,6 +2,7 @@
 //! crashes that a group only counts, and with the ids of groups that ended.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -9,7 +10,8 @@ use super::counting::{Occurrence, has_room};
 use super::id;
 use super::rebuild::Record;
 use super::register::Register;
-use crate::store::crashes::Seen;
+use crate::store::compact::Fingerprint;
+use crate::store::crashes::{Seen, SeenOn};
 
 /// One pass over the records of all devices.
 #[derive(Debug, Default)]
@@ -17,7 +19,7 @@ pub(super) struct Completion {
     /// Crashes on devices that a group has no room to name, by group.
     beyond: HashMap<String, u64>,
     /// Ids of groups and a fingerprint that was in each.
-    former: Vec<(String, String)>,
+    former: Vec<(String, Fingerprint)>,
 }
 
 impl Completion {
@@ -34,10 +36,6 @@ impl Completion {
             if let Some(id) = register.take_in_record(record, now) {
                 unnamed.push((id, record.seen));
             }
-            let former = record.former.iter().filter(|id| id::is_valid(id));
-            let unknown = former.filter(|id| register.resolve(id).is_none());
-            self.former
-                .extend(unknown.map(|id| (id.clone(), record.crash.fingerprint.clone())));
         }
         // groups may have been merged meanwhile
         let mut sums: BTreeMap<String, Seen> = BTreeMap::new();
@@ -55,6 +53,19 @@ impl Completion {
         }
     }
 
+    /// Groups that dumps were in when they were written, each with a fingerprint that was
+    /// in it: those that are not known may have been merged, and their files lost.
+    pub(super) fn remember(
+        &mut self,
+        register: &Register,
+        groups: BTreeMap<Arc<str>, Fingerprint>,
+    ) {
+        let valid = groups.into_iter().filter(|(id, _)| id::is_valid(id));
+        let unknown = valid.filter(|(id, _)| register.resolve(id).is_none());
+        self.former
+            .extend(unknown.map(|(id, fingerprint)| (id.to_string(), fingerprint)));
+    }
+
     /// After the records of all devices: only then is it known which groups ended.
     pub(super) fn finish(self, register: &mut Register) {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
@@ -67,8 +78,7 @@ impl Completion {
             register.beyond_at_least(&id, occurrences);
         }
         for (former, fingerprint) in self.former {
-            let group = register.group_of(&fingerprint);
-            if let Some(id) = group.map(|group| group.id.clone())
+            if let Some(id) = register.id_with(&fingerprint)
                 && register.resolve(&former).is_none()
             {
                 register.remember(&former, &id);
@@ -84,7 +94,8 @@ impl Register {
     pub fn at_least(&mut self, crash: &Occurrence, seen: Seen) -> Option<String> {
         let id = self.assign(crash);
         let group = self.get_mut(&id)?;
-        let member = group.fingerprints.get_mut(&crash.fingerprint);
+        let fingerprint = Fingerprint::from(&crash.fingerprint);
+        let member = group.fingerprints.get_mut(&fingerprint);
         let Some(member) = member.filter(|member| has_room(&member.devices, &crash.device)) else {
             return Some(id);
         };
@@ -126,7 +137,7 @@ impl Register {
     }
 
     /// Whether that would change anything.
-    pub fn has_at_least(&self, fingerprint: &str, device: &str, seen: Seen) -> bool {
+    pub fn has_at_least(&self, fingerprint: &Fingerprint, device: &str, seen: Seen) -> bool {
         let member = self.member(fingerprint);
         let mine = member.and_then(|member| member.devices.get(device));
         mine.is_some_and(|mine| {
@@ -136,8 +147,13 @@ impl Register {
 }
 
 /// Makes what is known of a device at least `seen`.
-fn raise(devices: &mut BTreeMap<String, Seen>, device: &str, seen: Seen) {
-    let mine = devices.entry(device.to_owned()).or_insert(seen);
+fn raise(devices: &mut SeenOn, device: &str, seen: Seen) {
+    if !devices.contains(device) {
+        devices.add(device, seen);
+    }
+    let Some(mine) = devices.get_mut(device) else {
+        return;
+    };
     mine.occurrences = mine.occurrences.max(seen.occurrences);
     mine.first_seen = mine.first_seen.min(seen.first_seen);
     mine.last_seen = mine.last_seen.max(seen.last_seen);

@@ -2,16 +2,15 @@
 //! a group names. Names come from devices, so each has a bound; what is beyond is
 //! counted without a name.
 
-use std::collections::BTreeMap;
-
-use serde_json::Map;
 use time::Duration;
 
 use super::id;
 use super::no_dump::class_of;
 use super::register::{Register, blank};
 use super::state;
-use crate::store::crashes::{At, Group, Member, Origin, Rest, Seen};
+use crate::store::compact::Fingerprint;
+use crate::store::crashes::{At, Facts, Group, Member, Rest, Seen, SeenOn};
+use crate::store::shared;
 
 /// Devices that a fingerprint of a group names, and that its rest names.
 const MAX_DEVICES: usize = 500;
@@ -98,13 +97,14 @@ impl Register {
         group.occurrences = group.occurrences.saturating_add(1);
         group.first_seen = group.first_seen.min(crash.at);
         group.last_seen = group.last_seen.max(crash.at);
-        match group.fingerprints.get_mut(&crash.fingerprint) {
+        let fingerprint = Fingerprint::from(&crash.fingerprint);
+        match group.fingerprints.get_mut(&fingerprint) {
             Some(member) if has_room(&member.devices, &crash.device) => {
-                add(&mut member.devices, &crash.device, seen);
+                member.devices.add(&crash.device, seen);
             }
             _ => group.rest.count(&crash.device, seen),
         }
-        let is_back = state::note_regression(group, &crash.fingerprint, &crash.device, crash.at);
+        let is_back = state::note_regression(group, &fingerprint, &crash.device, crash.at);
         self.fold(&id);
         is_back
     }
@@ -132,7 +132,8 @@ impl Register {
     /// Takes back one crash of a device: it is counted in the group `into`, by another
     /// record of the same crash. A group that nothing is left of is merged into that one.
     pub fn uncount(&mut self, fingerprint: &str, device: &str, into: &str) {
-        let Some(id) = self.by_fingerprint.get(fingerprint).cloned() else {
+        let fingerprint = &Fingerprint::from(fingerprint);
+        let Some(id) = self.id_with(fingerprint) else {
             return;
         };
         let group = self.get_mut(&id);
@@ -159,7 +160,8 @@ impl Register {
     /// What was counted of a device under a fingerprint's former name is of `crash`, the
     /// same one as it is named now.
     pub fn rename(&mut self, former: &str, crash: &Occurrence) {
-        let Some(id) = self.by_fingerprint.get(former).cloned() else {
+        let (former, now) = (&former.into(), &Fingerprint::from(&crash.fingerprint));
+        let Some(id) = self.id_with(former) else {
             return;
         };
         let group = self.get_mut(&id);
@@ -167,17 +169,16 @@ impl Register {
         let Some(seen) = member.and_then(|member| member.devices.remove(&crash.device)) else {
             return;
         };
-        if self.group_of(&crash.fingerprint).is_none() {
+        if self.group_with(now).is_none() {
             self.join(&id, crash);
         }
-        let member = self.by_fingerprint.get(&crash.fingerprint).cloned();
-        let now = member.and_then(|group| self.get_mut(&group));
-        if let Some(group) = now {
-            let now = group.id.clone();
-            if let Some(member) = group.fingerprints.get_mut(&crash.fingerprint) {
-                add(&mut member.devices, &crash.device, seen);
+        let id_now = self.id_with(now);
+        if let Some(group) = id_now.and_then(|id| self.get_mut(&id)) {
+            let id_now = group.id.clone();
+            if let Some(member) = group.fingerprints.get_mut(now) {
+                member.devices.add(&crash.device, seen);
             }
-            self.recount(&now);
+            self.recount(&id_now);
         }
         if self
             .member(former)
@@ -223,17 +224,20 @@ impl Register {
             && let Some(member) = self.take_member(&oldest)
             && let Some(group) = self.get_mut(id)
         {
-            for (device, seen) in member.devices {
-                group.rest.count(&device, seen);
+            for (device, seen) in member.devices.iter() {
+                group.rest.count(device, *seen);
             }
         }
     }
 
-    fn surplus(&self, id: &str) -> Option<String> {
+    fn surplus(&self, id: &str) -> Option<Fingerprint> {
         let group = self.groups.get(id)?;
+        if group.fingerprints.len() <= MAX_FINGERPRINTS {
+            return None;
+        }
         let members = group.fingerprints.values();
         let oldest = members.min_by_key(|member| member.last_seen())?;
-        (group.fingerprints.len() > MAX_FINGERPRINTS).then(|| oldest.fingerprint.clone())
+        Some(oldest.fingerprint.clone())
     }
 }
 
@@ -247,7 +251,7 @@ impl Group {
 impl Rest {
     fn count(&mut self, device: &str, seen: Seen) {
         if has_room(&self.devices, device) {
-            add(&mut self.devices, device, seen);
+            self.devices.add(device, seen);
         } else {
             self.occurrences += seen.occurrences;
         }
@@ -268,8 +272,8 @@ impl Rest {
     /// Adds another group's.
     pub(super) fn add(&mut self, other: Self) {
         self.occurrences += other.occurrences;
-        for (device, seen) in other.devices {
-            self.count(&device, seen);
+        for (device, seen) in other.devices.iter() {
+            self.count(device, *seen);
         }
     }
 }
@@ -280,43 +284,26 @@ pub(super) fn other_id(model: Option<&str>) -> String {
     id::of(&[OTHER, model.unwrap_or_default()])
 }
 
-pub(super) fn has_room(devices: &BTreeMap<String, Seen>, device: &str) -> bool {
-    devices.len() < MAX_DEVICES || devices.contains_key(device)
-}
-
-fn add(devices: &mut BTreeMap<String, Seen>, device: &str, seen: Seen) {
-    match devices.get_mut(device) {
-        Some(mine) => mine.add(seen),
-        None => {
-            devices.insert(device.to_owned(), seen);
-        }
-    }
+pub(super) fn has_room(devices: &SeenOn, device: &str) -> bool {
+    devices.len() < MAX_DEVICES || devices.contains(device)
 }
 
 fn member_of(crash: &Occurrence) -> Member {
-    Member {
-        fingerprint: crash.fingerprint.clone(),
+    let facts = Facts {
         algorithm: crash.algorithm,
-        origin: Origin::Auto.into(),
-        at: crash.at,
-        app_elf_sha256: crash.app_elf_sha256.clone(),
-        version: crash.version.clone(),
-        builds: Vec::new(),
-        panic_reason: crash.panic_reason.clone(),
-        task: crash.task.clone(),
-        decoded: false,
-        gateway_client: false,
-        signature: None,
-        variant: None,
-        devices: BTreeMap::new(),
-        extra: Map::new(),
-    }
+        app_elf_sha256: shared::maybe(crash.app_elf_sha256.as_deref()),
+        version: shared::maybe(crash.version.as_deref()),
+        panic_reason: shared::maybe(crash.panic_reason.as_deref()),
+        task: shared::maybe(crash.task.as_deref()),
+        ..Facts::default()
+    };
+    Member::new(Fingerprint::from(&crash.fingerprint), crash.at, facts)
 }
 
 /// What a group is called until it has a signature, and its class: the panic's words
 /// without numbers, and the task.
 pub(super) fn title(member: &Member) -> (String, Option<String>) {
-    if member.fingerprint.starts_with(UNREADABLE) {
+    if member.fingerprint.to_string().starts_with(UNREADABLE) {
         let version = member.version.as_deref().unwrap_or("an unknown version");
         let text = format!("{UNREADABLE} dumps of {version}");
         return (text, Some(UNREADABLE.to_owned()));

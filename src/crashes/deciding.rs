@@ -61,7 +61,7 @@ impl Register {
         let seen = group
             .fingerprints
             .values()
-            .flat_map(|member| member.builds.clone());
+            .flat_map(|member| member.builds.iter().map(|build| build.to_string()));
         let mut builds: Vec<String> = match wish.state {
             State::Ignored if wish.fixed.is_empty() => Vec::new(),
             State::Resolved | State::Ignored => wish.known.into_iter().chain(seen).collect(),
@@ -128,27 +128,24 @@ impl Register {
         if group.is_other() {
             return Err(Impossible::Other);
         }
-        let Some(member) = group.fingerprints.get(fingerprint) else {
+        let Some(member) = group.fingerprints.get(&fingerprint.into()) else {
             return Err(Impossible::NotIn(dump.to_owned()));
         };
         let others = || group.fingerprints.values();
-        let candidates = [
-            (AliasKind::Signature, member.signature.as_ref()),
-            (AliasKind::Variant, member.variant.as_ref()),
-            (AliasKind::Fingerprint, Some(&member.fingerprint)),
+        let kinds = [
+            AliasKind::Signature,
+            AliasKind::Variant,
+            AliasKind::Fingerprint,
         ];
         let value_of = |kind: AliasKind, other: &Member| match kind {
-            AliasKind::Signature => other.signature.clone(),
-            AliasKind::Variant => other.variant.clone(),
-            AliasKind::Fingerprint => Some(other.fingerprint.clone()),
+            AliasKind::Signature => other.signature.as_deref().map(str::to_owned),
+            AliasKind::Variant => other.variant.as_ref().map(ToString::to_string),
+            AliasKind::Fingerprint => Some(other.fingerprint.to_string()),
         };
-        let alias = candidates.into_iter().find_map(|(kind, value)| {
-            let value = value?;
-            let differs = others().any(|other| value_of(kind, other).as_ref() != Some(value));
-            differs.then(|| AliasName {
-                kind,
-                value: value.clone(),
-            })
+        let alias = kinds.into_iter().find_map(|kind| {
+            let value = value_of(kind, member)?;
+            let differs = others().any(|other| value_of(kind, other).as_ref() != Some(&value));
+            differs.then_some(AliasName { kind, value })
         });
         Ok(Choice::Split {
             group: group.id.clone(),
@@ -287,11 +284,11 @@ fn own_name(member: &Member) -> AliasName {
     match &member.signature {
         Some(signature) => AliasName {
             kind: AliasKind::Signature,
-            value: signature.clone(),
+            value: signature.to_string(),
         },
         None => AliasName {
             kind: AliasKind::Fingerprint,
-            value: member.fingerprint.clone(),
+            value: member.fingerprint.to_string(),
         },
     }
 }

@@ -30,7 +30,7 @@ pub use of_build::BuildCrashes;
 pub use placing::Decoded;
 pub use rebuild::name_of;
 pub use register::Register;
-pub use resign::Changes;
+pub use resign::{Changes, NewSignatures};
 pub use state::{Until, of as state_of};
 pub use stored_dumps::DumpsIn;
 pub use view::Filter;
@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::journal::chain;
-use crate::signature::Signature;
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{At, Choice, CrashFiles, Group, GroupFile};
 use crate::store::{self, Store};
 
@@ -163,11 +163,7 @@ impl Crashes {
     }
 
     /// Gives fingerprints new signatures; a dry run only says what that would change.
-    pub fn resign(
-        &self,
-        signatures: &HashMap<String, Option<Signature>>,
-        dry_run: bool,
-    ) -> Changes {
+    pub fn resign(&self, signatures: &NewSignatures, dry_run: bool) -> Changes {
         let mut memory = self.memory();
         match dry_run {
             true => memory.register.clone().resign(signatures),
@@ -176,9 +172,8 @@ impl Crashes {
     }
 
     /// The id of a fingerprint's group.
-    pub fn id_of(&self, fingerprint: &str) -> Option<String> {
-        let memory = self.memory();
-        Some(memory.register.group_of(fingerprint)?.id.clone())
+    pub fn id_of(&self, fingerprint: &Fingerprint) -> Option<String> {
+        self.memory().register.id_with(fingerprint)
     }
 
     /// Writes the events that are due, then the groups that changed.

@@ -34,7 +34,7 @@ impl Register {
         if let Some(group) = self.get_mut(id) {
             let members = group.fingerprints.values();
             let held: BTreeSet<String> = members
-                .filter_map(|member| member.signature.clone())
+                .filter_map(|member| Some(member.signature.as_deref()?.to_owned()))
                 .collect();
             group
                 .aliases

@@ -126,7 +126,7 @@ impl<'a> Earlier<'a> {
         members().any(|member| {
             let like = self.0.get(&words(group, member)).into_iter().flatten();
             like.take(MAX_LIKE).any(|other| {
-                let is_mine = group.fingerprints.contains_key(&other.fingerprint);
+                let is_mine = group.fingerprints.contains(&other.fingerprint);
                 !is_mine && other.app_elf_sha256 != member.app_elf_sha256 && other.at < member.at
             })
         })
@@ -147,18 +147,20 @@ fn words<'a>(group: &'a Group, member: &'a Member) -> Words<'a> {
 
 fn new(group: &Group) -> News {
     let first = group.fingerprints.values().min_by_key(|member| member.at);
-    let device = first.and_then(|member| member.devices.keys().next());
+    let device = first
+        .and_then(|member| member.devices.keys().next())
+        .map(|key| &**key);
     News {
         is_back: false,
         event_id: event_id(&group.id, "new"),
         group: group.id.clone(),
         signature: group.signature.clone(),
         model: group.model.clone(),
-        device: device.or(group.first_device.as_ref()).cloned(),
+        device: device.or(group.first_device.as_deref()).map(str::to_owned),
         build: first
             .and_then(|member| member.builds.first().or(member.version.as_ref()))
-            .cloned(),
-        fingerprint: first.map(|member| member.fingerprint.clone()),
+            .map(|build| build.to_string()),
+        fingerprint: first.map(|member| member.fingerprint.to_string()),
     }
 }
 

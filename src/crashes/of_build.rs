@@ -36,7 +36,7 @@ impl Register {
         let mut found = BuildCrashes::default();
         let mut new = Vec::new();
         for group in self.groups() {
-            let is_of = |member: &&Member| member.builds.iter().any(|build| build == build_id);
+            let is_of = |member: &&Member| member.builds.iter().any(|build| **build == *build_id);
             let members: Vec<&Member> = group.fingerprints.values().filter(is_of).collect();
             let seen = || members.iter().flat_map(|member| member.devices.values());
             let occurrences: u64 = seen().map(|seen| seen.occurrences).sum();
@@ -63,7 +63,7 @@ impl Register {
                 });
                 found
                     .devices
-                    .extend(counts.map(|(device, _)| device.clone()));
+                    .extend(counts.map(|(device, _)| device.to_string()));
             }
         }
         new.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
@@ -78,13 +78,13 @@ impl Register {
         let mut last: HashMap<String, (At, String)> = HashMap::new();
         for group in self.groups() {
             let members = group.fingerprints.values();
-            let named = members.flat_map(|member| &member.devices);
-            for (device, seen) in named.chain(&group.rest.devices) {
-                match last.get_mut(device) {
+            let named = members.flat_map(|member| member.devices.iter());
+            for (device, seen) in named.chain(group.rest.devices.iter()) {
+                match last.get_mut(&**device) {
                     Some((at, _)) if *at >= seen.last_seen => {}
                     Some(known) => *known = (seen.last_seen, group.id.clone()),
                     None => {
-                        last.insert(device.clone(), (seen.last_seen, group.id.clone()));
+                        last.insert(device.to_string(), (seen.last_seen, group.id.clone()));
                     }
                 }
             }
@@ -98,7 +98,7 @@ fn is_first(group: &Group, first: At, build_id: &str) -> bool {
     let others = group
         .fingerprints
         .values()
-        .filter(|member| !member.builds.iter().any(|build| build == build_id));
+        .filter(|member| !member.builds.iter().any(|build| **build == *build_id));
     let mut others = others.flat_map(|member| member.devices.values());
     let is_before = |before: At| before < first;
     !others.any(|seen| is_before(seen.first_seen))

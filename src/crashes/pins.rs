@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{AliasKind, AliasName, Member, Origin};
 
 /// A decision's hold on an alias.
@@ -56,14 +57,21 @@ impl Pins {
 
     /// The newest decision about a fingerprint.
     pub(super) fn on(&self, member: &Member) -> Option<&Pin> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let text = |name: &Fingerprint| name.to_string();
         let names = [
-            (AliasKind::Fingerprint, Some(&member.fingerprint)),
-            (AliasKind::Variant, member.variant.as_ref()),
-            (AliasKind::Signature, member.signature.as_ref()),
+            (AliasKind::Fingerprint, Some(text(&member.fingerprint))),
+            (AliasKind::Variant, member.variant.as_ref().map(text)),
+            (
+                AliasKind::Signature,
+                member.signature.as_deref().map(str::to_owned),
+            ),
         ];
         names
             .into_iter()
-            .filter_map(|(kind, value)| self.of(kind, value?))
+            .filter_map(|(kind, value)| self.of(kind, &value?))
             .max_by_key(|pin| pin.decision)
     }
 }

@@ -10,7 +10,9 @@ use super::pins::Pin;
 use super::register::{Register, blank};
 use super::state;
 use crate::signature::Signature;
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{Alias, AliasKind, AliasName, At, Group, Member, Origin};
+use crate::store::shared;
 
 /// What decoding said of a fingerprint.
 #[derive(Clone, Debug, Default)]
@@ -28,15 +30,15 @@ impl Register {
     /// Notes what decoding said of a crash, and moves its fingerprint where it
     /// belongs. Gives the id of its group; `None` if it is counted without its name.
     pub fn decoded(&mut self, crash: &Occurrence, decoded: Decoded) -> Option<String> {
-        let fingerprint = &crash.fingerprint;
-        if self.group_of(fingerprint).is_none() {
+        let fingerprint = &Fingerprint::from(&crash.fingerprint);
+        if self.group_with(fingerprint).is_none() {
             // what is only counted still is of a known bug
             let owner = self.owners.get(&decoded.signature.as_ref()?.id)?.clone();
             if !self.take_from_rest(crash, &owner) {
                 return Some(owner);
             }
         }
-        let current = self.by_fingerprint.get(fingerprint)?.clone();
+        let current = self.id_with(fingerprint)?;
         let group = self.get_mut(&current)?;
         if group.model.is_none() {
             group.model = decoded.model;
@@ -45,13 +47,14 @@ impl Register {
         member.decoded = true;
         member.gateway_client |= decoded.gateway_client;
         if !decoded.builds.is_empty() {
-            member.builds = decoded.builds;
+            let builds = decoded.builds.iter().map(|id| shared::text(id)).collect();
+            member.change(|facts| facts.builds = builds);
         }
         // without one: an earlier decoding may have had the ELF
         if let Some(signature) = decoded.signature {
             let is_first = member.signature.is_none();
-            member.signature = Some(signature.id.clone());
-            member.variant = Some(signature.variant.clone());
+            member.change(|facts| facts.signature = Some(shared::text(&signature.id)));
+            member.variant = Some(Fingerprint::from(&signature.variant));
             self.keep_details(&current, &signature);
             self.promote(fingerprint);
             self.own(fingerprint);
@@ -60,7 +63,7 @@ impl Register {
             }
         }
         self.settle(fingerprint);
-        let current = self.by_fingerprint.get(fingerprint)?.clone();
+        let current = self.id_with(fingerprint)?;
         self.name(&current);
         // the ELF may be of a build that has come since the group was resolved
         if let Some(group) = self.get_mut(&current)
@@ -76,13 +79,16 @@ impl Register {
     }
 
     /// A fingerprint that a person merged stands for its signature, too.
-    fn promote(&mut self, fingerprint: &str) {
-        let pin = self.pins.of(AliasKind::Fingerprint, fingerprint);
+    fn promote(&mut self, fingerprint: &Fingerprint) {
+        let pin = self
+            .pins
+            .of(AliasKind::Fingerprint, &fingerprint.to_string());
         let Some(pin) = pin.filter(|pin| pin.is_merge).cloned() else {
             return;
         };
         let member = self.member(fingerprint);
-        let Some(signature) = member.and_then(|member| member.signature.clone()) else {
+        let signature = member.and_then(|member| member.signature.as_deref());
+        let Some(signature) = signature.map(str::to_owned) else {
             return;
         };
         let theirs = self.pins.of(AliasKind::Signature, &signature).cloned();
@@ -111,12 +117,12 @@ impl Register {
 
     /// A fingerprint got its first signature, which another group has: that one takes
     /// over its group, with all that people put to it.
-    fn follow(&mut self, fingerprint: &str) {
+    fn follow(&mut self, fingerprint: &Fingerprint) {
         let pin = self
             .member(fingerprint)
             .and_then(|member| self.pins.on(member));
         if pin.is_none_or(|pin| pin.is_merge)
-            && let Some(current) = self.by_fingerprint.get(fingerprint).cloned()
+            && let Some(current) = self.id_with(fingerprint)
             && let Some(target) = self.target(fingerprint)
         {
             self.unite(&current, &target);
@@ -134,7 +140,7 @@ impl Register {
 
     /// Gives a fingerprint's signature an owner, if it has none: the group that the
     /// fingerprint is in, unless another signature is there already; then a new one.
-    fn own(&mut self, fingerprint: &str) {
+    fn own(&mut self, fingerprint: &Fingerprint) {
         let Some(member) = self.member(fingerprint) else {
             return;
         };
@@ -142,10 +148,10 @@ impl Register {
             return;
         };
         let is_owned = |owner: &String| self.resolve(owner).is_some();
-        if self.pins.on(member).is_some() || self.owners.get(&signature).is_some_and(is_owned) {
+        if self.pins.on(member).is_some() || self.owners.get(&*signature).is_some_and(is_owned) {
             return;
         }
-        let Some(group) = self.group_of(fingerprint) else {
+        let Some(group) = self.group_with(fingerprint) else {
             return;
         };
         let differs = |other: &Member| {
@@ -154,7 +160,7 @@ impl Register {
         };
         let owner = if group.fingerprints.values().any(differs) {
             let mut new = blank(self.new_id(), group.model.clone(), member.at);
-            new.first_device = member.devices.keys().next().cloned();
+            new.first_device = member.devices.keys().next().map(|key| key.to_string());
             // it was told of as a part of that one
             new.announced = group.announced;
             let id = new.id.clone();
@@ -163,27 +169,27 @@ impl Register {
         } else {
             group.id.clone()
         };
-        self.owners.insert(signature, owner);
+        self.owners.insert(signature.to_string(), owner);
     }
 
     /// Where a fingerprint belongs.
-    fn target(&self, fingerprint: &str) -> Option<String> {
+    fn target(&self, fingerprint: &Fingerprint) -> Option<String> {
         let member = self.member(fingerprint)?;
         if let Some(pin) = self.pins.on(member) {
             return self.resolve(&pin.group);
         }
         let owner = member
             .signature
-            .as_ref()
+            .as_deref()
             .and_then(|signature| self.owners.get(signature));
         let owner = owner.and_then(|owner| self.resolve(owner));
-        owner.or_else(|| self.by_fingerprint.get(fingerprint).cloned())
+        owner.or_else(|| self.id_with(fingerprint))
     }
 
     /// Moves a fingerprint where it belongs. A group that nothing is left of is
     /// merged into that one.
-    fn settle(&mut self, fingerprint: &str) {
-        let Some(current) = self.by_fingerprint.get(fingerprint).cloned() else {
+    fn settle(&mut self, fingerprint: &Fingerprint) {
+        let Some(current) = self.id_with(fingerprint) else {
             return;
         };
         let Some(target) = self.target(fingerprint).filter(|target| *target != current) else {
@@ -193,7 +199,7 @@ impl Register {
             return;
         };
         let details = self.groups.get(&current).and_then(|group| {
-            let is_its = |alias: &&Alias| Some(&alias.value) == member.signature.as_ref();
+            let is_its = |alias: &&Alias| Some(&*alias.value) == member.signature.as_deref();
             group.aliases.iter().find(is_its)?.signature.clone()
         });
         self.add_member(&target, member);
@@ -217,7 +223,7 @@ impl Register {
         self.fold(&target);
     }
 
-    pub(super) fn settle_each(&mut self, fingerprints: &[String]) {
+    pub(super) fn settle_each(&mut self, fingerprints: &[Fingerprint]) {
         for fingerprint in fingerprints {
             self.settle(fingerprint);
         }
@@ -225,7 +231,7 @@ impl Register {
 
     /// After reading everything: decisions may be newer than the groups' files.
     pub(super) fn settle_all(&mut self) {
-        let mut all: Vec<String> = self.by_fingerprint.keys().cloned().collect();
+        let mut all: Vec<Fingerprint> = self.by_fingerprint.keys().cloned().collect();
         all.sort();
         for fingerprint in &all {
             self.promote(fingerprint);
@@ -249,17 +255,15 @@ impl Register {
                 let Some(signature) = &member.signature else {
                     continue;
                 };
-                held.insert(signature.clone());
-                if self.pins.on(member).is_none() {
-                    owners
-                        .entry(signature.clone())
-                        .or_insert_with(|| group.id.clone());
+                held.insert(&**signature);
+                if !owners.contains_key(&**signature) && self.pins.on(member).is_none() {
+                    owners.insert(signature.to_string(), group.id.clone());
                 }
             }
         }
         for group in &groups {
             for alias in &group.aliases {
-                if alias.kind == AliasKind::Signature && !held.contains(&alias.value) {
+                if alias.kind == AliasKind::Signature && !held.contains(&*alias.value) {
                     owners
                         .entry(alias.value.clone())
                         .or_insert_with(|| group.id.clone());
@@ -270,11 +274,14 @@ impl Register {
     }
 
     /// Fingerprints with this alias.
-    pub(super) fn holders(&self, alias: &AliasName) -> Vec<String> {
+    pub(super) fn holders(&self, alias: &AliasName) -> Vec<Fingerprint> {
         let is_it = |member: &&Member| match alias.kind {
             AliasKind::Fingerprint => member.fingerprint == alias.value,
-            AliasKind::Signature => member.signature.as_ref() == Some(&alias.value),
-            AliasKind::Variant => member.variant.as_ref() == Some(&alias.value),
+            AliasKind::Signature => member.signature.as_deref() == Some(&alias.value),
+            AliasKind::Variant => {
+                let variant = member.variant.as_ref();
+                variant.is_some_and(|variant| *variant == alias.value)
+            }
         };
         let members = self
             .groups
@@ -290,5 +297,5 @@ impl Register {
 /// The device that a fingerprint was last seen on, and when.
 pub(super) fn newest(member: &Member) -> Option<(String, At)> {
     let newest = member.devices.iter().max_by_key(|(_, seen)| seen.last_seen);
-    newest.map(|(device, seen)| (device.clone(), seen.last_seen))
+    newest.map(|(device, seen)| (device.to_string(), seen.last_seen))
 }

@@ -1,7 +1,7 @@
 //! Brings the groups up to date with the devices' own records of crashes: after a
 //! power cut, a restore, or a damaged group file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
@@ -14,7 +14,8 @@ use super::{Crashes, id, state};
 use crate::clock::Moment;
 use crate::journal::chain;
 use crate::signature::Signature;
-use crate::store::coredumps::{Crash, DeviceFolder, Entry};
+use crate::store::compact::Fingerprint;
+use crate::store::coredumps::{Crash, DeviceFolder, Entry, KnownCrash};
 use crate::store::crashes::{At, Seen};
 
 /// Crashes that were seen longer ago than this are not news.
@@ -27,11 +28,9 @@ pub(super) struct Record {
     pub(super) seen: Seen,
     /// The group that it was in when it was written.
     pub(super) group: Option<String>,
-    pub(super) signature: Option<Arc<Signature>>,
+    pub(super) signature: Option<Signature>,
     /// Stored builds with its ELF.
     pub(super) builds: Vec<String>,
-    /// Other groups that dumps of it were in when they were written.
-    pub(super) former: Vec<String>,
 }
 
 impl Crashes {
@@ -42,12 +41,16 @@ impl Crashes {
         let mut makers: HashMap<String, Vec<String>> = HashMap::new();
         let mut completion = Completion::default();
         for device in self.store.coredumps.devices().unwrap_or_default() {
-            let records = self
-                .store
-                .coredumps
-                .with(&device, |folder| Ok(records_of(device.as_str(), folder)));
+            let is_counted = |name: &Fingerprint, seen: Seen| {
+                let memory = self.memory();
+                memory.register.has_at_least(name, device.as_str(), seen)
+            };
+            let records = self.store.coredumps.with(&device, |folder| {
+                let former = former_of(folder.entries());
+                Ok((records_of(device.as_str(), folder, is_counted), former))
+            });
             match records {
-                Ok(mut records) => {
+                Ok((mut records, former)) => {
                     for record in &mut records {
                         let hash = record.crash.app_elf_sha256.as_deref().unwrap_or_default();
                         let makers = makers.entry(hash.to_owned());
@@ -55,6 +58,7 @@ impl Crashes {
                     }
                     let register = &mut self.memory().register;
                     completion.take_in(register, device.as_str(), &records, now);
+                    completion.remember(register, former);
                 }
                 Err(error) => log::warn!("crashes of {device} are not counted: {}", chain(&error)),
             }
@@ -89,10 +93,11 @@ impl Register {
         now: OffsetDateTime,
     ) -> Option<String> {
         let Record { crash, seen, .. } = record;
-        if self.has_at_least(&crash.fingerprint, &crash.device, *seen) {
+        let fingerprint = &Fingerprint::from(&crash.fingerprint);
+        if self.has_at_least(fingerprint, &crash.device, *seen) {
             return None;
         }
-        let is_unknown = self.group_of(&crash.fingerprint).is_none();
+        let is_unknown = self.group_with(fingerprint).is_none();
         if is_unknown && let Some(id) = self.counts_unnamed(record) {
             return Some(id);
         }
@@ -109,28 +114,26 @@ impl Register {
             .as_ref()
             .and_then(|signature| self.owners.get(&signature.id));
         if let Some(owner) = owner
-            .filter(|_| self.group_of(&crash.fingerprint).is_none())
+            .filter(|_| self.group_with(fingerprint).is_none())
             .cloned()
         {
             self.join(&owner, crash);
         }
         let unnamed_in = self.at_least(crash, *seen);
         if is_unknown {
-            let group = self
-                .group_of(&crash.fingerprint)
-                .map(|group| group.id.clone());
+            let group = self.id_with(fingerprint);
             if let Some(group) = group.and_then(|id| self.get_mut(&id)) {
                 group.announced |= now - seen.last_seen.0 > NEWS;
             }
             if let Some(signature) = &record.signature {
                 let decoded = Decoded {
-                    signature: Some(Signature::clone(signature)),
+                    signature: Some(signature.clone()),
                     builds: record.builds.clone(),
                     ..Decoded::default()
                 };
                 self.decoded(crash, decoded);
             } else {
-                self.settle_each(std::slice::from_ref(&crash.fingerprint));
+                self.settle_each(std::slice::from_ref(fingerprint));
             }
         }
         unnamed_in
@@ -176,56 +179,82 @@ impl Register {
     }
 }
 
-/// What a device's folder knows of its crashes.
-fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
-    let mut newest: BTreeMap<&str, &Entry> = BTreeMap::new();
-    let mut groups: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
-    let mut unnamed: BTreeMap<String, (&Entry, u64, At, At)> = BTreeMap::new();
-    for entry in folder.entries() {
-        let Some(at) = At::parse(&entry.uploaded_at) else {
-            continue;
+/// The groups that a device's dumps were in when they were written, each with a
+/// fingerprint that was in it.
+fn former_of(entries: &[Entry]) -> BTreeMap<Arc<str>, Fingerprint> {
+    let named = entries.iter().filter(|entry| entry.fingerprint.is_some());
+    let former = named.filter_map(|entry| Some((entry.crash.clone()?, name_of(entry))));
+    former.collect()
+}
+
+/// What a device's folder knows of its crashes that is not counted yet.
+fn records_of(
+    device: &str,
+    folder: &mut DeviceFolder,
+    is_counted: impl Fn(&Fingerprint, Seen) -> bool,
+) -> Vec<Record> {
+    // without reading their files
+    let known: Vec<KnownCrash> = {
+        let known = folder.crashes().iter();
+        let seen = |crash: &KnownCrash| {
+            let last_seen = At(crash.last_seen.time()?);
+            Some(Seen {
+                occurrences: crash.occurrences,
+                first_seen: last_seen,
+                last_seen,
+                during_outage: 0,
+            })
         };
-        match &entry.fingerprint {
-            Some(fingerprint) => {
-                newest.insert(fingerprint, entry);
-                let groups = groups.entry(fingerprint).or_default();
-                groups.extend(&entry.crash);
-            }
-            None => {
-                let key = name_of(entry);
-                let (newest, count, _, last) = unnamed.entry(key).or_insert((entry, 0, at, at));
-                (*newest, *last) = (entry, at.max(*last));
-                // what was only counted may be of another build
-                *count += 1;
-            }
+        known
+            .filter(|crash| seen(crash).is_some_and(|seen| !is_counted(&crash.fingerprint, seen)))
+            .cloned()
+            .collect()
+    };
+    let mut records = Vec::new();
+    for KnownCrash { fingerprint, .. } in known {
+        let of_it = |entry: &&Entry| entry.fingerprint.as_ref() == Some(&fingerprint);
+        let mut dated = folder.entries().iter().rev().filter(of_it);
+        let entry = dated.find(|entry| entry.uploaded_at.time().is_some());
+        let entry = entry.cloned();
+        if let Some(crash) = folder.crash(&fingerprint.to_string()) {
+            records.extend(named(device, crash, entry.as_ref()));
         }
     }
-    let named = folder.crashes().filter_map(|crash| {
-        let entry = newest.get(crash.fingerprint.as_str()).copied();
-        let seen = Seen {
-            occurrences: crash.occurrences,
-            first_seen: At::parse(&crash.first_seen)?,
-            last_seen: At::parse(&crash.last_seen)?,
-            during_outage: entry.map_or(0, |entry| u64::from(entry.during_outage)),
+    records.extend(unnamed(device, folder.entries()));
+    records
+}
+
+/// A device's record of a crash; `entry` is its newest dump.
+fn named(device: &str, crash: &Crash, entry: Option<&Entry>) -> Option<Record> {
+    let seen = Seen {
+        occurrences: crash.occurrences,
+        first_seen: At::parse(&crash.first_seen)?,
+        last_seen: At::parse(&crash.last_seen)?,
+        during_outage: entry.map_or(0, |entry| u64::from(entry.during_outage)),
+    };
+    Some(Record {
+        crash: of_record(device, crash, entry, seen.first_seen),
+        seen,
+        group: crash.group.clone(),
+        signature: crash.signature.clone(),
+        builds: Vec::new(),
+    })
+}
+
+/// Crashes without a fingerprint, counted by what stands for it.
+fn unnamed(device: &str, entries: &[Entry]) -> Vec<Record> {
+    let mut unnamed: BTreeMap<Fingerprint, (&Entry, u64, At, At)> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.fingerprint.is_none()) {
+        let Some(at) = entry.uploaded_at.time().map(At) else {
+            continue;
         };
-        Some(Record {
-            crash: of_record(device, crash, entry, seen.first_seen),
-            seen,
-            group: crash.group.clone(),
-            signature: crash.signature.clone(),
-            builds: Vec::new(),
-            former: {
-                let groups = groups.get(crash.fingerprint.as_str()).into_iter().flatten();
-                let is_other = |id: &&&String| Some(**id) != crash.group.as_ref();
-                groups
-                    .copied()
-                    .filter(|id| is_other(&id))
-                    .cloned()
-                    .collect()
-            },
-        })
-    });
-    let unnamed = unnamed.values().map(|(entry, count, first, last)| Record {
+        let new = (entry, 0, at, at);
+        let (newest, count, _, last) = unnamed.entry(name_of(entry)).or_insert(new);
+        (*newest, *last) = (entry, at.max(*last));
+        // what was only counted may be of another build
+        *count += 1;
+    }
+    let records = unnamed.values().map(|(entry, count, first, last)| Record {
         crash: Occurrence {
             at: *first,
             ..Occurrence::of(device, entry)
@@ -236,22 +265,21 @@ fn records_of(device: &str, folder: &mut DeviceFolder) -> Vec<Record> {
             last_seen: *last,
             during_outage: u64::from(entry.during_outage),
         },
-        group: entry.crash.clone(),
+        group: entry.crash.as_deref().map(str::to_owned),
         signature: None,
         builds: Vec::new(),
-        former: Vec::new(),
     });
-    named.chain(unnamed).collect()
+    records.collect()
 }
 
 /// The fingerprint that stands for a dump in the groups.
-pub fn name_of(entry: &Entry) -> String {
+pub fn name_of(entry: &Entry) -> Fingerprint {
     entry.fingerprint.clone().unwrap_or_else(|| {
-        unreadable(
-            entry.model_code.as_deref(),
-            entry.app_elf_sha256.as_deref(),
-            entry.firmware_version.as_deref(),
-        )
+        Fingerprint::from(unreadable(
+            entry.model_code(),
+            entry.app_elf_sha256(),
+            entry.firmware_version(),
+        ))
     })
 }
 
@@ -264,7 +292,7 @@ fn of_record(device: &str, crash: &Crash, entry: Option<&Entry>, at: At) -> Occu
         model: crash.model_code.clone(),
         app_elf_sha256: match &crash.app_elf_sha256 {
             Some(hash) => Some(hash.clone()),
-            None => entry.and_then(|entry| entry.app_elf_sha256.clone()),
+            None => entry.and_then(Entry::app_elf_sha256).map(str::to_owned),
         },
         version: version.filter(|version| version != "unknown"),
         panic_reason: crash.panic_reason.clone(),
@@ -278,15 +306,18 @@ impl Occurrence {
     /// The crash that a stored dump is of.
     pub fn of(device: &str, entry: &Entry) -> Self {
         Self {
-            fingerprint: name_of(entry),
+            fingerprint: name_of(entry).to_string(),
             algorithm: None,
             device: device.to_owned(),
-            model: entry.model_code.clone(),
-            app_elf_sha256: entry.app_elf_sha256.clone(),
-            version: entry.firmware_version.clone(),
+            model: entry.model_code().map(str::to_owned),
+            app_elf_sha256: entry.app_elf_sha256().map(str::to_owned),
+            version: entry.firmware_version().map(str::to_owned),
             panic_reason: None,
             task: None,
-            at: At::parse(&entry.uploaded_at).unwrap_or_else(|| At(Moment::now().wall)),
+            at: At(entry
+                .uploaded_at
+                .time()
+                .unwrap_or_else(|| Moment::now().wall)),
             during_outage: entry.during_outage,
         }
     }

@@ -1,15 +1,19 @@
 //! All groups in memory, with what finds them: ids, fingerprints, signatures.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Map;
 
 use super::id;
 use super::pins::Pins;
 use super::state;
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{
-    Alias, AliasKind, At, Decision, Group, GroupFile, Loaded, Member, Origin, Rest, SCHEMA, State,
+    Alias, AliasKind, At, Decision, Group, GroupFile, Loaded, Member, Members, Origin, Rest,
+    SCHEMA, State,
 };
+use crate::store::shared;
 
 /// Most occurrences that a stored count is taken for.
 const MOST: u64 = 1 << 40;
@@ -20,7 +24,7 @@ pub struct Register {
     pub(super) groups: HashMap<String, Group>,
     /// Merged groups, and where they went.
     pub(super) redirects: HashMap<String, String>,
-    pub(super) by_fingerprint: HashMap<String, String>,
+    pub(super) by_fingerprint: HashMap<Fingerprint, Arc<str>>,
     /// The group that a signature belongs to where no decision says otherwise.
     pub(super) owners: HashMap<String, String>,
     pub(super) pins: Pins,
@@ -68,7 +72,8 @@ impl Register {
             self.redirects.insert(former.clone(), id.clone());
         }
         for fingerprint in group.fingerprints.keys() {
-            self.by_fingerprint.insert(fingerprint.clone(), id.clone());
+            let id = shared::text(&id);
+            self.by_fingerprint.insert(fingerprint.clone(), id);
         }
         self.groups.insert(id, group);
     }
@@ -106,12 +111,23 @@ impl Register {
 
     /// The group of a fingerprint.
     pub fn group_of(&self, fingerprint: &str) -> Option<&Group> {
-        self.groups.get(self.by_fingerprint.get(fingerprint)?)
+        self.group_with(&fingerprint.into())
+    }
+
+    pub(super) fn group_with(&self, fingerprint: &Fingerprint) -> Option<&Group> {
+        self.groups.get(&**self.by_fingerprint.get(fingerprint)?)
+    }
+
+    /// The id of a fingerprint's group.
+    pub(super) fn id_with(&self, fingerprint: &Fingerprint) -> Option<String> {
+        self.by_fingerprint
+            .get(fingerprint)
+            .map(|id| id.to_string())
     }
 
     /// What is known of a fingerprint.
-    pub(super) fn member(&self, fingerprint: &str) -> Option<&Member> {
-        self.group_of(fingerprint)?.fingerprints.get(fingerprint)
+    pub(super) fn member(&self, fingerprint: &Fingerprint) -> Option<&Member> {
+        self.group_with(fingerprint)?.fingerprints.get(fingerprint)
     }
 
     /// An id for a new group.
@@ -134,14 +150,14 @@ impl Register {
     pub(super) fn add_member(&mut self, id: &str, member: Member) {
         let fingerprint = member.fingerprint.clone();
         if let Some(group) = self.get_mut(id) {
-            let id = group.id.clone();
-            group.fingerprints.insert(fingerprint.clone(), member);
+            let id = shared::text(&group.id);
+            group.fingerprints.insert(member);
             self.by_fingerprint.insert(fingerprint, id);
         }
     }
 
     /// Takes a fingerprint out of its group.
-    pub(super) fn take_member(&mut self, fingerprint: &str) -> Option<Member> {
+    pub(super) fn take_member(&mut self, fingerprint: &Fingerprint) -> Option<Member> {
         let id = self.by_fingerprint.remove(fingerprint)?;
         self.get_mut(&id)?.fingerprints.remove(fingerprint)
     }
@@ -163,7 +179,7 @@ impl Register {
         if !self.on_disk.contains(id) && self.groups.get(id).is_some_and(is_unused) {
             self.groups.remove(id);
             self.dirty.remove(id);
-            self.by_fingerprint.retain(|_, group| group != id);
+            self.by_fingerprint.retain(|_, group| **group != *id);
         }
     }
 
@@ -237,8 +253,9 @@ impl Register {
         )
         .into();
         for member in group.fingerprints.values_mut() {
-            let pin = self.pins.of(AliasKind::Fingerprint, &member.fingerprint);
-            member.origin = pin.map_or(Origin::Auto, |pin| pin.origin).into();
+            let name = member.fingerprint.to_string();
+            let pin = self.pins.of(AliasKind::Fingerprint, &name);
+            member.origin = pin.map_or(Origin::Auto, |pin| pin.origin);
         }
         for alias in &mut group.aliases {
             let pin = self.pins.of(AliasKind::Signature, &alias.value);
@@ -277,7 +294,7 @@ pub(super) fn blank(id: String, model: Option<String>, at: At) -> Group {
         last_seen: at,
         occurrences: 0,
         aliases: Vec::new(),
-        fingerprints: BTreeMap::new(),
+        fingerprints: Members::default(),
         rest: Rest::default(),
         merged_from: Vec::new(),
         split_from: None,

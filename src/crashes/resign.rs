@@ -3,10 +3,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::register::{Register, blank};
 use crate::signature::Signature;
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{AliasKind, AliasName, Member};
+use crate::store::shared;
+
+/// The signature that each fingerprint has now, or that it has none; many have the same.
+pub type NewSignatures = HashMap<Fingerprint, Option<Arc<Signature>>>;
 
 /// What new signatures change.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,7 +31,7 @@ impl Register {
     /// Gives fingerprints new signatures, and puts each where it belongs now. A
     /// signature goes to the group that most crashes with it are in, if no other one
     /// has more of that group.
-    pub fn resign(&mut self, new: &HashMap<String, Option<Signature>>) -> Changes {
+    pub fn resign(&mut self, new: &NewSignatures) -> Changes {
         let before = self.places();
         let texts: BTreeMap<String, String> = {
             let groups = self.groups.values();
@@ -33,12 +39,12 @@ impl Register {
                 .map(|group| (group.id.clone(), group.signature.clone()))
                 .collect()
         };
-        let mut names: Vec<&String> = new.keys().collect();
+        let mut names: Vec<&Fingerprint> = new.keys().collect();
         names.sort();
         let mut changed = Vec::new();
         for fingerprint in names {
             if let Some(signature) = new.get(fingerprint)
-                && self.replace(fingerprint, signature.as_ref())
+                && self.replace(fingerprint, signature.as_deref())
             {
                 changed.push(fingerprint.clone());
             }
@@ -47,7 +53,7 @@ impl Register {
             return Changes::default();
         }
         self.share_out();
-        let all: Vec<String> = before.keys().cloned().collect();
+        let all: Vec<Fingerprint> = before.keys().cloned().collect();
         self.settle_each(&all);
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
             self.forget_details(&id);
@@ -58,11 +64,15 @@ impl Register {
 
     /// Puts a new signature, or none, in place of the old one, with the decisions about
     /// that; whether it is another one.
-    fn replace(&mut self, fingerprint: &str, signature: Option<&Signature>) -> bool {
+    fn replace(&mut self, fingerprint: &Fingerprint, signature: Option<&Signature>) -> bool {
         let Some(member) = self.member(fingerprint) else {
             return false;
         };
-        let old = (member.signature.clone(), member.variant.clone());
+        let text = |text: &Fingerprint| text.to_string();
+        let old = (
+            member.signature.as_deref().map(str::to_owned),
+            member.variant.as_ref().map(text),
+        );
         let new = (
             signature.map(|signature| signature.id.clone()),
             signature.map(|signature| signature.variant.clone()),
@@ -80,7 +90,7 @@ impl Register {
                 self.pins.add(AliasName { kind, value }, pin);
             }
         }
-        let Some(id) = self.by_fingerprint.get(fingerprint).cloned() else {
+        let Some(id) = self.id_with(fingerprint) else {
             return false;
         };
         if let Some(signature) = signature {
@@ -88,7 +98,9 @@ impl Register {
         }
         let group = self.get_mut(&id);
         if let Some(member) = group.and_then(|group| group.fingerprints.get_mut(fingerprint)) {
-            (member.signature, member.variant) = new;
+            let (signature, variant) = new;
+            member.change(|facts| facts.signature = shared::maybe(signature.as_deref()));
+            member.variant = variant.map(Fingerprint::from);
         }
         true
     }
@@ -103,7 +115,7 @@ impl Register {
                 {
                     let seen = member.devices.values().map(|seen| seen.occurrences);
                     let weight = weights
-                        .entry((signature.clone(), group.id.clone()))
+                        .entry((signature.to_string(), group.id.clone()))
                         .or_default();
                     *weight += seen.sum::<u64>().max(1);
                 }
@@ -136,16 +148,16 @@ impl Register {
     }
 
     /// The group of every fingerprint.
-    fn places(&self) -> BTreeMap<String, String> {
+    fn places(&self) -> BTreeMap<Fingerprint, Arc<str>> {
         let places = self.by_fingerprint.iter();
         places
-            .map(|(name, group)| (name.clone(), group.clone()))
+            .map(|(name, group)| (name.clone(), Arc::clone(group)))
             .collect()
     }
 
     fn changes(
         &self,
-        before: &BTreeMap<String, String>,
+        before: &BTreeMap<Fingerprint, Arc<str>>,
         texts: &BTreeMap<String, String>,
         fingerprints: usize,
     ) -> Changes {
@@ -162,12 +174,13 @@ impl Register {
             else {
                 continue;
             };
-            if !texts.contains_key(to) {
-                split.insert((to.clone(), from.clone()));
-            } else if !self.groups.contains_key(from) {
-                merged.insert((from.clone(), to.clone()));
+            let (to, from) = (to.to_string(), from.to_string());
+            if !texts.contains_key(&to) {
+                split.insert((to, from));
+            } else if !self.groups.contains_key(&from) {
+                merged.insert((from, to));
             } else {
-                split.insert((to.clone(), from.clone()));
+                split.insert((to, from));
             }
         }
         changes.split.extend(split);

@@ -1,7 +1,10 @@
 //! The state of a group: what was decided, and what was seen since.
 
+use std::sync::Arc;
+
 use time::Duration;
 
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{At, Group, Member, Regression, State};
 
 /// The state at `now`.
@@ -29,7 +32,12 @@ pub fn of(group: &Group, now: At) -> State {
 /// Notes that a fingerprint was seen on `device` at `at`, after the decision, in a build that was not
 /// known when the group was resolved, or ignored until a build. Old builds, and
 /// those without a stored bundle, only count. Whether this is the first time.
-pub(super) fn note_regression(group: &mut Group, fingerprint: &str, device: &str, at: At) -> bool {
+pub(super) fn note_regression(
+    group: &mut Group,
+    fingerprint: &Fingerprint,
+    device: &str,
+    at: At,
+) -> bool {
     let Some(decided) = &group.decided else {
         return false;
     };
@@ -61,11 +69,12 @@ pub(super) fn note_regression(group: &mut Group, fingerprint: &str, device: &str
 
 /// A build of `member`, if it has stored ones and none is in `known`.
 fn unknown_build(member: &Member, known: &[String]) -> Option<String> {
-    let is_known = member.builds.iter().any(|build| known.contains(build));
+    let is_known = |build: &Arc<str>| known.iter().any(|known| **known == **build);
+    let is_known = member.builds.iter().any(is_known);
     if is_known {
         return None;
     }
-    member.builds.first().cloned()
+    member.builds.first().map(|build| build.to_string())
 }
 
 /// When an ignored group opens again, other than by a build.

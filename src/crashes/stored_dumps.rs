@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{Crashes, Register, name_of};
 use crate::api::crashes::Dump;
+use crate::store::compact::Fingerprint;
 use crate::store::coredumps::Entry;
 
 impl Crashes {
@@ -29,7 +31,7 @@ impl Crashes {
 
     /// Numbers of stored dumps by the name of their fingerprint, with the group that one
     /// of them was in when it was written.
-    pub(super) fn stored_dumps(&self) -> HashMap<String, (u64, Option<String>)> {
+    pub(super) fn stored_dumps(&self) -> HashMap<Fingerprint, (u64, Option<Arc<str>>)> {
         let mut stored = HashMap::new();
         self.store.coredumps.collect(|_, entry| {
             match entry
@@ -53,10 +55,10 @@ impl Crashes {
         let mut dumps = self.store.coredumps.collect(|device, entry| {
             group.has(entry).then(|| {
                 let dump = Dump {
-                    id: entry.id.clone(),
+                    id: entry.id.to_string(),
                     device_key: device.to_string(),
-                    firmware_version: entry.firmware_version.clone(),
-                    uploaded_at: entry.uploaded_at.clone(),
+                    firmware_version: entry.firmware_version().map(str::to_owned),
+                    uploaded_at: entry.uploaded_at.to_string(),
                     verdict: entry.verdict.to_string(),
                 };
                 (entry.sequence, dump)
@@ -71,7 +73,7 @@ impl Crashes {
 #[derive(Debug)]
 pub struct DumpsIn<'a> {
     crashes: &'a Crashes,
-    names: HashSet<String>,
+    names: HashSet<Fingerprint>,
     /// Its id, and those of groups that were merged into it.
     ids: HashSet<String>,
 }
@@ -82,19 +84,19 @@ impl DumpsIn<'_> {
     pub fn has(&self, entry: &Entry) -> bool {
         let name = name_of(entry);
         self.names.contains(&name)
-            || (entry.crash.as_ref().is_some_and(|id| self.ids.contains(id))
-                && self.crashes.id_of(&name).is_none())
+            || (entry.crash.as_ref().is_some_and(|id| self.ids.contains(&**id))
+                && self.crashes.with(|register| register.group_with(&name).is_none()))
     }
 }
 
 /// Numbers of stored dumps by group.
 pub(super) fn dumps_by_group(
     register: &Register,
-    stored: HashMap<String, (u64, Option<String>)>,
+    stored: HashMap<Fingerprint, (u64, Option<Arc<str>>)>,
 ) -> HashMap<String, u64> {
     let mut counts = HashMap::new();
     for (name, (count, crash)) in stored {
-        let group = register.group_of(&name).map(|group| group.id.clone());
+        let group = register.id_with(&name);
         if let Some(id) = group.or_else(|| register.resolve(&crash?)) {
             *counts.entry(id).or_insert(0) += count;
         }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use time::Duration;
 
@@ -9,7 +10,9 @@ use super::stored_dumps::dumps_by_group;
 use super::{Crashes, Register, name_of, state_of};
 use crate::api::crashes::{BuildCount, Crash, Detail, DeviceCount, Dump, Regression, Similar};
 use crate::signature::Signature;
+use crate::store::compact::{DumpId, Fingerprint};
 use crate::store::crashes::{At, Group, Member, Seen, State};
+use crate::store::shared;
 
 /// Dumps that one group's details name.
 const MAX_DUMPS: usize = 100;
@@ -48,24 +51,24 @@ impl Filter {
 
 fn has_device(group: &Group, device: &str) -> bool {
     let mut members = group.fingerprints.values();
-    group.rest.devices.contains_key(device)
-        || members.any(|member| member.devices.contains_key(device))
+    group.rest.devices.contains(device) || members.any(|member| member.devices.contains(device))
 }
 
 fn is_build(member: &Member, build: &str) -> bool {
     let is_long = build.len() >= 8;
-    let begins = |id: &String| is_long && id.starts_with(build);
+    let begins = |id: &Arc<str>| is_long && id.starts_with(build);
     member.version.as_deref() == Some(build)
         || member.builds.iter().any(begins)
         || member
             .app_elf_sha256
             .iter()
-            .any(|hash| begins(hash) || (hash.len() >= 8 && build.starts_with(hash)))
+            .any(|hash| begins(hash) || (hash.len() >= 8 && build.starts_with(&**hash)))
 }
 
 impl Crashes {
-    /// The groups that fit, in the order in which they matter.
-    pub fn list(&self, filter: &Filter, now: At) -> Vec<Crash> {
+    /// The groups that fit, in the order in which they matter: `limit` of them after
+    /// the first `skip`, and whether there are more.
+    pub fn list(&self, filter: &Filter, now: At, skip: usize, limit: usize) -> (Vec<Crash>, bool) {
         let stored = self.stored_dumps();
         self.with(|register| {
             let dumps = dumps_by_group(register, stored);
@@ -83,10 +86,10 @@ impl Crashes {
                     group.id.clone(),
                 )
             });
-            let shown = found
-                .into_iter()
-                .map(|(group, state)| shown(group, state, dumps.get(&group.id)));
-            shown.collect()
+            let is_more = found.len() > skip.saturating_add(limit);
+            let page = found.into_iter().skip(skip).take(limit);
+            let shown = page.map(|(group, state)| shown(group, state, dumps.get(&group.id)));
+            (shown.collect(), is_more)
         })
     }
 
@@ -101,29 +104,29 @@ impl Crashes {
     }
 
     /// The newest stored dump of each group that is open or regressed.
-    pub fn last_dumps(&self) -> HashSet<String> {
-        let open: HashMap<String, String> = self.with(|register| {
+    pub fn last_dumps(&self) -> HashSet<DumpId> {
+        let open: HashMap<Fingerprint, Arc<str>> = self.with(|register| {
             let is_open = |group: &&Group| {
                 let state = state_of(group, group.last_seen);
                 matches!(state, State::Open | State::Regressed)
             };
             let open = register.groups().filter(is_open);
             let names = open.flat_map(|group| {
-                let names = group.fingerprints.keys();
-                names.map(|name| (name.clone(), group.id.clone()))
+                let (id, names) = (shared::text(&group.id), group.fingerprints.keys());
+                names.map(move |name| (name.clone(), Arc::clone(&id)))
             });
             names.collect()
         });
-        let mut newest: HashMap<&str, (u64, String)> = HashMap::new();
+        let mut newest: HashMap<&str, (u64, Option<DumpId>)> = HashMap::new();
         self.store.coredumps.collect(|_, entry| -> Option<()> {
             let group = open.get(&name_of(entry))?;
             let newest = newest.entry(group).or_default();
             if entry.sequence >= newest.0 {
-                *newest = (entry.sequence, entry.id.clone());
+                *newest = (entry.sequence, Some(entry.id.clone()));
             }
             None
         });
-        newest.into_values().map(|(_, id)| id).collect()
+        newest.into_values().filter_map(|(_, id)| id).collect()
     }
 }
 
@@ -156,22 +159,23 @@ fn shown(group: &Group, state: State, dumps: Option<&u64>) -> Crash {
     }
 }
 
-fn devices_of(group: &Group) -> BTreeSet<&str> {
+fn devices_of(group: &Group) -> Vec<&str> {
     let members = group
         .fingerprints
         .values()
         .flat_map(|member| member.devices.keys());
-    members
-        .chain(group.rest.devices.keys())
-        .map(String::as_str)
-        .collect()
+    let all = members.chain(group.rest.devices.keys());
+    let mut devices: Vec<&str> = all.map(|device| &**device).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    devices
 }
 
 /// What tells builds apart: the stored build, else the ELF, else the version.
 type BuildKey<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
 fn build_key(member: &Member) -> BuildKey<'_> {
-    let build = member.builds.first().map(String::as_str);
+    let build = member.builds.first().map(|build| &**build);
     let elf = member.app_elf_sha256.as_deref().filter(|_| build.is_none());
     let version = member
         .version
@@ -272,9 +276,9 @@ fn builds(group: &Group) -> Vec<BuildCount> {
                 all
             })?;
             Some(BuildCount {
-                build_id: member.builds.first().cloned(),
-                version: member.version.clone(),
-                app_elf_sha256: member.app_elf_sha256.clone(),
+                build_id: member.builds.first().map(|build| build.to_string()),
+                version: member.version.as_deref().map(str::to_owned),
+                app_elf_sha256: member.app_elf_sha256.as_deref().map(str::to_owned),
                 occurrences: seen.occurrences,
                 devices: devices.len() as u64,
                 first_seen: seen.first_seen.to_string(),
@@ -309,10 +313,10 @@ fn devices(group: &Group) -> Vec<DeviceCount> {
 
 fn add_all<'a>(
     counts: &mut BTreeMap<&'a str, Seen>,
-    seen: impl Iterator<Item = (&'a String, &'a Seen)>,
+    seen: impl Iterator<Item = (&'a Arc<str>, &'a Seen)>,
 ) {
     for (device, seen) in seen {
-        match counts.get_mut(device.as_str()) {
+        match counts.get_mut(&**device) {
             Some(mine) => mine.add(*seen),
             None => {
                 counts.insert(device, *seen);

@@ -1,5 +1,7 @@
 //! Removes builds, on request or by the retention rule.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::manage::deactivate;
@@ -10,6 +12,7 @@ use crate::clock::{Moment, parse};
 use crate::device::{DeviceKey, ModelCode};
 use crate::identity::Caller;
 use crate::journal::Event;
+use crate::store::coredumps::DumpOrigin;
 use crate::store::firmware::{Build, Use};
 use crate::store::registry::{BuildRef, Device, Devices, Models};
 use crate::store::{self, Store};
@@ -102,12 +105,10 @@ fn is_served(models: &Models, devices: &Devices, model: &ModelCode, build: Build
 pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
     let registry = &store.registry;
     let (models, devices) = (registry.models.read(), registry.devices.read());
-    let dumps = store.coredumps.collect(|_, entry| {
-        Some((
-            entry.model_code.clone(),
-            entry.firmware_version.clone(),
-            entry.app_elf_sha256.clone(),
-        ))
+    let mut dumps: HashSet<Arc<DumpOrigin>> = HashSet::new();
+    store.coredumps.collect(|_, entry| {
+        dumps.insert(Arc::clone(&entry.origin));
+        None::<()>
     });
     let in_use = |model: &ModelCode, build: &Build| {
         let last_run = devices
@@ -118,9 +119,11 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
         Use {
             served: is_served(&models, &devices, model, build.id()),
             last_run,
-            needed: dumps.iter().any(|(of, version, app_elf)| {
-                let same = of.as_deref().is_none_or(|of| of == model.as_str());
-                same && fits(build, version.as_deref(), app_elf.as_deref())
+            needed: dumps.iter().any(|dump| {
+                let of = dump.model_code.as_deref();
+                let same = of.is_none_or(|of| of == model.as_str());
+                let version = dump.firmware_version.as_deref();
+                same && fits(build, version, dump.app_elf_sha256.as_deref())
             }),
         }
     };

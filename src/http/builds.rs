@@ -90,15 +90,12 @@ fn all(app: &AppState) -> Result<Stored> {
 fn dumps(app: &AppState, builds: &Stored) -> HashMap<BuildId, u64> {
     let mut counts = HashMap::new();
     app.store.coredumps.collect(|_, entry| {
-        let hash = entry
-            .app_elf_sha256
-            .as_deref()
-            .filter(|hash| !hash.is_empty());
+        let hash = entry.app_elf_sha256().filter(|hash| !hash.is_empty());
         let fits = |model: &ModelCode, build: &firmware::Build| match hash {
             Some(hash) => build.made(hash),
             None => {
-                entry.model_code.as_deref() == Some(model.as_str())
-                    && entry.firmware_version.as_deref() == Some(build.version.as_str())
+                entry.model_code() == Some(model.as_str())
+                    && entry.firmware_version() == Some(build.version.as_str())
             }
         };
         for (model, build) in builds {

@@ -7,6 +7,7 @@ use super::error::{Error, Result};
 use super::query::Query;
 use crate::clock::parse;
 use crate::device::DeviceKey;
+use crate::store::compact::Stem;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -14,7 +15,7 @@ const MAX_LIMIT: usize = 1000;
 /// Dumps of a page, by their number.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) found: BTreeSet<(u64, DeviceKey, String)>,
+    pub(super) found: BTreeSet<(u64, DeviceKey, Stem)>,
     pub(super) next_cursor: Option<String>,
 }
 
@@ -69,13 +70,13 @@ impl Filter {
         let mut is_more = false;
         app.store.coredumps.collect(|device, entry| -> Option<()> {
             let fits = self.device.as_ref().is_none_or(|wanted| wanted == device)
-                && (self.model.is_none() || self.model == entry.model_code)
+                && (self.model.is_none() || self.model.as_deref() == entry.model_code())
                 && of_crash.as_ref().is_none_or(|group| group.has(entry))
                 && self.before.is_none_or(|before| entry.sequence < before)
                 && self
                     .since
                     .is_none_or(|since| entry.came_at(&gateway).is_some_and(|at| at >= since));
-            let is_older = |first: &(u64, DeviceKey, String)| entry.sequence < first.0;
+            let is_older = |first: &(u64, DeviceKey, Stem)| entry.sequence < first.0;
             if fits && found.len() == self.limit && found.first().is_some_and(is_older) {
                 is_more = true;
             } else if fits {

@@ -39,10 +39,10 @@ pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<
             let sidecar = app
                 .store
                 .coredumps
-                .with(&device, |folder| folder.sidecar(&stem));
+                .with(&device, |folder| folder.sidecar(&stem.to_string()));
             // removed meanwhile: skip it
             let Ok(sidecar) = sidecar else { continue };
-            piece.push(&shown(&app, sidecar, &stem))?;
+            piece.push(&shown(&app, sidecar, &stem.to_string()))?;
             if piece.is_full() {
                 return Ok(true);
             }
@@ -301,7 +301,7 @@ pub async fn redecode_all(
         let all = marking
             .store
             .coredumps
-            .collect(|device, entry| Some((device.clone(), entry.stem.clone())));
+            .collect(|device, entry| Some((device.clone(), entry.stem.to_string())));
         for (device, stem) in &all {
             mark_pending(&marking, device, stem)?;
         }

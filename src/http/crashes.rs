@@ -48,13 +48,11 @@ pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<
         return Err(invalid("limit"));
     }
     tokio::task::spawn_blocking(move || {
-        let mut crashes = app.ingest.crashes().list(&filter, now());
-        let more = crashes.len() > skip.saturating_add(limit);
-        crashes.drain(..skip.min(crashes.len()));
-        crashes.truncate(limit);
+        let groups = app.ingest.crashes();
+        let (crashes, is_more) = groups.list(&filter, now(), skip, limit);
         Ok(Json(List {
             crashes,
-            next_cursor: more.then(|| (skip + limit).to_string()),
+            next_cursor: is_more.then(|| (skip + limit).to_string()),
         }))
     })
     .await?
@@ -277,7 +275,7 @@ pub async fn split(
         })?;
         let name = name.ok_or_else(|| Error::NotFound(format!("Coredump {coredump}")))?;
         let id = decide(&app, &caller, |register| {
-            register.split(&id, &name, &coredump)
+            register.split(&id, &name.to_string(), &coredump)
         })?;
         Ok(Json(detail(&app, &id)?))
     })
@@ -382,7 +380,7 @@ pub async fn explain(
         let (Some(entry), Some(report)) = (entry, report) else {
             return Err(Error::NotFound(format!("The report of coredump {id}")));
         };
-        let model = entry.model_code.as_deref().unwrap_or_default();
+        let model = entry.model_code().unwrap_or_default();
         let outcome = signature::of_report(&report, model, &lists);
         Ok(Json(Explained {
             coredump_id: id,

@@ -164,12 +164,12 @@ impl DumpTotals {
         let gateway = app.store.registry.gateway.read();
         app.store.coredumps.collect(|device, entry| {
             stored.count += 1;
-            stored.pending += u64::from(entry.decode == DecodeState::Pending);
+            stored.pending += u64::from(entry.decode() == Some(DecodeState::Pending));
             stored.bytes += entry.bytes;
             if newest < Some(entry.sequence) {
                 newest = Some(entry.sequence);
                 let at = entry.came_at(&gateway).map(iso8601).unwrap_or_default();
-                stored.newest = Some((at, device.to_string(), entry.source.clone()));
+                stored.newest = Some((at, device.to_string(), entry.source()));
             }
             None::<()>
         });

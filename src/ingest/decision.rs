@@ -1,8 +1,9 @@
 //! Whether a dump is new, a duplicate, or part of a crash loop: a decision over
 //! the device's index, without I/O.
 
-use crate::clock::{Moment, parse};
+use crate::clock::Moment;
 use crate::coredump::Examination;
+use crate::store::compact::{DumpId, Fingerprint};
 use crate::store::coredumps::Entry;
 
 /// Beyond the first few, one body of a crash is written in this time, seconds.
@@ -44,20 +45,21 @@ pub fn decide(
     now: &Moment,
     thinning: Thinning,
 ) -> Decision {
+    let id = DumpId::from(id);
     if let Some(same) = entries.iter().find(|entry| entry.id == id) {
         return Decision::SeenAgain {
-            stem: same.stem.clone(),
+            stem: same.stem.to_string(),
         };
     }
     if thinning.requested {
         return Decision::Store;
     }
-    let Some(fingerprint) = &found.fingerprint else {
+    let Some(fingerprint) = found.fingerprint.as_ref().map(Fingerprint::from) else {
         return decide_unknown(entries, found, now);
     };
     let crash: Vec<&Entry> = entries
         .iter()
-        .filter(|entry| entry.fingerprint.as_ref() == Some(fingerprint))
+        .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
         .collect();
     let best = crash.iter().map(|entry| entry.verdict.rank()).max();
     let (Some(newest), Some(best)) = (crash.last(), best) else {
@@ -68,7 +70,7 @@ pub fn decide(
     }
     match seconds_since(newest, now) {
         Some(seconds) if seconds < BODY_INTERVAL => Decision::Count {
-            stem: newest.stem.clone(),
+            stem: newest.stem.to_string(),
         },
         _ => Decision::Store,
     }
@@ -85,7 +87,7 @@ fn decide_unknown(entries: &[Entry], found: &Examination, now: &Moment) -> Decis
     match today.last() {
         Some(newest) if today.len() >= MOST_UNKNOWN && Some(found.verdict.rank()) <= best => {
             Decision::Count {
-                stem: newest.stem.clone(),
+                stem: newest.stem.to_string(),
             }
         }
         _ => Decision::Store,
@@ -94,9 +96,14 @@ fn decide_unknown(entries: &[Entry], found: &Examination, now: &Moment) -> Decis
 
 fn seconds_since(entry: &Entry, now: &Moment) -> Option<u64> {
     let then = Moment {
-        wall: parse(&entry.uploaded_at)?,
+        wall: entry.uploaded_at.time()?,
         monotonic_us: entry.monotonic_us.unwrap_or(0),
-        boot_id: entry.boot_id.clone().unwrap_or_default(),
+        boot_id: entry
+            .origin
+            .boot_id
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned(),
         synced: false,
     };
     now.seconds_since(&then)
@@ -104,9 +111,12 @@ fn seconds_since(entry: &Entry, now: &Moment) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::parse;
     use crate::coredump::Verdict;
-    use crate::store::coredumps::{DecodeState, Decoding, Source};
+    use crate::store::coredumps::sample_sidecar;
 
     const THREE: Thinning = Thinning {
         requested: false,
@@ -114,28 +124,13 @@ mod tests {
     };
 
     fn entry(id: &str, minute: u64) -> Entry {
-        Entry {
-            counted: 0,
-            crash: None,
-            stem: format!("coredump_{id}"),
-            id: id.to_owned(),
-            sequence: minute,
-            source: Source::Https.into(),
-            requested: false,
-            by_fleet_token: false,
-            bytes: 1,
-            fingerprint: Some(String::from("f")),
-            verdict: Verdict::Valid,
-            decode: DecodeState::Pending.into(),
-            decoding: Decoding::default(),
-            app_elf_sha256: None,
-            model_code: None,
-            firmware_version: None,
-            uploaded_at: String::from("2026-01-01T00:00:00Z"),
-            boot_id: Some(String::from("b")),
-            monotonic_us: Some(minute * 60_000_000),
-            during_outage: false,
-        }
+        let mut sidecar = sample_sidecar(id, minute);
+        sidecar.fingerprint = Some(String::from("f"));
+        sidecar.verdict = Verdict::Valid.to_string();
+        sidecar.uploaded_at = String::from("2026-01-01T00:00:00Z");
+        sidecar.boot_id = Some(String::from("b"));
+        sidecar.monotonic_us = Some(minute * 60_000_000);
+        Entry::of(&format!("coredump_{id}"), &sidecar, 1)
     }
 
     fn now(minute: u64) -> Moment {
@@ -241,12 +236,12 @@ mod tests {
         }
         // of an earlier boot, and the clock does not know: as today
         for entry in &mut held {
-            entry.boot_id = Some(String::from("a"));
+            Arc::make_mut(&mut entry.origin).boot_id = Some("a".into());
         }
         assert_eq!(decide(&held, Verdict::NotACoredump, 9 * day), counted);
         // others do not count
         for entry in &mut held {
-            entry.fingerprint = Some(String::from("f"));
+            entry.fingerprint = Some("f".into());
         }
         assert_eq!(decide(&held, Verdict::NotACoredump, 20), Decision::Store);
     }

@@ -326,7 +326,7 @@ mod tests {
         let limits = bundle::BundleLimits::for_bundles_of(1 << 20);
         let store = Store::open(folder.path(), None, None, limits).unwrap();
         let sidecars = store.coredumps.with(&device, |folder| {
-            let stems = folder.entries().iter().map(|entry| entry.stem.clone());
+            let stems = folder.entries().iter().map(|entry| entry.stem.to_string());
             stems.map(|stem| folder.sidecar(&stem)).collect()
         });
         let sidecars: Vec<Sidecar> = sidecars.unwrap();

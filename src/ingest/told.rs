@@ -7,6 +7,7 @@ use crate::coredump::{self, Dump, Examination, Verdict};
 use crate::crashes::unreadable;
 use crate::device::{Architecture, DeviceKey};
 use crate::journal::{Event, chain};
+use crate::store::compact::Fingerprint;
 use crate::store::coredumps::{Entry, Sidecar, Source};
 use crate::store::{Error, Store};
 
@@ -58,9 +59,9 @@ pub(super) fn before(
             }
         }
     }
-    let fingerprint = found.fingerprint.as_ref()?;
+    let fingerprint = Fingerprint::from(found.fingerprint.as_ref()?);
     let is_copy = |entry: &Entry| {
-        entry.source == Source::Uart && entry.fingerprint.as_ref() == Some(fingerprint)
+        entry.is_from(Source::Uart) && entry.fingerprint.as_ref() == Some(&fingerprint)
     };
     let (copy, _) = read(store, &origin.device, is_copy)?;
     Some(copy.compared(found, bytes)).filter(|copy| copy.gives_way)
@@ -81,8 +82,8 @@ fn read(
         let dump = fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
         let told = ToldBefore {
             device: device.clone(),
-            stem: entry.stem.clone(),
-            sidecar: folder.sidecar(&entry.stem)?,
+            stem: entry.stem.to_string(),
+            sidecar: folder.sidecar(&entry.stem.to_string())?,
             log: fs::read(folder.file(&entry.stem, "log")).ok(),
             gives_way: false,
         };

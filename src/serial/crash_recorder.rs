@@ -108,10 +108,10 @@ impl CrashRecorder {
         }
         let newest = self.store.coredumps.with(device, |folder| {
             let mut newest = folder.entries().iter().rev();
-            let told = newest.find(|entry| entry.source == Source::Uart);
+            let told = newest.find(|entry| entry.is_from(Source::Uart));
             Ok(told.map(|entry| ToldCrash {
                 device: device.clone(),
-                id: entry.id.clone(),
+                id: entry.id.to_string(),
             }))
         });
         newest.ok().flatten()

@@ -14,8 +14,8 @@ impl Store {
     /// Blocks, and reads every folder.
     pub fn complete_rebuilt(&self) {
         let lacking = self.coredumps.collect(|device, entry| {
-            let lacks = entry.model_code.is_none() || entry.firmware_version.is_none();
-            lacks.then(|| (device.clone(), entry.stem.clone()))
+            let lacks = entry.model_code().is_none() || entry.firmware_version().is_none();
+            lacks.then(|| (device.clone(), entry.stem.to_string()))
         });
         for (device, stem) in lacking {
             if let Err(error) = self.complete(&device, &stem) {
@@ -81,31 +81,36 @@ struct Beside {
 }
 
 impl Beside {
-    fn of(folder: &DeviceFolder, sidecar: &Sidecar, stem: &str) -> Self {
+    fn of(folder: &mut DeviceFolder, sidecar: &Sidecar, stem: &str) -> Self {
         let crash = sidecar.fingerprint.as_deref();
-        let crash = crash.and_then(|fingerprint| folder.crash(fingerprint));
+        let crash = crash
+            .and_then(|fingerprint| folder.crash(fingerprint))
+            .cloned();
+        let folder = &*folder;
         let others = || {
             folder
                 .entries()
                 .iter()
                 .rev()
-                .filter(|entry| entry.stem != stem)
+                .filter(|entry| entry.stem != *stem)
         };
         let same_build = |entry: &&Entry| {
-            entry.app_elf_sha256.is_some() && entry.app_elf_sha256 == sidecar.app_elf_sha256
+            let hash = entry.app_elf_sha256();
+            hash.is_some() && hash == sidecar.app_elf_sha256.as_deref()
         };
-        let model = crash.and_then(|crash| crash.model_code.clone());
+        let model = crash.as_ref().and_then(|crash| crash.model_code.clone());
         // A fingerprint holds the build's hash: it has one version, but for dumps
         // that were counted while the sidecar was lost.
         let mut counted = crash
-            .into_iter()
+            .iter()
             .flat_map(|crash| crash.occurrences_per_version.keys())
             .filter(|version| *version != "unknown");
         Self {
-            model: model.or_else(|| others().find_map(|entry| entry.model_code.clone())),
+            model: model.or_else(|| others().find_map(Entry::model_code).map(str::to_owned)),
             version: others()
                 .find(same_build)
-                .and_then(|entry| entry.firmware_version.clone())
+                .and_then(Entry::firmware_version)
+                .map(str::to_owned)
                 .or_else(|| counted.next().cloned())
                 .or_else(|| reported(folder, stem)),
         }

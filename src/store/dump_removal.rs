@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::coredumps::{Entry, Source};
+use super::compact::{DumpId, Fingerprint, Stem};
+use super::coredumps::{Entry, KnownCrash, Source};
 use super::disk_space::Space;
 use super::registry::Device;
 use super::retention::{
-    KnownCrash, MAX_CRASHES, Owner, RetentionLimits, Rule, StoredDump, plan, surplus_crashes,
+    MAX_CRASHES, Owner, RetentionLimits, Rule, StoredDump, plan, surplus_crashes,
 };
 use super::{Error, Result, Store};
 use crate::config;
@@ -53,7 +54,7 @@ pub fn sweep(
     store: &Store,
     settings: &config::Coredumps,
     needed: u64,
-    last: &HashSet<String>,
+    last: &HashSet<DumpId>,
 ) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut stuck = HashSet::new();
@@ -69,9 +70,9 @@ fn remove_planned(
     store: &Store,
     settings: &config::Coredumps,
     needed: u64,
-    last: &HashSet<String>,
+    last: &HashSet<DumpId>,
     swept: &mut Swept,
-    stuck: &mut HashSet<String>,
+    stuck: &mut HashSet<DumpId>,
 ) -> Result<bool> {
     let space = Space::of(store.coredumps.root())?;
     let (listed, held) = list(store, last, stuck);
@@ -88,9 +89,9 @@ fn remove_planned(
         let (Some(listed), Some(dump)) = (listed.get(at), held.get(at)) else {
             continue;
         };
-        let removed = store
-            .coredumps
-            .with(&listed.device, |folder| folder.remove(&listed.stem));
+        let removed = store.coredumps.with(&listed.device, |folder| {
+            folder.remove(&listed.stem.to_string())
+        });
         match removed {
             Ok(_) => {
                 swept.dumps += 1;
@@ -112,15 +113,15 @@ fn remove_planned(
 /// Where a dump is, and what it is called.
 struct Listed {
     device: Arc<DeviceKey>,
-    stem: String,
-    id: String,
+    stem: Stem,
+    id: DumpId,
 }
 
 /// All dumps, and as the decision sees them; what is stuck is taken as in use.
 fn list(
     store: &Store,
-    last: &HashSet<String>,
-    stuck: &HashSet<String>,
+    last: &HashSet<DumpId>,
+    stuck: &HashSet<DumpId>,
 ) -> (Vec<Listed>, Vec<StoredDump>) {
     let registry = store.registry.devices.read();
     let (mut listed, mut held): (Vec<Listed>, Vec<StoredDump>) = (Vec::new(), Vec::new());
@@ -171,17 +172,18 @@ fn forget_board(store: &Store, device: &DeviceKey) {
 fn forget_crashes(store: &Store) {
     for device in store.coredumps.devices().unwrap_or_default() {
         let forgotten = store.coredumps.with(&device, |folder| {
-            let with_dump: HashSet<&str> = folder
+            if folder.crashes().len() <= MAX_CRASHES {
+                return Ok(Vec::new());
+            }
+            let with_dump: HashSet<&Fingerprint> = folder
                 .entries()
                 .iter()
-                .filter_map(|entry| entry.fingerprint.as_deref())
+                .filter_map(|entry| entry.fingerprint.as_ref())
                 .collect();
-            let known = folder.crashes().map(|crash| KnownCrash {
-                fingerprint: crash.fingerprint.clone(),
-                last_seen: crash.last_seen.clone(),
-                has_dump: with_dump.contains(crash.fingerprint.as_str()),
-            });
-            let surplus = surplus_crashes(known.collect(), MAX_CRASHES);
+            let without = |crash: &&KnownCrash| !with_dump.contains(&crash.fingerprint);
+            let without = folder.crashes().iter().filter(without).collect();
+            let surplus = folder.crashes().len() - MAX_CRASHES;
+            let surplus = surplus_crashes(without, surplus);
             if !surplus.is_empty() {
                 folder.forget_crashes(&surplus)?;
             }
@@ -204,11 +206,11 @@ fn forget_crashes(store: &Store) {
     }
 }
 
-fn say_forgotten(device: &DeviceKey, fingerprint: &str) {
+fn say_forgotten(device: &DeviceKey, fingerprint: &Fingerprint) {
     Event::CrashForgotten
         .entry()
         .device(device)
-        .fingerprint(&fingerprint)
+        .fingerprint(fingerprint)
         .say(format_args!(
             "removed crash record {fingerprint} of {device}: more than {MAX_CRASHES} \
              crashes of this device, oldest without a stored dump"
@@ -233,9 +235,9 @@ fn owner(device: Option<&Device>, entry: &Entry) -> Owner {
     match device.filter(|device| device.registered) {
         Some(device) if device.fleet_token.is_none() => Owner::Registered,
         // what came over USB nobody made up who has the token
-        Some(_) if entry.source == Source::Https => Owner::Fleet,
+        Some(_) if entry.is_from(Source::Https) => Owner::Fleet,
         None if entry.by_fleet_token => Owner::FleetUnregistered,
-        None if entry.source == Source::Https => Owner::Removed,
+        None if entry.is_from(Source::Https) => Owner::Removed,
         _ => Owner::UsbUnregistered,
     }
 }
@@ -292,7 +294,9 @@ mod tests {
     }
 
     fn ids(store: &Store) -> Vec<String> {
-        store.coredumps.collect(|_, entry| Some(entry.id.clone()))
+        store
+            .coredumps
+            .collect(|_, entry| Some(entry.id.to_string()))
     }
 
     #[test]
@@ -372,7 +376,7 @@ mod tests {
         let store = store(root.path());
         put(&store, "a");
         let known = |store: &Store| {
-            let count = |f: &mut super::super::coredumps::DeviceFolder| Ok(f.crashes().count());
+            let count = |f: &mut super::super::coredumps::DeviceFolder| Ok(f.crashes().len());
             store.coredumps.with(&key(), count).unwrap()
         };
         let counted = store.coredumps.with(&key(), |folder| {

@@ -1,6 +1,7 @@
 //! The data directory: its files are complete or absent.
 
 pub mod backup;
+pub mod compact;
 mod complete_sidecars;
 pub mod coredumps;
 pub mod crashes;
@@ -18,6 +19,7 @@ mod rebuild_registry;
 pub mod registry;
 pub mod retention;
 pub mod sequence;
+pub mod shared;
 mod shared_sync;
 
 pub use data_dir::DataDir;

@@ -39,12 +39,9 @@ pub(super) fn devices(registry: &Registry, coredumps: &Coredumps) -> Result<()> 
     for key in coredumps.devices()? {
         let told = coredumps.with(&key, |folder| {
             let entries = folder.entries();
-            let model = entries
-                .iter()
-                .rev()
-                .find_map(|entry| entry.model_code.as_deref());
+            let model = entries.iter().rev().find_map(Entry::model_code);
             let is_registered =
-                |entry: &Entry| entry.source == Source::Https && !entry.by_fleet_token;
+                |entry: &Entry| entry.is_from(Source::Https) && !entry.by_fleet_token;
             let registered = entries.iter().any(is_registered);
             Ok((model.and_then(|code| code.parse().ok()), registered))
         });

@@ -112,8 +112,8 @@ fn finish(parts: &Parts, job: &Job, outcome: &Outcome) {
     let written = with_dump(parts, job, |folder| match outcome {
         Outcome::Report(report) => {
             // without a registered model, the build's
-            let model = job.entry.model_code.as_ref().or(by.model.as_ref());
-            let model = model.cloned().unwrap_or_default();
+            let model = job.entry.model_code().or(by.model.as_deref());
+            let model = model.unwrap_or_default().to_owned();
             let (report, summary) = signed(report, &model, &lists);
             keep(folder, crashes, job, &report, summary, by).map(Some)
         }

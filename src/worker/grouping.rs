@@ -10,11 +10,7 @@ use crate::store::{Result, Store};
 
 /// The stored builds that a dump may be of: looked up before its folder is held.
 pub(super) fn decoded_by(store: &Store, entry: &Entry) -> Decoded {
-    let found = match entry
-        .app_elf_sha256
-        .as_deref()
-        .filter(|hash| !hash.is_empty())
-    {
+    let found = match entry.app_elf_sha256().filter(|hash| !hash.is_empty()) {
         Some(hash) => store.firmware.makers(hash),
         None => named(store, entry),
     };
@@ -39,11 +35,8 @@ pub(super) fn decoded_by(store: &Store, entry: &Entry) -> Decoded {
 
 /// Dumps without a hash: the build that their version names.
 fn named(store: &Store, entry: &Entry) -> Result<Vec<(ModelCode, Build)>> {
-    let model = entry
-        .model_code
-        .as_deref()
-        .and_then(|code| code.parse().ok());
-    let (Some(model), Some(version)) = (model, &entry.firmware_version) else {
+    let model = entry.model_code().and_then(|code| code.parse().ok());
+    let (Some(model), Some(version)) = (model, entry.firmware_version()) else {
         return Ok(Vec::new());
     };
     let builds = store.firmware.builds(&model)?.into_iter();
@@ -65,7 +58,7 @@ pub(super) fn place(
     let entry = folder.find(id)?;
     let (crash, fingerprint) = (
         Occurrence::of(device.as_str(), entry),
-        entry.fingerprint.clone(),
+        entry.fingerprint.as_ref().map(ToString::to_string),
     );
     let signature: Option<Signature> = decoded.signature.clone();
     let group = crashes.decoded(&crash, decoded);

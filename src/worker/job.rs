@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::device::{DeviceKey, ModelCode};
 use crate::digest::Sha256;
 use crate::journal::{Event, chain};
+use crate::store::compact::{DumpId, Fingerprint};
 use crate::store::coredumps::{DecodeState, Entry, Sidecar};
 use crate::store::firmware::{Build, Elf};
 use crate::store::{Result, Store};
@@ -32,7 +33,7 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     /// Ids of the dumps that were tried in this round.
-    tried: HashSet<String>,
+    tried: HashSet<DumpId>,
     /// ELFs whose bundle cannot be read, and since when that is known: what
     /// waits for them is not worth a decoder.
     unreadable: HashMap<Sha256, Instant>,
@@ -58,23 +59,21 @@ impl Passed {
 pub(super) fn next_job(store: &Store, passed: &mut Passed) -> Option<Job> {
     let builds = Builds::of(store);
     let mut open = store.coredumps.collect(|device, entry| {
-        let due = match entry.decode.known() {
+        let due = match entry.decode() {
             Some(DecodeState::Pending) => true,
-            Some(DecodeState::NoElf) => builds.elf_for(entry).is_some_and(|elf| {
-                !entry.decoding.is_misfit(elf) && !passed.unreadable.contains_key(&elf)
-            }),
+            Some(DecodeState::NoElf) => builds
+                .elf_for(entry)
+                .is_some_and(|elf| !entry.is_misfit(elf) && !passed.unreadable.contains_key(&elf)),
             Some(DecodeState::Done | DecodeState::Failed) | None => false,
         };
         (due && !passed.tried.contains(&entry.id)).then(|| (device.clone(), entry.clone()))
     });
-    open.sort_by_key(|(_, entry)| (Reverse(entry.decoding.attempts), entry.sequence));
+    open.sort_by_key(|(_, entry)| (Reverse(entry.attempts()), entry.sequence));
     while let Some((device, entry)) = open.pop() {
         passed.tried.insert(entry.id.clone());
         let elf = take_out(store, &builds, &entry, passed);
-        let fits = elf
-            .as_ref()
-            .is_some_and(|elf| !entry.decoding.is_misfit(elf.sha256));
-        if entry.decode == DecodeState::NoElf && !fits {
+        let fits = elf.as_ref().is_some_and(|elf| !entry.is_misfit(elf.sha256));
+        if entry.decode() == Some(DecodeState::NoElf) && !fits {
             continue;
         }
         let dump = store
@@ -84,9 +83,9 @@ pub(super) fn next_job(store: &Store, passed: &mut Passed) -> Option<Job> {
             continue;
         };
         return Some(Job {
-            id: entry.id.clone(),
+            id: entry.id.to_string(),
             device,
-            stem: entry.stem.clone(),
+            stem: entry.stem.to_string(),
             entry,
             dump,
             elf,
@@ -116,10 +115,10 @@ impl Builds {
             let mut elves = self.0.iter().filter_map(|(_, build)| build.elf_sha256);
             return elves.find(|elf| elf.has_prefix(prefix));
         }
-        let (model, version) = (&entry.model_code, entry.firmware_version.as_deref()?);
+        let (model, version) = (entry.model_code(), entry.firmware_version()?);
         let of_model = || {
             let builds = self.0.iter();
-            builds.filter(|(code, _)| model.as_deref() == Some(code.as_str()))
+            builds.filter(|(code, _)| model == Some(code.as_str()))
         };
         let named = of_model().find(|(_, build)| build.name == version);
         let newest = || of_model().find(|(_, build)| build.version.as_str() == version);
@@ -128,8 +127,7 @@ impl Builds {
 }
 
 fn hash_in(entry: &Entry) -> Option<&str> {
-    let prefix = entry.app_elf_sha256.as_deref();
-    prefix.filter(|prefix| !prefix.is_empty())
+    entry.app_elf_sha256().filter(|prefix| !prefix.is_empty())
 }
 
 /// The ELF for a dump, taken out of its bundle, if that can be read.
@@ -142,8 +140,8 @@ fn take_out(store: &Store, builds: &Builds, entry: &Entry, passed: &mut Passed) 
         passed.unreadable.insert(elf, Instant::now());
         Event::BundleUnreadable
             .entry()
-            .maybe("MODEL_CODE", entry.model_code.as_ref())
-            .maybe("FIRMWARE_VERSION", entry.firmware_version.as_ref())
+            .maybe("MODEL_CODE", entry.model_code())
+            .maybe("FIRMWARE_VERSION", entry.firmware_version())
             .say(format_args!(
                 "cannot read the ELF for coredump {}: {}",
                 entry.id,
@@ -157,11 +155,8 @@ fn find_elf(store: &Store, entry: &Entry) -> Result<Option<Elf>> {
     if let Some(prefix) = hash_in(entry) {
         return store.firmware.elf(prefix);
     }
-    let model = entry
-        .model_code
-        .as_deref()
-        .and_then(|code| code.parse().ok());
-    match (model, &entry.firmware_version) {
+    let model = entry.model_code().and_then(|code| code.parse().ok());
+    match (model, entry.firmware_version()) {
         (Some(model), Some(version)) => store.firmware.elf_of(&model, version),
         _ => Ok(None),
     }
@@ -200,10 +195,10 @@ pub(super) fn after_an_upgrade(store: &Store) {
 }
 
 fn worth_another_look(store: &Store) -> Vec<(DeviceKey, String)> {
-    let mut newest: BTreeMap<(DeviceKey, String), String> = BTreeMap::new();
+    let mut newest: BTreeMap<(DeviceKey, Fingerprint), String> = BTreeMap::new();
     let mut chosen = store.coredumps.collect(|device, entry| {
-        let stem = entry.stem.clone();
-        if entry.decode == DecodeState::Failed {
+        let stem = entry.stem.to_string();
+        if entry.decode() == Some(DecodeState::Failed) {
             return Some((device.clone(), stem));
         }
         let fingerprint = entry.fingerprint.clone()?;

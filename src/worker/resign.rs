@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs;
+use std::sync::Arc;
 
 use super::{Parts, grouping};
-use crate::crashes::{Changes, Crashes, name_of};
+use crate::crashes::{Changes, Crashes, NewSignatures, name_of};
 use crate::decode::report::Report;
 use crate::decode::signature;
 use crate::device::DeviceKey;
@@ -72,14 +73,15 @@ pub fn all(
     let dumps = store
         .coredumps
         .collect(|device, entry| Some((device.clone(), entry.id.clone())));
-    let mut signatures: HashMap<String, Option<Signature>> = HashMap::new();
+    let mut signatures = NewSignatures::new();
+    let mut known: HashMap<String, Arc<Signature>> = HashMap::new();
     let mut reports = 0;
     for batch in dumps.chunks(BATCH) {
         let mut changed: Vec<Resigned> = Vec::new();
         for (device, id) in batch {
             let entry = store
                 .coredumps
-                .with(device, |folder| Ok(folder.find(id).cloned()));
+                .with(device, |folder| Ok(folder.find(&id.to_string()).cloned()));
             let Some(entry) = entry.ok().flatten() else {
                 continue;
             };
@@ -87,9 +89,11 @@ pub fn all(
                 continue;
             };
             // of several dumps of a fingerprint the newest counts that has one
-            let known = signatures.entry(name_of(&entry)).or_default();
-            if resigned.signature.is_some() {
-                known.clone_from(&resigned.signature);
+            let newest = signatures.entry(name_of(&entry)).or_default();
+            if let Some(signature) = &resigned.signature {
+                let known = known.entry(signature.id.clone() + &signature.variant);
+                let known = known.or_insert_with(|| Arc::new(signature.clone()));
+                *newest = Some(Arc::clone(known));
             }
             if is_other {
                 changed.push(resigned);
@@ -128,7 +132,7 @@ fn resigned(
         }
     };
     let before = report.signature.take();
-    let model = entry.model_code.clone();
+    let model = entry.model_code().map(str::to_owned);
     let model = model.or_else(|| grouping::decoded_by(store, entry).model);
     signature::put(&mut report, model.as_deref().unwrap_or_default(), lists);
     let is_other = report.signature != before;
@@ -138,7 +142,7 @@ fn resigned(
     }
     let resigned = Resigned {
         device: device.clone(),
-        stem: entry.stem.clone(),
+        stem: entry.stem.to_string(),
         report: bytes,
         signature: report.signature,
     };

@@ -266,13 +266,16 @@ async fn a_stop_in_the_middle_of_a_decode_is_no_attempt() {
     let (stop, held) = (site.stop.clone(), Arc::new(AtomicBool::new(false)));
     let (store, was_held, of) = (Arc::clone(&site.parts.store), Arc::clone(&held), id.clone());
     decoder.expect_decode().times(1).returning(move |_, _| {
-        was_held.store(store.coredumps.is_held(&of), Ordering::Relaxed);
+        was_held.store(
+            store.coredumps.is_held(&of.as_str().into()),
+            Ordering::Relaxed,
+        );
         stop.cancel();
         Box::pin(std::future::pending())
     });
     site.round(&decoder).await;
     assert!(held.load(Ordering::Relaxed), "the rules must not remove it");
-    assert!(!site.parts.store.coredumps.is_held(&id));
+    assert!(!site.parts.store.coredumps.is_held(&id.as_str().into()));
     let sidecar = site.sidecar(&id);
     assert_eq!(sidecar.decode, DecodeState::Pending);
     assert_eq!(sidecar.decoding, Default::default());

@@ -158,7 +158,7 @@ impl Site {
         let mut counts = Vec::new();
         for device in self.store.coredumps.devices().unwrap() {
             let counted = self.store.coredumps.with(&device, |folder| {
-                counts.extend(folder.crashes().map(|crash| crash.occurrences));
+                counts.extend(folder.crashes().iter().map(|crash| crash.occurrences));
                 Ok(())
             });
             counted.unwrap();
@@ -190,7 +190,8 @@ impl Site {
     fn log_of(&self, sidecar: &serde_json::Value) -> String {
         let found = self.store.coredumps.collect(|device, entry| {
             let path = self.store.coredumps.root().join(device.as_str());
-            (sidecar["id"] == *entry.id).then(|| path.join(format!("{}.log", entry.stem)))
+            (sidecar["id"] == entry.id.to_string())
+                .then(|| path.join(format!("{}.log", entry.stem)))
         });
         std::fs::read_to_string(&found[0]).unwrap()
     }

@@ -16,7 +16,7 @@ fn a_device_makes_twenty_groups_a_day_and_the_rest_is_counted() {
         .find(|group| group.is_other())
         .unwrap();
     assert_eq!((other.occurrences, other.fingerprints.len()), (980, 0));
-    assert_eq!(other.rest.devices["bad"].occurrences, 980);
+    assert_eq!(other.rest.devices.get("bad").unwrap().occurrences, 980);
     register.count(&crash("next day", "bad", 24 * 60 + 2));
     assert_eq!(register.groups.len(), 23);
     // a known bug is found all the same

@@ -94,7 +94,7 @@ pub(super) fn partition(register: &Register) -> BTreeSet<BTreeMap<String, u64>> 
             members
                 .map(|member| {
                     let seen = member.devices.values().map(|seen| seen.occurrences).sum();
-                    (member.fingerprint.clone(), seen)
+                    (member.fingerprint.to_string(), seen)
                 })
                 .collect()
         })

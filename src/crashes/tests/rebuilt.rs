@@ -27,9 +27,8 @@ fn groups_come_back_from_the_devices_records() {
             let signature = group
                 .aliases
                 .iter()
-                .find(|alias| Some(&alias.value) == member.signature.as_ref());
+                .find(|alias| Some(&*alias.value) == member.signature.as_deref());
             let signature = signature.and_then(|alias| alias.signature.clone());
-            let signature = signature.map(Arc::new);
             let records = member
                 .devices
                 .iter()
@@ -106,7 +105,7 @@ fn a_restart_counts_nothing_twice() {
                     during_outage: 0,
                 },
                 group: Some(id.clone()),
-                signature: Some(Arc::new(signature("s1-a"))),
+                signature: Some(signature("s1-a")),
                 builds: Vec::new(),
                 former: Vec::new(),
             };

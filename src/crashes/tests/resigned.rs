@@ -19,7 +19,7 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
     // a person says that d is c
     let choice = register.merge(&ids[3], &ids[2]);
     decide(&mut register, &mut Vec::new(), choice);
-    let new: HashMap<String, Option<Signature>> = [
+    let new: NewSignatures = [
         ("f1", "s1-x"),
         ("f2", "s1-y"),
         ("f3", "s1-x"),
@@ -27,7 +27,7 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
         ("f5", "s1-z"),
     ]
     .iter()
-    .map(|(f, s)| ((*f).to_owned(), Some(signature(s))))
+    .map(|(f, s)| ((*f).into(), Some(Arc::new(signature(s)))))
     .collect();
     // a dry run
     let changes = register.clone().resign(&new);
@@ -57,7 +57,7 @@ fn new_lists_split_and_merge_groups_and_people_s_decisions_hold() {
 fn lists_that_leave_no_frame_leave_the_group_without_a_signature() {
     let mut register = with_signatures(&[("f1", "s1-a", 2), ("f2", "s1-a", 1)]);
     let id = register.group_of("f1").unwrap().id.clone();
-    let none = ["f1", "f2"].map(|f| (f.to_owned(), None)).into();
+    let none = ["f1", "f2"].map(|f| (f.into(), None)).into();
     let changes = register.resign(&none);
     assert_eq!(changes.fingerprints, 2);
     assert_eq!(changes.renamed.len(), 1);
@@ -66,7 +66,7 @@ fn lists_that_leave_no_frame_leave_the_group_without_a_signature() {
     assert!(!group.signature.contains("s1-a"), "{}", group.signature);
     // and back
     let both = ["f1", "f2"]
-        .map(|f| (f.to_owned(), Some(signature("s1-a"))))
+        .map(|f| (f.into(), Some(Arc::new(signature("s1-a")))))
         .into();
     register.resign(&both);
     assert_eq!(register.group_of("f2").unwrap().id, id);

@@ -1,12 +1,11 @@
 //! How often each crash of a device happened.
 
-use std::sync::Arc;
-
 use super::crash::Crash;
 use super::folder::DeviceFolder;
 use super::sidecar::Sidecar;
 use crate::signature::Signature;
 use crate::store::Result;
+use crate::store::compact::Fingerprint;
 
 impl DeviceFolder {
     /// Counts an occurrence of the sidecar's crash, in memory.
@@ -14,12 +13,10 @@ impl DeviceFolder {
         let Some(fingerprint) = &sidecar.fingerprint else {
             return;
         };
-        let crash = self
-            .crashes
-            .entry(fingerprint.clone())
-            .or_insert_with(|| Crash::new(fingerprint, sidecar));
+        let known = self.crash(fingerprint).cloned();
+        let mut crash = known.unwrap_or_else(|| Crash::new(fingerprint, sidecar));
         crash.count(&sidecar.uploaded_at, sidecar.firmware_version.as_deref());
-        self.stale.insert(fingerprint.clone());
+        self.records.put(crash);
     }
 
     /// Counts an occurrence of the sidecar's crash and writes that down.
@@ -30,13 +27,11 @@ impl DeviceFolder {
         let Some(fingerprint) = &sidecar.fingerprint else {
             return Ok(());
         };
-        let before = self.crashes.get(fingerprint).cloned();
+        let before = self.crash(fingerprint).cloned();
         self.count(sidecar);
-        self.flush().inspect_err(|_| {
-            match before {
-                Some(before) => self.crashes.insert(fingerprint.clone(), before),
-                None => self.crashes.remove(fingerprint),
-            };
+        self.flush().inspect_err(|_| match before {
+            Some(before) => self.records.put(before),
+            None => self.records.forget(&Fingerprint::from(fingerprint)),
         })
     }
 
@@ -47,12 +42,13 @@ impl DeviceFolder {
         group: Option<String>,
         signature: Option<Signature>,
     ) {
-        if let Some(crash) = self.crashes.get_mut(fingerprint) {
-            let signature = signature.map(Arc::new).or_else(|| crash.signature.clone());
-            if crash.group != group || crash.signature != signature {
-                (crash.group, crash.signature) = (group, signature);
-                self.stale.insert(fingerprint.to_owned());
-            }
+        let Some(mut crash) = self.crash(fingerprint).cloned() else {
+            return;
+        };
+        let signature = signature.or_else(|| crash.signature.clone());
+        if crash.group != group || crash.signature != signature {
+            (crash.group, crash.signature) = (group, signature);
+            self.records.put(crash);
         }
     }
 
@@ -65,13 +61,14 @@ impl DeviceFolder {
         let Some(fingerprint) = &sidecar.fingerprint else {
             return Ok(());
         };
-        let Some(crash) = self.crashes.get_mut(fingerprint) else {
+        let Some(mut crash) = self.crash(fingerprint).cloned() else {
             return Ok(());
         };
         crash.uncount(sidecar.firmware_version.as_deref());
-        self.stale.insert(fingerprint.clone());
-        if crash.occurrences == 0 {
-            self.forget_crashes(std::slice::from_ref(fingerprint))?;
+        let is_over = crash.occurrences == 0;
+        self.records.put(crash);
+        if is_over {
+            self.forget_crashes(&[Fingerprint::from(fingerprint)])?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! `crash_<fingerprint>.json`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,9 +32,9 @@ pub struct Crash {
     /// Id of its crash group at that time.
     #[serde(rename = "crash", default)]
     pub group: Option<String>,
-    /// As the last dump was decoded. Shared: a bug has one on many devices.
+    /// As the last dump was decoded.
     #[serde(default)]
-    pub signature: Option<Arc<Signature>>,
+    pub signature: Option<Signature>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -88,7 +88,7 @@ impl Crash {
 
     /// The file's name.
     pub fn file_name(&self) -> String {
-        format!("crash_{}.json", self.fingerprint)
+        file_name(&self.fingerprint)
     }
 
     /// The bytes of the file.
@@ -97,6 +97,11 @@ impl Crash {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// The name of the file of the crash with this fingerprint.
+pub(super) fn file_name(fingerprint: &dyn fmt::Display) -> String {
+    format!("crash_{fingerprint}.json")
 }
 
 #[cfg(test)]

@@ -1,104 +1,27 @@
 //! One device's folder: its dumps, indexed from their sidecars, and all changes to
 //! it. The holder is the only writer.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use time::OffsetDateTime;
-
 use super::super::group_commit::GroupCommit;
 use super::super::publish::{FOLDER_MODE, make_folder_unsynced, sync_folder};
-use super::super::registry::Gateway;
 use super::super::{Error, Result};
-use super::crash::Crash;
-use super::sidecar::{DecodeState, Decoding, Sidecar, Source};
-use crate::clock;
-use crate::coredump::Verdict;
-use crate::store::open_enum::OpenEnum;
-
-/// What the index holds of one dump.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// File name without extension.
-    pub stem: String,
-    pub id: String,
-    pub sequence: u64,
-    pub source: OpenEnum<Source>,
-    /// Whether a person asked for it.
-    pub requested: bool,
-    /// Whether the device showed a fleet's token and none of its own.
-    pub by_fleet_token: bool,
-    /// Bytes of the dump and of the files beside it.
-    pub bytes: u64,
-    pub fingerprint: Option<String>,
-    pub verdict: Verdict,
-    pub decode: OpenEnum<DecodeState>,
-    pub decoding: Decoding,
-    pub counted: u64,
-    /// Id of its crash group when it was written.
-    pub crash: Option<String>,
-    pub app_elf_sha256: Option<String>,
-    pub model_code: Option<String>,
-    pub firmware_version: Option<String>,
-    pub uploaded_at: String,
-    pub boot_id: Option<String>,
-    pub monotonic_us: Option<u64>,
-    /// Whether it came after a time in which the gateway was not reachable.
-    pub during_outage: bool,
-}
-
-impl Entry {
-    /// The index entry of a sidecar; `bytes` is what all its files take.
-    pub fn of(stem: &str, sidecar: &Sidecar, bytes: u64) -> Self {
-        Self {
-            stem: stem.to_owned(),
-            id: sidecar.id.clone(),
-            sequence: sidecar.sequence,
-            source: sidecar.source.clone(),
-            requested: sidecar.requested,
-            by_fleet_token: sidecar.identity == "fleet-token",
-            bytes,
-            fingerprint: sidecar.fingerprint.clone(),
-            verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
-            decode: sidecar.decode.clone(),
-            decoding: sidecar.decoding.clone(),
-            counted: sidecar.counted,
-            crash: sidecar.crash.clone(),
-            app_elf_sha256: sidecar.app_elf_sha256.clone(),
-            model_code: sidecar.model_code.clone(),
-            firmware_version: sidecar.firmware_version.clone(),
-            uploaded_at: sidecar.uploaded_at.clone(),
-            boot_id: sidecar.boot_id.clone(),
-            monotonic_us: sidecar.monotonic_us,
-            during_outage: sidecar.gateway_unreachable_s.is_some(),
-        }
-    }
-
-    /// When the dump came: by what is known of its boot since, else as the clock
-    /// said then.
-    pub fn came_at(&self, gateway: &Gateway) -> Option<OffsetDateTime> {
-        let known = self.boot_id.as_deref().zip(self.monotonic_us);
-        known
-            .and_then(|(boot, since)| gateway.time_of(boot, since))
-            .or_else(|| clock::parse(&self.uploaded_at))
-    }
-}
+use super::crash::{Crash, file_name};
+use super::entry::Entry;
+use super::records::{KnownCrash, Records};
+use super::sidecar::Sidecar;
+use crate::store::compact::{DumpId, Fingerprint, Stem};
 
 /// One device's dumps, oldest first.
 #[derive(Debug, Default)]
 pub struct DeviceFolder {
     pub(super) path: PathBuf,
     pub(super) entries: Vec<Entry>,
-    pub(super) crashes: BTreeMap<String, Crash>,
-    /// Crash files that are older than what is in memory.
-    pub(super) stale: std::collections::BTreeSet<String>,
-    /// Files that could not be read, and why; they are not in the index.
-    pub(super) unread: Vec<Error>,
-    /// Names of crash files among them: what they hold is not written over.
-    pub(super) unread_crashes: std::collections::BTreeSet<String>,
+    pub(super) records: Records,
     pub(super) commits: Arc<GroupCommit>,
     /// It was made here, and no sync of its parent is known to have succeeded.
     pub(super) is_new: bool,
@@ -118,23 +41,32 @@ impl DeviceFolder {
         &self.entries
     }
 
-    /// The crashes known of this device.
-    pub fn crashes(&self) -> impl Iterator<Item = &Crash> {
-        self.crashes.values()
+    /// The crashes known of this device, by fingerprint.
+    pub fn crashes(&self) -> &[KnownCrash] {
+        self.records.known()
     }
 
-    /// The crash with this fingerprint.
-    pub fn crash(&self, fingerprint: &str) -> Option<&Crash> {
-        self.crashes.get(fingerprint)
+    /// The record of the crash with this fingerprint, which may be read from its file.
+    pub fn crash(&mut self, fingerprint: &str) -> Option<&Crash> {
+        let fingerprint = Fingerprint::from(fingerprint);
+        self.records
+            .open(&self.path, &fingerprint)
+            .map(|crash| &*crash)
     }
 
     /// The dump with this id.
     pub fn find(&self, id: &str) -> Option<&Entry> {
+        let id = DumpId::from(id);
         self.entries.iter().find(|entry| entry.id == id)
     }
 
+    fn find_mut(&mut self, stem: &str) -> Option<&mut Entry> {
+        let stem = Stem::from(stem);
+        self.entries.iter_mut().find(|entry| entry.stem == stem)
+    }
+
     /// The path of one of a dump's files, such as `dmp` or `report.json`.
-    pub fn file(&self, stem: &str, extension: &str) -> PathBuf {
+    pub fn file(&self, stem: impl fmt::Display, extension: &str) -> PathBuf {
         self.path.join(format!("{stem}.{extension}"))
     }
 
@@ -155,9 +87,9 @@ impl DeviceFolder {
     /// As [`Self::store`].
     pub fn store_counted(&mut self, stem: &str, new: &NewDump<'_>) -> Result<()> {
         self.put(stem, new)?;
-        match &new.sidecar.fingerprint {
-            Some(fingerprint) if self.crashes.contains_key(fingerprint) => {
-                self.stale.insert(fingerprint.clone());
+        match new.sidecar.fingerprint.as_ref().map(Fingerprint::from) {
+            Some(fingerprint) if self.records.contains(&fingerprint) => {
+                self.records.is_behind(fingerprint);
             }
             _ => self.count(&new.sidecar),
         }
@@ -201,20 +133,20 @@ impl DeviceFolder {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]; what was not written stays due.
     pub fn flush(&mut self) -> Result<()> {
-        while let Some(fingerprint) = self.stale.first().cloned() {
-            let crash = self.crashes.get_mut(&fingerprint);
-            let crash = crash.filter(|crash| !self.unread_crashes.contains(&crash.file_name()));
-            if let Some(crash) = crash {
+        while let Some(fingerprint) = self.records.first_behind() {
+            if !self.records.is_unread(&fingerprint)
+                && let Some(crash) = self.records.open(&self.path, &fingerprint)
+            {
                 crash.kept = self
                     .entries
                     .iter()
                     .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
-                    .map(|entry| entry.id.clone())
+                    .map(|entry| entry.id.to_string())
                     .collect();
                 self.commits
                     .replace(&self.path, &crash.file_name(), &crash.to_bytes())?;
             }
-            self.stale.remove(&fingerprint);
+            self.records.is_written(&fingerprint);
         }
         Ok(())
     }
@@ -237,7 +169,7 @@ impl DeviceFolder {
         self.commits
             .replace(&self.path, &format!("{stem}.json"), &sidecar.to_bytes())?;
         let bytes = self.measure(stem);
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
+        if let Some(entry) = self.find_mut(stem) {
             *entry = Entry::of(stem, &sidecar, bytes);
         }
         Ok(sidecar)
@@ -273,7 +205,7 @@ impl DeviceFolder {
     /// Brings the index up to date with what a dump's files take.
     pub(super) fn count_bytes(&mut self, stem: &str) {
         let bytes = self.measure(stem);
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.stem == stem) {
+        if let Some(entry) = self.find_mut(stem) {
             entry.bytes = bytes;
         }
     }
@@ -298,7 +230,7 @@ impl DeviceFolder {
         let at = self.entries.iter().position(|entry| entry.stem == stem);
         let removed = at.map(|at| self.entries.remove(at));
         if let Some(fingerprint) = removed.as_ref().and_then(|entry| entry.fingerprint.clone()) {
-            self.stale.insert(fingerprint);
+            self.records.is_behind(fingerprint);
         }
         for extension in beside {
             self.unlink(stem, extension)?;
@@ -311,16 +243,15 @@ impl DeviceFolder {
     ///
     /// # Errors
     /// [`Error::Io`]; those that were not removed are still known.
-    pub fn forget_crashes(&mut self, fingerprints: &[String]) -> Result<()> {
+    pub fn forget_crashes(&mut self, fingerprints: &[Fingerprint]) -> Result<()> {
         for fingerprint in fingerprints {
-            let Some(crash) = self.crashes.get(fingerprint) else {
+            if !self.records.contains(fingerprint) {
                 continue;
-            };
-            let name = crash.file_name();
+            }
+            let name = file_name(fingerprint);
             unlink(&self.path.join(format!("{name}.damaged")))?;
             unlink(&self.path.join(name))?;
-            self.crashes.remove(fingerprint);
-            self.stale.remove(fingerprint);
+            self.records.forget(fingerprint);
         }
         sync_folder(&self.path)
     }
@@ -334,9 +265,10 @@ impl DeviceFolder {
         if !self.entries.is_empty() {
             return Ok(());
         }
-        let known: Vec<String> = self.crashes.keys().cloned().collect();
+        let known = self.crashes().iter();
+        let known: Vec<Fingerprint> = known.map(|crash| crash.fingerprint.clone()).collect();
         self.forget_crashes(&known)?;
-        self.stale.clear();
+        self.records = Records::default();
         match fs::remove_dir(&self.path) {
             Ok(()) => Ok(()),
             // with files that are not ours, or could not be read

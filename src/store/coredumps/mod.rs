@@ -4,7 +4,9 @@
 mod counting;
 mod crash;
 mod decoding;
+mod entry;
 mod folder;
+mod records;
 mod renamed;
 mod repair;
 mod resign;
@@ -12,14 +14,16 @@ pub mod sidecar;
 
 pub use crash::Crash;
 pub use decoding::MAX_ATTEMPTS;
-pub use folder::{DeviceFolder, Entry, NewDump};
+pub use entry::{DumpOrigin, Entry};
+pub use folder::{DeviceFolder, NewDump};
+pub use records::KnownCrash;
 pub use renamed::ALIASES;
 pub use resign::{BATCH, Resigned};
 #[cfg(test)]
-pub(super) use sidecar::tests::sample as sample_sidecar;
+pub(crate) use sidecar::tests::sample as sample_sidecar;
 pub use sidecar::{CLAIMED_KEY, DecodeState, Decoding, REBUILT, Sidecar, Sighting, Source};
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +35,7 @@ use super::{Error, Result};
 use crate::device::DeviceKey;
 use crate::digest::Sha256;
 use crate::journal::{Event, chain};
-use crate::signature::Signature;
+use crate::store::compact::DumpId;
 
 /// The id of a dump: the first 12 hex digits of SHA-256(device key, NUL,
 /// canonical payload).
@@ -48,17 +52,12 @@ pub struct Coredumps {
     folders: Mutex<BTreeMap<DeviceKey, Arc<Mutex<Slot>>>>,
     between_reads: Duration,
     /// Ids of the dumps that must not be removed by the rules now.
-    held: Mutex<HashSet<String>>,
-    /// The signatures of the crash records, by id: the same on many devices.
-    signatures: Mutex<HashMap<String, Arc<Signature>>>,
+    held: Mutex<HashSet<DumpId>>,
 }
 
 /// A device's folder, read when it is first needed.
 #[derive(Debug, Default)]
 struct Slot(Option<(DeviceFolder, Instant)>);
-
-/// Beyond so many signatures those are forgotten that no record has.
-const MAX_SHARED: usize = 10_000;
 
 /// Time between two readings of a folder with files that cannot be read.
 const BETWEEN_READS: Duration = Duration::from_secs(60);
@@ -73,7 +72,6 @@ impl Coredumps {
             folders: Mutex::default(),
             between_reads: BETWEEN_READS,
             held: Mutex::default(),
-            signatures: Mutex::default(),
         }
     }
 
@@ -108,7 +106,7 @@ impl Coredumps {
         let slot = Arc::clone(lock(&self.folders).entry(device.clone()).or_default());
         let mut slot = lock(&slot);
         if let Slot(Some((folder, read_at))) = &mut *slot
-            && !folder.unread.is_empty()
+            && !folder.records.unread.is_empty()
             && read_at.elapsed() >= self.between_reads
             && folder.flush().is_ok()
         {
@@ -127,9 +125,8 @@ impl Coredumps {
                         .say(format_args!("{device}: {what}"));
                 }
                 let mut folder = read?;
-                self.share_signatures(&mut folder);
                 folder.commits = Arc::clone(&self.commits);
-                for error in &folder.unread {
+                for error in &folder.records.unread {
                     error
                         .event()
                         .entry()
@@ -139,7 +136,9 @@ impl Coredumps {
                 &mut empty.insert((folder, Instant::now())).0
             }
         };
-        work(folder)
+        let outcome = work(folder);
+        folder.records.close();
+        outcome
     }
 
     /// Removes what is left of a device without dumps; does nothing while it has some.
@@ -158,23 +157,6 @@ impl Coredumps {
             folders.remove(device);
         }
         Ok(())
-    }
-
-    /// Lets equal signatures of a folder that was read be one with those of others.
-    fn share_signatures(&self, folder: &mut DeviceFolder) {
-        let mut shared = lock(&self.signatures);
-        for crash in folder.crashes.values_mut() {
-            if let Some(signature) = &mut crash.signature {
-                let known = shared.entry(signature.id.clone());
-                let known = known.or_insert_with(|| Arc::clone(signature));
-                if known == signature {
-                    Arc::clone_from(signature, known);
-                }
-            }
-        }
-        if shared.len() > MAX_SHARED {
-            shared.retain(|_, signature| Arc::strong_count(signature) > 1);
-        }
     }
 
     /// The devices that have a folder, read or not.
@@ -218,21 +200,24 @@ impl Coredumps {
 
     /// Which device holds the dump with this id, and under which name.
     pub fn locate(&self, id: &str) -> Option<(DeviceKey, String)> {
-        self.collect(|device, entry| (entry.id == id).then(|| (device.clone(), entry.stem.clone())))
+        let id = DumpId::from(id);
+        let place = |device: &DeviceKey, entry: &Entry| (device.clone(), entry.stem.to_string());
+        self.collect(|device, entry| (entry.id == id).then(|| place(device, entry)))
             .pop()
     }
 
     /// Keeps the rules from removing the dump with this id while the answer lives.
     pub fn hold(&self, id: &str) -> Hold<'_> {
-        lock(&self.held).insert(id.to_owned());
+        let id = DumpId::from(id);
+        lock(&self.held).insert(id.clone());
         Hold {
             held: &self.held,
-            id: id.to_owned(),
+            id,
         }
     }
 
     /// Whether the dump with this id is held.
-    pub fn is_held(&self, id: &str) -> bool {
+    pub fn is_held(&self, id: &DumpId) -> bool {
         lock(&self.held).contains(id)
     }
 
@@ -246,7 +231,11 @@ impl Coredumps {
             .iter()
             .map(|slot| {
                 let mut slot = lock(slot);
-                slot.0.as_mut().map_or(Ok(()), |(folder, _)| folder.flush())
+                slot.0.as_mut().map_or(Ok(()), |(folder, _)| {
+                    let outcome = folder.flush();
+                    folder.records.close();
+                    outcome
+                })
             })
             .fold(Ok(()), Result::and)
     }
@@ -256,8 +245,8 @@ impl Coredumps {
 #[derive(Debug)]
 #[must_use = "the dump is held while this lives"]
 pub struct Hold<'a> {
-    held: &'a Mutex<HashSet<String>>,
-    id: String,
+    held: &'a Mutex<HashSet<DumpId>>,
+    id: DumpId,
 }
 
 impl Drop for Hold<'_> {

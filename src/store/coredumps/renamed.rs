@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Result;
 use super::folder::DeviceFolder;
+use crate::store::compact::Fingerprint;
 
 impl DeviceFolder {
     /// What was known as `former` is known as `now`: its count and its dumps go
@@ -13,23 +14,23 @@ impl DeviceFolder {
     /// # Errors
     /// As [`Self::change`] and [`Self::forget_crashes`].
     pub fn rename_crash(&mut self, former: &str, now: &str) -> Result<()> {
+        let (former_name, name) = (Fingerprint::from(former), Fingerprint::from(now));
         let stems: Vec<String> = self
             .entries
             .iter()
-            .filter(|entry| entry.fingerprint.as_deref() == Some(former))
-            .map(|entry| entry.stem.clone())
+            .filter(|entry| entry.fingerprint.as_ref() == Some(&former_name))
+            .map(|entry| entry.stem.to_string())
             .collect();
-        let known = self.crashes.get(former).cloned();
+        let known = self.crash(former).cloned();
         if known.is_none() && stems.is_empty() {
             return Ok(());
         }
         if let Some(mut crash) = known
-            && !self.crashes.contains_key(now)
+            && !self.records.contains(&name)
         {
             now.clone_into(&mut crash.fingerprint);
             crash.extra.insert(ALIASES.to_owned(), json!([former]));
-            self.crashes.insert(now.to_owned(), crash);
-            self.stale.insert(now.to_owned());
+            self.records.put(crash);
             self.flush()?;
         }
         for stem in stems {
@@ -42,9 +43,9 @@ impl DeviceFolder {
                 }
             })?;
         }
-        self.stale.insert(now.to_owned());
+        self.records.is_behind(name);
         self.flush()?;
-        self.forget_crashes(&[former.to_owned()])
+        self.forget_crashes(&[former_name])
     }
 }
 

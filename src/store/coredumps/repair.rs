@@ -10,11 +10,15 @@ use serde_json::Map;
 use super::super::publish::{FILE_MODE, replace, set_aside, sync_folder};
 use super::super::{Error, Result};
 use super::crash::Crash;
-use super::folder::{DeviceFolder, Entry, FILES, read_sidecar};
+use super::entry::Entry;
+use super::folder::{DeviceFolder, FILES, read_sidecar};
+#[cfg(doc)]
+use super::records::Records;
 use super::sidecar::{DecodeState, Decoding, REBUILT, SCHEMA, Sidecar, Source};
 use crate::clock;
 use crate::coredump;
 use crate::digest::Sha256;
+use crate::store::compact::Stamp;
 
 /// One repair, as a sentence.
 pub(super) type Mended = String;
@@ -24,7 +28,7 @@ pub(super) type Mended = String;
 ///
 /// Only what is read and does not parse is damaged. A file that cannot be read
 /// now may be whole: it is left as it is and out of the index, for the board's
-/// next dump must not be refused for it (see [`DeviceFolder::unread`]).
+/// next dump must not be refused for it (see [`Records`]).
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be listed, or something not be mended.
@@ -72,7 +76,7 @@ pub(super) fn load(
             Err(error) => {
                 if !is_missing(&error) {
                     let Error::Damaged { .. } = error else {
-                        folder.unread.push(error);
+                        folder.records.unread.push(error);
                         continue;
                     };
                     let aside = set_aside(&sidecar_path)?;
@@ -96,6 +100,7 @@ pub(super) fn load(
         folder.entries.push(Entry::of(stem, &sidecar, bytes));
     }
     folder.entries.sort_by_key(|entry| entry.sequence);
+    folder.entries.shrink_to_fit();
     load_crashes(&mut folder, &files, mended)?;
     if !mended.is_empty() {
         sync_folder(path)?;
@@ -144,15 +149,13 @@ fn load_crashes(
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(source) => {
-                folder.unread.push(Error::io("read", &path, source));
-                folder.unread_crashes.insert(name.clone());
+                let error = Error::io("read", &path, source);
+                folder.records.cannot_read(name.clone(), error);
                 continue;
             }
         };
         match serde_json::from_slice::<Crash>(&bytes) {
-            Ok(crash) if crash.file_name() == *name => {
-                folder.crashes.insert(crash.fingerprint.clone(), crash);
-            }
+            Ok(crash) if crash.file_name() == *name => folder.records.take_in(crash),
             // Under a name that is not its own it would never be found again.
             _ => {
                 let aside = set_aside(&path)?;
@@ -160,18 +163,21 @@ fn load_crashes(
             }
         }
     }
-    let uncounted: Vec<String> = folder
-        .entries
-        .iter()
-        .filter(|entry| {
-            entry.fingerprint.as_ref().is_some_and(|fingerprint| {
-                folder.crashes.get(fingerprint).is_none_or(|crash| {
-                    // counted in memory when the power went
-                    crash.last_seen < entry.uploaded_at && !crash.kept.contains(&entry.id)
-                })
+    let records = &mut folder.records;
+    let mut is_counted = |entry: &Entry| {
+        entry.fingerprint.as_ref().is_none_or(|fingerprint| {
+            let crash = records.open(&folder.path, fingerprint);
+            crash.is_some_and(|crash| {
+                // counted in memory when the power went
+                entry.uploaded_at <= Stamp::from(&crash.last_seen)
+                    || crash.kept.iter().any(|kept| entry.id == *kept)
             })
         })
-        .map(|entry| entry.stem.clone())
+    };
+    let entries = folder.entries.iter();
+    let uncounted: Vec<String> = entries
+        .filter(|entry| !is_counted(entry))
+        .map(|entry| entry.stem.to_string())
         .collect();
     for stem in uncounted {
         let sidecar = folder.sidecar(&stem)?;
@@ -180,6 +186,7 @@ fn load_crashes(
     // A disk that takes nothing must not keep a folder from being read: only
     // what is read can be removed to make room. What is not written now stays due.
     let _ = folder.flush();
+    folder.records.shrink();
     Ok(())
 }
 

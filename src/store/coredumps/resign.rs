@@ -107,7 +107,8 @@ impl Coredumps {
             report.rename_over(report_at)?;
             sidecar.rename_over(sidecar_at)?;
             let entry = folder.entries.iter().find(|entry| entry.stem == new.stem);
-            let fingerprint = entry.and_then(|entry| entry.fingerprint.clone());
+            let fingerprint = entry.and_then(|entry| entry.fingerprint.as_ref());
+            let fingerprint = fingerprint.map(ToString::to_string);
             if let (Some(fingerprint), Some(signature)) = (fingerprint, &new.signature) {
                 let group = folder
                     .crash(&fingerprint)

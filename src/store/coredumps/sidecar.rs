@@ -197,7 +197,7 @@ impl Sidecar {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::store) fn sample(id: &str, sequence: u64) -> Sidecar {
+    pub(crate) fn sample(id: &str, sequence: u64) -> Sidecar {
         Sidecar {
             schema: SCHEMA,
             id: id.to_owned(),

@@ -103,7 +103,7 @@ fn what_a_crash_left_behind_is_put_right() {
     replace(&folder, "coredump_3.json", b"{\"id\":", 0o640).unwrap();
     replace(&folder, ".tmp-1-1", b"half", 0o640).unwrap();
     let second = coredumps(root.path());
-    let ids = second.collect(|_, entry| Some((entry.stem.clone(), entry.sequence)));
+    let ids = second.collect(|_, entry| Some((entry.stem.to_string(), entry.sequence)));
     let stems: Vec<_> = ids.iter().map(|(stem, _)| stem.as_str()).collect();
     assert_eq!(stems, ["coredump_2", "coredump_3"]);
     let mut names: Vec<_> = fs::read_dir(&folder)
@@ -199,8 +199,8 @@ fn a_crash_that_is_forgotten_is_gone_from_disk_and_memory() {
     coredumps
         .with(&key, |folder| {
             folder.remove("coredump_1")?;
-            folder.forget_crashes(&[String::from("f00d"), String::from("unknown")])?;
-            assert_eq!(folder.crashes().count(), 0);
+            folder.forget_crashes(&["f00d".into(), "unknown".into()])?;
+            assert!(folder.crashes().is_empty());
             folder.flush()
         })
         .unwrap();

@@ -1,12 +1,13 @@
 //! A crash group as it is stored: `crashes/<id>.json`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::member::Members;
+use super::seen_on::SeenOn;
 use crate::clock;
 use crate::signature::Signature;
 use crate::store::open_enum::OpenEnum;
@@ -149,56 +150,13 @@ impl Seen {
     }
 }
 
-/// A fingerprint of the group: one way to crash, in one build.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Member {
-    pub fingerprint: String,
-    pub algorithm: Option<u32>,
-    pub origin: OpenEnum<Origin>,
-    pub at: At,
-    /// Hash of the application's ELF, or its first digits, as in the dump.
-    pub app_elf_sha256: Option<String>,
-    pub version: Option<String>,
-    /// Stored builds with that ELF.
-    pub builds: Vec<String>,
-    pub panic_reason: Option<String>,
-    pub task: Option<String>,
-    /// Whether a dump of it was decoded, with or without an ELF, or cannot be.
-    pub decoded: bool,
-    /// Whether the blamed stack has functions of the client that talks to the gateway.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gateway_client: bool,
-    /// Id of its signature; the group's aliases have the rest.
-    pub signature: Option<String>,
-    pub variant: Option<String>,
-    pub devices: BTreeMap<String, Seen>,
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl Member {
-    /// Crashes that the gateway caused by not being reachable.
-    pub fn gateway_induced(&self) -> u64 {
-        match self.gateway_client {
-            true => self.devices.values().map(|seen| seen.during_outage).sum(),
-            false => 0,
-        }
-    }
-
-    /// When it was last seen.
-    pub fn last_seen(&self) -> At {
-        let seen = self.devices.values().map(|seen| seen.last_seen);
-        seen.max().unwrap_or(self.at)
-    }
-}
-
 /// What is counted and not named any more: fingerprints and devices beyond the
 /// bounds.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Rest {
     pub occurrences: u64,
-    pub devices: BTreeMap<String, Seen>,
+    pub devices: SeenOn,
 }
 
 /// A crash group: one bug of a model, on any device, in any build.
@@ -227,7 +185,7 @@ pub struct Group {
     pub last_seen: At,
     pub occurrences: u64,
     pub aliases: Vec<Alias>,
-    pub fingerprints: BTreeMap<String, Member>,
+    pub fingerprints: Members,
     #[serde(default)]
     pub rest: Rest,
     #[serde(default)]

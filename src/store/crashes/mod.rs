@@ -4,12 +4,15 @@
 
 mod decision;
 mod group;
+mod member;
+mod seen_on;
 
 pub use decision::{AliasName, Choice, Decision};
 pub use group::{
-    Alias, AliasKind, At, Decided, Group, GroupFile, Member, Origin, Regression, Rest, SCHEMA,
-    Seen, State,
+    Alias, AliasKind, At, Decided, Group, GroupFile, Origin, Regression, Rest, SCHEMA, Seen, State,
 };
+pub use member::{Facts, Member, Members};
+pub use seen_on::SeenOn;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,57 +1,46 @@
 //! Which crashes are forgotten: what is known of one outlives its dumps, but a
 //! board that crashes in a new way each time must not fill the disk with files.
 
+use crate::store::compact::Fingerprint;
+use crate::store::coredumps::KnownCrash;
+
 /// Crashes of one device that are remembered.
 pub const MAX_CRASHES: usize = 200;
 
-/// One crash of a device, as far as the decision needs it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct KnownCrash {
-    pub fingerprint: String,
-    /// ISO 8601, UTC.
-    pub last_seen: String,
-    /// Whether a dump of it is stored.
-    pub has_dump: bool,
-}
-
-/// The fingerprints to forget: those seen longest ago beyond `keep`, but never
-/// one that a stored dump belongs to.
-pub fn surplus_crashes(mut known: Vec<KnownCrash>, keep: usize) -> Vec<String> {
-    let surplus = known.len().saturating_sub(keep);
-    known.retain(|crash| !crash.has_dump);
-    known.sort_by(|a, b| a.last_seen.cmp(&b.last_seen));
-    known.truncate(surplus);
-    known.into_iter().map(|crash| crash.fingerprint).collect()
+/// The fingerprints to forget of crashes `without` a stored dump: the `surplus` of them
+/// that were seen longest ago.
+pub fn surplus_crashes(mut without: Vec<&KnownCrash>, surplus: usize) -> Vec<Fingerprint> {
+    without.sort_by_key(|crash| &crash.last_seen);
+    without.truncate(surplus);
+    without
+        .into_iter()
+        .map(|crash| crash.fingerprint.clone())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn crash(minute: u32, has_dump: bool) -> KnownCrash {
+    fn crash(minute: u32) -> KnownCrash {
         KnownCrash {
-            fingerprint: format!("f{minute}"),
-            last_seen: format!("2026-01-01T00:{minute:02}:00Z"),
-            has_dump,
+            fingerprint: format!("f{minute}").into(),
+            last_seen: format!("2026-01-01T00:{minute:02}:00Z").into(),
+            occurrences: 1,
         }
     }
 
     #[test]
-    fn the_crashes_seen_longest_ago_are_forgotten_unless_they_have_a_dump() {
-        let known = vec![
-            crash(5, false),
-            crash(1, true),
-            crash(2, false),
-            crash(4, false),
-            crash(3, true),
-        ];
-        for (keep, forgotten) in [
-            (5, vec![]),
-            (4, vec!["f2"]),
-            (3, vec!["f2", "f4"]),
-            (0, vec!["f2", "f4", "f5"]),
+    fn the_crashes_seen_longest_ago_are_forgotten() {
+        let known = [5, 2, 4].map(crash);
+        for (surplus, forgotten) in [
+            (0, vec![]),
+            (1, vec!["f2"]),
+            (2, vec!["f2", "f4"]),
+            (5, vec!["f2", "f4", "f5"]),
         ] {
-            assert_eq!(surplus_crashes(known.clone(), keep), forgotten, "{keep}");
+            let found = surplus_crashes(known.iter().collect(), surplus);
+            assert_eq!(found, forgotten, "{surplus}");
         }
     }
 }

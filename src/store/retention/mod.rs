@@ -5,9 +5,11 @@ mod free_space;
 #[cfg(test)]
 mod tests;
 
-pub use crash_records::{KnownCrash, MAX_CRASHES, surplus_crashes};
+pub use crash_records::{MAX_CRASHES, surplus_crashes};
 
 use std::collections::{BTreeMap, HashSet};
+
+use crate::store::compact::Fingerprint;
 
 /// One stored dump, as far as the decision needs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +20,7 @@ pub struct StoredDump {
     /// Order of arrival.
     pub sequence: u64,
     pub bytes: u64,
-    pub fingerprint: Option<String>,
+    pub fingerprint: Option<Fingerprint>,
     /// How much the dump tells; higher is better.
     pub rank: u8,
     /// Whether a person asked for it: the rule for crash loops leaves it alone.
@@ -168,9 +170,9 @@ impl Plan<'_> {
     }
 
     fn thin_crash_loops(&mut self, dumps: &[usize], limits: RetentionLimits) {
-        let mut crashes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut crashes: BTreeMap<&Fingerprint, Vec<usize>> = BTreeMap::new();
         for at in dumps {
-            if let Some(fingerprint) = self.held.get(*at).and_then(|d| d.fingerprint.as_deref()) {
+            if let Some(fingerprint) = self.held.get(*at).and_then(|d| d.fingerprint.as_ref()) {
                 crashes.entry(fingerprint).or_default().push(*at);
             }
         }

@@ -193,15 +193,15 @@ impl Register {
     fn new_of(&self, device: &str, now: At) -> usize {
         let is_new = |group: &&Group| {
             group.first_device.as_deref() == Some(device)
-                && now.0 - group.created_at.0 < Duration::DAY
+                && now.time() - group.created_at.time() < Duration::DAY
         };
-        self.groups.values().filter(is_new).count()
+        self.groups().filter(is_new).count()
     }
 
     /// The group that takes what nobody can name any more.
     pub(super) fn other_of(&mut self, crash: &Occurrence) -> String {
         let is_it = |group: &&Group| group.is_other() && group.model == crash.model;
-        if let Some(group) = self.groups.values().find(is_it) {
+        if let Some(group) = self.groups().find(is_it) {
             return group.id.clone();
         }
         let known = other_id(crash.model.as_deref());

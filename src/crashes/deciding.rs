@@ -156,10 +156,7 @@ impl Register {
 
     /// The highest number that a decision had: the end of the log may be lost.
     fn last_number(&self) -> u64 {
-        let decided = self
-            .groups
-            .values()
-            .filter_map(|group| group.decided.as_ref());
+        let decided = self.groups().filter_map(|group| group.decided.as_ref());
         let held = decided.map(|decided| decided.number);
         let logged = self.decisions.iter().map(|decision| decision.number);
         held.chain(logged).max().unwrap_or(0)

@@ -226,7 +226,7 @@ impl Crashes {
         let _deciding = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
         let decision = self.with(|register| {
             let choice = choose(register)?;
-            Ok::<_, Impossible>(register.decide(choice, by, At(Moment::now().wall)))
+            Ok::<_, Impossible>(register.decide(choice, by, At::of(Moment::now().wall)))
         })?;
         if self.undecidable.load(Ordering::Relaxed) {
             return Err(Error::Undecidable);

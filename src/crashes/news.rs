@@ -68,11 +68,11 @@ impl Register {
             let is_judged = members.any(|member| member.decoded) || is_overdue(&group.id);
             !group.announced && group.occurrences > 0 && is_judged
         };
-        let due: Vec<&Group> = self.groups.values().filter(is_due).collect();
+        let due: Vec<&Group> = self.groups().filter(is_due).collect();
         let mut silent = Vec::new();
         let mut news = Vec::new();
         if !due.is_empty() {
-            let earlier = Earlier::of(self.groups.values());
+            let earlier = Earlier::of(self.groups());
             for group in due {
                 match earlier.had(group) {
                     true => silent.push(group.id.clone()),
@@ -80,7 +80,7 @@ impl Register {
                 }
             }
         }
-        news.extend(self.groups.values().filter_map(regressed));
+        news.extend(self.groups().filter_map(regressed));
         for id in silent {
             if let Some(group) = self.get_mut(&id) {
                 group.announced = true;

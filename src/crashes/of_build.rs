@@ -126,7 +126,7 @@ mod tests {
             version: None,
             panic_reason: None,
             task: None,
-            at: At(OffsetDateTime::UNIX_EPOCH + Duration::minutes(minute)),
+            at: At::of(OffsetDateTime::UNIX_EPOCH + Duration::minutes(minute)),
             during_outage,
         }
     }

@@ -247,7 +247,7 @@ impl Register {
     pub(super) fn find_owners(&mut self) {
         let mut owners = HashMap::new();
         let mut held = HashSet::new();
-        let mut groups: Vec<&Group> = self.groups.values().collect();
+        let mut groups: Vec<&Group> = self.groups().collect();
         // an older group is the owner if a damaged state leaves two
         groups.sort_by_key(|group| (group.created_at, group.id.clone()));
         for group in &groups {
@@ -283,10 +283,7 @@ impl Register {
                 variant.is_some_and(|variant| *variant == alias.value)
             }
         };
-        let members = self
-            .groups
-            .values()
-            .flat_map(|group| group.fingerprints.values());
+        let members = self.groups().flat_map(|group| group.fingerprints.values());
         members
             .filter(is_it)
             .map(|member| member.fingerprint.clone())

@@ -123,7 +123,7 @@ impl Register {
         if is_unknown {
             let group = self.id_with(fingerprint);
             if let Some(group) = group.and_then(|id| self.get_mut(&id)) {
-                group.announced |= now - seen.last_seen.0 > NEWS;
+                group.announced |= now - seen.last_seen.time() > NEWS;
             }
             if let Some(signature) = &record.signature {
                 let decoded = Decoded {
@@ -197,7 +197,7 @@ fn records_of(
     let known: Vec<KnownCrash> = {
         let known = folder.crashes().iter();
         let seen = |crash: &KnownCrash| {
-            let last_seen = At(crash.last_seen.time()?);
+            let last_seen = At::of(crash.last_seen.time()?);
             Some(Seen {
                 occurrences: crash.occurrences,
                 first_seen: last_seen,
@@ -245,7 +245,7 @@ fn named(device: &str, crash: &Crash, entry: Option<&Entry>) -> Option<Record> {
 fn unnamed(device: &str, entries: &[Entry]) -> Vec<Record> {
     let mut unnamed: BTreeMap<Fingerprint, (&Entry, u64, At, At)> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.fingerprint.is_none()) {
-        let Some(at) = entry.uploaded_at.time().map(At) else {
+        let Some(at) = entry.uploaded_at.time().map(At::of) else {
             continue;
         };
         let new = (entry, 0, at, at);
@@ -265,7 +265,7 @@ fn unnamed(device: &str, entries: &[Entry]) -> Vec<Record> {
             last_seen: *last,
             during_outage: u64::from(entry.during_outage),
         },
-        group: entry.crash.as_deref().map(str::to_owned),
+        group: entry.crash().map(str::to_owned),
         signature: None,
         builds: Vec::new(),
     });
@@ -314,10 +314,12 @@ impl Occurrence {
             version: entry.firmware_version().map(str::to_owned),
             panic_reason: None,
             task: None,
-            at: At(entry
-                .uploaded_at
-                .time()
-                .unwrap_or_else(|| Moment::now().wall)),
+            at: At::of(
+                entry
+                    .uploaded_at
+                    .time()
+                    .unwrap_or_else(|| Moment::now().wall),
+            ),
             during_outage: entry.during_outage,
         }
     }

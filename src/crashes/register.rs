@@ -21,7 +21,7 @@ const MOST: u64 = 1 << 40;
 /// All groups.
 #[derive(Clone, Debug, Default)]
 pub struct Register {
-    pub(super) groups: HashMap<String, Group>,
+    pub(super) groups: HashMap<String, Box<Group>>,
     /// Merged groups, and where they went.
     pub(super) redirects: HashMap<String, String>,
     pub(super) by_fingerprint: HashMap<Fingerprint, Arc<str>>,
@@ -48,7 +48,7 @@ impl Register {
                 }
                 GroupFile::Group(group) => {
                     register.on_disk.insert(group.id.clone());
-                    register.take_in(*group);
+                    register.take_in(group);
                 }
             }
         }
@@ -57,7 +57,7 @@ impl Register {
         register
     }
 
-    fn take_in(&mut self, mut group: Group) {
+    fn take_in(&mut self, mut group: Box<Group>) {
         // whatever a damaged file says, sums stay numbers
         let members = group.fingerprints.values_mut();
         let named = members.flat_map(|member| member.devices.values_mut());
@@ -93,7 +93,7 @@ impl Register {
 
     /// The group with this id, or the one it was merged into.
     pub fn get(&self, id: &str) -> Option<&Group> {
-        self.groups.get(&self.resolve(id)?)
+        self.groups.get(&self.resolve(id)?).map(|group| &**group)
     }
 
     /// The same for a change, which is written later.
@@ -101,12 +101,12 @@ impl Register {
         let id = self.resolve(id)?;
         let group = self.groups.get_mut(&id);
         self.dirty.insert(id);
-        group
+        group.map(|group| &mut **group)
     }
 
     /// All groups, in no order.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
+        self.groups.values().map(|group| &**group)
     }
 
     /// The group of a fingerprint.
@@ -115,7 +115,9 @@ impl Register {
     }
 
     pub(super) fn group_with(&self, fingerprint: &Fingerprint) -> Option<&Group> {
-        self.groups.get(&**self.by_fingerprint.get(fingerprint)?)
+        self.groups
+            .get(&**self.by_fingerprint.get(fingerprint)?)
+            .map(|group| &**group)
     }
 
     /// The id of a fingerprint's group.
@@ -143,7 +145,7 @@ impl Register {
     /// Adds a group.
     pub(super) fn add(&mut self, group: Group) {
         self.dirty.insert(group.id.clone());
-        self.groups.insert(group.id.clone(), group);
+        self.groups.insert(group.id.clone(), Box::new(group));
     }
 
     /// Adds a fingerprint to a group that exists.
@@ -163,7 +165,7 @@ impl Register {
     }
 
     /// Removes a group that was merged into `into`.
-    pub(super) fn remove(&mut self, id: &str, into: &str) -> Option<Group> {
+    pub(super) fn remove(&mut self, id: &str, into: &str) -> Option<Box<Group>> {
         let gone = self.groups.remove(id)?;
         self.redirects.insert(id.to_owned(), into.to_owned());
         self.dirty.insert(id.to_owned());
@@ -175,7 +177,7 @@ impl Register {
 
     /// Forgets a group that nothing was ever counted for.
     pub(super) fn forget_unused(&mut self, id: &str) {
-        let is_unused = |group: &Group| group.occurrences == 0 && group.decided.is_none();
+        let is_unused = |group: &Box<Group>| group.occurrences == 0 && group.decided.is_none();
         if !self.on_disk.contains(id) && self.groups.get(id).is_some_and(is_unused) {
             self.groups.remove(id);
             self.dirty.remove(id);

@@ -34,7 +34,7 @@ impl Register {
     pub fn resign(&mut self, new: &NewSignatures) -> Changes {
         let before = self.places();
         let texts: BTreeMap<String, String> = {
-            let groups = self.groups.values();
+            let groups = self.groups();
             groups
                 .map(|group| (group.id.clone(), group.signature.clone()))
                 .collect()
@@ -108,7 +108,7 @@ impl Register {
     /// Finds each signature's owner by the crashes that have it.
     fn share_out(&mut self) {
         let mut weights: BTreeMap<(String, String), u64> = BTreeMap::new();
-        for group in self.groups.values() {
+        for group in self.groups() {
             for member in group.fingerprints.values() {
                 if let Some(signature) = &member.signature
                     && self.is_free(member)

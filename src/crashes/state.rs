@@ -20,7 +20,7 @@ pub fn of(group: &Group, now: At) -> State {
             let since = group.occurrences.saturating_sub(decided.occurrences);
             let is_over = match until {
                 Some(Until::Occurrences(count)) => since >= count,
-                Some(Until::Days(days)) => now.0 >= decided.at.0 + Duration::days(days),
+                Some(Until::Days(days)) => now.time() >= decided.at.time() + Duration::days(days),
                 None => group.regression.is_some(),
             };
             if is_over { State::Open } else { State::Ignored }

@@ -134,7 +134,7 @@ impl Crashes {
 fn rank(group: &Group, state: State, now: At) -> u8 {
     match state {
         State::Regressed => 0,
-        State::Open if now.0 - group.created_at.0 < NEW => 1,
+        State::Open if now.time() - group.created_at.time() < NEW => 1,
         State::Open => 2,
         State::Resolved => 3,
         State::Ignored => 4,

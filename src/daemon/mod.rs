@@ -6,6 +6,7 @@ mod data_dir_check;
 mod effective_config;
 mod fleet_registrations;
 mod listeners;
+mod memory;
 mod periodic;
 mod reload;
 mod signals;
@@ -56,6 +57,7 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Runs until told to stop. `greet` is called once requests are answered.
 pub fn run(options: &Options, greet: impl FnOnce(&Greeting)) -> ExitCode {
+    memory::give_back_large_blocks();
     journal::install();
     let status = run_with_journal(options, greet);
     journal::flush(LAST_WORDS);

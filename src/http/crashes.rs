@@ -86,7 +86,7 @@ fn invalid(what: &str) -> Error {
 }
 
 fn now() -> At {
-    At(Moment::now().wall)
+    At::of(Moment::now().wall)
 }
 
 /// `GET /api/crashes/{id}`; 301 with the group that it was merged into.

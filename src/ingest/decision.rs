@@ -97,7 +97,7 @@ fn decide_unknown(entries: &[Entry], found: &Examination, now: &Moment) -> Decis
 fn seconds_since(entry: &Entry, now: &Moment) -> Option<u64> {
     let then = Moment {
         wall: entry.uploaded_at.time()?,
-        monotonic_us: entry.monotonic_us.unwrap_or(0),
+        monotonic_us: entry.monotonic_us().unwrap_or(0),
         boot_id: entry
             .origin
             .boot_id

@@ -97,7 +97,7 @@ pub(super) fn occurrence(found: &Examination, origin: &Origin, now: &Moment) -> 
         device: origin.device.to_string(),
         panic_reason: reason(found, origin),
         task: found.task.clone(),
-        at: At(now.wall),
+        at: At::of(now.wall),
         during_outage: origin.gateway_unreachable_s.is_some(),
         app_elf_sha256: app_elf,
         version,

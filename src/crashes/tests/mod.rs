@@ -18,7 +18,7 @@ use crate::store::crashes::{At, Loaded, Seen, State};
 
 pub(super) fn at(minute: i64) -> At {
     let start = At::parse("2026-01-01T00:00:00Z").unwrap();
-    At(start.0 + Duration::minutes(minute))
+    At::of(start.time() + Duration::minutes(minute))
 }
 
 pub(super) fn crash(fingerprint: &str, device: &str, minute: i64) -> Occurrence {

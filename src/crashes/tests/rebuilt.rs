@@ -48,7 +48,7 @@ fn groups_come_back_from_the_devices_records() {
         decisions: log.clone(),
     });
     for record in &records {
-        again.take_in_record(record, at(5000).0);
+        again.take_in_record(record, at(5000).time());
     }
     again.apply_all();
     assert_eq!(partition(&again), partition(&register));
@@ -63,7 +63,7 @@ fn groups_come_back_from_the_devices_records() {
     assert!(told(&mut again, true).is_empty(), "old crashes are no news");
     // a second time changes nothing
     for record in &records {
-        again.take_in_record(record, at(5000).0);
+        again.take_in_record(record, at(5000).time());
     }
     assert_eq!(partition(&again), partition(&register));
     let more = Seen {
@@ -75,7 +75,7 @@ fn groups_come_back_from_the_devices_records() {
             seen: more,
             ..records[0].clone()
         },
-        at(5000).0,
+        at(5000).time(),
     );
     assert_eq!(again.group_of("f1").unwrap().occurrences, 8);
 }
@@ -109,7 +109,7 @@ fn a_restart_counts_nothing_twice() {
                 builds: Vec::new(),
                 former: Vec::new(),
             };
-            again.take_in_record(&record, at(9999).0);
+            again.take_in_record(&record, at(9999).time());
         }
         assert_eq!(again.get(&id).unwrap().occurrences, 560);
         register = again;

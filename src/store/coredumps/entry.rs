@@ -23,13 +23,11 @@ pub struct Entry {
     pub bytes: u64,
     pub fingerprint: Option<Fingerprint>,
     pub uploaded_at: Stamp,
-    /// Microseconds since the boot [`DumpOrigin::boot_id`].
-    pub monotonic_us: Option<u64>,
-    /// Id of its crash group when it was written.
-    pub crash: Option<Arc<str>>,
     /// Shared with other dumps of the same.
     pub origin: Arc<DumpOrigin>,
     rare: Option<Box<Rare>>,
+    /// [`u64::MAX`] if it is not known.
+    monotonic_us: u64,
     source: Option<Source>,
     decode: Option<DecodeState>,
     pub verdict: Verdict,
@@ -48,6 +46,8 @@ struct Rare {
     decoding: Decoding,
     /// A source that only a newer release knows.
     source: Option<String>,
+    /// Id of the crash group of a dump without a fingerprint.
+    crash: Option<String>,
 }
 
 /// Which build of what a dump is of, and in which boot of the gateway it came.
@@ -75,6 +75,10 @@ impl Entry {
                 OpenEnum::Known(_) => None,
                 OpenEnum::Unknown(word) => Some(word.clone()),
             },
+            crash: sidecar
+                .crash
+                .clone()
+                .filter(|_| sidecar.fingerprint.is_none()),
         };
         Self {
             stem: stem.into(),
@@ -83,10 +87,9 @@ impl Entry {
             bytes,
             fingerprint: sidecar.fingerprint.as_ref().map(Fingerprint::from),
             uploaded_at: Stamp::from(&sidecar.uploaded_at),
-            monotonic_us: sidecar.monotonic_us,
-            crash: shared::maybe(sidecar.crash.as_deref()),
             origin: ORIGINS.share(origin),
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
+            monotonic_us: sidecar.monotonic_us.unwrap_or(u64::MAX),
             source: sidecar.source.known(),
             decode: sidecar.decode.known(),
             verdict: Verdict::from_word(&sidecar.verdict).unwrap_or(Verdict::NotACoredump),
@@ -107,6 +110,17 @@ impl Entry {
     /// Hash of the application's ELF, or its first digits, as in the dump.
     pub fn app_elf_sha256(&self) -> Option<&str> {
         self.origin.app_elf_sha256.as_deref()
+    }
+
+    /// Microseconds since the boot [`DumpOrigin::boot_id`].
+    pub fn monotonic_us(&self) -> Option<u64> {
+        Some(self.monotonic_us).filter(|since| *since != u64::MAX)
+    }
+
+    /// Id of the crash group when it was written of a dump without a fingerprint; the
+    /// others have a crash record that tells it.
+    pub fn crash(&self) -> Option<&str> {
+        self.rare.as_ref()?.crash.as_deref()
     }
 
     /// Where it came from.
@@ -143,7 +157,7 @@ impl Entry {
     /// When the dump came: by what is known of its boot since, else as the clock
     /// said then.
     pub fn came_at(&self, gateway: &Gateway) -> Option<OffsetDateTime> {
-        let known = self.origin.boot_id.as_deref().zip(self.monotonic_us);
+        let known = self.origin.boot_id.as_deref().zip(self.monotonic_us());
         known
             .and_then(|(boot, since)| gateway.time_of(boot, since))
             .or_else(|| self.uploaded_at.time())

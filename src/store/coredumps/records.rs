@@ -136,11 +136,13 @@ impl Records {
 
     /// Leaves in memory what the files do not have.
     pub(super) fn close(&mut self) {
-        let mut open = std::mem::take(&mut self.open);
-        open.retain(|fingerprint, _| {
-            self.stale.contains(fingerprint) || self.is_unread(fingerprint)
-        });
-        self.open = open;
+        // a map that was emptied keeps a node, this makes another one
+        let open = std::mem::take(&mut self.open).into_iter();
+        self.open = open
+            .filter(|(fingerprint, _)| {
+                self.stale.contains(fingerprint) || self.is_unread(fingerprint)
+            })
+            .collect();
     }
 
     /// Gives back what growing took too much.

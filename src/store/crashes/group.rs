@@ -15,20 +15,34 @@ use crate::store::open_enum::OpenEnum;
 /// The schema this program writes.
 pub const SCHEMA: u32 = 1;
 
-/// A point in time; ISO 8601, UTC, in JSON.
+/// A point in time, in microseconds since 1970; ISO 8601, UTC, in JSON.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct At(pub OffsetDateTime);
+pub struct At(i64);
 
 impl At {
     /// Reads what [`clock::iso8601`] writes.
     pub fn parse(text: &str) -> Option<Self> {
-        clock::parse(text).map(Self)
+        clock::parse(text).map(Self::of)
+    }
+
+    /// The same moment, in whole microseconds.
+    pub fn of(time: OffsetDateTime) -> Self {
+        let micros = time.unix_timestamp_nanos().div_euclid(1000);
+        // 64 bits last for 292,000 years
+        Self(i64::try_from(micros).unwrap_or_default())
+    }
+
+    /// The moment as a date.
+    pub fn time(self) -> OffsetDateTime {
+        let since = time::Duration::microseconds(self.0);
+        let time = OffsetDateTime::UNIX_EPOCH.checked_add(since);
+        time.unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&clock::iso8601(self.0))
+        f.write_str(&clock::iso8601(self.time()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::group_commit::GroupCommit;
-use super::super::publish::{FOLDER_MODE, make_folder_unsynced, sync_folder};
+use super::super::publish::{FILE_MODE, FOLDER_MODE, Temporary, make_folder_unsynced, sync_folder};
 use super::super::{Error, Result};
 use super::crash::{Crash, file_name};
 use super::entry::Entry;
@@ -25,6 +25,13 @@ pub struct DeviceFolder {
     pub(super) commits: Arc<GroupCommit>,
     /// It was made here, and no sync of its parent is known to have succeeded.
     pub(super) is_new: bool,
+}
+
+/// A record in a file that is not in place yet.
+#[derive(Debug)]
+pub(super) struct PreparedRecord {
+    fingerprint: Fingerprint,
+    bytes: Vec<u8>,
 }
 
 /// The files of one new dump.
@@ -134,19 +141,52 @@ impl DeviceFolder {
     /// [`Error::Full`] or [`Error::Io`]; what was not written stays due.
     pub fn flush(&mut self) -> Result<()> {
         while let Some(fingerprint) = self.records.first_behind() {
-            if !self.records.is_unread(&fingerprint)
-                && let Some(crash) = self.records.open(&self.path, &fingerprint)
-            {
-                crash.kept = self
-                    .entries
-                    .iter()
-                    .filter(|entry| entry.fingerprint.as_ref() == Some(&fingerprint))
-                    .map(|entry| entry.id.to_string())
-                    .collect();
-                self.commits
-                    .replace(&self.path, &crash.file_name(), &crash.to_bytes())?;
+            if let Some(bytes) = self.record_now(&fingerprint) {
+                let name = file_name(&fingerprint);
+                self.commits.replace(&self.path, &name, &bytes)?;
             }
             self.records.is_written(&fingerprint);
+        }
+        Ok(())
+    }
+
+    /// A crash's record as its file is to be; `None` if it must not be written.
+    fn record_now(&mut self, fingerprint: &Fingerprint) -> Option<Vec<u8>> {
+        if self.records.is_unread(fingerprint) {
+            return None;
+        }
+        let crash = self.records.open(&self.path, fingerprint)?;
+        let entries = self.entries.iter();
+        crash.kept = entries
+            .filter(|entry| entry.fingerprint.as_ref() == Some(fingerprint))
+            .map(|entry| entry.id.to_string())
+            .collect();
+        Some(crash.to_bytes())
+    }
+
+    /// The records with files that are behind, at most `most`, in new files that are not
+    /// synced yet.
+    pub(super) fn prepare_records(
+        &mut self,
+        most: usize,
+    ) -> Result<Vec<(PreparedRecord, Temporary)>> {
+        let mut prepared = Vec::new();
+        for fingerprint in self.records.behind().into_iter().take(most) {
+            if let Some(bytes) = self.record_now(&fingerprint) {
+                let mut file = Temporary::new(&self.path, FILE_MODE)?;
+                file.write(&bytes)?;
+                prepared.push((PreparedRecord { fingerprint, bytes }, file));
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Puts the synced file of a record in place, unless the record changed meanwhile.
+    pub(super) fn put_record(&mut self, record: &PreparedRecord, file: Temporary) -> Result<()> {
+        let PreparedRecord { fingerprint, bytes } = record;
+        if self.record_now(fingerprint).as_ref() == Some(bytes) {
+            file.rename_over(&self.path.join(file_name(fingerprint)))?;
+            self.records.is_written(fingerprint);
         }
         Ok(())
     }

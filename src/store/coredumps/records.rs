@@ -110,6 +110,11 @@ impl Records {
         self.stale.first().cloned()
     }
 
+    /// All that are to be written.
+    pub(super) fn behind(&self) -> Vec<Fingerprint> {
+        self.stale.iter().cloned().collect()
+    }
+
     /// It was written, or cannot be.
     pub(super) fn is_written(&mut self, fingerprint: &Fingerprint) {
         self.stale.remove(fingerprint);

@@ -1,6 +1,7 @@
 //! New signatures for reports that are stored: very many files at once, none of which
 //! anybody waits for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -57,6 +58,7 @@ impl Coredumps {
                     stored += usize::from(self.put_in_place(&dump, resigned, report, sidecar)?);
                 }
             }
+            self.write_records(batch)?;
         }
         Ok(stored)
     }
@@ -90,6 +92,28 @@ impl Coredumps {
             };
             Ok(Some((ready, files)))
         })
+    }
+
+    /// Writes the records of these dumps' crashes: very many that are newer than their
+    /// files are not to be in memory.
+    fn write_records(&self, batch: &[Resigned]) -> Result<()> {
+        let devices: BTreeSet<&DeviceKey> = batch.iter().map(|resigned| &resigned.device).collect();
+        let (mut ready, mut files) = (Vec::new(), Vec::new());
+        for device in devices {
+            let room = BATCH.saturating_sub(ready.len());
+            self.with(device, |folder| {
+                for (record, file) in folder.prepare_records(room)? {
+                    ready.push((device, record));
+                    files.push(file);
+                }
+                Ok(())
+            })?;
+        }
+        self.commits.sync_all(&files)?;
+        for ((device, record), file) in ready.into_iter().zip(files) {
+            self.with(device, |folder| folder.put_record(&record, file))?;
+        }
+        Ok(())
     }
 
     fn put_in_place(

@@ -262,3 +262,106 @@ fn an_occurrence_that_could_not_be_written_is_not_counted_either() {
         })
         .unwrap();
 }
+
+fn store_at(coredumps: &Coredumps, id: &str, uploaded_at: &str) {
+    let key: DeviceKey = "k1".parse().unwrap();
+    let mut sidecar = sample(id, coredumps.next_sequence().unwrap());
+    sidecar.fingerprint = Some(String::from("f00d"));
+    sidecar.uploaded_at = uploaded_at.to_owned();
+    let new = NewDump {
+        sidecar,
+        dump: b"dump",
+        log: None,
+    };
+    let stem = format!("coredump_{id}");
+    coredumps
+        .with(&key, |folder| folder.store(&stem, &new))
+        .unwrap();
+}
+
+#[test]
+fn a_record_is_read_from_its_file_once_that_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    let coredumps = coredumps(root.path());
+    let key: DeviceKey = "k1".parse().unwrap();
+    store_at(&coredumps, "a", "2026-01-01T00:00:01.000000Z");
+    let occurrences = || {
+        let read = |folder: &mut DeviceFolder| Ok(folder.crash("f00d").unwrap().occurrences);
+        coredumps.with(&key, read).unwrap()
+    };
+    // there is no file yet
+    assert_eq!(occurrences(), 1);
+    coredumps.flush().unwrap();
+    let path = root.path().join("k1/crash_f00d.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replace("\"occurrences\": 1", "\"occurrences\": 7");
+    replace(
+        &root.path().join("k1"),
+        "crash_f00d.json",
+        text.as_bytes(),
+        0o640,
+    )
+    .unwrap();
+    assert_eq!(occurrences(), 7);
+    store_at(&coredumps, "b", "2026-01-01T00:00:02.000000Z");
+    assert_eq!(occurrences(), 8);
+    let known = coredumps.with(&key, |folder| Ok(folder.crashes().to_vec()));
+    let known = known.unwrap();
+    assert_eq!((known.len(), known[0].occurrences), (1, 8));
+    assert_eq!(known[0].last_seen, *"2026-01-01T00:00:02.000000Z");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_any_more_is_not_written_over() {
+    let root = tempfile::tempdir().unwrap();
+    let mut coredumps = coredumps(root.path());
+    coredumps.between_reads = Duration::MAX;
+    let key: DeviceKey = "k1".parse().unwrap();
+    store_at(&coredumps, "a", "2026-01-01T00:00:01.000000Z");
+    coredumps.flush().unwrap();
+    let path = root.path().join("k1/crash_f00d.json");
+    let whole = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("crash_f00d.json", &path).unwrap();
+    // the board's next dump is kept and counted all the same
+    store_at(&coredumps, "b", "2026-01-01T00:00:02.000000Z");
+    coredumps.flush().unwrap();
+    assert!(path.is_symlink());
+    let occurrences = |coredumps: &Coredumps| {
+        let read = |folder: &mut DeviceFolder| Ok(folder.crash("f00d").unwrap().occurrences);
+        coredumps.with(&key, read).unwrap()
+    };
+    assert_eq!(occurrences(&coredumps), 1);
+    // read again once that works
+    fs::remove_file(&path).unwrap();
+    replace(&root.path().join("k1"), "crash_f00d.json", &whole, 0o640).unwrap();
+    coredumps.between_reads = Duration::ZERO;
+    assert_eq!(occurrences(&coredumps), 2);
+}
+
+#[test]
+fn new_signatures_are_in_the_records_files_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let coredumps = coredumps(root.path());
+    let device: DeviceKey = "k1".parse().unwrap();
+    store_at(&coredumps, "a", "2026-01-01T00:00:01.000000Z");
+    coredumps.flush().unwrap();
+    let signature = crate::signature::Signature {
+        id: String::from("s1-a"),
+        ..Default::default()
+    };
+    let resigned = |stem: &str| Resigned {
+        device: device.clone(),
+        stem: stem.to_owned(),
+        report: b"{}".to_vec(),
+        signature: Some(signature.clone()),
+    };
+    let stored = coredumps.resign(&[resigned("coredump_a"), resigned("coredump_gone")]);
+    assert_eq!(stored.unwrap(), 1);
+    let bytes = fs::read(root.path().join("k1/crash_f00d.json")).unwrap();
+    let crash: Crash = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(crash.signature, Some(signature));
+    assert_eq!((crash.occurrences, crash.kept), (1, vec!["a".to_owned()]));
+    let names = fs::read_dir(root.path().join("k1")).unwrap().count();
+    assert_eq!(names, 4, "dump, sidecar, report, record");
+}

@@ -308,7 +308,7 @@ pub(super) fn title(member: &Member) -> (String, Option<String>) {
         let text = format!("{UNREADABLE} dumps of {version}");
         return (text, Some(UNREADABLE.to_owned()));
     }
-    if let Some(class) = class_of(&member.fingerprint) {
+    if let Some(class) = class_of(&member.fingerprint.to_string()) {
         return (class.clone(), Some(class));
     }
     let reason = member.panic_reason.as_deref().unwrap_or("unknown reason");

@@ -47,7 +47,7 @@ impl Crashes {
             version,
             panic_reason: Some(reason.to_owned()),
             task: None,
-            at: At(Moment::now().wall),
+            at: At::of(Moment::now().wall),
             during_outage: false,
         };
         self.count(&crash);

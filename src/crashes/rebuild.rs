@@ -265,7 +265,7 @@ fn unnamed(device: &str, entries: &[Entry]) -> Vec<Record> {
             last_seen: *last,
             during_outage: u64::from(entry.during_outage),
         },
-        group: entry.crash().map(str::to_owned),
+        group: entry.crash.as_deref().map(str::to_owned),
         signature: None,
         builds: Vec::new(),
     });

@@ -84,8 +84,13 @@ impl DumpsIn<'_> {
     pub fn has(&self, entry: &Entry) -> bool {
         let name = name_of(entry);
         self.names.contains(&name)
-            || (entry.crash.as_ref().is_some_and(|id| self.ids.contains(&**id))
-                && self.crashes.with(|register| register.group_with(&name).is_none()))
+            || (entry
+                .crash
+                .as_ref()
+                .is_some_and(|id| self.ids.contains(&**id))
+                && self
+                    .crashes
+                    .with(|register| register.group_with(&name).is_none()))
     }
 }
 

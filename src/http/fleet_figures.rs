@@ -42,7 +42,7 @@ pub fn update(app: &AppState) -> store::Result<()> {
             let code = model.parse::<ModelCode>();
             code.is_ok_and(|code| registered.models.contains_key(&code))
         };
-        let now = At(crate::clock::wall());
+        let now = At::of(crate::clock::wall());
         tally(register.groups(), is_registered, &ids, now)
     });
 
@@ -127,7 +127,7 @@ fn tally<'a>(
         let state = state_of(group, now);
         of_model.open += u64::from(state == GroupState::Open);
         of_model.regressed += u64::from(state == GroupState::Regressed);
-        let is_new = now.0 - group.created_at.0 < NEW;
+        let is_new = now.time() - group.created_at.time() < NEW;
         of_model.new += u64::from(state == GroupState::Open && is_new);
         let members = group.fingerprints.values();
         let named = members.filter(|member| member.builds.iter().any(|id| named.contains(&**id)));
@@ -152,7 +152,11 @@ fn figures_of(
         .map(|build| of_build(build, &crashes_of(build), devices))
         .collect();
     let runs: u64 = shown.iter().filter_map(|build| build.devices).sum();
-    let in_service = || devices.iter().filter(|(_, device)| device.retired.is_none());
+    let in_service = || {
+        devices
+            .iter()
+            .filter(|(_, device)| device.retired.is_none())
+    };
     let known = in_service().filter(|(_, device)| runs_known(device));
     let known = known.count() as u64;
     shown.push(BuildFigures {
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn groups_are_counted_by_model_and_crashes_by_build() {
         let mut register = Register::default();
-        let day = |day: i64| At(OffsetDateTime::UNIX_EPOCH + Duration::days(day));
+        let day = |day: i64| At::of(OffsetDateTime::UNIX_EPOCH + Duration::days(day));
         for (fingerprint, model, at, build) in [
             ("f1", Some("lamp"), 1, Some(id(1))),
             ("f1", Some("lamp"), 2, Some(id(1))),

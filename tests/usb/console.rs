@@ -26,11 +26,11 @@ async fn a_printed_dump_is_stored_with_its_banner_and_its_log() {
     site.stored(1).await;
     let dumps = site.dumps();
     assert_eq!(
-        (dumps.len(), dumps[0].verdict, dumps[0].source.known()),
+        (dumps.len(), dumps[0].verdict, dumps[0].source().known()),
         (1, Verdict::Valid, Some(Source::Uart))
     );
-    assert_eq!(dumps[0].firmware_version.as_deref(), Some("1.2.3"));
-    assert_eq!(dumps[0].model_code.as_deref(), Some("demo"));
+    assert_eq!(dumps[0].firmware_version(), Some("1.2.3"));
+    assert_eq!(dumps[0].model_code(), Some("demo"));
     let log = site.beside("log");
     for line in [
         "psk=***",

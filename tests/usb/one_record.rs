@@ -24,7 +24,7 @@ async fn a_dump_that_was_printed_and_is_read_from_flash_is_one_dump() {
     assert!(!read.received.kept);
     let dumps = site.dumps();
     assert_eq!(
-        (dumps.len(), dumps[0].verdict, dumps[0].source.known()),
+        (dumps.len(), dumps[0].verdict, dumps[0].source().known()),
         (1, Verdict::Valid, Some(Source::Uart))
     );
     let sidecar: serde_json::Value = serde_json::from_str(&site.beside("json")).unwrap();

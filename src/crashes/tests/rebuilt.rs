@@ -38,7 +38,6 @@ fn groups_come_back_from_the_devices_records() {
                     group: Some(group.id.clone()),
                     signature: signature.clone(),
                     builds: Vec::new(),
-                    former: Vec::new(),
                 });
             records.collect::<Vec<_>>()
         })
@@ -107,7 +106,6 @@ fn a_restart_counts_nothing_twice() {
                 group: Some(id.clone()),
                 signature: Some(signature("s1-a")),
                 builds: Vec::new(),
-                former: Vec::new(),
             };
             again.take_in_record(&record, at(9999).time());
         }
@@ -171,7 +169,6 @@ fn record(fingerprint: &str, device: &str, occurrences: u64, group: &str) -> reb
         group: Some(group.to_owned()),
         signature: None,
         builds: Vec::new(),
-        former: Vec::new(),
     }
 }
 
@@ -184,7 +181,7 @@ fn complete(register: &mut Register, records: &[rebuild::Record]) {
     }
     let mut completion = completion::Completion::default();
     for (device, records) in by_device {
-        completion.take_in(register, device, &records, at(5000).0);
+        completion.take_in(register, device, &records, at(5000).time());
     }
     register.apply_all();
     completion.finish(register);
@@ -242,12 +239,18 @@ fn devices_that_a_group_does_not_name_come_back_in_its_counts() {
 
 #[test]
 fn ids_of_groups_that_ended_lead_to_where_their_crashes_are() {
-    let mut dump = record("f1", "board1", 1, "c00001");
-    dump.former = vec![String::from("c00002"), String::from("c00003")];
+    let dump = record("f1", "board1", 1, "c00001");
     // this one has crashes of its own still
     let other = record("f2", "board2", 1, "c00003");
     let mut register = Register::default();
-    complete(&mut register, &[dump, other]);
+    let mut completion = completion::Completion::default();
+    for dump in [dump, other] {
+        let device = dump.crash.device.clone();
+        completion.take_in(&mut register, &device, &[dump], at(5000).time());
+    }
+    let former = ["c00002", "c00003"].map(|id| (id.into(), "f1".into()));
+    completion.remember(&register, former.into());
+    completion.finish(&mut register);
     for (id, expected) in [
         ("c00001", "c00001"),
         ("c00002", "c00001"),

@@ -22,6 +22,8 @@ pub struct Entry {
     /// Bytes of the dump and of the files beside it.
     pub bytes: u64,
     pub fingerprint: Option<Fingerprint>,
+    /// Id of its crash group when it was written.
+    pub crash: Option<Arc<str>>,
     pub uploaded_at: Stamp,
     /// Shared with other dumps of the same.
     pub origin: Arc<DumpOrigin>,
@@ -46,8 +48,6 @@ struct Rare {
     decoding: Decoding,
     /// A source that only a newer release knows.
     source: Option<String>,
-    /// Id of the crash group of a dump without a fingerprint.
-    crash: Option<String>,
 }
 
 /// Which build of what a dump is of, and in which boot of the gateway it came.
@@ -75,10 +75,6 @@ impl Entry {
                 OpenEnum::Known(_) => None,
                 OpenEnum::Unknown(word) => Some(word.clone()),
             },
-            crash: sidecar
-                .crash
-                .clone()
-                .filter(|_| sidecar.fingerprint.is_none()),
         };
         Self {
             stem: stem.into(),
@@ -86,6 +82,7 @@ impl Entry {
             sequence: sidecar.sequence,
             bytes,
             fingerprint: sidecar.fingerprint.as_ref().map(Fingerprint::from),
+            crash: shared::maybe(sidecar.crash.as_deref()),
             uploaded_at: Stamp::from(&sidecar.uploaded_at),
             origin: ORIGINS.share(origin),
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
@@ -115,12 +112,6 @@ impl Entry {
     /// Microseconds since the boot [`DumpOrigin::boot_id`].
     pub fn monotonic_us(&self) -> Option<u64> {
         Some(self.monotonic_us).filter(|since| *since != u64::MAX)
-    }
-
-    /// Id of the crash group when it was written of a dump without a fingerprint; the
-    /// others have a crash record that tells it.
-    pub fn crash(&self) -> Option<&str> {
-        self.rare.as_ref()?.crash.as_deref()
     }
 
     /// Where it came from.

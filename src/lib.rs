@@ -37,6 +37,7 @@ pub mod journal;
 pub mod metrics;
 pub mod printable;
 pub mod reader;
+pub mod rollouts;
 pub mod serial;
 pub mod signature;
 pub mod store;

@@ -18,6 +18,7 @@ pub mod publish;
 mod rebuild_registry;
 pub mod registry;
 pub mod retention;
+pub mod rollouts;
 pub mod sequence;
 pub mod shared;
 mod shared_sync;

@@ -1,0 +1,240 @@
+//! What a device of a rollout's model is served, and why. It depends on the member's state
+//! only; who is no member gets the base.
+
+use std::fmt;
+
+use super::evaluate::Now;
+use crate::device::DeviceKey;
+use crate::store::rollouts::{Member, MemberState, OnStop, Phase, Rollout, Window};
+
+/// What `firmware-version` answered is kept for the device for this time, seconds.
+pub const RESERVATION: u64 = 600;
+/// A download without a sign of life for this time takes no place any more, seconds.
+pub const IDLE_DOWNLOAD: u64 = 120;
+
+/// Which build a device gets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gets {
+    Target,
+    Base,
+    Nothing,
+}
+
+/// Why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// It is no member: it came later.
+    NoMember,
+    /// Its wave, counted from 1, is not released.
+    Held {
+        wave: usize,
+    },
+    Eligible,
+    Offered,
+    /// It began to download it, has it or runs it.
+    Has(MemberState),
+    Failed(MemberState),
+    TakesNoPart(MemberState),
+    Paused,
+    OutsideWindow(Window),
+    ClockJumped,
+    /// A dump has to be judged first.
+    Decoding,
+    /// So many others download.
+    AllPlacesTaken {
+        downloads: usize,
+    },
+    Stopped,
+    /// It was stopped, and who got the target keeps it.
+    StoppedStay,
+    Cancelled,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMember => f.write_str("came after its start"),
+            Self::Held { wave } => write!(f, "in wave {wave}, which is not released"),
+            Self::Eligible => f.write_str("its wave is released"),
+            Self::Offered => f.write_str("told of it"),
+            Self::Has(state) => write!(f, "{}", state.as_str()),
+            Self::Failed(state) => write!(f, "failed: {}", state.as_str()),
+            Self::TakesNoPart(state) => write!(f, "takes no part: {}", state.as_str()),
+            Self::Paused => f.write_str("paused"),
+            Self::OutsideWindow(window) => write!(f, "outside of {window}"),
+            Self::ClockJumped => f.write_str("the clock jumped: waits for an hour"),
+            Self::Decoding => f.write_str("waits until a coredump is decoded"),
+            Self::AllPlacesTaken { downloads } => {
+                write!(
+                    f,
+                    "{downloads} downloads at once are allowed, and under way"
+                )
+            }
+            Self::Stopped => f.write_str("stopped"),
+            Self::StoppedStay => f.write_str("stopped; devices that got it keep it"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+/// The decision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Served {
+    pub gets: Gets,
+    pub why: Why,
+}
+
+impl Served {
+    fn target(why: Why) -> Self {
+        Self {
+            gets: Gets::Target,
+            why,
+        }
+    }
+
+    fn base(why: Why) -> Self {
+        Self {
+            gets: Gets::Base,
+            why,
+        }
+    }
+}
+
+/// What a device gets if it asks now. `free` is how many more downloads the gateway allows
+/// beside those of this rollout.
+pub fn serve(rollout: &Rollout, device: &DeviceKey, now: Now<'_>, free: usize) -> Served {
+    let Some(member) = rollout.member(device) else {
+        return Served::base(Why::NoMember);
+    };
+    match rollout.phase {
+        Phase::Stopped if rollout.spec.on_stop == OnStop::Stay && member.got_it() => {
+            return Served {
+                gets: Gets::Nothing,
+                why: Why::StoppedStay,
+            };
+        }
+        Phase::Stopped => return Served::base(Why::Stopped),
+        Phase::Cancelled => return Served::base(Why::Cancelled),
+        Phase::Done => return Served::target(Why::Has(member.state)),
+        Phase::Canary | Phase::Soaking | Phase::Wave | Phase::Watching => {}
+    }
+    use MemberState as S;
+    match member.state {
+        S::Downloading | S::Downloaded | S::Running | S::Soaked | S::HasIt => {
+            Served::target(Why::Has(member.state))
+        }
+        S::Offered if rollout.paused.is_none() => Served::target(Why::Offered),
+        S::Eligible | S::Offered => match hindrance(rollout, now, free) {
+            None => Served::target(Why::Eligible),
+            Some(why) => Served::base(why),
+        },
+        S::Held => Served::base(Why::Held {
+            wave: wave_of(rollout, member),
+        }),
+        S::Crashed | S::Looping | S::Reverted | S::Lost => Served::base(Why::Failed(member.state)),
+        S::Refused | S::Pinned | S::Incompatible | S::Retired | S::Back | S::Stranded => {
+            Served::base(Why::TakesNoPart(member.state))
+        }
+    }
+}
+
+/// What keeps a rollout from new offers now, if anything.
+pub fn hindrance(rollout: &Rollout, now: Now<'_>, free: usize) -> Option<Why> {
+    if rollout.paused.is_some() {
+        return Some(Why::Paused);
+    }
+    waits_for(rollout, now).or_else(|| {
+        let downloads = places_taken(rollout, now.s);
+        let allowed = usize::try_from(rollout.spec.parallel).unwrap_or(usize::MAX);
+        let is_full = downloads >= allowed || free == 0;
+        is_full.then_some(Why::AllPlacesTaken { downloads })
+    })
+}
+
+/// What a rollout waits for that ends by itself.
+pub fn waits_for(rollout: &Rollout, now: Now<'_>) -> Option<Why> {
+    if rollout
+        .clock_unsure_until_s
+        .is_some_and(|until| now.s < until)
+    {
+        return Some(Why::ClockJumped);
+    }
+    if !rollout.waiting.is_empty() {
+        return Some(Why::Decoding);
+    }
+    let window = rollout.spec.window;
+    window
+        .filter(|window| !window.has(now.minute))
+        .map(Why::OutsideWindow)
+}
+
+/// Downloads of the target that are under way, or were just promised.
+pub fn places_taken(rollout: &Rollout, now_s: u64) -> usize {
+    let is_recent = |s: Option<u64>, within| s.is_some_and(|s| now_s.saturating_sub(s) < within);
+    let takes_one = |member: &&Member| match member.state {
+        MemberState::Downloading => is_recent(member.progress_s, IDLE_DOWNLOAD),
+        MemberState::Offered => is_recent(Some(member.since_s), RESERVATION),
+        _ => false,
+    };
+    rollout.members.iter().filter(takes_one).count()
+}
+
+/// The wave of a member, counted from 1.
+pub fn wave_of(rollout: &Rollout, member: &Member) -> usize {
+    let mut members = rollout.members.iter();
+    let at = members.position(|one| one.device == member.device);
+    let at = at.unwrap_or(usize::MAX);
+    let mut waves = rollout.waves.iter();
+    let wave = waves.position(|wave| at < wave.members);
+    wave.map_or(rollout.waves.len(), |wave| wave + 1)
+}
+
+impl Window {
+    /// Whether it is open at a minute after midnight.
+    pub fn has(self, minute: u16) -> bool {
+        match self.from <= self.to {
+            true => (self.from..self.to).contains(&minute),
+            false => minute >= self.from || minute < self.to,
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (self.from, self.to);
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            to / 60,
+            to % 60
+        )
+    }
+}
+
+impl MemberState {
+    /// The word in files, tables and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Eligible => "eligible",
+            Self::Offered => "offered",
+            Self::Downloading => "downloading",
+            Self::Downloaded => "downloaded",
+            Self::Running => "running",
+            Self::Soaked => "soaked",
+            Self::Crashed => "crashed",
+            Self::Looping => "looping",
+            Self::Reverted => "reverted",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+            Self::Pinned => "pinned",
+            Self::Incompatible => "incompatible",
+            Self::HasIt => "has-it",
+            Self::Retired => "retired",
+            Self::Back => "back",
+            Self::Stranded => "stranded",
+        }
+    }
+}

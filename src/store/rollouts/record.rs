@@ -1,0 +1,364 @@
+//! A rollout as it is stored: `rollouts/<id>.json`. The rules are in `crate::rollouts`.
+//!
+//! Times named `.._s` are seconds on the rollout's own clock ([`Rollout::clock_s`]): it
+//! runs while the daemon runs, so that a time without a daemon is never taken for a time
+//! in which nothing went wrong.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::build_id::BuildId;
+use crate::device::{DeviceKey, ModelCode};
+
+/// The schema this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// A build, and what people called it when the rollout started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NamedBuild {
+    pub build_id: BuildId,
+    pub name: String,
+}
+
+/// What is done with the boards that got a build which was stopped.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// They are offered the base.
+    #[default]
+    Back,
+    /// They are offered nothing.
+    Stay,
+}
+
+/// The part of a day in which downloads may begin, minutes after midnight by the gateway's
+/// local time. It may span midnight.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Window {
+    pub from: u16,
+    pub to: u16,
+}
+
+/// What a person asked for. Durations are seconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Spec {
+    /// Cumulative shares of the members, percent, rising.
+    pub waves: Vec<f64>,
+    pub canary_soak: u64,
+    pub soak: u64,
+    pub watch: u64,
+    pub return_within: u64,
+    /// Downloads at once.
+    pub parallel: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Each wave waits for a person.
+    pub gate: bool,
+    /// Waves need devices that were heard again after their soak.
+    pub confirmed: bool,
+    pub on_stop: OnStop,
+}
+
+/// Where a rollout is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The canaries are updated.
+    Canary,
+    /// All canaries run it.
+    Soaking,
+    /// A later wave is updated; which one is the number of those released.
+    Wave,
+    /// All waves are over; the rules still hold.
+    Watching,
+    Done,
+    Stopped,
+    Cancelled,
+}
+
+/// A pause.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pause {
+    pub why: String,
+    /// Who paused it, or which rule.
+    pub by: String,
+    /// ISO 8601, UTC.
+    pub at: String,
+}
+
+/// Where a device is in the rollout.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// Its wave is not released.
+    Held,
+    /// It gets the target when it asks.
+    Eligible,
+    /// It was told of the target.
+    Offered,
+    Downloading,
+    /// The whole image was delivered.
+    Downloaded,
+    Running,
+    /// It ran the target for the soak.
+    Soaked,
+    Crashed,
+    Looping,
+    /// It runs another build again.
+    Reverted,
+    /// It was not heard after the delivery.
+    Lost,
+    /// It does not install the target.
+    Refused,
+    /// It is pinned to a build.
+    Pinned,
+    /// The target does not fit.
+    Incompatible,
+    /// It had the target before.
+    HasIt,
+    Retired,
+    /// After a stop: it runs the base again.
+    Back,
+    /// After a stop: it did not come back.
+    Stranded,
+}
+
+/// Which rule a device failed by.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    NewCrash,
+    Looping,
+    Reverted,
+    Lost,
+    /// Nothing tells that it works.
+    NoData,
+}
+
+impl Rule {
+    /// Whether it counts towards a stop. The others only pause.
+    pub fn stops(self) -> bool {
+        matches!(self, Self::NewCrash | Self::Looping | Self::Reverted)
+    }
+}
+
+/// Why a device failed, or is not counted as a success.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Failure {
+    pub rule: Rule,
+    /// In words.
+    pub why: String,
+    /// Id of the crash group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<String>,
+    pub at: String,
+    /// A person resumed the rollout knowing of it.
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+/// A device of the rollout.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Member {
+    pub device: DeviceKey,
+    pub state: MemberState,
+    /// Since when, ISO 8601, UTC.
+    pub at: String,
+    pub since_s: u64,
+    /// What the state is concluded from, in words.
+    pub evidence: String,
+    #[serde(default)]
+    pub canary: bool,
+    /// Whether what happens to it decides anything: not for a board that is known by a
+    /// fleet token alone, which anybody who has the token can invent.
+    pub votes: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hw: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_s: Option<u64>,
+    /// The last sign of a download of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_s: Option<u64>,
+    /// The last whole delivery of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deliveries: u32,
+    /// A download was under way when the daemon ended: all of it may have arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maybe_delivered: bool,
+    /// Since the last delivery, or while it runs the target: it was heard.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heard_since: bool,
+    /// Since the last delivery: it booted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub booted_since: bool,
+    /// Since the last delivery: another build that it was seen to run, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_build: Option<String>,
+    /// When it was first known to run the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_s: Option<u64>,
+    /// It booted while it ran the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebooted: bool,
+    /// Its usual time between contacts, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_s: Option<u64>,
+    /// Crashes of the target by known bugs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub known_crashes: u32,
+    /// Where downloads of the target broke off, bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broke_off: Vec<u64>,
+    /// Dumps up to this sequence number were judged.
+    #[serde(default)]
+    pub judged_to: u64,
+    /// Of a soaked device: it was heard after the soak.
+    #[serde(default)]
+    pub confirmed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// A wave.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Wave {
+    /// Percent of the members; of the canaries as it comes out.
+    pub share: f64,
+    /// Members up to this one are in it or an earlier wave.
+    pub members: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_s: Option<u64>,
+    /// When its last device was soaked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<String>,
+}
+
+/// A decision, or what led to one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LogEntry {
+    /// ISO 8601, UTC.
+    pub at: String,
+    /// Who: a person, or `rules`.
+    pub by: String,
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceKey>,
+}
+
+/// A dump that is not judged yet.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Waiting {
+    pub device: DeviceKey,
+    pub since_s: u64,
+}
+
+/// A rollout.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Rollout {
+    pub schema: u32,
+    /// `r` and a number.
+    pub id: String,
+    pub model: ModelCode,
+    pub target: NamedBuild,
+    pub base: NamedBuild,
+    /// Whether the target has symbols. Without, new crashes cannot be told for sure.
+    pub has_symbols: bool,
+    pub spec: Spec,
+    pub started_at: String,
+    pub started_by: String,
+    pub phase: Phase,
+    pub phase_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// A person asked for all waves at once; so many had been released before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finishing_from: Option<usize>,
+    /// Why it was stopped or cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// After this nothing about it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Seconds that the daemon ran since the start.
+    pub clock_s: u64,
+    /// Nothing is offered before: the wall clock jumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_unsure_until_s: Option<u64>,
+    /// In the order in which they are updated; canaries first.
+    pub members: Vec<Member>,
+    pub waves: Vec<Wave>,
+    /// Dumps of the target that are not judged yet, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: BTreeMap<String, Waiting>,
+    pub log: Vec<LogEntry>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Rollout {
+    /// Waves that were released.
+    pub fn released(&self) -> usize {
+        let released = |wave: &&Wave| wave.released_s.is_some();
+        self.waves.iter().filter(released).count()
+    }
+
+    /// Members in released waves.
+    pub fn released_members(&self) -> usize {
+        let last = self.released().checked_sub(1);
+        let last = last.and_then(|last| self.waves.get(last));
+        last.map_or(0, |wave| wave.members.min(self.members.len()))
+    }
+
+    /// Whether the one released wave is that of the canaries.
+    pub fn is_canary_wave(&self) -> bool {
+        self.released() <= 1
+    }
+
+    /// The member with this key.
+    pub fn member(&self, device: &DeviceKey) -> Option<&Member> {
+        self.members.iter().find(|member| member.device == *device)
+    }
+
+    /// Whether something may still happen.
+    pub fn is_live(&self) -> bool {
+        self.ended_at.is_none()
+    }
+
+    /// Whether the target may be given to somebody: neither stopped nor ended.
+    pub fn is_offering(&self) -> bool {
+        self.is_live() && !matches!(self.phase, Phase::Stopped | Phase::Cancelled)
+    }
+}
+
+impl Member {
+    /// Whether the device has the target from this gateway, as far as is known.
+    pub fn got_it(&self) -> bool {
+        self.delivered_s.is_some() || self.maybe_delivered
+    }
+
+    /// Whether it failed.
+    pub fn is_failed(&self) -> bool {
+        use MemberState::{Crashed, Looping, Lost, Reverted};
+        matches!(self.state, Crashed | Looping | Reverted | Lost)
+    }
+
+    /// Whether it takes no part.
+    pub fn is_neutral(&self) -> bool {
+        use MemberState::{HasIt, Incompatible, Pinned, Retired};
+        matches!(self.state, Pinned | Incompatible | HasIt | Retired)
+    }
+}

@@ -157,6 +157,22 @@ pub fn boot_id() -> &'static str {
     })
 }
 
+/// Minutes after midnight, local time, of a moment.
+#[expect(
+    unsafe_code,
+    reason = "localtime_r knows the time zone; no crate in use wraps it"
+)]
+pub fn local_minute(moment: OffsetDateTime) -> u16 {
+    let seconds: libc::time_t = moment.unix_timestamp();
+    let mut parts = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both point to values of this frame; an all-zero tm is valid.
+    let parts = unsafe {
+        libc::localtime_r(&raw const seconds, parts.as_mut_ptr());
+        parts.assume_init()
+    };
+    u16::try_from(parts.tm_hour * 60 + parts.tm_min).unwrap_or(0)
+}
+
 /// Whether the clock can be right and the kernel considers it synchronised.
 pub fn is_synced() -> bool {
     is_plausible(wall()) && kernel_is_synced()

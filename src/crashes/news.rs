@@ -105,10 +105,10 @@ type Words<'a> = (Option<&'a str>, String, Option<&'a str>);
 
 /// Without symbols every crash of a new build looks new. It is not if the model had a
 /// crash with the same words in the same task in another build before.
-struct Earlier<'a>(HashMap<Words<'a>, Vec<&'a Member>>);
+pub(super) struct Earlier<'a>(HashMap<Words<'a>, Vec<&'a Member>>);
 
 impl<'a> Earlier<'a> {
-    fn of(groups: impl Iterator<Item = &'a Group>) -> Self {
+    pub(super) fn of(groups: impl Iterator<Item = &'a Group>) -> Self {
         let mut all: HashMap<Words<'a>, Vec<&Member>> = HashMap::new();
         for group in groups {
             for member in group.fingerprints.values() {
@@ -118,7 +118,7 @@ impl<'a> Earlier<'a> {
         Self(all)
     }
 
-    fn had(&self, group: &'a Group) -> bool {
+    pub(super) fn had(&self, group: &'a Group) -> bool {
         let members = || group.fingerprints.values();
         if members().any(|member| member.signature.is_some()) {
             return false;

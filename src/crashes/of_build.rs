@@ -94,7 +94,7 @@ impl Register {
 }
 
 /// Whether a group was not seen before `first`, when this build had it.
-fn is_first(group: &Group, first: At, build_id: &str) -> bool {
+pub(super) fn is_first(group: &Group, first: At, build_id: &str) -> bool {
     let others = group
         .fingerprints
         .values()

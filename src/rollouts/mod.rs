@@ -2,8 +2,11 @@
 //! decided without a clock or a disk ([`evaluate`]).
 
 pub mod by_person;
+mod engine;
 pub mod evaluate;
 pub mod order;
 pub mod poisson;
 pub mod serve;
 pub mod spec;
+
+pub use engine::{Ask, Error, Plan, Refusal, Request, Rollouts};

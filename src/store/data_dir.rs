@@ -65,6 +65,7 @@ impl DataDir {
             &directory.events(),
             &directory.device_config(),
             &directory.crashes(),
+            &directory.rollouts(),
             &directory.run(),
             &directory.cache(),
         ] {
@@ -107,6 +108,7 @@ impl DataDir {
             self.run(),
             self.cache(),
             self.crashes(),
+            self.rollouts(),
             self.assets.clone(),
         ];
         for folder in folders.into_iter().chain(assets) {
@@ -160,6 +162,11 @@ impl DataDir {
     /// Crash groups, and what people decided about them.
     pub fn crashes(&self) -> PathBuf {
         self.root.join("crashes")
+    }
+
+    /// Rollouts.
+    pub fn rollouts(&self) -> PathBuf {
+        self.root.join("rollouts")
     }
 
     /// CA, certificate and keys.

@@ -12,6 +12,7 @@ use super::firmware::Firmware;
 use super::migrate::migrate;
 use super::rebuild_registry;
 use super::registry::Registry;
+use super::rollouts::Rollouts;
 use super::sequence::Sequence;
 use crate::bundle;
 use crate::clock::Moment;
@@ -25,6 +26,7 @@ pub struct Store {
     pub registry: Registry,
     pub firmware: Firmware,
     pub crashes: CrashFiles,
+    pub rollouts: Rollouts,
     /// The gateway's id.
     pub gateway_id: String,
 }
@@ -65,6 +67,7 @@ impl Store {
         Ok(Self {
             firmware,
             crashes: CrashFiles::new(&data_dir.crashes()),
+            rollouts: Rollouts::new(&data_dir.rollouts()),
             data_dir,
             coredumps,
             registry,

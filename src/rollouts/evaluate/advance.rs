@@ -240,6 +240,7 @@ impl Work<'_> {
             return;
         }
         self.phase(Phase::Done);
+        self.rollout.effect_due = true;
         self.rollout.ended_at = Some(self.now.wall.to_owned());
         let name = self.rollout.target.name.clone();
         self.log(RULES, format!("done: {name} is active"), None);

@@ -116,6 +116,7 @@ impl Work<'_> {
         self.rollout.why = Some(why.to_owned());
         self.rollout.paused = None;
         self.rollout.waiting.clear();
+        self.rollout.effect_due = true;
         self.phase(Phase::Stopped);
         self.log(by, format!("stopped: {why}"), None);
         let why = why.to_owned();

@@ -110,6 +110,13 @@ impl PartialEq for TokenIndex {
     }
 }
 
+impl Device {
+    /// Whether it is out of use.
+    pub fn is_retired(&self) -> bool {
+        false
+    }
+}
+
 impl Devices {
     /// The device with this key, made (unregistered) if it is new.
     pub fn ensure(&mut self, key: &DeviceKey, now: &str) -> &mut Device {

@@ -274,6 +274,8 @@ pub struct Rollout {
     pub id: String,
     pub model: ModelCode,
     pub target: NamedBuild,
+    /// The target's version, which other builds may have too.
+    pub target_version: String,
     pub base: NamedBuild,
     /// Whether the target has symbols. Without, new crashes cannot be told for sure.
     pub has_symbols: bool,
@@ -290,6 +292,9 @@ pub struct Rollout {
     /// Why it was stopped or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What its end asks for (a block, another active build) is not done yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub effect_due: bool,
     /// After this nothing about it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -345,6 +350,46 @@ impl Rollout {
 }
 
 impl Member {
+    /// A device of which nothing is known yet.
+    pub fn new(
+        device: DeviceKey,
+        state: MemberState,
+        evidence: &str,
+        at: &str,
+        canary: bool,
+        votes: bool,
+        hw: Option<String>,
+    ) -> Self {
+        Self {
+            device,
+            state,
+            at: at.to_owned(),
+            since_s: 0,
+            evidence: evidence.to_owned(),
+            canary,
+            votes,
+            hw,
+            heard_s: None,
+            asked_s: None,
+            progress_s: None,
+            delivered_s: None,
+            deliveries: 0,
+            maybe_delivered: false,
+            heard_since: false,
+            booted_since: false,
+            other_build: None,
+            ran_s: None,
+            rebooted: false,
+            usual_s: None,
+            known_crashes: 0,
+            broke_off: Vec::new(),
+            judged_to: 0,
+            confirmed: false,
+            failure: None,
+            extra: Map::new(),
+        }
+    }
+
     /// Whether the device has the target from this gateway, as far as is known.
     pub fn got_it(&self) -> bool {
         self.delivered_s.is_some() || self.maybe_delivered

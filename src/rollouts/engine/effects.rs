@@ -1,0 +1,95 @@
+//! What follows from a decision: the journal, a blocked build, another active build.
+
+use std::convert::Infallible;
+
+use super::Rollouts;
+use crate::clock::{Moment, iso8601};
+use crate::device::ModelCode;
+use crate::journal::{self, Event, chain};
+use crate::rollouts::evaluate::{Action, RULES};
+use crate::store::rollouts::{Phase, Rollout, Save};
+
+/// Writes the event of an action.
+pub(super) fn say(rollout: &Rollout, action: &Action) {
+    let (id, model) = (&rollout.id, &rollout.model);
+    let (target, base) = (&rollout.target.name, &rollout.base.name);
+    let entry = |event: Event| -> journal::Entry {
+        let entry = event.entry().model(model).version(target);
+        entry.maybe("ROLLOUT", Some(id))
+    };
+    match action {
+        Action::Wave { number, devices } => {
+            let what = match number {
+                1 => format!("{devices} canaries"),
+                _ => format!("wave {number}, {devices} more devices"),
+            };
+            entry(Event::RolloutWave).say(format_args!(
+                "rollout {id} of {model} {target}: released to {what}"
+            ));
+        }
+        Action::DeviceFailed { device, why, crash } => entry(Event::RolloutDeviceFailed)
+            .device(device)
+            .maybe("CRASH", crash.as_ref())
+            .say(format_args!(
+                "rollout {id} of {model} {target}: {device} failed: {why}"
+            )),
+        Action::Paused { why } => entry(Event::RolloutPaused).say(format_args!(
+            "rollout {id} of {model} {target} is paused: {why}"
+        )),
+        Action::Stopped { why, crash } => entry(Event::RolloutStopped)
+            .maybe("CRASH", crash.as_ref())
+            .say(format_args!(
+                "rollout {id} of {model} {target} is stopped: {why}; devices go back to {base}"
+            )),
+        Action::Back { back, stranded } => entry(Event::RolloutBack).say(format_args!(
+            "rollout {id} of {model} {target} has ended: {back} devices are back, {stranded} are not"
+        )),
+        Action::Done => entry(Event::RolloutDone).say(format_args!(
+            "rollout {id} of {model} is done: {target} is active"
+        )),
+        Action::Offered { .. } => {}
+    }
+}
+
+impl Rollouts {
+    /// Does what the end of a rollout asks for: its target is blocked, or active.
+    pub(super) fn settle(&self, model: &ModelCode) {
+        let Some(rollout) = self.store.rollouts.of_model(model) else {
+            return;
+        };
+        if !rollout.effect_due {
+            return;
+        }
+        let now = iso8601(Moment::now().wall);
+        let target = &rollout.target;
+        let changed = self.store.registry.models.change(|models| {
+            let entry = models.ensure(model, &now);
+            match rollout.phase {
+                Phase::Done => entry.set_active(target.build_id),
+                Phase::Stopped => {
+                    let why = rollout.why.as_deref().unwrap_or_default();
+                    let why = format!("rollout {} stopped: {why}", rollout.id);
+                    entry.set_blocked(target.build_id, &rollout.target_version, true);
+                    entry.explain_block(target.build_id, RULES, &now, Some(&why));
+                }
+                _ => {}
+            }
+            Ok::<_, Infallible>(())
+        });
+        let noted = changed.and_then(|_| {
+            self.store.rollouts.change(model, |before| {
+                let mut next = before.clone();
+                next.effect_due = false;
+                (before.id == rollout.id).then_some((next, Save::Try, ()))
+            })
+        });
+        if let Err(error) = noted {
+            let entry = error.event().entry();
+            entry.say(format_args!(
+                "rollout {} of {model}: cannot change the model: {}; it is tried again",
+                rollout.id,
+                chain(&error)
+            ));
+        }
+    }
+}

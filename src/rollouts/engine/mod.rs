@@ -1,0 +1,417 @@
+//! Rollouts meet the clock, the registers and the disk. What is decided here is decided by
+//! [`super::evaluate`]; here it is told what happened, and what it decided is done.
+
+mod crashes;
+mod effects;
+mod facts;
+mod observe;
+mod start;
+
+pub use start::{Plan, Refusal, Request};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::build_id::BuildId;
+use crate::clock::{self, Moment, iso8601};
+use crate::crashes::Crashes;
+use crate::device::{DeviceKey, ModelCode};
+use crate::journal::chain;
+use crate::store::registry::Device;
+use crate::store::rollouts::{MemberState, Rollout, Save};
+use crate::store::{self, Store};
+
+use super::by_person::{self, Command, Impossible};
+use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_rates};
+use super::serve::{Gets, Served, places_taken, serve};
+
+/// A sign of life that repeats within this time is not noted again, seconds.
+const NOTED_EVERY: u64 = 10;
+/// A step of the wall clock beyond this is a jump, seconds.
+const JUMP: i128 = 300;
+/// After a jump nothing is offered for this time, seconds.
+const UNSURE: u64 = 3600;
+
+/// The rollouts of the gateway. All methods block.
+#[derive(Debug)]
+pub struct Rollouts {
+    store: Arc<Store>,
+    crashes: Arc<Crashes>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// What was seen last of each device of a live rollout.
+    seen: HashMap<DeviceKey, Arc<Device>>,
+    /// The clocks at the last tick.
+    last: Option<Moment>,
+    /// Seconds since the start of the daemon, and what of them each rollout's clock has.
+    clocks: HashMap<String, Clock>,
+    /// Downloads of all rollouts at once that the configuration allows.
+    parallel: usize,
+}
+
+/// A rollout's own clock: what it stood at when the daemon began to run it.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    base_s: u64,
+    since_us: u64,
+}
+
+/// What a device does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// It wants to know the version.
+    Version,
+    /// It fetches the image.
+    Image,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("Rollout {0} was not found")]
+    NotFound(String),
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Rollouts {
+    /// The rollouts in `store`.
+    pub fn new(store: Arc<Store>, crashes: Arc<Crashes>) -> Self {
+        Self {
+            store,
+            crashes,
+            memory: Mutex::default(),
+        }
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets how many downloads all rollouts together may have at once.
+    pub fn allow(&self, parallel: usize) {
+        self.memory().parallel = parallel;
+    }
+
+    /// Seconds on a rollout's own clock.
+    fn clock_s(&self, rollout: &Rollout) -> u64 {
+        let now_us = clock::monotonic_us();
+        let mut memory = self.memory();
+        let clock = memory.clocks.entry(rollout.id.clone()).or_insert(Clock {
+            base_s: rollout.clock_s,
+            since_us: now_us,
+        });
+        clock.base_s + now_us.saturating_sub(clock.since_us) / 1_000_000
+    }
+
+    /// Does something at the present time of a rollout.
+    fn at<R>(&self, rollout: &Rollout, work: impl FnOnce(Now<'_>) -> R) -> R {
+        let wall = clock::wall();
+        let text = iso8601(wall);
+        work(Now {
+            s: self.clock_s(rollout),
+            wall: &text,
+            minute: clock::local_minute(wall),
+        })
+    }
+
+    /// How many more downloads all rollouts may have, beside those of `rollout`.
+    fn free(&self, rollout: &Rollout) -> usize {
+        let others = self.store.rollouts.all_latest();
+        let others = others
+            .iter()
+            .filter(|other| other.id != rollout.id && other.is_offering());
+        let taken: usize = others
+            .map(|other| places_taken(other, self.clock_s(other)))
+            .sum();
+        let own = places_taken(rollout, self.clock_s(rollout));
+        self.memory().parallel.saturating_sub(taken + own)
+    }
+
+    /// What the model's last rollout says a device gets; `None` if it says nothing: then
+    /// the model's active build counts.
+    pub fn serves(&self, model: &ModelCode, device: &DeviceKey) -> Option<(Arc<Rollout>, Served)> {
+        let rollout = self.store.rollouts.of_model(model)?;
+        if !self.counts(&rollout) {
+            return None;
+        }
+        let free = self.free(&rollout);
+        let served = self.at(&rollout, |now| serve(&rollout, device, now, free));
+        Some((rollout, served))
+    }
+
+    /// Whether a rollout still decides what devices get: while it is live, and after a stop
+    /// that leaves devices where they are, until another build is active.
+    fn counts(&self, rollout: &Rollout) -> bool {
+        use crate::store::rollouts::{OnStop, Phase};
+        if rollout.is_live() {
+            return true;
+        }
+        let stays = rollout.phase == Phase::Stopped && rollout.spec.on_stop == OnStop::Stay;
+        let models = self.store.registry.models.read();
+        let active = models.models.get(&rollout.model);
+        let active = active.and_then(crate::store::registry::Model::active_id);
+        stays && active == Some(rollout.base.build_id)
+    }
+
+    /// A device asks, and what it gets is noted before it gets it. `named` is a build that
+    /// it names itself or goes on with. `None` if no rollout says anything.
+    ///
+    /// # Errors
+    /// What the disk says: it is served nothing by the rollout then.
+    pub fn ask(
+        &self,
+        model: &ModelCode,
+        device: &DeviceKey,
+        ask: Ask,
+        named: Option<BuildId>,
+    ) -> store::Result<Option<Gets>> {
+        let Some((rollout, served)) = self.serves(model, device) else {
+            return Ok(None);
+        };
+        let wants_it = named.is_none_or(|named| named == rollout.target.build_id);
+        let gets_it = served.gets == Gets::Target && wants_it;
+        if !rollout.is_live() || !self.is_news(&rollout, device, gets_it.then_some(ask)) {
+            return Ok(Some(served.gets));
+        }
+        self.see(&rollout, device);
+        let free = self.free(&rollout);
+        let answer = self.change(model, |rollout, now| {
+            let mut events = vec![event(device, What::Asked)];
+            // somebody else may have got the last place meanwhile
+            let served = serve(rollout, device, now, free);
+            let gets_it = served.gets == Gets::Target && wants_it;
+            match ask {
+                _ if !gets_it => {}
+                Ask::Version => events.push(event(device, What::Answered)),
+                Ask::Image => events.push(event(device, What::Began)),
+            }
+            let outcome = evaluate(rollout, &events, &Facts::default(), now);
+            let save = match (gets_it, outcome.is_decision) {
+                (true, true) => Save::Must,
+                (false, true) => Save::Try,
+                (_, false) => Save::Later,
+            };
+            (outcome, save, served.gets)
+        })?;
+        Ok(answer)
+    }
+
+    /// Whether a request changes anything of a member.
+    fn is_news(&self, rollout: &Rollout, device: &DeviceKey, gets: Option<Ask>) -> bool {
+        let Some(member) = rollout.member(device) else {
+            return false;
+        };
+        let now = self.clock_s(rollout);
+        let is_old = |s: Option<u64>| s.is_none_or(|s| now.saturating_sub(s) >= NOTED_EVERY);
+        match (gets, member.state) {
+            (Some(_), MemberState::Eligible | MemberState::Offered) => true,
+            (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),
+            _ => is_old(member.asked_s),
+        }
+    }
+
+    /// All of an image was delivered to a device.
+    pub fn delivered(&self, model: &ModelCode, device: &DeviceKey, build: BuildId) {
+        self.download(model, device, build, What::Delivered);
+    }
+
+    /// A download broke off after so many bytes of the image.
+    pub fn broke_off(&self, model: &ModelCode, device: &DeviceKey, build: BuildId, offset: u64) {
+        self.download(model, device, build, What::BrokeOff { offset });
+    }
+
+    fn download(&self, model: &ModelCode, device: &DeviceKey, build: BuildId, what: What) {
+        let Some(rollout) = self.store.rollouts.live(model) else {
+            return;
+        };
+        if rollout.target.build_id != build || rollout.member(device).is_none() {
+            return;
+        }
+        // what it said before is from before
+        self.see(&rollout, device);
+        self.tell(model, vec![event(device, what)], &Facts::default());
+    }
+
+    /// Takes over what the register knows of one device by now.
+    fn see(&self, rollout: &Rollout, device: &DeviceKey) {
+        let events = self.observe(rollout, Some(device));
+        if !events.is_empty() {
+            self.tell(&rollout.model, events, &Facts::default());
+        }
+    }
+
+    fn tell(&self, model: &ModelCode, events: Vec<Event>, facts: &Facts) {
+        let told = self.change(model, |rollout, now| {
+            let outcome = evaluate(rollout, &events, facts, now);
+            let save = match outcome.is_decision {
+                true => Save::Try,
+                false => Save::Later,
+            };
+            (outcome, save, ())
+        });
+        if let Err(error) = told {
+            log::warn!("a rollout of {model} was not changed: {}", chain(&error));
+        }
+    }
+
+    /// Changes the live rollout of a model, and does what follows.
+    fn change<R>(
+        &self,
+        model: &ModelCode,
+        change: impl FnOnce(&Rollout, Now<'_>) -> (Outcome, Save, R),
+    ) -> store::Result<Option<R>> {
+        let changed = self.store.rollouts.change(model, |rollout| {
+            if !rollout.is_live() {
+                return None;
+            }
+            let (outcome, save, answer) = self.at(rollout, |now| change(rollout, now));
+            let actions = outcome.actions;
+            let after = outcome.rollout;
+            Some((after.clone(), save, (after, actions, answer)))
+        })?;
+        let Some((rollout, actions, answer)) = changed else {
+            return Ok(None);
+        };
+        self.follow(&rollout, &actions);
+        Ok(Some(answer))
+    }
+
+    fn follow(&self, rollout: &Rollout, actions: &[Action]) {
+        for action in actions {
+            effects::say(rollout, action);
+        }
+        if rollout.effect_due {
+            self.settle(&rollout.model);
+        }
+    }
+
+    /// A person's command.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is changed then.
+    pub fn command(&self, id: &str, command: &Command, by: &str) -> Result<Arc<Rollout>, Error> {
+        let not_found = || Error::NotFound(id.to_owned());
+        let rollout = self.store.rollouts.get(id)?.ok_or_else(not_found)?;
+        let model = rollout.model.clone();
+        let changed = self.store.rollouts.change(&model, |last| {
+            let outcome = match last.id == rollout.id {
+                true => self.at(last, |now| by_person::apply(last, command, by, now)),
+                // an older one of the model
+                false => Err(Impossible::Ended(rollout.id.clone())),
+            };
+            Some(match outcome {
+                Ok(outcome) => {
+                    // what people hold back is held back, whatever the disk says
+                    let save = match command {
+                        Command::Pause | Command::Stop { .. } => Save::Try,
+                        _ => Save::Must,
+                    };
+                    let after = outcome.rollout;
+                    (after.clone(), save, Ok((after, outcome.actions)))
+                }
+                Err(error) => (last.clone(), Save::Later, Err(error)),
+            })
+        })?;
+        let (after, actions) = changed.ok_or_else(not_found)??;
+        self.follow(&after, &actions);
+        self.store.rollouts.get(id)?.ok_or_else(not_found)
+    }
+
+    /// What is due once a second.
+    pub fn tick(&self) {
+        self.look_at_clock();
+        for rollout in self.store.rollouts.all_latest() {
+            if rollout.effect_due {
+                self.settle(&rollout.model);
+            }
+            if rollout.is_live() {
+                self.go_on(&rollout);
+            }
+        }
+    }
+
+    fn go_on(&self, rollout: &Rollout) {
+        let events = self.observe(rollout, None);
+        let facts = self.facts(rollout, wants_rates(rollout));
+        self.tell(&rollout.model, events, &facts);
+        let is_behind = self.store.rollouts.is_behind(&rollout.model);
+        if is_behind {
+            // the disk failed; it may be better now
+            let again = |before: &Rollout| Some((before.clone(), Save::Try, ()));
+            if let Err(error) = self.store.rollouts.change(&rollout.model, again) {
+                log::warn!("rollout {} is not saved: {}", rollout.id, chain(&error));
+            }
+        }
+    }
+
+    /// A step of the wall clock: windows and dates mean something else now.
+    fn look_at_clock(&self) {
+        let now = Moment::now();
+        let before = self.memory().last.replace(now.clone());
+        let Some(before) = before else {
+            return;
+        };
+        let wall = (now.wall - before.wall).whole_seconds();
+        let passed = now.monotonic_us.saturating_sub(before.monotonic_us) / 1_000_000;
+        if (i128::from(wall) - i128::from(passed)).abs() <= JUMP {
+            return;
+        }
+        for rollout in self.store.rollouts.all_latest() {
+            let until = self.clock_s(&rollout).saturating_add(UNSURE);
+            let unsure = |before: &Rollout| {
+                before.is_offering().then(|| {
+                    let mut next = before.clone();
+                    next.clock_unsure_until_s = Some(until);
+                    (next, Save::Try, ())
+                })
+            };
+            match self.store.rollouts.change(&rollout.model, unsure) {
+                Ok(_) => {}
+                Err(error) => log::warn!("rollout {}: {}", rollout.id, chain(&error)),
+            }
+        }
+    }
+
+    /// At the start of the daemon: what was under way when it ended.
+    pub fn resume_all(&self) {
+        for rollout in self.store.rollouts.all_latest() {
+            if !rollout.is_live() {
+                continue;
+            }
+            let members = rollout.members.iter();
+            let interrupted = members.filter(|member| member.state == MemberState::Downloading);
+            let events: Vec<Event> = interrupted
+                .map(|member| event(&member.device, What::Interrupted))
+                .collect();
+            self.tell(&rollout.model, events, &Facts::default());
+        }
+    }
+
+    /// After a restore everything waits for a person: what happened since the backup is not
+    /// known here.
+    pub fn pause_all(&self, why: &str) {
+        for rollout in self.store.rollouts.all_latest() {
+            if rollout.is_live() {
+                let paused = self.command(&rollout.id, &Command::Pause, why);
+                if let Err(error) = paused {
+                    log::warn!("rollout {} is not paused: {error}", rollout.id);
+                }
+            }
+        }
+    }
+}
+
+fn event(device: &DeviceKey, what: What) -> Event {
+    Event {
+        device: device.clone(),
+        what,
+    }
+}

@@ -1,0 +1,137 @@
+//! What the register of devices knows, as events: what changed since it was last looked at.
+
+use std::sync::Arc;
+
+use super::{Rollouts, event};
+use crate::clock;
+use crate::device::DeviceKey;
+use crate::fleet::contacts::{self, State};
+use crate::rollouts::evaluate::{Event, What};
+use crate::store::registry::Device;
+use crate::store::registry::devices::Running;
+use crate::store::rollouts::{Member, MemberState, Rollout};
+
+impl Rollouts {
+    /// Events of one member, or of all.
+    pub(super) fn observe(&self, rollout: &Rollout, only: Option<&DeviceKey>) -> Vec<Event> {
+        let devices = self.store.registry.devices.read();
+        let mut events = Vec::new();
+        for member in &rollout.members {
+            if only.is_some_and(|only| *only != member.device) {
+                continue;
+            }
+            let Some(device) = devices.devices.get(&member.device) else {
+                // it was removed: it asks for nothing any more
+                if member.state != MemberState::Retired {
+                    events.push(event(&member.device, What::Retired(true)));
+                }
+                continue;
+            };
+            let key = member.device.clone();
+            let before = self.memory().seen.insert(key, Arc::clone(device));
+            let is_same = before
+                .as_ref()
+                .is_some_and(|before| Arc::ptr_eq(before, device));
+            if !is_same {
+                let changes = changes(rollout, member, before.as_deref(), device);
+                events.extend(changes.into_iter().map(|what| event(&member.device, what)));
+            }
+            if is_looping(device) {
+                events.push(event(&member.device, What::Loops));
+            }
+            if only.is_none() && self.may_have_dumps(rollout, member, is_same) {
+                events.extend(self.dumps_of(rollout, member));
+            }
+        }
+        events
+    }
+}
+
+fn is_looping(device: &Device) -> bool {
+    let now = clock::monotonic_us() / 1_000_000;
+    let today = clock::iso8601(clock::wall());
+    let today = today.get(..10).unwrap_or_default();
+    // short of the register's own times of contact a device that loops is heard
+    let state = contacts::state_of(&device.contacts, None, now, today);
+    state == Some(State::Looping)
+}
+
+/// What changed of a device; `before` is absent at the first look.
+fn changes(
+    rollout: &Rollout,
+    member: &Member,
+    before: Option<&Device>,
+    device: &Device,
+) -> Vec<What> {
+    let mut changes = Vec::new();
+    let is_pinned = device.pin.is_some();
+    if is_pinned != (member.state == MemberState::Pinned) {
+        changes.push(What::Pinned(is_pinned));
+    }
+    let usual = contacts::usual_interval(&device.contacts);
+    if usual != member.usual_s {
+        changes.push(What::Usual(usual));
+    }
+    let booted = |device: &Device| device.contacts.live.booted;
+    if let Some((Some(was), Some(is))) = before.map(|before| (booted(before), booted(device)))
+        && is > was
+    {
+        changes.push(What::Booted);
+    }
+    if let Some(running) = &device.running
+        && is_news(
+            member,
+            before.and_then(|before| before.running.as_ref()),
+            running,
+        )
+    {
+        changes.extend(runs(rollout, running));
+    }
+    if !member.got_it() && has_since(device, rollout) != before.and_then(|b| has_since(b, rollout))
+    {
+        let evidence = String::from("has the image (ETag)");
+        changes.push(What::HasIt { evidence });
+    }
+    let contact = |device: &Device| device.contacts.live.last_contact;
+    if contact(device).is_some() && before.map(contact) != Some(contact(device)) {
+        changes.push(What::Heard);
+    }
+    changes
+}
+
+/// Whether a device was seen to run something since the last look, or, at the first look,
+/// since its state in the rollout changed.
+fn is_news(member: &Member, before: Option<&Running>, running: &Running) -> bool {
+    match before {
+        Some(before) => before != running,
+        None => running.at > member.at,
+    }
+}
+
+fn runs(rollout: &Rollout, running: &Running) -> Option<What> {
+    let evidence = running.from.clone();
+    if running.build_id == Some(rollout.target.build_id) {
+        return Some(What::RunsTarget { evidence });
+    }
+    let base = &rollout.base;
+    let build = match (running.build_id, &running.version) {
+        (Some(id), _) if id == base.build_id => base.name.clone(),
+        (Some(id), None) => id.short(),
+        (Some(_), Some(version)) => version.clone(),
+        // a version that several builds have: it may be the target
+        (None, Some(version)) if *version == rollout.target_version => return None,
+        (None, Some(version)) => version.clone(),
+        (None, None) => return None,
+    };
+    Some(What::RunsOther { build, evidence })
+}
+
+fn has_since<'a>(device: &'a Device, rollout: &Rollout) -> Option<&'a str> {
+    let target = Some(rollout.target.build_id);
+    let mut builds = device.builds.iter();
+    let seen = builds.find(|seen| seen.build_id == target)?;
+    // what this rollout delivered is known otherwise
+    seen.has_since
+        .as_deref()
+        .filter(|_| seen.delivered_at.is_none())
+}

@@ -7,7 +7,7 @@
 //! ```text
 //! 5 entry    daemon  cli
 //! 4 edges    http  serial  systemd
-//! 3 rules    firmware  fleet  crashes  ingest  worker
+//! 3 rules    firmware  fleet  crashes  rollouts  ingest  worker
 //! 2 base     config  journal  clock  identity  metrics  store  decode  api
 //! 1 formats  coredump  bundle  esp  bootloader  console  reader  signature   (no I/O, no clock, no log)
 //! 0 types    build_id  device  digest  printable

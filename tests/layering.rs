@@ -20,13 +20,15 @@ const LAYERS: [&[&str]; 6] = [
     &[
         "config", "journal", "clock", "identity", "metrics", "store", "decode", "api",
     ],
-    &["firmware", "fleet", "crashes", "ingest", "worker"],
+    &[
+        "firmware", "fleet", "crashes", "rollouts", "ingest", "worker",
+    ],
     &["http", "serial", "systemd"],
     &["daemon", "cli"],
 ];
 
 /// Within one layer, who may use whom: a sibling's public face, in one direction.
-const SIBLINGS: [(&str, &str); 23] = [
+const SIBLINGS: [(&str, &str); 26] = [
     ("build_id", "digest"),
     ("device", "digest"),
     ("coredump", "reader"),
@@ -44,6 +46,9 @@ const SIBLINGS: [(&str, &str); 23] = [
     ("identity", "clock"),
     ("decode", "clock"),
     ("api", "store"),
+    ("firmware", "rollouts"),
+    ("rollouts", "fleet"),
+    ("rollouts", "crashes"),
     ("ingest", "fleet"),
     ("ingest", "crashes"),
     ("worker", "crashes"),

@@ -1,5 +1,6 @@
 //! The daemon: builds everything, runs it, reloads it, stops it.
 
+mod after_restore;
 mod child_decoder;
 mod critical_tasks;
 mod data_dir_check;
@@ -9,6 +10,7 @@ mod listeners;
 mod memory;
 mod periodic;
 mod reload;
+mod rollouts;
 mod signals;
 mod start;
 mod status_line;
@@ -232,6 +234,7 @@ impl Daemon<'_> {
             "registrations",
             fleet_registrations::keep_written(Arc::clone(&app), stop.clone()),
         );
+        critical.spawn("rollouts", rollouts::go_on(Arc::clone(&app), stop.clone()));
         let figures = ConnectionMetrics::new(Arc::clone(&app), self.server.clone());
         critical.spawn("figures", figures.keep(stop.clone()));
         let watchdog = Watchdog {

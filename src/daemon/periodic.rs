@@ -28,7 +28,8 @@ pub(super) fn write_notes(app: &AppState) -> crate::store::Result<()> {
     let store = &app.store;
     let crashes = app.ingest.crashes().flush();
     let counts = store.coredumps.flush().and(crashes);
-    counts.and(store.registry.devices.flush())
+    let rollouts = store.rollouts.flush();
+    counts.and(rollouts).and(store.registry.devices.flush())
 }
 
 /// Saves what is due in this minute since the start.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::critical_tasks::CriticalTasks;
 use super::effective_config::{EffectiveConfig, Options};
-use super::{Daemon, data_dir_check, listeners};
+use super::{Daemon, after_restore, data_dir_check, listeners};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::http::app_state::AppState;
@@ -98,6 +98,8 @@ impl<'a> Running<'a> {
             stop.clone(),
         ));
         // before anybody can ask
+        after_restore::wait_for_a_person(&app)?;
+        app.rollouts.resume_all();
         app.facts().degraded.extend(chosen.degraded.clone());
         let life = next_run(&store);
         app.facts().outages.clone_from(&life.0.outages);

@@ -12,18 +12,23 @@ pub(super) enum Activation {
     /// Devices could not run it: another chip, or a lower `secure_version`.
     Unsuitable,
     Held,
+    /// A rollout of the model is running.
+    Rollout,
     /// A build of this version is blocked.
     Blocked,
 }
 
 impl Activation {
-    /// Of an upload; `suitable` tells whether devices could run it.
-    pub(super) fn of(model: &Model, build: &Build, suitable: bool) -> Self {
+    /// Of an upload; `suitable` tells whether devices could run it, `in_rollout` whether a
+    /// rollout of the model is running.
+    pub(super) fn of(model: &Model, build: &Build, suitable: bool, in_rollout: bool) -> Self {
         let version = build.version.as_str();
         if model.is_blocked(build.id()) || model.blocks_version(version) {
             Self::Blocked
         } else if model.held {
             Self::Held
+        } else if in_rollout {
+            Self::Rollout
         } else if !suitable {
             Self::Unsuitable
         } else if model.activate == Activate::Manual {
@@ -39,6 +44,9 @@ impl Activation {
             Self::Held => Some(format!("model {model} is held: stored, not activated")),
             Self::Blocked => Some(format!(
                 "version {version} is blocked: stored, not activated"
+            )),
+            Self::Rollout => Some(format!(
+                "a rollout of {model} is running: stored, not activated"
             )),
             Self::Active | Self::Manual | Self::Unsuitable => None,
         }

@@ -67,9 +67,12 @@ pub fn add_build(
     // somebody may have removed it already
     let _decision = store.firmware.decision();
     let is_there = store.firmware.get(model, build.id())?.is_some();
+    let in_rollout = store.rollouts.live(model);
+    let in_rollout = in_rollout.is_some_and(|rollout| rollout.is_offering());
     let outcome = registry.models.change(|models| {
         let entry = models.ensure(model, &iso8601(now.wall));
-        let activation = Activation::of(entry, build, published.activatable && is_there);
+        let activation =
+            Activation::of(entry, build, published.activatable && is_there, in_rollout);
         if activation == Activation::Active {
             entry.set_active(build.id());
         }

@@ -25,7 +25,7 @@ pub struct Activated {
 /// Makes a build the active one.
 ///
 /// # Errors
-/// As [`build_named`], and [`Error::Blocked`].
+/// As [`build_named`], [`Error::Blocked`], and [`Error::Rollout`] while one is running.
 pub fn activate(
     store: &Store,
     model: &ModelCode,
@@ -33,6 +33,7 @@ pub fn activate(
     caller: &Caller,
 ) -> Result<Activated> {
     let _decision = store.firmware.decision();
+    no_rollout(store, model)?;
     let build = build_named(store, model, name)?;
     let model_id = change(store, model, |entry| {
         if entry.is_blocked(build.id()) {
@@ -50,9 +51,10 @@ pub fn activate(
 /// Makes the build active that was so before, and is stored and not blocked.
 ///
 /// # Errors
-/// [`Error::NothingBefore`], [`Error::Store`].
+/// [`Error::NothingBefore`], [`Error::Rollout`] while one is running, [`Error::Store`].
 pub fn roll_back(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Activated> {
     let _decision = store.firmware.decision();
+    no_rollout(store, model)?;
     let builds = store.firmware.builds(model)?;
     let there: BTreeSet<BuildId> = builds.iter().map(Build::id).collect();
     let (model_id, id) = change(store, model, |entry| {
@@ -63,6 +65,17 @@ pub fn roll_back(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Ac
     let build = builds.into_iter().find(|build| build.id() == id);
     let build = build.ok_or_else(|| Error::NothingBefore(model.clone()))?;
     Ok(activated(model, model_id, build, caller))
+}
+
+/// While a rollout offers a build, what is active is its base.
+fn no_rollout(store: &Store, model: &ModelCode) -> Result<()> {
+    match store.rollouts.live(model) {
+        Some(rollout) if rollout.is_offering() => Err(Error::Rollout {
+            model: model.clone(),
+            id: rollout.id.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Builds activated in between are skipped.

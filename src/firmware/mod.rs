@@ -18,7 +18,7 @@ mod resolve_build;
 pub use add::{TakenIn, add_build, keep_free};
 pub use delivered_ranges::DeliveredRanges;
 pub use model_state::{ModelState, say_missing, state_of};
-pub use offer::{Question, Withheld, offer, offer_for, offer_now};
+pub use offer::{FromRollout, Question, Withheld, offer, offer_for, offer_now};
 pub use poll_after::poll_after;
 pub use range_sequence::Sequences;
 pub use resolve_build::{build_named, known_model, shown_name};
@@ -51,6 +51,8 @@ pub enum Error {
         model: ModelCode,
         name: String,
     },
+    #[error("Rollout {id} of {model} is running: stop, finish or cancel it first")]
+    Rollout { model: ModelCode, id: String },
     #[error("Model {0} has no earlier firmware to roll back to")]
     NothingBefore(ModelCode),
     /// An upload that is no firmware of this model.

@@ -27,7 +27,7 @@ pub enum ModelState {
 impl ModelState {
     /// Of a model; `has_file` tells whether a build's file is there.
     pub fn of(model: &Model, has_file: impl FnOnce(BuildId) -> bool) -> Self {
-        let offered = offer(model, None, None);
+        let offered = offer(model, None, None, None);
         let is_there = match (&model.active, offered) {
             (None, _) | (_, Err(Withheld::Blocked)) => true,
             (Some(active), _) => active.id().is_some_and(has_file),
@@ -36,7 +36,7 @@ impl ModelState {
             Err(Withheld::Blocked) => Self::Blocked,
             _ if !is_there => Self::Missing,
             Err(Withheld::Held) => Self::Held,
-            Err(Withheld::NothingActive) => Self::Nothing,
+            Err(Withheld::NothingActive | Withheld::Rollout) => Self::Nothing,
             Ok(_) => Self::Served,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Sequences;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
+use crate::rollouts::serve::Gets;
 use crate::store::Store;
 use crate::store::registry::{BuildRef, Device, Model};
 
@@ -17,10 +18,21 @@ pub enum Withheld {
     Held,
     /// No build is active, or what the register names is no build.
     NothingActive,
+    /// A rollout does not give it this build, or leaves it with what it has.
+    Rollout,
 }
 
-/// The build for a device: the one it asks for itself, else its pinned one, else its model's
-/// active one; never a blocked one, and of a held model nothing but a pinned one.
+/// What a rollout of the model gives a device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FromRollout {
+    pub gets: Gets,
+    pub target: BuildId,
+}
+
+/// The build for a device: the one it asks for itself, else its pinned one, else the one
+/// that a rollout gives it, else its model's active one; never a blocked one, and of a held
+/// model nothing but a pinned one. The target of a rollout goes only to whom the rollout
+/// gives it, or who is pinned to it.
 ///
 /// # Errors
 /// [`Withheld`].
@@ -28,10 +40,16 @@ pub fn offer(
     model: &Model,
     device: Option<&Device>,
     asked: Option<BuildId>,
+    rollout: Option<FromRollout>,
 ) -> Result<BuildId, Withheld> {
     let pin = device.and_then(|device| device.pin.as_ref());
     // a pin that stands for no build is still a pin
-    let meant = pin.or(model.active.as_ref()).and_then(BuildRef::id);
+    let target = rollout.filter(|rollout| rollout.gets == Gets::Target);
+    let meant = match (pin, target) {
+        (Some(pin), _) => pin.id(),
+        (None, Some(rollout)) => Some(rollout.target),
+        (None, None) => model.active_id(),
+    };
     let chosen = asked.or(meant);
     if chosen.is_some_and(|chosen| model.is_blocked(chosen)) {
         return Err(Withheld::Blocked);
@@ -41,7 +59,15 @@ pub fn offer(
     if model.held && !is_pinned {
         return Err(Withheld::Held);
     }
-    chosen.ok_or(Withheld::NothingActive)
+    let chosen = chosen.ok_or(Withheld::NothingActive)?;
+    let is_kept = |rollout: &FromRollout| {
+        let is_nothing = rollout.gets == Gets::Nothing && asked.is_none();
+        is_nothing || (rollout.gets != Gets::Target && rollout.target == chosen)
+    };
+    match rollout.as_ref().is_some_and(is_kept) && !is_pinned {
+        true => Err(Withheld::Rollout),
+        false => Ok(chosen),
+    }
 }
 
 /// A device's request for firmware.
@@ -53,6 +79,8 @@ pub struct Question<'a> {
     pub asked: Option<BuildId>,
     /// Whether it asks for a part only.
     pub is_range: bool,
+    /// What a rollout gives it.
+    pub rollout: Option<FromRollout>,
 }
 
 /// What a device gets for its request: as [`offer`] says, but the next parts of a build that
@@ -70,13 +98,15 @@ pub fn offer_for(
     let model = models.models.get(question.model);
     let model = model.ok_or(Withheld::NothingActive)?;
     let device = devices.get(question.device);
-    let current = offer(model, device, question.asked)?;
+    let current = offer(model, device, question.asked, question.rollout)?;
     if question.asked.is_some() {
         return Ok(current);
     }
     let build = sequences.build_for(question.device, question.is_range, current, now);
     match model.is_blocked(build) {
         true => Err(Withheld::Blocked),
+        // the rollout was stopped meanwhile, or the device failed
+        false if build != current => offer(model, device, Some(build), question.rollout),
         false => Ok(build),
     }
 }
@@ -89,10 +119,11 @@ pub fn offer_now(
     store: &Store,
     model: &ModelCode,
     device: &DeviceKey,
+    rollout: Option<FromRollout>,
 ) -> Result<BuildId, Withheld> {
     let (models, devices) = (store.registry.models.read(), store.registry.devices.read());
     let model = models.models.get(model).ok_or(Withheld::NothingActive)?;
-    offer(model, devices.get(device), None)
+    offer(model, devices.get(device), None, rollout)
 }
 
 #[cfg(test)]
@@ -140,7 +171,7 @@ mod tests {
             (Model::default(), Some(&one), None, Ok(1)),
         ] {
             assert_eq!(
-                offer(&model, device, asked.map(build)),
+                offer(&model, device, asked.map(build), None),
                 expected.map(build),
                 "{model:?} {device:?} {asked:?}"
             );
@@ -153,10 +184,45 @@ mod tests {
         let mut model = model(2, false, 9);
         let device = pinned(name());
         assert_eq!(
-            offer(&model, Some(&device), None),
+            offer(&model, Some(&device), None, None),
             Err(Withheld::NothingActive)
         );
         model.active = Some(name());
-        assert_eq!(offer(&model, None, None), Err(Withheld::NothingActive));
+        assert_eq!(
+            offer(&model, None, None, None),
+            Err(Withheld::NothingActive)
+        );
+    }
+
+    #[test]
+    fn a_target_goes_to_whom_the_rollout_gives_it_and_to_pinned_devices() {
+        let on_target = pinned(build(2).into());
+        let on_other = pinned(build(3).into());
+        use Gets::{Base, Nothing, Target};
+        for (gets, device, asked, expected) in [
+            (Target, None, None, Ok(2)),
+            (Target, None, Some(2), Ok(2)),
+            (Target, None, Some(1), Ok(1)),
+            (Target, Some(&on_other), None, Ok(3)),
+            (Base, None, None, Ok(1)),
+            (Base, None, Some(2), Err(Withheld::Rollout)),
+            (Base, None, Some(3), Ok(3)),
+            (Base, Some(&on_target), None, Ok(2)),
+            (Base, Some(&on_target), Some(2), Ok(2)),
+            (Nothing, None, None, Err(Withheld::Rollout)),
+            (Nothing, None, Some(1), Ok(1)),
+            (Nothing, Some(&on_other), None, Ok(3)),
+        ] {
+            let model = model(1, false, 9);
+            let rollout = FromRollout {
+                gets,
+                target: build(2),
+            };
+            assert_eq!(
+                offer(&model, device, asked.map(build), Some(rollout)),
+                expected.map(build),
+                "{gets:?} {device:?} {asked:?}"
+            );
+        }
     }
 }

@@ -24,6 +24,13 @@ struct Begun {
 }
 
 impl Sequences {
+    /// The build that a device is in the middle of.
+    pub fn begun(&self, device: &DeviceKey, now: Instant) -> Option<BuildId> {
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = begun.get(device)?;
+        (now.duration_since(entry.last) < LONGEST_PAUSE).then_some(entry.build)
+    }
+
     /// The build for a request of `device`, where `current` is the one to be
     /// served now. A range continues; a `HEAD` or a plain `GET` begins anew.
     pub(super) fn build_for(

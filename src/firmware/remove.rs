@@ -15,6 +15,7 @@ use crate::journal::Event;
 use crate::store::coredumps::DumpOrigin;
 use crate::store::firmware::{Build, Use};
 use crate::store::registry::{BuildRef, Device, Devices, Models};
+use crate::store::rollouts::Rollout;
 use crate::store::{self, Store};
 
 /// Removes a build.
@@ -24,6 +25,7 @@ use crate::store::{self, Store};
 pub fn one(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Result<()> {
     let _decision = store.firmware.decision();
     let build = build_named(store, model, name)?;
+    not_in_rollout(store, model, Some(build.id()))?;
     if is_served_now(store, model, build.id()) {
         return Err(Error::InUse {
             model: model.clone(),
@@ -43,6 +45,7 @@ pub fn one(store: &Store, model: &ModelCode, name: &str, caller: &Caller) -> Res
 /// [`Error::Store`].
 pub fn all(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Vec<String>> {
     let _decision = store.firmware.decision();
+    not_in_rollout(store, model, None)?;
     if let Some((device, pin)) = pinned(&store.registry.devices.read(), model) {
         return Err(Error::Pinned {
             device,
@@ -60,6 +63,23 @@ pub fn all(store: &Store, model: &ModelCode, caller: &Caller) -> Result<Vec<Stri
     }
     store.firmware.delete_loose(model)?;
     Ok(deleted)
+}
+
+/// A live rollout needs its target and its base; `None`: any build.
+fn not_in_rollout(store: &Store, model: &ModelCode, build: Option<BuildId>) -> Result<()> {
+    let live = store.rollouts.live(model);
+    let needs = |rollout: &Rollout| build.is_none_or(|build| rollout.needs(build));
+    match live.filter(|rollout| needs(rollout)) {
+        Some(rollout) => Err(Error::Rollout {
+            model: model.clone(),
+            id: rollout.id.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn is_in_rollout(store: &Store, model: &ModelCode, build: BuildId) -> bool {
+    not_in_rollout(store, model, Some(build)).is_err()
 }
 
 fn say_removed(model: &ModelCode, name: &str, caller: &Caller) {
@@ -117,7 +137,8 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
             .filter_map(|at| Duration::try_from(now.wall - parse(at)?).ok())
             .min();
         Use {
-            served: is_served(&models, &devices, model, build.id()),
+            served: is_served(&models, &devices, model, build.id())
+                || is_in_rollout(store, model, build.id()),
             last_run,
             needed: dumps.iter().any(|dump| {
                 let of = dump.model_code.as_deref();
@@ -129,7 +150,7 @@ pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
     };
     // looking at all dumps takes a while: what became active or pinned meanwhile stays
     store.firmware.sweep(keep, now, in_use, |model, build| {
-        is_served_now(store, model, build.id())
+        is_served_now(store, model, build.id()) || is_in_rollout(store, model, build.id())
     })?;
     Ok(())
 }

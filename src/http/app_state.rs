@@ -13,6 +13,7 @@ use crate::firmware::{DeliveredRanges, Sequences};
 use crate::fleet::fleet_tokens::FleetTokens;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::rollouts::Rollouts;
 use crate::serial::Ports;
 use crate::store::Store;
 use crate::store::last_shutdown::{Outage, UncleanShutdown};
@@ -47,6 +48,7 @@ pub struct AppState {
     pub delivered_ranges: DeliveredRanges,
     /// Images that are being downloaded.
     pub images: ImageCache,
+    pub rollouts: Rollouts,
     facts: Mutex<Facts>,
     missing_configs: Mutex<HashSet<DeviceKey>>,
 }
@@ -80,6 +82,7 @@ impl AppState {
         stopping: CancellationToken,
     ) -> Self {
         Self {
+            rollouts: Rollouts::new(Arc::clone(&store), Arc::clone(ingest.crashes())),
             store,
             ingest,
             metrics,

@@ -203,6 +203,7 @@ impl From<firmware::Error> for Error {
             firmware::Error::Ambiguous { .. } => Self::Invalid(error.to_string()),
             firmware::Error::Blocked { .. }
             | firmware::Error::InUse { .. }
+            | firmware::Error::Rollout { .. }
             | firmware::Error::Pinned { .. }
             | firmware::Error::NothingBefore(_) => Self::Conflict(error.to_string()),
             firmware::Error::Store(error) => error.into(),

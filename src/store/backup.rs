@@ -220,16 +220,21 @@ impl Restored {
         replace(state, RESTORED, &bytes, SECRET_MODE)
     }
 
+    /// What is noted, if no daemon has announced it yet.
+    pub fn read(state: &Path) -> Option<Self> {
+        let bytes = fs::read(state.join(RESTORED)).ok()?;
+        Some(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
     /// Journals what is noted, once.
     ///
     /// # Errors
     /// [`Error::Io`]; it will be journalled again.
     pub fn announce(state: &Path) -> Result<()> {
         let path = state.join(RESTORED);
-        let Ok(bytes) = fs::read(&path) else {
+        let Some(note) = Self::read(state) else {
             return Ok(());
         };
-        let note: Self = serde_json::from_slice(&bytes).unwrap_or_default();
         Event::Restored.entry().say(format_args!(
             "first start with restored data: {}, a backup of {}, restored at {}",
             note.from, note.made_at, note.restored_at

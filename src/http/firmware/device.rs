@@ -17,9 +17,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::download_report::Report;
 use crate::api::firmware::Offered;
+use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::firmware::httpupdate::{Board, Update};
-use crate::firmware::{self, Question};
+use crate::firmware::{self, FromRollout, Question};
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
@@ -29,6 +30,8 @@ use crate::http::query::Query;
 use crate::http::range_requests::{self, RangeAnswer};
 use crate::http::server::{Arrival, Connection, Delivery, from_file, from_memory};
 use crate::journal::{Event, chain};
+use crate::rollouts::Ask;
+use crate::rollouts::serve::Gets;
 use crate::store::firmware::{Build, OpenedFile};
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
@@ -223,13 +226,18 @@ impl Wanted {
                 Err(_) => return Ok(None),
             },
         };
+        let now = Instant::now();
+        // a range goes on with what it began with
+        let begun = app.sequences.begun(&self.device, now);
+        let named = asked.or(begun.filter(|_| self.is_range));
         let question = Question {
             model,
             device: &self.device,
             asked,
             is_range: self.is_range,
+            rollout: from_rollout(app, model, &self.device, Ask::Image, named),
         };
-        let offered = firmware::offer_for(&app.store, &app.sequences, &question, Instant::now());
+        let offered = firmware::offer_for(&app.store, &app.sequences, &question, now);
         let Ok(build) = offered else {
             return Ok(None);
         };
@@ -283,6 +291,28 @@ impl Wanted {
             update,
         }))
     }
+}
+
+/// What the model's rollout gives a device, noted before it gets it.
+pub(super) fn from_rollout(
+    app: &AppState,
+    model: &ModelCode,
+    device: &DeviceKey,
+    ask: Ask,
+    named: Option<BuildId>,
+) -> Option<FromRollout> {
+    let asked = app.rollouts.ask(model, device, ask, named);
+    // without a note of it on the disk the target is not given away
+    let asked = asked.unwrap_or_else(|error| {
+        let entry = error.event().entry().device(device).model(model);
+        entry.say(format_args!(
+            "cannot save the rollout of {model}: {}: {device} gets the base",
+            chain(&error)
+        ));
+        let rollout = app.store.rollouts.live(model);
+        rollout.map(|rollout| (rollout.target.build_id, Gets::Base))
+    });
+    asked.map(|(target, gets)| FromRollout { gets, target })
 }
 
 /// Responds with a stored file or a part of it. `done` is called when the transfer
@@ -369,7 +399,8 @@ pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Resu
         let Some(model) = &device.model else {
             return Ok(None);
         };
-        match firmware::offer_now(&app.store, model, &device.key) {
+        let rollout = from_rollout(&app, model, &device.key, Ask::Version, None);
+        match firmware::offer_now(&app.store, model, &device.key, rollout) {
             Ok(build) => Ok(app.store.firmware.get(model, build)?),
             Err(_) => Ok(None),
         }

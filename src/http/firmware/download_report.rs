@@ -45,6 +45,7 @@ impl Report {
             Arrival::Delivered => metrics.download("complete", sent),
             // Devices disconnect when they already run this version.
             Arrival::PeerLeft { acknowledged } => {
+                self.broke_off(answer, sent.min(acknowledged));
                 metrics.download("broken-off", sent.min(acknowledged));
                 if answer == RangeAnswer::Full
                     && DESCRIPTION.contains(&acknowledged)
@@ -54,7 +55,10 @@ impl Report {
                 }
                 return;
             }
-            Arrival::BrokenOff => return metrics.download("broken-off", sent),
+            Arrival::BrokenOff => {
+                self.broke_off(answer, sent);
+                return metrics.download("broken-off", sent);
+            }
         }
         if !self.is_whole(answer) {
             return;
@@ -70,6 +74,25 @@ impl Report {
                 self.model
             ));
         self.learn(Kind::Delivery);
+    }
+
+    /// A download broke off after `sent` bytes of a response.
+    fn broke_off(&self, answer: RangeAnswer, sent: u64) {
+        let before = match answer {
+            RangeAnswer::Full => 0,
+            RangeAnswer::Partial { first, .. } => first,
+            _ => return,
+        };
+        let offset = before.saturating_add(sent).min(self.size);
+        if !self.is_image || self.app.store.rollouts.live(&self.model).is_none() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (app, build) = (Arc::clone(&self.app), self.build);
+        let (model, device) = (self.model.clone(), self.device.key.clone());
+        runtime.spawn_blocking(move || app.rollouts.broke_off(&model, &device, build, offset));
     }
 
     /// Whether the device has the whole file by a response that was delivered.
@@ -101,6 +124,10 @@ impl Report {
             };
             let evidence = [(kind, Names::Build(self.build))];
             last_contact::learned(&self.app.store, contact, &evidence);
+            if kind == Kind::Delivery {
+                let (model, device) = (&self.model, &self.device.key);
+                self.app.rollouts.delivered(model, device, self.build);
+            }
         });
     }
 }

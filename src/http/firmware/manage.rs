@@ -166,6 +166,12 @@ pub async fn block(
     tokio::task::spawn_blocking(move || {
         let model = known_model(&app.store, &code)?;
         let blocked = manage::block(&app.store, &model, &name, why.as_deref(), &caller)?;
+        app.rollouts.was_blocked(
+            &model,
+            blocked.build.id(),
+            why.as_deref(),
+            &caller.to_string(),
+        );
         Ok(Json(Blocked {
             code: model.to_string(),
             build_id: blocked.build.id().to_string(),

@@ -12,7 +12,10 @@ use crate::http::app_state::AppState;
 use crate::http::device_caller;
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
+use crate::rollouts::Ask;
 use crate::store::firmware::Build;
+
+use super::device::from_rollout;
 
 /// Handles the request.
 ///
@@ -29,7 +32,8 @@ pub async fn manifest(
     let missing = || Error::NotFound(format!("Firmware {model}"));
     let (key, of) = (device.key.clone(), model.clone());
     let offered = tokio::task::spawn_blocking(move || -> Result<Option<Build>> {
-        match firmware::offer_now(&app.store, &of, &key) {
+        let rollout = from_rollout(&app, &of, &key, Ask::Version, None);
+        match firmware::offer_now(&app.store, &of, &key, rollout) {
             Ok(build) => Ok(app.store.firmware.get(&of, build)?),
             Err(_) => Ok(None),
         }

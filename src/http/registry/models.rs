@@ -82,6 +82,9 @@ pub async fn put(
     tokio::task::spawn_blocking(move || {
         let registry = &app.store.registry;
         let model = fleet::put(registry, &code, &change, condition, &caller)?;
+        if change.held == Some(true) {
+            app.rollouts.was_held(&code, &caller.to_string());
+        }
         Ok(Json(shown(&app.store, &code, &model)))
     })
     .await?

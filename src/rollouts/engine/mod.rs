@@ -29,6 +29,8 @@ use super::serve::{Gets, Served, places_taken, serve};
 const NOTED_EVERY: u64 = 10;
 /// A step of the wall clock beyond this is a jump, seconds.
 const JUMP: i128 = 300;
+/// Its clock is saved every so many seconds, if nothing else is.
+const CLOCK_SAVED: u64 = 300;
 /// After a jump nothing is offered for this time, seconds.
 const UNSURE: u64 = 3600;
 
@@ -157,7 +159,7 @@ impl Rollouts {
         let stays = rollout.phase == Phase::Stopped && rollout.spec.on_stop == OnStop::Stay;
         let models = self.store.registry.models.read();
         let active = models.models.get(&rollout.model);
-        let active = active.and_then(crate::store::registry::Model::active_id);
+        let active = active.and_then(store::registry::Model::active_id);
         stays && active == Some(rollout.base.build_id)
     }
 
@@ -172,14 +174,14 @@ impl Rollouts {
         device: &DeviceKey,
         ask: Ask,
         named: Option<BuildId>,
-    ) -> store::Result<Option<Gets>> {
+    ) -> store::Result<Option<(BuildId, Gets)>> {
         let Some((rollout, served)) = self.serves(model, device) else {
             return Ok(None);
         };
         let wants_it = named.is_none_or(|named| named == rollout.target.build_id);
         let gets_it = served.gets == Gets::Target && wants_it;
         if !rollout.is_live() || !self.is_news(&rollout, device, gets_it.then_some(ask)) {
-            return Ok(Some(served.gets));
+            return Ok(Some((rollout.target.build_id, served.gets)));
         }
         self.see(&rollout, device);
         let free = self.free(&rollout);
@@ -199,7 +201,7 @@ impl Rollouts {
                 (false, true) => Save::Try,
                 (_, false) => Save::Later,
             };
-            (outcome, save, served.gets)
+            (outcome, save, (rollout.target.build_id, served.gets))
         })?;
         Ok(answer)
     }
@@ -251,7 +253,9 @@ impl Rollouts {
     fn tell(&self, model: &ModelCode, events: Vec<Event>, facts: &Facts) {
         let told = self.change(model, |rollout, now| {
             let outcome = evaluate(rollout, &events, facts, now);
-            let save = match outcome.is_decision {
+            // how far its clock went is not lost altogether by a power cut
+            let is_due = outcome.rollout.clock_s / CLOCK_SAVED > rollout.clock_s / CLOCK_SAVED;
+            let save = match outcome.is_decision || is_due {
                 true => Save::Try,
                 false => Save::Later,
             };
@@ -380,6 +384,35 @@ impl Rollouts {
         }
     }
 
+    /// A person blocked a build: a rollout of it is stopped.
+    pub fn was_blocked(&self, model: &ModelCode, build: BuildId, why: Option<&str>, by: &str) {
+        let live = self.store.rollouts.live(model);
+        let Some(rollout) = live.filter(|live| live.is_offering()) else {
+            return;
+        };
+        if rollout.target.build_id == build {
+            let why = match why {
+                Some(why) => format!("{by} blocked it: {why}"),
+                None => format!("{by} blocked it"),
+            };
+            self.command_or_log(&rollout, &Command::Stop { why }, by);
+        }
+    }
+
+    /// A person held a model: its rollout is paused.
+    pub fn was_held(&self, model: &ModelCode, by: &str) {
+        let live = self.store.rollouts.live(model);
+        if let Some(rollout) = live.filter(|live| live.is_offering() && live.paused.is_none()) {
+            self.command_or_log(&rollout, &Command::Pause, by);
+        }
+    }
+
+    fn command_or_log(&self, rollout: &Rollout, command: &Command, by: &str) {
+        if let Err(error) = self.command(&rollout.id, command, by) {
+            log::error!("rollout {}: {}", rollout.id, chain(&error));
+        }
+    }
+
     /// At the start of the daemon: what was under way when it ended.
     pub fn resume_all(&self) {
         for rollout in self.store.rollouts.all_latest() {
@@ -400,10 +433,7 @@ impl Rollouts {
     pub fn pause_all(&self, why: &str) {
         for rollout in self.store.rollouts.all_latest() {
             if rollout.is_live() {
-                let paused = self.command(&rollout.id, &Command::Pause, why);
-                if let Err(error) = paused {
-                    log::warn!("rollout {} is not paused: {error}", rollout.id);
-                }
+                self.command_or_log(&rollout, &Command::Pause, why);
             }
         }
     }

@@ -343,6 +343,11 @@ impl Rollout {
         self.ended_at.is_none()
     }
 
+    /// Whether the files of a build are needed: it is the target or the base.
+    pub fn needs(&self, build: BuildId) -> bool {
+        self.target.build_id == build || self.base.build_id == build
+    }
+
     /// Whether the target may be given to somebody: neither stopped nor ended.
     pub fn is_offering(&self) -> bool {
         self.is_live() && !matches!(self.phase, Phase::Stopped | Phase::Cancelled)

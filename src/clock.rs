@@ -158,19 +158,36 @@ pub fn boot_id() -> &'static str {
 }
 
 /// Minutes after midnight, local time, of a moment.
+pub fn local_minute(moment: OffsetDateTime) -> u16 {
+    let parts = local(moment);
+    u16::try_from(parts.tm_hour * 60 + parts.tm_min).unwrap_or(0)
+}
+
+/// A time of [`iso8601`] as people at the site read it: `14:02` today, else `11-26 14:02`.
+pub fn local_short(text: &str) -> String {
+    let Some(moment) = parse(text) else {
+        return text.to_owned();
+    };
+    let (then, now) = (local(moment), local(wall()));
+    let time = format!("{:02}:{:02}", then.tm_hour, then.tm_min);
+    match (then.tm_yday, then.tm_year) == (now.tm_yday, now.tm_year) {
+        true => time,
+        false => format!("{:02}-{:02} {time}", then.tm_mon + 1, then.tm_mday),
+    }
+}
+
 #[expect(
     unsafe_code,
     reason = "localtime_r knows the time zone; no crate in use wraps it"
 )]
-pub fn local_minute(moment: OffsetDateTime) -> u16 {
+fn local(moment: OffsetDateTime) -> libc::tm {
     let seconds: libc::time_t = moment.unix_timestamp();
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both point to values of this frame; an all-zero tm is valid.
-    let parts = unsafe {
+    unsafe {
         libc::localtime_r(&raw const seconds, parts.as_mut_ptr());
         parts.assume_init()
-    };
-    u16::try_from(parts.tm_hour * 60 + parts.tm_min).unwrap_or(0)
+    }
 }
 
 /// Whether the clock can be right and the kernel considers it synchronised.

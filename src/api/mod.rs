@@ -13,6 +13,7 @@ pub mod errors;
 pub mod firmware;
 pub mod models;
 pub mod ports;
+pub mod rollouts;
 pub mod status;
 pub mod tls;
 pub mod tokens;

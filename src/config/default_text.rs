@@ -89,6 +89,30 @@ keep_versions = 10
 # Whether devices may also download the bundle, which contains the ELF.
 zip_to_devices = true
 
+[rollouts]
+# How `espgate rollouts start` lets a build out if it is not told otherwise.
+# Number of canaries, and cumulative shares of the devices after them.
+canary = 2
+waves = "10%,50%,100%"
+# How long a device has to run the build: canaries, other devices; and how long the
+# rules hold after the last wave.
+canary_soak = "24h"
+soak = "2h"
+watch = "7d"
+# A device that is not heard for so long after its download may be lost.
+return_within = "30m"
+# Maximum concurrent downloads: of one rollout, and of all.
+parallel = 2
+max_downloads = 8
+# Only begin downloads in this part of the day, such as "01:00-05:00" (local time).
+window = ""
+# Whether each wave waits for `espgate rollouts release`, and whether it needs
+# devices that were heard again after their soak.
+gate = false
+confirmed = false
+# Devices that got a build that was stopped: "back" (to the one before) or "stay".
+on_stop = "back"
+
 [serial]
 # Ports opened automatically: "espressif" (Espressif's USB devices), "all" (every
 # known USB serial adapter) or "off". Other ports are listed, but only opened

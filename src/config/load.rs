@@ -198,6 +198,16 @@ fn impossible_values(config: &Config, line: impl Fn(&str) -> Option<usize>) -> V
     if config.auth.fleet.per_hour > MAX_PER_HOUR {
         fault("auth.fleet.per_hour", "must be 0 to 3600000");
     }
+    let rollouts = &config.rollouts;
+    for (key, value) in [
+        ("rollouts.canary", rollouts.canary),
+        ("rollouts.parallel", rollouts.parallel),
+        ("rollouts.max_downloads", rollouts.max_downloads),
+    ] {
+        if value == 0 {
+            fault(key, "must be at least 1");
+        }
+    }
     if config.tls.cert.is_some() != config.tls.key.is_some() {
         fault("tls.cert", "cert and key must be set together");
     }

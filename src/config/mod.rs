@@ -6,6 +6,7 @@ mod default_text;
 mod load;
 mod problem;
 mod quantity;
+mod rollouts;
 
 pub use certificate_name::{is_certificate_name, is_dns_name};
 pub use changes::{AT_START, changed};
@@ -13,6 +14,7 @@ pub use default_text::DEFAULT_TEXT;
 pub use load::{Loaded, MAX_BUNDLE_BYTES, line_of_key, parse};
 pub use problem::Problem;
 pub use quantity::{Quantity, RecordLimit};
+pub use rollouts::{OnStop, Rollouts, Window, duration, shares, window};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ pub struct Config {
     pub coredumps: Coredumps,
     pub crashes: Crashes,
     pub firmware: Firmware,
+    pub rollouts: Rollouts,
     pub serial: Serial,
 }
 

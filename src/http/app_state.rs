@@ -82,7 +82,11 @@ impl AppState {
         stopping: CancellationToken,
     ) -> Self {
         Self {
-            rollouts: Rollouts::new(Arc::clone(&store), Arc::clone(ingest.crashes())),
+            rollouts: Rollouts::new(
+                Arc::clone(&store),
+                Arc::clone(ingest.crashes()),
+                config.clone(),
+            ),
             store,
             ingest,
             metrics,

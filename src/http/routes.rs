@@ -13,7 +13,7 @@ use super::error::Error;
 use super::registry::{devices, import, models, tokens};
 use super::{
     authorization, backup, builds, certificates, coredump_intake, coredumps, crashes, export,
-    firmware, gateway_status, ports,
+    firmware, gateway_status, ports, rollouts,
 };
 use crate::identity::RequiredRole;
 
@@ -86,6 +86,11 @@ pub fn routes() -> Vec<Route> {
 
         route(GET, "/api/builds", Viewer, builds::list),
         route(GET, "/api/builds/{build_id}", Viewer, builds::show),
+
+        route(GET, "/api/rollouts", Viewer, rollouts::list),
+        route(POST, "/api/rollouts", Technician, rollouts::start),
+        route(GET, "/api/rollouts/{id}", Viewer, rollouts::show),
+        route(POST, "/api/rollouts/{id}/{command}", Technician, rollouts::command),
 
         route(GET, "/api/models/{code}/firmware", Viewer, firmware::manage::list),
         route(PUT, "/api/models/{code}/active", Technician, firmware::manage::activate),

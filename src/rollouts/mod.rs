@@ -6,7 +6,9 @@ mod engine;
 pub mod evaluate;
 pub mod order;
 pub mod poisson;
+mod sentence;
 pub mod serve;
 pub mod spec;
+mod view;
 
 pub use engine::{Ask, Error, Plan, Refusal, Request, Rollouts};

@@ -4,8 +4,9 @@
 use std::fmt;
 
 use super::evaluate::Now;
+use crate::config::{OnStop, Window};
 use crate::device::DeviceKey;
-use crate::store::rollouts::{Member, MemberState, OnStop, Phase, Rollout, Window};
+use crate::store::rollouts::{Member, MemberState, Phase, Rollout};
 
 /// What `firmware-version` answered is kept for the device for this time, seconds.
 pub const RESERVATION: u64 = 600;
@@ -187,30 +188,6 @@ pub fn wave_of(rollout: &Rollout, member: &Member) -> usize {
     let mut waves = rollout.waves.iter();
     let wave = waves.position(|wave| at < wave.members);
     wave.map_or(rollout.waves.len(), |wave| wave + 1)
-}
-
-impl Window {
-    /// Whether it is open at a minute after midnight.
-    pub fn has(self, minute: u16) -> bool {
-        match self.from <= self.to {
-            true => (self.from..self.to).contains(&minute),
-            false => minute >= self.from || minute < self.to,
-        }
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, to) = (self.from, self.to);
-        write!(
-            f,
-            "{:02}:{:02}-{:02}:{:02}",
-            from / 60,
-            from % 60,
-            to / 60,
-            to % 60
-        )
-    }
 }
 
 impl MemberState {

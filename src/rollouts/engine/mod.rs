@@ -5,6 +5,7 @@ mod crashes;
 mod effects;
 mod facts;
 mod observe;
+mod show;
 mod start;
 
 pub use start::{Plan, Refusal, Request};
@@ -12,8 +13,11 @@ pub use start::{Plan, Refusal, Request};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::build_id::BuildId;
 use crate::clock::{self, Moment, iso8601};
+use crate::config::Config;
 use crate::crashes::Crashes;
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::chain;
@@ -39,6 +43,7 @@ const UNSURE: u64 = 3600;
 pub struct Rollouts {
     store: Arc<Store>,
     crashes: Arc<Crashes>,
+    config: watch::Receiver<Arc<Config>>,
     memory: Mutex<Memory>,
 }
 
@@ -50,8 +55,6 @@ struct Memory {
     last: Option<Moment>,
     /// Seconds since the start of the daemon, and what of them each rollout's clock has.
     clocks: HashMap<String, Clock>,
-    /// Downloads of all rollouts at once that the configuration allows.
-    parallel: usize,
 }
 
 /// A rollout's own clock: what it stood at when the daemon began to run it.
@@ -85,21 +88,21 @@ pub enum Error {
 
 impl Rollouts {
     /// The rollouts in `store`.
-    pub fn new(store: Arc<Store>, crashes: Arc<Crashes>) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        crashes: Arc<Crashes>,
+        config: watch::Receiver<Arc<Config>>,
+    ) -> Self {
         Self {
             store,
             crashes,
+            config,
             memory: Mutex::default(),
         }
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets how many downloads all rollouts together may have at once.
-    pub fn allow(&self, parallel: usize) {
-        self.memory().parallel = parallel;
     }
 
     /// Seconds on a rollout's own clock.
@@ -134,7 +137,10 @@ impl Rollouts {
             .map(|other| places_taken(other, self.clock_s(other)))
             .sum();
         let own = places_taken(rollout, self.clock_s(rollout));
-        self.memory().parallel.saturating_sub(taken + own)
+        let allowed = self.config.borrow().rollouts.max_downloads;
+        usize::try_from(allowed)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(taken + own)
     }
 
     /// What the model's last rollout says a device gets; `None` if it says nothing: then
@@ -152,7 +158,8 @@ impl Rollouts {
     /// Whether a rollout still decides what devices get: while it is live, and after a stop
     /// that leaves devices where they are, until another build is active.
     fn counts(&self, rollout: &Rollout) -> bool {
-        use crate::store::rollouts::{OnStop, Phase};
+        use crate::config::OnStop;
+        use crate::store::rollouts::Phase;
         if rollout.is_live() {
             return true;
         }

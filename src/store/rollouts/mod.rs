@@ -4,8 +4,8 @@
 mod record;
 
 pub use record::{
-    Failure, LogEntry, Member, MemberState, NamedBuild, OnStop, Pause, Phase, Rollout, Rule,
-    SCHEMA, Spec, Waiting, Wave, Window,
+    Failure, LogEntry, Member, MemberState, NamedBuild, Pause, Phase, Rollout, Rule, SCHEMA, Spec,
+    Waiting, Wave,
 };
 
 use std::collections::BTreeMap;

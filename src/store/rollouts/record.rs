@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::build_id::BuildId;
+use crate::config::{OnStop, Window};
 use crate::device::{DeviceKey, ModelCode};
 
 /// The schema this program writes.
@@ -20,25 +21,6 @@ pub const SCHEMA: u32 = 1;
 pub struct NamedBuild {
     pub build_id: BuildId,
     pub name: String,
-}
-
-/// What is done with the boards that got a build which was stopped.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnStop {
-    /// They are offered the base.
-    #[default]
-    Back,
-    /// They are offered nothing.
-    Stay,
-}
-
-/// The part of a day in which downloads may begin, minutes after midnight by the gateway's
-/// local time. It may span midnight.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Window {
-    pub from: u16,
-    pub to: u16,
 }
 
 /// What a person asked for. Durations are seconds.

@@ -1,0 +1,69 @@
+//! Rollouts as answers show them, by the gateway's clock.
+
+use super::{Error, Request, Rollouts};
+use crate::api::rollouts as api;
+use crate::clock;
+use crate::rollouts::{sentence, view};
+use crate::store::rollouts::Rollout;
+
+impl Rollouts {
+    /// All of them, newest first. Reads their files.
+    pub fn summaries(&self) -> Vec<api::Summary> {
+        let all = self.store.rollouts.all();
+        let shown = all.iter().map(|rollout| self.summary(rollout));
+        shown.collect()
+    }
+
+    /// One in a list.
+    pub fn summary(&self, rollout: &Rollout) -> api::Summary {
+        self.at(rollout, |now| {
+            view::summary(rollout, now, clock::local_short)
+        })
+    }
+
+    /// One as it is shown.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub fn detail(&self, id: &str) -> Result<api::Rollout, Error> {
+        let rollout = self.store.rollouts.get(id)?;
+        let rollout = rollout.ok_or_else(|| Error::NotFound(id.to_owned()))?;
+        Ok(self.shown(&rollout))
+    }
+
+    fn shown(&self, rollout: &Rollout) -> api::Rollout {
+        self.at(rollout, |now| {
+            view::detail(rollout, now, clock::local_short)
+        })
+    }
+
+    /// What a start would do, and what it would warn of.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn dry_run(&self, request: &Request) -> Result<(api::Rollout, Vec<String>), Error> {
+        let plan = self.plan(request)?;
+        Ok((self.shown(&plan.rollout), plan.warnings))
+    }
+
+    /// Starts one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_and_show(&self, request: &Request) -> Result<(api::Rollout, Vec<String>), Error> {
+        let (rollout, warnings) = self.start(request)?;
+        Ok((self.shown(&rollout), warnings))
+    }
+
+    /// Live rollouts in a line each, for the status: `r7 lamp 1.5.0: wave 2`.
+    pub fn lines(&self) -> Vec<String> {
+        let live = self.store.rollouts.all_latest().into_iter();
+        let live = live.filter(|rollout| rollout.is_live());
+        let lines = live.map(|rollout| {
+            let state = self.at(&rollout, |now| sentence::state(&rollout, now));
+            let (id, model, target) = (&rollout.id, &rollout.model, &rollout.target.name);
+            format!("rollout {id} of {model} {target}: {state}")
+        });
+        lines.collect()
+    }
+}

@@ -6,9 +6,11 @@ mod engine;
 pub mod evaluate;
 pub mod order;
 pub mod poisson;
+mod running_downloads;
 mod sentence;
 pub mod serve;
 pub mod spec;
 mod view;
 
 pub use engine::{Ask, Error, Plan, Refusal, Request, Rollouts};
+pub use running_downloads::RunningDownloads;

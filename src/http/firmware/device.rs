@@ -10,15 +10,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, RANGE,
+    ETAG, IF_NONE_MATCH, RANGE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::download_report::Report;
 use crate::api::firmware::Offered;
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
+use crate::digest::Sha256;
 use crate::firmware::httpupdate::{Board, Update};
 use crate::firmware::{self, FromRollout, Question};
 use crate::fleet::evidence::{Kind, Names};
@@ -79,9 +81,17 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         version: query.get("version").map(str::to_owned),
         board,
         is_range: parts.method == Method::GET && parts.headers.contains_key(RANGE),
+        has: header(IF_NONE_MATCH.as_str()).map(str::to_owned),
+        ask: match (what, &parts.method) {
+            (What::Image, &Method::GET) => Ask::Image,
+            _ => Ask::Version,
+        },
         what,
     };
-    let missing = || Error::NotFound(format!("Firmware {model}"));
+    let missing = {
+        let model = model.clone();
+        move || Error::NotFound(format!("Firmware {model}"))
+    };
     let opened = {
         let app = Arc::clone(&app);
         tokio::task::spawn_blocking(move || request.open(&app)).await??
@@ -92,7 +102,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         build,
         name,
         update,
-    } = opened.ok_or_else(missing)?;
+    } = opened.ok_or_else(&missing)?;
     match update {
         Update::Send => {}
         Update::NotServed => return Err(missing()),
@@ -112,6 +122,13 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
                      partition is smaller; the device keeps its current firmware",
                     device.key, build.bin_size
                 ));
+            let told = Arc::clone(&app);
+            tokio::task::spawn_blocking(move || {
+                let why = "its OTA partition is smaller than the image";
+                told.rollouts
+                    .incompatible(&model, &device.key, build.id(), why);
+            })
+            .await?;
             return Ok(StatusCode::NOT_MODIFIED.into_response());
         }
     }
@@ -140,6 +157,12 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         says_running,
     };
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+    let under_way = report.app.rollouts.downloads().of(report.build);
+    // one that was stopped before that is not sent, one that is stopped later is cut
+    if report.app.rollouts.is_cut_off(&report.model, report.build) {
+        return Err(missing());
+    }
+    let until_it_ends = cut_when_stopped(under_way, connection.as_ref());
     let before = connection.as_ref().map_or(0, |one| one.acknowledged());
     let mut response = answer(
         &parts,
@@ -149,6 +172,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         &file_name,
         move |answer, outcome| match connection {
             Some(connection) => connection.settle(outcome, before, move |arrival| {
+                drop(until_it_ends);
                 report.say(answer, outcome, arrival);
             }),
             None => report.say(answer, outcome, Arrival::BrokenOff),
@@ -156,6 +180,23 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
     )?;
     response.headers_mut().extend(digests);
     Ok(response)
+}
+
+/// Ends the connection if its build is stopped or blocked, while the result lives.
+fn cut_when_stopped(
+    is_stopped: CancellationToken,
+    connection: Option<&Arc<Connection>>,
+) -> Option<DropGuard> {
+    let connection = Arc::clone(connection?);
+    let has_ended = CancellationToken::new();
+    let until = has_ended.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = is_stopped.cancelled() => connection.cut_off(),
+            () = until.cancelled() => {}
+        }
+    });
+    Some(has_ended.drop_guard())
 }
 
 /// What Arduino's update client checks the image against.
@@ -183,6 +224,10 @@ struct Wanted {
     /// What an Arduino board says of itself.
     board: Option<Board>,
     is_range: bool,
+    /// The ETags of what it has.
+    has: Option<String>,
+    /// What a rollout is told of the request.
+    ask: Ask,
     what: What,
 }
 
@@ -215,6 +260,21 @@ impl Wanted {
         last_contact::learned(&app.store, contact, &evidence);
     }
 
+    /// What a rollout is told of the request: a client that shows the target's ETag does not
+    /// download it.
+    fn ask_of(&self, app: &AppState) -> Ask {
+        let rollout = app.store.rollouts.live(&self.model);
+        let target = rollout.map(|rollout| etag(rollout.target.build_id.digest()));
+        let has_it = target.is_some_and(|target| {
+            let shown = self.has.as_deref();
+            self.what == What::Image && shown.is_some_and(|shown| shown.contains(&target))
+        });
+        match has_it {
+            true => Ask::HasIt,
+            false => self.ask,
+        }
+    }
+
     /// Opens the file that the device gets, if any.
     fn open(&self, app: &AppState) -> Result<Option<Opened>> {
         let model = &self.model;
@@ -226,6 +286,9 @@ impl Wanted {
                 Err(_) => return Ok(None),
             },
         };
+        if let Some(board) = &self.board {
+            self.note(app, board);
+        }
         let now = Instant::now();
         // a range goes on with what it began with
         let begun = app.sequences.begun(&self.device, now);
@@ -235,7 +298,7 @@ impl Wanted {
             device: &self.device,
             asked,
             is_range: self.is_range,
-            rollout: from_rollout(app, model, &self.device, Ask::Image, named),
+            rollout: from_rollout(app, model, &self.device, self.ask_of(app), named),
         };
         let offered = firmware::offer_for(&app.store, &app.sequences, &question, now);
         let Ok(build) = offered else {
@@ -272,7 +335,6 @@ impl Wanted {
         let update = match &self.board {
             None => Update::Send,
             Some(board) => {
-                self.note(app, board);
                 let builds = app.store.firmware.builds(model)?;
                 board.update_to(&build, |digest| {
                     let mut others = builds.iter().filter(|other| other.id() != build.id());
@@ -315,6 +377,11 @@ pub(super) fn from_rollout(
     asked.map(|(target, gets)| FromRollout { gets, target })
 }
 
+/// The ETag of a file.
+fn etag(digest: Sha256) -> String {
+    format!("\"{}\"", digest.short(32))
+}
+
 /// Responds with a stored file or a part of it. `done` is called when the transfer
 /// ends.
 ///
@@ -328,7 +395,7 @@ pub(super) fn answer(
     file_name: &str,
     done: impl FnOnce(RangeAnswer, Delivery) + Send + 'static,
 ) -> Result<Response> {
-    let etag = format!("\"{}\"", stored.sha256.short(32));
+    let etag = etag(stored.sha256);
     let decision = range_requests::decide(&parts.method, &parts.headers, stored.size, &etag);
     let slice = decision.slice(stored.size);
     let mut headers = HeaderMap::new();

@@ -121,6 +121,12 @@ impl Connection {
         lock(&self.use_of).request = Some(Arc::downgrade(state));
     }
 
+    /// Ends it now: nothing that is not sent yet is.
+    pub fn cut_off(&self) {
+        self.deliveries.drop_unsent();
+        self.evicted.cancel();
+    }
+
     /// Cancelled when it has to give way.
     pub(super) fn evicted(&self) -> &CancellationToken {
         &self.evicted

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Connection;
 use super::file_body::Delivery;
-use super::tcp_socket::{Phase, TcpState};
+use super::tcp_socket::{Phase, TcpState, reset_at_close};
 
 /// How a response ended at the other side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,6 +99,14 @@ impl Deliveries {
         let is_open = inside.end.is_none();
         let state = is_open.then(|| self.state()).flatten();
         state.map_or(0, |state| state.acknowledged)
+    }
+
+    /// What is not sent yet when the connection ends is dropped.
+    pub(super) fn drop_unsent(&self) {
+        let inside = self.lock();
+        if let Some(socket) = self.socket.get().filter(|_| inside.end.is_none()) {
+            reset_at_close(*socket);
+        }
     }
 
     /// `done` is called once it is known whether the response arrived.

@@ -78,6 +78,32 @@ fn option(socket: RawFd, level: i32, name: i32, value: &mut [u8]) -> Option<usiz
     (code == 0).then(|| usize::try_from(length).ok())?
 }
 
+/// When the socket is closed, what it has not sent yet is dropped, and the peer gets a
+/// reset.
+#[expect(
+    unsafe_code,
+    reason = "the stream is inside of hyper; its descriptor is what is left to set it by"
+)]
+pub(super) fn reset_at_close(socket: RawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let Ok(length) = libc::socklen_t::try_from(size_of::<libc::linger>()) else {
+        return;
+    };
+    // SAFETY: the kernel reads one `linger`; a descriptor that is no socket is an error.
+    unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            length,
+        );
+    }
+}
+
 /// What is in the send queue.
 #[expect(
     unsafe_code,

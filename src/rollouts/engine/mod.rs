@@ -22,9 +22,10 @@ use crate::crashes::Crashes;
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::chain;
 use crate::store::registry::Device;
-use crate::store::rollouts::{MemberState, Rollout, Save};
+use crate::store::rollouts::{MemberState, Phase, Rollout, Save};
 use crate::store::{self, Store};
 
+use super::RunningDownloads;
 use super::by_person::{self, Command, Impossible};
 use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_rates};
 use super::serve::{Gets, Served, places_taken, serve};
@@ -44,6 +45,7 @@ pub struct Rollouts {
     store: Arc<Store>,
     crashes: Arc<Crashes>,
     config: watch::Receiver<Arc<Config>>,
+    downloads: RunningDownloads,
     memory: Mutex<Memory>,
 }
 
@@ -71,6 +73,8 @@ pub enum Ask {
     Version,
     /// It fetches the image.
     Image,
+    /// It shows that it has the image.
+    HasIt,
 }
 
 /// Why a command failed.
@@ -97,6 +101,7 @@ impl Rollouts {
             store,
             crashes,
             config,
+            downloads: RunningDownloads::default(),
             memory: Mutex::default(),
         }
     }
@@ -159,7 +164,6 @@ impl Rollouts {
     /// that leaves devices where they are, until another build is active.
     fn counts(&self, rollout: &Rollout) -> bool {
         use crate::config::OnStop;
-        use crate::store::rollouts::Phase;
         if rollout.is_live() {
             return true;
         }
@@ -201,6 +205,10 @@ impl Rollouts {
                 _ if !gets_it => {}
                 Ask::Version => events.push(event(device, What::Answered)),
                 Ask::Image => events.push(event(device, What::Began)),
+                Ask::HasIt => {
+                    let evidence = String::from("etag");
+                    events.push(event(device, What::HasIt { evidence }));
+                }
             }
             let outcome = evaluate(rollout, &events, &Facts::default(), now);
             let save = match (gets_it, outcome.is_decision) {
@@ -235,6 +243,12 @@ impl Rollouts {
     /// A download broke off after so many bytes of the image.
     pub fn broke_off(&self, model: &ModelCode, device: &DeviceKey, build: BuildId, offset: u64) {
         self.download(model, device, build, What::BrokeOff { offset });
+    }
+
+    /// The image does not fit a device.
+    pub fn incompatible(&self, model: &ModelCode, device: &DeviceKey, build: BuildId, why: &str) {
+        let why = why.to_owned();
+        self.download(model, device, build, What::Incompatible { why });
     }
 
     fn download(&self, model: &ModelCode, device: &DeviceKey, build: BuildId, what: What) {
@@ -295,7 +309,26 @@ impl Rollouts {
         Ok(Some(answer))
     }
 
+    /// The downloads under way.
+    pub fn downloads(&self) -> &RunningDownloads {
+        &self.downloads
+    }
+
+    /// Whether nobody may get a build any more: it is blocked, or its rollout was stopped.
+    pub fn is_cut_off(&self, model: &ModelCode, build: BuildId) -> bool {
+        let last = self.store.rollouts.of_model(model);
+        let is_stopped = last.is_some_and(|last| {
+            last.effect_due && last.phase == Phase::Stopped && last.target.build_id == build
+        });
+        let models = self.store.registry.models.read();
+        let entry = models.models.get(model);
+        is_stopped || entry.is_some_and(|entry| entry.is_blocked(build))
+    }
+
     fn follow(&self, rollout: &Rollout, actions: &[Action]) {
+        if rollout.effect_due && rollout.phase == Phase::Stopped {
+            self.downloads.cut(rollout.target.build_id);
+        }
         for action in actions {
             effects::say(rollout, action);
         }
@@ -391,8 +424,9 @@ impl Rollouts {
         }
     }
 
-    /// A person blocked a build: a rollout of it is stopped.
+    /// A person blocked a build: its downloads end, and a rollout of it is stopped.
     pub fn was_blocked(&self, model: &ModelCode, build: BuildId, why: Option<&str>, by: &str) {
+        self.downloads.cut(build);
         let live = self.store.rollouts.live(model);
         let Some(rollout) = live.filter(|live| live.is_offering()) else {
             return;

@@ -11,6 +11,7 @@
 use std::fs;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
 use nix::time::{ClockId, clock_gettime};
@@ -208,6 +209,27 @@ fn kernel_is_synced() -> bool {
         (code, state.assume_init().status)
     };
     code >= 0 && status & libc::STA_UNSYNC == 0
+}
+
+/// When the wall clock jumped last, as far as somebody noticed.
+#[derive(Debug, Default)]
+pub struct ClockJump(AtomicU64);
+
+impl ClockJump {
+    /// What is judged by age waits for so long after a jump, seconds.
+    const WAIT: u64 = 24 * 3600;
+
+    /// It jumped just now.
+    pub fn note(&self) {
+        self.0
+            .store(monotonic_us() / 1_000_000 + 1, Ordering::Relaxed);
+    }
+
+    /// Whether ages are not to be trusted: nothing is removed by them.
+    pub fn is_recent(&self) -> bool {
+        let at = self.0.load(Ordering::Relaxed);
+        at > 0 && (monotonic_us() / 1_000_000).saturating_sub(at) < Self::WAIT
+    }
 }
 
 #[cfg(test)]

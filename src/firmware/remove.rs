@@ -118,11 +118,15 @@ fn is_served(models: &Models, devices: &Devices, model: &ModelCode, build: Build
             .any(|(_, d)| d.pin.as_ref().is_some_and(is_pinned))
 }
 
-/// Removes builds beyond `keep` of a model by the rule of [`store::firmware::retention`].
+/// Removes builds beyond `keep` of a model by the rule of [`store::firmware::retention`];
+/// none for a day after the clock jumped, since ages count.
 ///
 /// # Errors
 /// As [`store::firmware::Firmware::sweep`].
 pub fn sweep(store: &Store, keep: usize, now: &Moment) -> store::Result<()> {
+    if store.clock_jump.is_recent() {
+        return Ok(());
+    }
     let registry = &store.registry;
     let (models, devices) = (registry.models.read(), registry.devices.read());
     let mut dumps: HashSet<Arc<DumpOrigin>> = HashSet::new();

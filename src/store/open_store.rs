@@ -15,7 +15,7 @@ use super::registry::Registry;
 use super::rollouts::Rollouts;
 use super::sequence::Sequence;
 use crate::bundle;
-use crate::clock::Moment;
+use crate::clock::{ClockJump, Moment};
 use crate::journal::{Event, EventsFile, attach_events_file};
 
 /// The data directory and its contents.
@@ -29,6 +29,8 @@ pub struct Store {
     pub rollouts: Rollouts,
     /// The gateway's id.
     pub gateway_id: String,
+    /// When the wall clock jumped last.
+    pub clock_jump: ClockJump,
 }
 
 impl Store {
@@ -72,6 +74,7 @@ impl Store {
             coredumps,
             registry,
             gateway_id,
+            clock_jump: ClockJump::default(),
         })
     }
 }

@@ -211,8 +211,10 @@ impl Rollouts {
                 }
             }
             let outcome = evaluate(rollout, &events, &Facts::default(), now);
-            let save = match (gets_it, outcome.is_decision) {
+            let save = match (gets_it && ask == Ask::Image, outcome.is_decision) {
                 (true, true) => Save::Must,
+                // what was only promised is promised again after a restart
+                (false, true) if ask == Ask::Version => Save::Later,
                 (false, true) => Save::Try,
                 (_, false) => Save::Later,
             };
@@ -408,6 +410,7 @@ impl Rollouts {
         if (i128::from(wall) - i128::from(passed)).abs() <= JUMP {
             return;
         }
+        self.store.clock_jump.note();
         for rollout in self.store.rollouts.all_latest() {
             let until = self.clock_s(&rollout).saturating_add(UNSURE);
             let unsure = |before: &Rollout| {

@@ -20,8 +20,10 @@ impl Rollouts {
             if only.is_some_and(|only| *only != member.device) {
                 continue;
             }
-            let Some(device) = devices.devices.get(&member.device) else {
-                // it was removed: it asks for nothing any more
+            let device = devices.devices.get(&member.device);
+            let is_ours = |device: &&Arc<Device>| device.model.as_ref() == Some(&rollout.model);
+            let Some(device) = device.filter(is_ours) else {
+                // it was removed, or is of another model now
                 if member.state != MemberState::Retired {
                     events.push(event(&member.device, What::Retired(true)));
                 }

@@ -219,7 +219,7 @@ impl Rollouts {
 
     fn write(&self, rollout: &Rollout) -> Result<()> {
         let path = self.file(&rollout.id);
-        let mut bytes = serde_json::to_vec_pretty(rollout)
+        let mut bytes = serde_json::to_vec(rollout)
             .map_err(|error| Error::io("write", &path, std::io::Error::other(error)))?;
         bytes.push(b'\n');
         let name = format!("{}.json", rollout.id);

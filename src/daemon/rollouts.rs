@@ -1,4 +1,5 @@
-//! Rollouts go on once a second.
+//! Rollouts go on once a second. Boards on USB that ask for firmware only when they boot
+//! are reset, where that is allowed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,13 @@ pub(super) async fn go_on(app: Arc<AppState>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        let rollouts = Arc::clone(&app);
-        let work = move || rollouts.rollouts.tick();
+        let app = Arc::clone(&app);
+        let work = move || {
+            app.rollouts.tick();
+            for device in app.rollouts.not_asking() {
+                app.ports.reset_board_of(&device);
+            }
+        };
         if let Err(error) = tokio::task::spawn_blocking(work).await {
             log::error!("rollouts cannot go on: {error}");
         }

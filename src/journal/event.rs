@@ -117,6 +117,7 @@ events! {
     PortTrouble Warn "52c78612cc654109b6ec730b5ab4e22f",
     PortChanged Info "265aad9d98914efebf2ea35374d7a291",
     BoardBooted Info "ce3bdd3e61ea4d369c6419b18d885add",
+    BoardReset Info "0a4dbf96e290404b89629ac1f70460bb",
     BoardIdentified Info "12c6358f04ca439889d4ac768ef14fbd",
     CrashDropped Error "67ff66cf44364a2497dc0eb4d3464687",
     PanicSeen Warn "0b2f5280909a479295cb93899543cba6",

@@ -121,6 +121,20 @@ impl PortTask {
         }
     }
 
+    /// Resets a board into its application, so that it boots and asks for firmware.
+    pub(super) async fn reset_on_request(&mut self, link: &mut SerialLink, plan: &PortPlan) {
+        let path = plan.path.display();
+        match flash_session::reset_into_app(link, &self.options(plan)).await {
+            Ok(_) => Event::BoardReset.entry().port(&path).say(format_args!(
+                "board on {path} was reset: a rollout offers it a build, and it did not ask"
+            )),
+            Err(error) => Event::PortTrouble.entry().port(&path).say(format_args!(
+                "cannot reset board on {path}: {}",
+                chain(&error)
+            )),
+        }
+    }
+
     fn options(&self, plan: &PortPlan) -> FlashReadOptions {
         let common = self.common.borrow();
         options(plan, common.table_offset, common.console.max_dump_bytes)

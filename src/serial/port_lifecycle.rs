@@ -28,6 +28,8 @@ enum End {
     /// The flash has to be read, and it is on disk that the board is in its
     /// bootloader.
     ReadFlash(FlashReadRequest),
+    /// The board has to boot.
+    Reset,
 }
 
 /// A read that begins when that is on disk; the console is read until then.
@@ -82,6 +84,10 @@ impl PortTask {
                                 let boot = console.as_ref().map(|(_, console)| console.boot());
                                 let boot = boot.cloned().unwrap_or_default();
                                 self.read_flash(&mut link, &plan, boot, request).await;
+                                health.reset_by_us(began.elapsed());
+                            }
+                            End::Reset => {
+                                self.reset_on_request(&mut link, &plan).await;
                                 health.reset_by_us(began.elapsed());
                             }
                             end => break end,
@@ -157,7 +163,7 @@ impl PortTask {
                     .port(&path)
                     .say(format_args!("{path}: {}", chain(error)));
             }
-            End::Gone | End::Stopped | End::ReadFlash(_) => {
+            End::Gone | End::Stopped | End::ReadFlash(_) | End::Reset => {
                 self.monitor.enter(State::Absent, note);
                 if !flapping {
                     Event::PortGone
@@ -295,6 +301,12 @@ impl PortTask {
                     // a reset would cut off what is being printed
                     ready = Some((request, Instant::now() + CAPTURE_LIMIT));
                 }
+                () = self.reset_requested.notified(), if entering.is_none() && ready.is_none() => {
+                    // what is being printed is worth more
+                    if may_reset(plan) && !listener.is_capturing() {
+                        break End::Reset;
+                    }
+                }
                 () = sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => {}
                 Ok(()) = self.common.changed() => {
                     let settings = self.common.borrow_and_update().console.clone();
@@ -303,7 +315,7 @@ impl PortTask {
                 () = self.stop.cancelled() => break End::Stopped,
             }
         };
-        let by_our_reset = matches!(end, End::ReadFlash(_));
+        let by_our_reset = matches!(end, End::ReadFlash(_) | End::Reset);
         *console = Some((usb, listener.end(by_our_reset)));
         if entering.is_some() || ready.is_some() {
             // dropping the request tells the requester
@@ -311,6 +323,13 @@ impl PortTask {
         }
         end
     }
+}
+
+/// Whether the board may be reset without a person: where the configuration allows that
+/// after a crash, and the reset does not disable the port.
+fn may_reset(plan: &PortPlan) -> bool {
+    use super::reset::ResetCircuit::Classic;
+    plan.settings.read_flash == ReadFlash::OnCrash && plan.reset_circuit() == Classic
 }
 
 /// The request, once the note is on disk.

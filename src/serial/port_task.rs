@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -62,6 +62,8 @@ pub(super) struct PortTask {
     pub(super) stop: CancellationToken,
     pub(super) common: watch::Receiver<CommonSettings>,
     pub(super) requests: mpsc::Receiver<FlashReadRequest>,
+    /// Somebody wants the board to boot.
+    pub(super) reset_requested: Arc<Notify>,
     /// Records which board it is, and whether it is in its bootloader.
     pub(super) state_writer: Arc<StateWriter>,
     pub(super) crashes: Arc<BacklogSender>,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::OpenEnum;
 use crate::config;
+use crate::device::DeviceKey;
 use crate::metrics::Metrics;
 use crate::store;
 
@@ -108,6 +109,20 @@ impl Ports {
         }
         self.0.close_port(name, duration, false).await?;
         Ok(())
+    }
+
+    /// Has the board of a device boot, if it is attached to a port where boards may be reset
+    /// without a person (`read_flash = "on-crash"`, and a reset circuit that leaves the port
+    /// in place). Whether it is attached. Blocks.
+    pub fn reset_board_of(&self, device: &DeviceKey) -> bool {
+        let is_it = |port: &PortStatus| port.device_key.as_deref() == Some(device.as_str());
+        let Some(port) = self.list().into_iter().find(is_it) else {
+            return false;
+        };
+        let reset = self.0.find(&port.name, |_, entry| {
+            entry.reset_requested.notify_one();
+        });
+        reset.is_ok()
     }
 
     /// Starts a read of the coredump from the flash of a port's board. The board

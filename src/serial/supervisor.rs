@@ -61,6 +61,7 @@ pub(super) struct Entry {
     pub(super) monitor: Arc<PortMonitor>,
     pub(super) open: watch::Receiver<bool>,
     pub(super) requests: mpsc::Sender<FlashReadRequest>,
+    pub(super) reset_requested: Arc<Notify>,
     /// The port's own, and the one that stores.
     pub(super) tasks: [JoinHandle<()>; 2],
 }
@@ -250,6 +251,7 @@ impl Supervisor {
         let monitor = Arc::new(PortMonitor::new(&plan, name));
         let (crashes, captured) = self.backlog.of(&plan.id, &monitor);
         let (requests, asked) = mpsc::channel(1);
+        let reset_requested = Arc::new(Notify::new());
         let (open, is_open) = watch::channel(false);
         let plan = watch::Sender::new(plan);
         let port = PortTask {
@@ -259,6 +261,7 @@ impl Supervisor {
             stop: self.stop.clone(),
             common: self.common.subscribe(),
             requests: asked,
+            reset_requested: Arc::clone(&reset_requested),
             state_writer: Arc::clone(&self.state_writer),
             crashes: Arc::new(crashes),
             metrics: Arc::clone(&self.metrics),
@@ -282,6 +285,7 @@ impl Supervisor {
             monitor,
             open: is_open,
             requests,
+            reset_requested,
         }
     }
 

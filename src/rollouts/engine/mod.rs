@@ -10,7 +10,7 @@ mod start;
 
 pub use start::{Plan, Refusal, Request};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -34,6 +34,9 @@ use super::serve::{Gets, Served, places_taken, serve};
 const NOTED_EVERY: u64 = 10;
 /// A step of the wall clock beyond this is a jump, seconds.
 const JUMP: i128 = 300;
+/// A device that asks at boot only is made to boot if it does not ask within this time,
+/// seconds.
+const ASKS_WITHIN: u64 = 60;
 /// Its clock is saved every so many seconds, if nothing else is.
 const CLOCK_SAVED: u64 = 300;
 /// After a jump nothing is offered for this time, seconds.
@@ -53,6 +56,8 @@ pub struct Rollouts {
 struct Memory {
     /// What was seen last of each device of a live rollout.
     seen: HashMap<DeviceKey, Arc<Device>>,
+    /// Devices that were made to boot, or could not be, by rollout.
+    nudged: HashSet<(String, DeviceKey)>,
     /// The clocks at the last tick.
     last: Option<Moment>,
     /// Seconds since the start of the daemon, and what of them each rollout's clock has.
@@ -396,6 +401,30 @@ impl Rollouts {
                 log::warn!("rollout {} is not saved: {}", rollout.id, chain(&error));
             }
         }
+    }
+
+    /// Devices that may get a target and do not ask for it: once each.
+    pub fn not_asking(&self) -> Vec<DeviceKey> {
+        let mut found = Vec::new();
+        for rollout in self.store.rollouts.all_latest() {
+            if !rollout.is_offering() || rollout.paused.is_some() {
+                continue;
+            }
+            let now = self.clock_s(&rollout);
+            let mut memory = self.memory();
+            for member in &rollout.members {
+                let asks = member.asked_s.is_some_and(|asked| asked >= member.since_s);
+                let is_late = now.saturating_sub(member.since_s) >= ASKS_WITHIN;
+                if member.state != MemberState::Eligible || asks || !is_late {
+                    continue;
+                }
+                let offer = (rollout.id.clone(), member.device.clone());
+                if memory.nudged.insert(offer) {
+                    found.push(member.device.clone());
+                }
+            }
+        }
+        found
     }
 
     /// A step of the wall clock: windows and dates mean something else now.

@@ -72,7 +72,9 @@ pub fn apply(
     let is_paused = before.paused.is_some();
     let mut work = Work::new(before, now);
     match command {
-        Command::Pause if is_paused => return Err(Impossible::PausedAlready(id())),
+        Command::Pause if is_paused && before.finishing_from.is_none() => {
+            return Err(Impossible::PausedAlready(id()));
+        }
         Command::Pause => {
             work.take_finish_back(by);
             work.pause(by, &format!("by {by}"));
@@ -102,7 +104,7 @@ pub fn apply(
                     member.state,
                     Held | Eligible | Pinned | Incompatible | HasIt | Retired
                 );
-                is_waiting && !member.got_it() && member.progress_s.is_none()
+                is_waiting && !member.got_it() && member.tried_s.is_none()
             });
             if !is_fresh {
                 return Err(Impossible::Offered(id()));

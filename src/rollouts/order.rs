@@ -142,6 +142,7 @@ fn wave(share: f64, members: usize) -> Wave {
         released_at: None,
         released_s: None,
         over_at: None,
+        too_few_at: None,
     }
 }
 

@@ -8,7 +8,8 @@ use crate::config::{OnStop, Window};
 use crate::device::DeviceKey;
 use crate::store::rollouts::{Member, MemberState, Phase, Rollout};
 
-/// What `firmware-version` answered is kept for the device for this time, seconds.
+/// What `firmware-version` answered is kept for the device for this time, seconds, from the
+/// first answer: a device that asks often and does not fetch must not keep a place for ever.
 pub const RESERVATION: u64 = 600;
 /// A download without a sign of life for this time takes no place any more, seconds.
 pub const IDLE_DOWNLOAD: u64 = 120;
@@ -104,38 +105,43 @@ impl Served {
 /// What a device gets if it asks now. `free` is how many more downloads the gateway allows
 /// beside those of this rollout.
 pub fn serve(rollout: &Rollout, device: &DeviceKey, now: Now<'_>, free: usize) -> Served {
-    let Some(member) = rollout.member(device) else {
-        return Served::base(Why::NoMember);
-    };
-    match rollout.phase {
-        Phase::Stopped if rollout.spec.on_stop == OnStop::Stay && member.got_it() => {
+    use MemberState as S;
+    let member = rollout.member(device);
+    match (rollout.phase, member) {
+        (Phase::Stopped, Some(member))
+            if rollout.spec.on_stop == OnStop::Stay && member.got_it() =>
+        {
             return Served {
                 gets: Gets::Nothing,
                 why: Why::StoppedStay,
             };
         }
-        Phase::Stopped => return Served::base(Why::Stopped),
-        Phase::Cancelled => return Served::base(Why::Cancelled),
-        Phase::Done => return Served::target(Why::Has(member.state)),
-        Phase::Canary | Phase::Soaking | Phase::Wave | Phase::Watching => {}
+        (Phase::Stopped, Some(_)) => return Served::base(Why::Stopped),
+        (Phase::Cancelled, Some(_)) => return Served::base(Why::Cancelled),
+        (Phase::Done, None) => return Served::target(Why::NoMember),
+        _ => {}
     }
-    use MemberState as S;
+    let Some(member) = member else {
+        return Served::base(Why::NoMember);
+    };
     match member.state {
-        S::Downloading | S::Downloaded | S::Running | S::Soaked | S::HasIt => {
-            Served::target(Why::Has(member.state))
+        S::Crashed | S::Looping | S::Reverted | S::Lost => Served::base(Why::Failed(member.state)),
+        S::Refused | S::Pinned | S::Incompatible | S::Retired | S::Back | S::Stranded => {
+            Served::base(Why::TakesNoPart(member.state))
         }
-        S::Offered if rollout.paused.is_none() => Served::target(Why::Offered),
-        S::Eligible | S::Offered => match hindrance(rollout, now, free) {
+        state if rollout.phase == Phase::Done => Served::target(Why::Has(state)),
+        S::Downloaded | S::Running | S::Soaked | S::HasIt => Served::target(Why::Has(member.state)),
+        S::Downloading if downloads(member, now.s) => Served::target(Why::Has(member.state)),
+        S::Offered if is_reserved(member, now.s) && rollout.paused.is_none() => {
+            Served::target(Why::Offered)
+        }
+        S::Eligible | S::Offered | S::Downloading => match hindrance(rollout, now, free) {
             None => Served::target(Why::Eligible),
             Some(why) => Served::base(why),
         },
         S::Held => Served::base(Why::Held {
             wave: wave_of(rollout, member),
         }),
-        S::Crashed | S::Looping | S::Reverted | S::Lost => Served::base(Why::Failed(member.state)),
-        S::Refused | S::Pinned | S::Incompatible | S::Retired | S::Back | S::Stranded => {
-            Served::base(Why::TakesNoPart(member.state))
-        }
     }
 }
 
@@ -171,13 +177,20 @@ pub fn waits_for(rollout: &Rollout, now: Now<'_>) -> Option<Why> {
 
 /// Downloads of the target that are under way, or were just promised.
 pub fn places_taken(rollout: &Rollout, now_s: u64) -> usize {
-    let is_recent = |s: Option<u64>, within| s.is_some_and(|s| now_s.saturating_sub(s) < within);
-    let takes_one = |member: &&Member| match member.state {
-        MemberState::Downloading => is_recent(member.progress_s, IDLE_DOWNLOAD),
-        MemberState::Offered => is_recent(Some(member.since_s), RESERVATION),
-        _ => false,
-    };
+    let takes_one = |member: &&Member| downloads(member, now_s) || is_reserved(member, now_s);
     rollout.members.iter().filter(takes_one).count()
+}
+
+/// Whether a download of it gave a sign of life lately. Devices that run the target may
+/// download it as well.
+fn downloads(member: &Member, now_s: u64) -> bool {
+    let last = member.progress_s;
+    last.is_some_and(|last| now_s.saturating_sub(last) < IDLE_DOWNLOAD)
+}
+
+/// Whether it was told of the target within the reservation's time.
+fn is_reserved(member: &Member, now_s: u64) -> bool {
+    member.state == MemberState::Offered && now_s.saturating_sub(member.since_s) < RESERVATION
 }
 
 /// The wave of a member, counted from 1.

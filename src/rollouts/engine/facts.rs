@@ -4,21 +4,19 @@ use super::Rollouts;
 use crate::clock;
 use crate::fleet::{build_use, contacts};
 use crate::rollouts::evaluate::{Facts, GroupRate, Rates};
-use crate::store::rollouts::{MemberState, Rollout};
+use crate::store::rollouts::{Member, MemberState, Rollout};
 
 impl Rollouts {
     /// Collects them, as far as they are needed.
     pub(super) fn facts(&self, rollout: &Rollout, with_rates: bool) -> Facts {
         let mut facts = Facts {
             rates: with_rates.then(|| self.rates(rollout)),
+            others_known: true,
             ..Facts::default()
         };
-        let is_awaited = |state| state == MemberState::Downloaded;
-        if rollout
-            .members
-            .iter()
-            .any(|member| is_awaited(member.state))
-        {
+        let is_awaited =
+            |member: &Member| member.state == MemberState::Downloaded || member.maybe_delivered;
+        if rollout.members.iter().any(is_awaited) {
             self.others(rollout, &mut facts);
         }
         facts

@@ -1,11 +1,17 @@
 //! From one wave to the next: when a wave is over, which canary is replaced, when all is
 //! done.
 
-use super::{Action, Facts, RULES, Work, is_released};
-use crate::store::rollouts::{Member, MemberState, Phase, Rollout};
+use super::verdict::names;
+use super::{Action, Facts, RULES, Work};
+use crate::store::rollouts::{Member, MemberState, Phase, Rollout, Wave};
 
-/// A canary that does not ask within this time is replaced, seconds.
+/// A canary that does not ask within this time is replaced, seconds; devices of a later
+/// wave that were not heard for long have as much time to come.
 const ASK_WITHIN: u64 = 24 * 3600;
+
+/// A device that is not heard for this time, seconds, and for three times its usual
+/// interval is silent: nobody waits for it.
+const SILENT: u64 = 24 * 3600;
 
 /// Whether nothing more is expected of a member's wave.
 fn is_settled(rollout: &Rollout, member: &Member, released_s: u64) -> bool {
@@ -13,16 +19,24 @@ fn is_settled(rollout: &Rollout, member: &Member, released_s: u64) -> bool {
         .failure
         .as_ref()
         .is_some_and(|failure| failure.accepted);
-    let is_unheard = member.heard_s.is_none_or(|heard| heard < released_s) && !member.got_it();
-    let is_good = is_good(rollout, member);
-    // what does not vote keeps nobody waiting
-    let is_mute = !member.votes;
-    is_good
+    // what does not vote keeps nobody waiting, but for as long as it would soak
+    let released_for = rollout.clock_s.saturating_sub(released_s);
+    let is_mute = !member.votes && released_for >= rollout.spec.soak;
+    is_good(rollout, member)
         || is_mute
         || member.is_neutral()
         || member.state == MemberState::Refused
         || is_accepted
-        || is_unheard
+        || is_silent(rollout, member, released_s)
+}
+
+/// Not heard since the release, and for long enough to tell.
+fn is_silent(rollout: &Rollout, member: &Member, released_s: u64) -> bool {
+    let unheard = rollout.clock_s.saturating_sub(member.heard_s.unwrap_or(0));
+    let usual = member.usual_s.map_or(0, |usual| usual.saturating_mul(3));
+    member.heard_s.is_none_or(|heard| heard < released_s)
+        && !member.got_it()
+        && unheard >= SILENT.max(usual)
 }
 
 fn is_good(rollout: &Rollout, member: &Member) -> bool {
@@ -36,7 +50,7 @@ fn released(rollout: &Rollout) -> &[Member] {
 }
 
 /// When the wave that is being updated was released.
-fn released_s(rollout: &Rollout) -> u64 {
+pub(super) fn released_s(rollout: &Rollout) -> u64 {
     let last = rollout.released().checked_sub(1);
     let wave = last.and_then(|last| rollout.waves.get(last));
     wave.and_then(|wave| wave.released_s).unwrap_or(0)
@@ -49,13 +63,13 @@ pub(super) fn is_wave_full(rollout: &Rollout) -> bool {
     members.all(|member| is_settled(rollout, member, since))
 }
 
-/// Whether enough of the released members are soaked: half, and one at least. Those that
-/// take no part do not count.
-fn is_enough(rollout: &Rollout) -> bool {
+/// How many of the released members are soaked, and of how many. Those that take no part
+/// do not count.
+fn good_of_all(rollout: &Rollout) -> (usize, usize) {
     let members = || released(rollout).iter().filter(|member| member.votes);
     let good = members().filter(|member| is_good(rollout, member)).count();
     let all = members().filter(|member| !member.is_neutral()).count();
-    good >= 1 && good * 2 >= all
+    (good, all)
 }
 
 impl Work<'_> {
@@ -98,26 +112,18 @@ impl Work<'_> {
         if !is_wave_full(&self.rollout) {
             return;
         }
-        if !is_enough(&self.rollout) {
-            // devices that were not heard since may still come
-            let waits = |member: &Member| member.votes && member.state == MemberState::Eligible;
-            if !released(&self.rollout).iter().any(waits) {
-                self.pause(
-                    RULES,
-                    "fewer than half of the released devices run the build",
-                );
-            }
+        if !self.is_enough() {
             return;
         }
-        match &facts.rates {
-            None => return,
-            Some(rates) => {
-                if self.is_worse(rates) {
-                    return;
-                }
+        let last = self.rollout.released().saturating_sub(1);
+        let is_over = |wave: &Wave| wave.over_at.is_some();
+        if !self.rollout.waves.get(last).is_some_and(is_over) {
+            match &facts.rates {
+                None => return,
+                Some(rates) if self.is_worse(rates) => return,
+                Some(_) => {}
             }
         }
-        let last = self.rollout.released().saturating_sub(1);
         let wall = self.now.wall.to_owned();
         let is_last = last + 1 >= self.rollout.waves.len();
         let mut is_new = false;
@@ -133,10 +139,43 @@ impl Work<'_> {
             self.log(RULES, what, None);
         }
         if is_last {
+            self.rollout.finishing_from = None;
             self.phase(Phase::Watching);
         } else if !self.rollout.spec.gate {
             self.release_next(RULES);
         }
+    }
+
+    /// Whether half of the released members, and one at least, are soaked. Pauses once if
+    /// not; who resumes then goes on without the others.
+    fn is_enough(&mut self) -> bool {
+        let (good, all) = good_of_all(&self.rollout);
+        if good >= 1 && good * 2 >= all {
+            return true;
+        }
+        let mut members = released(&self.rollout).iter();
+        let may_come = members.any(|one| one.votes && one.state == MemberState::Eligible);
+        let is_early = self.now.s.saturating_sub(released_s(&self.rollout)) < ASK_WITHIN;
+        let last = self.rollout.released().saturating_sub(1);
+        let wall = self.now.wall.to_owned();
+        let Some(wave) = self.rollout.waves.get_mut(last) else {
+            return false;
+        };
+        if may_come && is_early {
+            return false;
+        }
+        if wave.too_few_at.is_some() {
+            return good >= 1;
+        }
+        wave.too_few_at = Some(wall);
+        let is_missing = |member: &&Member| {
+            member.votes && !member.is_neutral() && !is_good(&self.rollout, member)
+        };
+        let missing = released(&self.rollout).iter().filter(is_missing);
+        let missing = names(missing);
+        let why = format!("only {good} of {all} released devices run the build; not {missing}");
+        self.pause(RULES, &why);
+        false
     }
 
     /// Releases the next wave. Whether there is one.
@@ -184,12 +223,15 @@ impl Work<'_> {
             let Some(member) = self.rollout.members.get(at) else {
                 return;
             };
+            let since = since.max(member.since_s);
             let is_late = member.state == MemberState::Eligible
+                && !member.got_it()
                 && member.asked_s.is_none_or(|asked| asked < since)
-                && self.now.s.saturating_sub(since.max(member.since_s)) >= ASK_WITHIN;
+                && self.now.s.saturating_sub(since) >= ASK_WITHIN;
             if !is_late && !member.is_neutral() {
                 continue;
             }
+            let is_heard = member.heard_s.is_some_and(|heard| heard >= since);
             let why = match is_late {
                 true => String::from("it did not ask within 24 h"),
                 false => format!("it takes no part ({})", member.evidence),
@@ -198,41 +240,39 @@ impl Work<'_> {
                 let next = self.rollout.members.get(*next);
                 next.is_some_and(|next| next.votes && next.state == MemberState::Held)
             });
-            let Some(next) = next else {
-                return;
-            };
-            self.replace(at, next, &why);
+            match next {
+                Some(next) => self.replace(at, next, &why),
+                None if is_late && is_heard => {
+                    self.no_data(
+                        at,
+                        "is heard, and does not ask for firmware: power-cycle it",
+                    );
+                }
+                None => {}
+            }
         }
     }
 
+    /// Who is replaced comes last.
     fn replace(&mut self, at: usize, next: usize, why: &str) {
-        self.rollout.members.swap(at, next);
-        let released = is_released(&self.rollout, at);
-        for (place, canary) in [(at, true), (next, false)] {
-            if let Some(member) = self.member(place) {
-                member.canary = canary;
-            }
+        let members = &mut self.rollout.members;
+        let mut new = members.remove(next);
+        new.canary = true;
+        let new_key = new.device.clone();
+        members.insert(at, new);
+        let mut old = members.remove(at + 1);
+        old.canary = false;
+        let old_key = old.device.clone();
+        members.push(old);
+        let last = members.len() - 1;
+        let why_new = "canary in place of another device";
+        self.set(at, MemberState::Eligible, why_new);
+        if self.state(last) == Some(MemberState::Eligible) {
+            self.set(last, MemberState::Held, why);
         }
-        if released {
-            self.set(
-                at,
-                MemberState::Eligible,
-                "canary in place of another device",
-            );
-        }
-        let keys = [at, next].map(|place| {
-            let member = self.rollout.members.get(place);
-            member.map(|member| member.device.clone())
-        });
-        let [Some(new), Some(old)] = keys else {
-            return;
-        };
-        if self.rollout.members.get(next).map(|m| m.state) == Some(MemberState::Eligible) {
-            self.set(next, MemberState::Held, why);
-        }
-        let what = format!("{new} is a canary in place of {old}: {why}");
-        self.log(RULES, what, Some(&new));
-        self.actions.push(Action::Offered { device: new });
+        let what = format!("{new_key} is a canary in place of {old_key}: {why}");
+        self.log(RULES, what, Some(&new_key));
+        self.actions.push(Action::Offered { device: new_key });
     }
 
     fn end_watch(&mut self) {

@@ -43,6 +43,8 @@ pub enum What {
     HasIt {
         evidence: String,
     },
+    /// It booted since it was heard last. Comes before what the same request or banner says
+    /// of the build.
     Booted,
     /// It boots again and again.
     Loops,

@@ -1,8 +1,10 @@
-//! What an event changes of a member.
+//! What an event changes of a member: contacts, downloads, what it runs, whether it takes
+//! part. Crashes are in `crashed`.
 
-use super::{Crash, Event, RULES, What, Work, is_released};
+use super::advance::released_s;
+use super::{Event, RULES, What, Work, is_released};
 use crate::device::DeviceKey;
-use crate::store::rollouts::{Failure, MemberState, Phase, Rule, Waiting};
+use crate::store::rollouts::{Member, MemberState, Phase, Rule};
 
 /// Whole deliveries without a run after which a device is not asked again.
 const MAX_DELIVERIES: u32 = 2;
@@ -12,24 +14,19 @@ const MAX_BROKEN_OFF: usize = 3;
 const NEAR: u64 = 64 * 1024;
 /// Devices that compare hang up before.
 const DESCRIPTION: u64 = 64 * 1024;
+/// What is heard of a device so soon after the delivery, seconds, may be from before its
+/// restart: its console tells of the update.
+const RESTART: u64 = 60;
+/// A device that has the image boots into it within this time, seconds: it may wait for
+/// its night.
+pub(super) const MAX_WAIT: u64 = 24 * 3600;
 
 impl Work<'_> {
-    /// Takes an event over.
-    pub(super) fn happened(&mut self, event: &Event) {
-        let of = |device: &DeviceKey| {
-            let mut members = self.rollout.members.iter();
-            members.position(|member| member.device == *device)
-        };
-        let Some(at) = of(&event.device) else {
-            return;
-        };
+    /// Takes an event over. `at`: the place of the event's device.
+    pub(super) fn happened(&mut self, at: usize, event: &Event) {
         match &event.what {
-            What::Heard => self.heard(at),
-            What::Asked => {
-                let now = self.now.s;
-                self.change(at, |member| member.asked_s = Some(now));
-                self.heard(at);
-            }
+            What::Heard => self.heard(at, false),
+            What::Asked => self.asked(at),
             What::Answered => self.answered(at),
             What::Began => self.began(at),
             What::Progress => {
@@ -59,13 +56,9 @@ impl Work<'_> {
                 self.crashed(at, dump, crash);
             }
             What::Judged { sequence } => self.judged(at, None, *sequence),
-            What::Incompatible { why } => {
-                if !self.has_got_it(at) {
-                    self.set(at, MemberState::Incompatible, why);
-                }
-            }
-            What::Pinned(yes) => self.neutral(at, *yes, MemberState::Pinned, "pinned"),
-            What::Retired(yes) => self.neutral(at, *yes, MemberState::Retired, "retired"),
+            What::Incompatible { why } => self.incompatible(at, why),
+            What::Pinned(yes) => self.takes_no_part(at, MemberState::Pinned, *yes),
+            What::Retired(yes) => self.takes_no_part(at, MemberState::Retired, *yes),
             What::Usual(seconds) => {
                 let seconds = *seconds;
                 self.change(at, |member| member.usual_s = seconds);
@@ -73,55 +66,96 @@ impl Work<'_> {
         }
     }
 
-    fn state(&self, at: usize) -> Option<MemberState> {
+    pub(super) fn state(&self, at: usize) -> Option<MemberState> {
         Some(self.rollout.members.get(at)?.state)
     }
 
-    fn change(&mut self, at: usize, change: impl FnOnce(&mut crate::store::rollouts::Member)) {
+    pub(super) fn change(&mut self, at: usize, change: impl FnOnce(&mut Member)) {
         if let Some(member) = self.member(at) {
             change(member);
         }
     }
 
     fn has_got_it(&self, at: usize) -> bool {
-        let member = self.rollout.members.get(at);
-        member.is_some_and(crate::store::rollouts::Member::got_it)
+        self.rollout.members.get(at).is_some_and(Member::got_it)
     }
 
-    fn heard(&mut self, at: usize) {
-        let now = self.now.s;
+    /// Whether the target came from here if the device has it.
+    fn took_it(&self, at: usize) -> bool {
+        let member = self.rollout.members.get(at);
+        // the acknowledgement of the last byte may be lost
+        member.is_some_and(|member| member.got_it() || !member.broke_off.is_empty())
+    }
+
+    /// `is_return`: after a delivery this cannot be from before the restart.
+    fn heard(&mut self, at: usize, is_return: bool) {
+        let (now, released) = (self.now.s, released_s(&self.rollout));
+        let mut is_news = false;
+        self.change(at, |member| {
+            is_news = member.heard_s.is_none_or(|heard| heard < released);
+            member.heard_s = Some(now);
+            let since = member.delivered_s.unwrap_or(member.since_s);
+            let is_after = is_return || now.saturating_sub(since) >= RESTART;
+            if member.got_it() && is_after && !member.heard_since {
+                member.heard_since = true;
+                is_news = true;
+            }
+        });
+        self.is_decision |= is_news;
+    }
+
+    fn asked(&mut self, at: usize) {
+        let (now, released) = (self.now.s, released_s(&self.rollout));
         let mut is_first = false;
         self.change(at, |member| {
-            member.heard_s = Some(now);
-            is_first = member.got_it() && !member.heard_since;
-            member.heard_since |= member.got_it();
+            let since = member.since_s.max(released);
+            is_first = member.asked_s.is_none_or(|asked| asked < since);
+            member.asked_s = Some(now);
         });
         self.is_decision |= is_first;
+        self.heard(at, true);
     }
 
     fn answered(&mut self, at: usize) {
-        let now = self.now.s;
-        if let Some(MemberState::Eligible | MemberState::Offered) = self.state(at) {
+        if self.rollout.is_offering() && self.state(at) == Some(MemberState::Eligible) {
+            self.tries(at);
             self.set(at, MemberState::Offered, "told of it (firmware-version)");
-            self.change(at, |member| member.since_s = now);
         }
     }
 
     fn began(&mut self, at: usize) {
         let now = self.now.s;
         self.change(at, |member| member.progress_s = Some(now));
-        if let Some(MemberState::Eligible | MemberState::Offered) = self.state(at) {
+        if let Some(MemberState::Eligible | MemberState::Offered) = self.state(at)
+            && self.rollout.is_offering()
+        {
+            self.tries(at);
             self.set(at, MemberState::Downloading, "downloads it");
         }
     }
 
+    fn tries(&mut self, at: usize) {
+        let now = self.now.s;
+        self.change(at, |member| {
+            member.tried_s.get_or_insert(now);
+        });
+    }
+
     fn broke_off(&mut self, at: usize, offset: u64) {
-        if self.state(at) != Some(MemberState::Downloading) {
+        self.change(at, |member| member.progress_s = None);
+        let state = self.state(at);
+        if !self.rollout.is_offering() {
+            if state == Some(MemberState::Downloading) {
+                self.set(at, MemberState::Held, "its download was cut by the stop");
+            }
             return;
         }
+        let Some(MemberState::Downloading | MemberState::Eligible) = state else {
+            return;
+        };
         let mut near = 0;
         self.change(at, |member| {
-            member.progress_s = None;
+            member.failed_tries = member.failed_tries.saturating_add(1);
             if offset > DESCRIPTION {
                 member.broke_off.push(offset);
                 let others = member.broke_off.iter();
@@ -132,6 +166,7 @@ impl Work<'_> {
                 member.broke_off.drain(..surplus);
             }
         });
+        self.is_decision = true;
         if near >= MAX_BROKEN_OFF {
             let why = format!(
                 "{near} downloads broke off near byte {offset}: is its partition too small?"
@@ -148,13 +183,10 @@ impl Work<'_> {
         self.log_member(at, &format!("refused: {why}"));
     }
 
-    fn log_member(&mut self, at: usize, what: &str) {
-        let device = self
-            .rollout
-            .members
-            .get(at)
-            .map(|member| member.device.clone());
-        if let Some(device) = device {
+    /// Notes a decision about one member.
+    pub(super) fn log_member(&mut self, at: usize, what: &str) {
+        let member = self.rollout.members.get(at);
+        if let Some(device) = member.map(|member| member.device.clone()) {
             self.log(RULES, format!("{device} {what}"), Some(&device));
         }
     }
@@ -173,13 +205,11 @@ impl Work<'_> {
             member.other_build = None;
         });
         self.is_decision = true;
-        let state = self.state(at);
-        if let Some(MemberState::Eligible | MemberState::Offered | MemberState::Downloading) = state
-        {
-            self.set(at, MemberState::Downloaded, "all of it was delivered");
+        use MemberState::{Downloaded, Downloading, Eligible, HasIt, Held, Offered};
+        if let Some(Held | Eligible | Offered | Downloading | HasIt) = self.state(at) {
+            self.set(at, Downloaded, "all of it was delivered");
         }
-        let is_waiting = self.state(at) == Some(MemberState::Downloaded);
-        if is_refused && is_waiting {
+        if is_refused && self.state(at) == Some(Downloaded) {
             self.refuse(
                 at,
                 &format!("{MAX_DELIVERIES} whole deliveries, and it does not run it"),
@@ -188,25 +218,26 @@ impl Work<'_> {
     }
 
     fn runs_target(&mut self, at: usize, evidence: &str) {
+        use MemberState as S;
         let Some(state) = self.state(at) else {
             return;
         };
         let now = self.now.s;
         match state {
-            MemberState::Held | MemberState::Eligible | MemberState::Offered
-                if !self.has_got_it(at) =>
-            {
-                self.set(at, MemberState::HasIt, evidence);
+            S::Held | S::Eligible | S::Offered | S::Incompatible if !self.took_it(at) => {
+                self.set(at, S::HasIt, evidence);
             }
-            MemberState::HasIt if self.rollout.phase == Phase::Stopped => {}
-            MemberState::Eligible
-            | MemberState::Offered
-            | MemberState::Downloading
-            | MemberState::Downloaded
-            | MemberState::Lost
-            | MemberState::Refused => {
+            S::Held
+            | S::Eligible
+            | S::Offered
+            | S::Incompatible
+            | S::Downloading
+            | S::Downloaded
+            | S::Lost
+            | S::Refused => {
                 self.change(at, |member| {
                     member.delivered_s.get_or_insert(now);
+                    member.progress_s = None;
                     member.ran_s = Some(now);
                     member.rebooted = false;
                     member.other_build = None;
@@ -214,44 +245,45 @@ impl Work<'_> {
                     member.failure = None;
                 });
                 let text = match state {
-                    MemberState::Lost => format!("{evidence}, after it was taken for lost"),
+                    S::Lost => format!("{evidence}, after it was taken for lost"),
                     _ => evidence.to_owned(),
                 };
-                self.set(at, MemberState::Running, &text);
+                self.set(at, S::Running, &text);
             }
             // after a stop it went forward again
-            MemberState::Back | MemberState::Stranded => {
-                self.set(at, MemberState::Running, evidence);
+            S::Back | S::Stranded => {
+                self.change(at, |member| member.ran_s = Some(now));
+                self.set(at, S::Running, evidence);
             }
             _ => {}
         }
-        self.heard(at);
+        self.heard(at, true);
     }
 
     fn runs_other(&mut self, at: usize, build: &str, evidence: &str) {
-        let Some(state) = self.state(at) else {
+        let Some(member) = self.rollout.members.get(at) else {
             return;
         };
-        self.heard(at);
+        let state = member.state;
+        let (booted, ran) = (member.booted_since, member.ran_s.is_some());
+        let waited = self.now.s.saturating_sub(member.delivered_s.unwrap_or(0));
+        self.heard(at, true);
         if self.rollout.phase == Phase::Stopped {
-            if self.has_got_it(at) && state != MemberState::Back {
+            // who has not booted since the delivery may boot into the target yet
+            let is_back = booted || ran || waited >= MAX_WAIT;
+            if self.has_got_it(at) && state != MemberState::Back && is_back {
                 self.set(at, MemberState::Back, evidence);
             }
             return;
         }
         match state {
-            MemberState::HasIt => {
-                let state = match is_released(&self.rollout, at) {
-                    true => MemberState::Eligible,
-                    false => MemberState::Held,
-                };
-                self.set(at, state, evidence);
-            }
+            MemberState::HasIt => self.set(at, self.before_it(at), evidence),
             // no board changes what it runs without a boot
             MemberState::Running | MemberState::Soaked => self.revert(at, build, evidence),
-            MemberState::Downloaded => {
+            MemberState::Downloaded | MemberState::Lost => {
                 self.change(at, |member| member.other_build = Some(build.to_owned()));
-                if self.rollout.members.get(at).is_some_and(|m| m.booted_since) {
+                // until it boots it may wait for its night
+                if booted {
                     self.revert(at, build, evidence);
                 }
             }
@@ -259,28 +291,27 @@ impl Work<'_> {
         }
     }
 
+    /// The state of a member that has nothing to do with the target yet.
+    fn before_it(&self, at: usize) -> MemberState {
+        let is_released = is_released(&self.rollout, at) && self.rollout.is_offering();
+        match is_released {
+            true => MemberState::Eligible,
+            false => MemberState::Held,
+        }
+    }
+
     fn booted(&mut self, at: usize) {
-        self.heard(at);
+        self.heard(at, true);
         let Some(member) = self.member(at) else {
             return;
         };
-        match member.state {
-            MemberState::Downloaded => {
-                let is_first = !member.booted_since;
-                member.booted_since = true;
-                let other = member.other_build.clone();
-                self.is_decision |= is_first;
-                if let Some(build) = other {
-                    self.revert(at, &build, "it booted since");
-                }
-            }
-            MemberState::Running => {
-                let is_first = !member.rebooted;
-                member.rebooted = true;
-                self.is_decision |= is_first;
-            }
-            _ => {}
-        }
+        let mark = match member.state {
+            MemberState::Downloaded | MemberState::Lost => &mut member.booted_since,
+            MemberState::Running => &mut member.rebooted,
+            _ => return,
+        };
+        let is_first = !std::mem::replace(mark, true);
+        self.is_decision |= is_first;
     }
 
     fn revert(&mut self, at: usize, build: &str, evidence: &str) {
@@ -288,129 +319,76 @@ impl Work<'_> {
         self.fail(at, MemberState::Reverted, Rule::Reverted, &why, None);
     }
 
-    fn loops(&mut self, at: usize) {
-        if let Some(MemberState::Downloaded | MemberState::Running | MemberState::Soaked) =
-            self.state(at)
-        {
-            let why = "boots again and again";
-            self.fail(at, MemberState::Looping, Rule::Looping, why, None);
-        }
-    }
-
     fn has_it(&mut self, at: usize, evidence: &str) {
-        if let Some(MemberState::Held | MemberState::Eligible | MemberState::Offered) =
-            self.state(at)
+        use MemberState::{Downloading, Eligible, Held, Offered};
+        if let Some(Held | Eligible | Offered | Downloading) = self.state(at)
             && !self.has_got_it(at)
         {
+            self.change(at, |member| member.progress_s = None);
             self.set(at, MemberState::HasIt, evidence);
         }
     }
 
-    /// Pins and retirements come and go.
-    fn neutral(&mut self, at: usize, yes: bool, state: MemberState, evidence: &str) {
-        let is_it = self.state(at) == Some(state);
-        match (yes, is_it) {
-            (true, false) => self.set(at, state, evidence),
-            (false, true) => {
-                let before = match is_released(&self.rollout, at) {
-                    true => MemberState::Eligible,
-                    false => MemberState::Held,
-                };
-                self.set(at, before, &format!("no longer {evidence}"));
+    fn incompatible(&mut self, at: usize, why: &str) {
+        use MemberState::{Downloading, Eligible, Held, Offered, Pinned, Retired};
+        if self.has_got_it(at) {
+            return;
+        }
+        match self.state(at) {
+            Some(Pinned | Retired) => {
+                self.change(at, |member| member.before = Some(MemberState::Incompatible));
+                self.is_decision = true;
+            }
+            Some(Held | Eligible | Offered | Downloading) => {
+                self.set(at, MemberState::Incompatible, why);
             }
             _ => {}
         }
     }
 
-    fn dump_came(&mut self, at: usize, dump: &str) {
-        let Some(member) = self.rollout.members.get(at) else {
-            return;
+    /// Pins and retirements come and go; what was known of the device stays.
+    fn takes_no_part(&mut self, at: usize, which: MemberState, yes: bool) {
+        use MemberState::{
+            Back, Crashed, HasIt, Incompatible, Looping, Lost, Pinned, Refused, Retired, Reverted,
+            Stranded,
         };
-        if !member.got_it() || !member.votes || self.rollout.waiting.contains_key(dump) {
-            return;
-        }
-        let waiting = Waiting {
-            device: member.device.clone(),
-            since_s: self.now.s,
-        };
-        self.rollout.waiting.insert(dump.to_owned(), waiting);
-        self.is_decision = true;
-    }
-
-    fn judged(&mut self, at: usize, dump: Option<&str>, sequence: u64) {
-        self.change(at, |member| {
-            member.judged_to = member.judged_to.max(sequence)
-        });
-        if let Some(dump) = dump {
-            self.is_decision = true;
-            self.rollout.waiting.remove(dump);
-        }
-    }
-
-    fn crashed(&mut self, at: usize, dump: &str, crash: &Crash) {
-        let Some(member) = self.rollout.members.get(at).cloned() else {
-            return;
-        };
-        // others may have the target from elsewhere
-        if !member.got_it() || self.rollout.phase == Phase::Stopped {
-            return;
-        }
-        let device = &member.device;
-        match crash {
-            Crash::New { group, signature } => {
-                let why = format!("new crash {group} \"{signature}\" (coredump {dump})");
-                let crash = Some(group.clone());
-                self.fail(at, MemberState::Crashed, Rule::NewCrash, &why, crash);
-            }
-            Crash::Unsure { why, .. } => {
-                self.change(at, |member| member.known_crashes += 1);
-                let why = format!("{why} on {device} (coredump {dump})");
-                if member.votes {
-                    self.pause(RULES, &why);
-                } else {
-                    self.log(RULES, why, Some(device));
-                }
-            }
-            Crash::Known { group } => {
-                self.change(at, |member| member.known_crashes += 1);
-                let what = format!("known crash {group} on {device} (coredump {dump})");
-                self.log(RULES, what, Some(device));
-            }
-        }
-    }
-
-    /// A device failed. It gets the base from now on.
-    pub(super) fn fail(
-        &mut self,
-        at: usize,
-        state: MemberState,
-        rule: Rule,
-        why: &str,
-        crash: Option<String>,
-    ) {
-        let wall = self.now.wall.to_owned();
+        let released = self.before_it(at);
         let Some(member) = self.member(at) else {
             return;
         };
-        if member.is_failed() && rule != Rule::NewCrash {
-            return;
+        let was = (member.pinned, member.retired);
+        member.pinned |= member.state == Pinned;
+        member.retired |= member.state == Retired;
+        match which {
+            Retired => member.retired = yes,
+            _ => member.pinned = yes,
         }
-        let is_known = |failure: &Failure| failure.rule == rule && failure.crash == crash;
-        if member.failure.as_ref().is_some_and(is_known) {
-            return;
-        }
-        member.failure = Some(Failure {
-            rule,
-            why: why.to_owned(),
-            crash: crash.clone(),
-            at: wall,
-            accepted: false,
-        });
-        let device = member.device.clone();
-        self.set(at, state, why);
-        self.log(RULES, format!("{device}: {why}"), Some(&device));
-        let why = why.to_owned();
-        self.actions
-            .push(super::Action::DeviceFailed { device, why, crash });
+        let is_new = was != (member.pinned, member.retired);
+        let is_out = matches!(member.state, Pinned | Retired);
+        let own = member.own_state();
+        let (state, evidence) = match (member.retired, member.pinned) {
+            (true, _) => (Retired, "retired"),
+            (false, true) => (Pinned, "pinned"),
+            (false, false) if !is_out => return,
+            (false, false) => match own {
+                // what it runs by now is not known
+                Crashed | Looping | Reverted | Lost | Refused | Incompatible | HasIt | Back
+                | Stranded => (own, "takes part again"),
+                _ => (released, "takes part again"),
+            },
+        };
+        let is_neutral = matches!(state, Pinned | Retired);
+        member.before = match is_neutral {
+            true if is_out => member.before,
+            true => Some(own),
+            false => None,
+        };
+        self.is_decision |= is_new;
+        self.set(at, state, evidence);
     }
+}
+
+/// The place of a member.
+pub(super) fn place(members: &[Member], device: &DeviceKey) -> Option<usize> {
+    members.iter().position(|member| member.device == *device)
 }

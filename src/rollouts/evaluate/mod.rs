@@ -2,12 +2,17 @@
 //! No clock, no disk and no network: a simulated fleet drives it in tests.
 
 mod advance;
+mod crashed;
 mod event;
 mod happened;
 mod passing_time;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use event::{Crash, Event, What};
+
+use std::collections::HashMap;
 
 use crate::device::DeviceKey;
 use crate::store::rollouts::{LogEntry, Member, MemberState, Phase, Rollout};
@@ -16,6 +21,8 @@ use crate::store::rollouts::{LogEntry, Member, MemberState, Phase, Rollout};
 pub const RULES: &str = "rules";
 /// Entries of a log that are kept.
 const MAX_LOG: usize = 1000;
+/// For fewer events no index of the members is worth while.
+const FEW: usize = 32;
 
 /// The time.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +38,8 @@ pub struct Now<'a> {
 /// What else is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// Whether the next two were counted. Nobody is taken for lost before.
+    pub others_known: bool,
     /// Devices outside of the released waves whose usual contact fell in the last
     /// `return_within`, and how many of them were not heard.
     pub others_expected: u32,
@@ -100,23 +109,41 @@ pub struct Outcome {
     pub is_decision: bool,
 }
 
-/// What happens next.
+/// What happens next. Events of one device are in the order in which they happened; of one
+/// request or banner `Booted` comes before what it says of the build.
 pub fn evaluate(before: &Rollout, events: &[Event], facts: &Facts, now: Now<'_>) -> Outcome {
-    let mut work = Work::new(before, now);
-    if before.is_live() {
-        for event in events {
-            work.happened(event);
-        }
-        work.time_passes(facts);
-        work.judge(facts);
-        work.go_on(facts);
+    evaluate_owned(before.clone(), events, facts, now)
+}
+
+/// As [`evaluate`], without a copy of the rollout, which costs most of the time.
+pub fn evaluate_owned(before: Rollout, events: &[Event], facts: &Facts, now: Now<'_>) -> Outcome {
+    if !before.is_live() {
+        return Outcome {
+            rollout: before,
+            actions: Vec::new(),
+            is_decision: false,
+        };
     }
+    let mut work = Work::on(before, now);
+    work.take_over(events);
+    work.time_passes(facts);
+    work.judge();
+    work.go_on(facts);
     work.done()
 }
 
 /// Whether the next evaluation may end a wave, for which the rates of known bugs count.
 pub fn wants_rates(rollout: &Rollout) -> bool {
-    rollout.is_offering() && advance::is_wave_full(rollout)
+    let is_over = || {
+        let last = rollout.released().checked_sub(1);
+        let wave = last.and_then(|last| rollout.waves.get(last));
+        wave.is_some_and(|wave| wave.over_at.is_some())
+    };
+    rollout.is_offering()
+        && rollout.paused.is_none()
+        && rollout.waiting.is_empty()
+        && !is_over()
+        && advance::is_wave_full(rollout)
 }
 
 /// A rollout while it is evaluated.
@@ -129,7 +156,10 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(before: &Rollout, now: Now<'a>) -> Self {
-        let mut rollout = before.clone();
+        Self::on(before.clone(), now)
+    }
+
+    fn on(mut rollout: Rollout, now: Now<'a>) -> Self {
         rollout.clock_s = rollout.clock_s.max(now.s);
         Self {
             rollout,
@@ -139,10 +169,31 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn take_over(&mut self, events: &[Event]) {
+        let places: HashMap<DeviceKey, usize> = match events.len() {
+            0..FEW => HashMap::new(),
+            _ => {
+                let members = self.rollout.members.iter().enumerate();
+                members.map(|(at, one)| (one.device.clone(), at)).collect()
+            }
+        };
+        for event in events {
+            let at = match places.is_empty() {
+                true => happened::place(&self.rollout.members, &event.device),
+                false => places.get(&event.device).copied(),
+            };
+            if let Some(at) = at {
+                self.happened(at, event);
+            }
+        }
+    }
+
     pub(super) fn done(mut self) -> Outcome {
         // how it began is kept
         let surplus = self.rollout.log.len().saturating_sub(MAX_LOG);
-        self.rollout.log.drain(1..=surplus);
+        if surplus > 0 {
+            self.rollout.log.drain(1..=surplus);
+        }
         Outcome {
             rollout: self.rollout,
             actions: self.actions,

@@ -1,16 +1,18 @@
 //! What follows from time alone: soaks that are over, devices that were not heard,
 //! reservations and dumps that nobody waits for any longer.
 
-use super::{Facts, RULES, Work};
+use super::happened::MAX_WAIT;
+use super::{Action, Facts, RULES, Work};
 use crate::rollouts::serve::{IDLE_DOWNLOAD, RESERVATION};
 use crate::store::rollouts::{Failure, Member, MemberState, Phase, Rollout, Rule};
 
 /// A dump is decoded within this time, or is never.
 const DECODE_WITHIN: u64 = 300;
-/// A device that has the image and is heard may wait for its night so long, seconds.
-const MAX_WAIT: u64 = 24 * 3600;
 /// After a stop devices have so long to come back, seconds.
 const COME_BACK_WITHIN: u64 = 7 * 24 * 3600;
+/// A device that tries in vain for so long, seconds, and so often is looked at by a person.
+const TRIES_WITHIN: u64 = 48 * 3600;
+const MAX_TRIES: u32 = 5;
 
 /// After so many seconds without a contact something may be wrong with a device.
 pub(super) fn patience(rollout: &Rollout, member: &Member) -> u64 {
@@ -18,27 +20,45 @@ pub(super) fn patience(rollout: &Rollout, member: &Member) -> u64 {
     rollout.spec.return_within.max(usual)
 }
 
+/// What time changes of a member.
+enum Due {
+    NotFetched,
+    Stalled,
+    Lost(String),
+    /// No data is not success.
+    NoData(String),
+    /// Whether it is confirmed.
+    Soaked(bool),
+    Confirmed,
+    Stranded,
+}
+
 impl Work<'_> {
     /// Takes the passing of time over.
     pub(super) fn time_passes(&mut self, facts: &Facts) {
-        self.give_up_decoding();
         let is_stopped = self.rollout.phase == Phase::Stopped;
+        if !is_stopped {
+            self.give_up_decoding();
+        }
         // when half of the others are not heard either it is the network
-        let is_network = facts.others_expected > 0
+        let is_missed = facts.others_expected > 0
             && facts.others_missed.saturating_mul(2) >= facts.others_expected;
+        let is_network = is_missed || !facts.others_known;
         for at in 0..self.rollout.members.len() {
-            match is_stopped {
-                true => self.come_back(at),
-                false => self.member_time(at, is_network),
+            let Some(member) = self.rollout.members.get(at) else {
+                return;
+            };
+            let due = match is_stopped {
+                true => after_stop(&self.rollout, member, self.now.s),
+                false => due(&self.rollout, member, self.now.s, is_network),
+            };
+            if let Some(due) = due {
+                self.is_due(at, due);
             }
         }
         if is_stopped {
             self.end_if_all_are_back();
         }
-    }
-
-    fn since(&self, s: Option<u64>) -> u64 {
-        s.map_or(0, |s| self.now.s.saturating_sub(s))
     }
 
     fn give_up_decoding(&mut self) {
@@ -57,113 +77,54 @@ impl Work<'_> {
         }
     }
 
-    fn member_time(&mut self, at: usize, is_network: bool) {
-        let Some(member) = self.rollout.members.get(at).cloned() else {
-            return;
-        };
-        match member.state {
-            MemberState::Offered if self.since(Some(member.since_s)) >= RESERVATION => {
-                self.set(
-                    at,
-                    MemberState::Eligible,
-                    "told of it, and did not fetch it",
-                );
-            }
-            MemberState::Downloading if self.since(member.progress_s) >= IDLE_DOWNLOAD => {
-                if let Some(member) = self.member(at) {
-                    member.progress_s = None;
-                }
-            }
-            MemberState::Eligible => self.eligible(at, &member),
-            MemberState::Downloaded => self.downloaded(at, &member, is_network),
-            MemberState::Running => self.running(at, &member),
-            MemberState::Soaked if !member.confirmed => self.confirm(at, &member),
-            _ => {}
-        }
-    }
-
-    /// A device of a later wave that is heard and does not ask. Canaries are replaced.
-    fn eligible(&mut self, at: usize, member: &Member) {
-        let since = member.since_s;
-        let is_heard = member.heard_s.is_some_and(|heard| heard >= since);
-        let asks = member.asked_s.is_some_and(|asked| asked >= since);
-        if !member.canary && is_heard && !asks && self.since(Some(since)) >= MAX_WAIT {
-            self.no_data(
-                at,
-                "is heard, and does not ask for firmware: power-cycle it",
-            );
-        }
-    }
-
     /// Whether the wall clock jumped within the last hour.
     pub(super) fn is_clock_unsure(&self) -> bool {
         let until = self.rollout.clock_unsure_until_s;
         until.is_some_and(|until| self.now.s < until)
     }
 
-    fn downloaded(&mut self, at: usize, member: &Member, is_network: bool) {
-        let since = self.since(member.delivered_s);
-        if !member.heard_since {
-            if since >= patience(&self.rollout, member) && !is_network {
-                let minutes = since / 60;
-                let why = format!("not heard for {minutes} min after the download");
-                self.fail(at, MemberState::Lost, Rule::Lost, &why, None);
+    fn is_due(&mut self, at: usize, due: Due) {
+        use MemberState::{Lost, Soaked, Stranded};
+        match due {
+            Due::NotFetched => self.failed_try(at, "told of it, and did not fetch it"),
+            Due::Stalled => self.failed_try(at, "its download stalled"),
+            Due::Lost(why) => self.fail(at, Lost, Rule::Lost, &why, None),
+            Due::NoData(why) => self.no_data(at, &why),
+            Due::Soaked(is_confirmed) => {
+                let evidence = match is_confirmed {
+                    true => "confirmed: heard after its soak",
+                    false => "presumed: seen on it, no crash and no boot since",
+                };
+                self.change(at, |member| {
+                    member.confirmed = is_confirmed;
+                    member.failure = None;
+                });
+                self.set(at, Soaked, evidence);
             }
-        } else if since >= self.soak_of(member).max(MAX_WAIT) {
-            self.no_data(at, "has the build, is heard, and is not known to run it");
-        }
-    }
-
-    fn soak_of(&self, member: &Member) -> u64 {
-        let spec = &self.rollout.spec;
-        match member.canary {
-            true => spec.canary_soak,
-            false => spec.soak,
-        }
-    }
-
-    fn running(&mut self, at: usize, member: &Member) {
-        let soak = self.soak_of(member);
-        let ran = self.since(member.ran_s);
-        if ran < soak {
-            return;
-        }
-        let ended = member.ran_s.unwrap_or(0).saturating_add(soak);
-        let is_confirmed = member.heard_s.is_some_and(|heard| heard >= ended);
-        let unheard = self.since(member.heard_s);
-        let is_missed = member
-            .usual_s
-            .is_some_and(|usual| unheard >= usual.saturating_mul(3));
-        let is_calm = !member.rebooted && member.known_crashes == 0 && !is_missed;
-        if is_confirmed || is_calm {
-            let evidence = match is_confirmed {
-                true => "confirmed: heard after its soak",
-                false => "presumed: seen on it, no crash and no boot since",
-            };
-            if let Some(member) = self.member(at) {
-                member.confirmed = is_confirmed;
-                member.failure = None;
+            Due::Confirmed => {
+                self.change(at, |member| {
+                    member.confirmed = true;
+                    member.evidence = String::from("confirmed: heard after its soak");
+                    member.failure = None;
+                });
+                self.is_decision = true;
             }
-            self.set(at, MemberState::Soaked, evidence);
-        } else if ran >= soak.saturating_add(patience(&self.rollout, member)) {
-            self.no_data(at, "ran the build, and was not heard after its soak");
-        }
-    }
-
-    fn confirm(&mut self, at: usize, member: &Member) {
-        let soak = self.soak_of(member);
-        let ended = member.ran_s.unwrap_or(0).saturating_add(soak);
-        if member.heard_s.is_some_and(|heard| heard >= ended) {
-            if let Some(member) = self.member(at) {
-                member.confirmed = true;
-                member.evidence = String::from("confirmed: heard after its soak");
+            Due::Stranded => {
+                self.set(at, Stranded, "not heard since the stop");
+                self.log_member(at, "not heard since the stop");
             }
-            self.is_decision = true;
         }
     }
 
-    /// No data is not success.
-    fn no_data(&mut self, at: usize, why: &str) {
+    fn failed_try(&mut self, at: usize, why: &str) {
+        self.change(at, |member| {
+            member.failed_tries = member.failed_tries.saturating_add(1);
+            member.progress_s = None;
+        });
+        self.set(at, MemberState::Eligible, why);
+    }
+
+    pub(super) fn no_data(&mut self, at: usize, why: &str) {
         let wall = self.now.wall.to_owned();
         let Some(member) = self.member(at) else {
             return;
@@ -178,46 +139,148 @@ impl Work<'_> {
             at: wall,
             accepted: false,
         });
-        let device = member.device.clone();
-        self.log(RULES, format!("{device} {why}"), Some(&device));
-    }
-
-    fn come_back(&mut self, at: usize) {
-        let Some(member) = self.rollout.members.get(at).cloned() else {
-            return;
-        };
-        if !member.got_it() || matches!(member.state, MemberState::Back | MemberState::Stranded) {
-            return;
-        }
-        // a board that never ran the target runs what it ran before
-        let heard = member
-            .heard_s
-            .filter(|heard| *heard >= self.rollout.phase_s);
-        let quiet = self.since(Some(heard.unwrap_or(self.rollout.phase_s)));
-        if quiet >= patience(&self.rollout, &member) {
-            let why = "not heard since the stop";
-            self.set(at, MemberState::Stranded, why);
-            let device = member.device;
-            self.log(RULES, format!("{device}: {why}"), Some(&device));
-        }
+        self.log_member(at, why);
     }
 
     fn end_if_all_are_back(&mut self) {
-        let got_it = || {
-            let members = self.rollout.members.iter();
-            members.filter(|member| member.got_it())
-        };
-        let all = got_it().count();
-        let back = got_it()
-            .filter(|member| member.state == MemberState::Back)
-            .count();
-        let is_over = self.since(Some(self.rollout.phase_s)) >= COME_BACK_WITHIN;
+        let (mut all, mut back) = (0, 0);
+        for member in &self.rollout.members {
+            // what a pinned or retired device runs is up to who pinned or retired it
+            let is_expected = member.got_it() && !member.is_neutral();
+            all += usize::from(is_expected);
+            back += usize::from(is_expected && member.state == MemberState::Back);
+        }
+        let is_over = self.now.s.saturating_sub(self.rollout.phase_s) >= COME_BACK_WITHIN;
         if back < all && !is_over {
             return;
         }
         self.rollout.ended_at = Some(self.now.wall.to_owned());
         let stranded = all - back;
         self.log(RULES, format!("ended: {back} back, {stranded} not"), None);
-        self.actions.push(super::Action::Back { back, stranded });
+        self.actions.push(Action::Back { back, stranded });
     }
+}
+
+fn after(since: Option<u64>, now: u64) -> u64 {
+    since.map_or(0, |since| now.saturating_sub(since))
+}
+
+fn due(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option<Due> {
+    match member.state {
+        MemberState::Offered if after(Some(member.since_s), now) >= RESERVATION => {
+            Some(Due::NotFetched)
+        }
+        MemberState::Downloading
+            if member
+                .progress_s
+                .is_none_or(|s| now.saturating_sub(s) >= IDLE_DOWNLOAD) =>
+        {
+            Some(Due::Stalled)
+        }
+        MemberState::Eligible => eligible(rollout, member, now, is_network),
+        MemberState::Downloaded => downloaded(rollout, member, now, is_network),
+        MemberState::Running => running(rollout, member, now),
+        MemberState::Soaked if !member.confirmed => presumed(rollout, member, now),
+        _ => None,
+    }
+}
+
+fn soak_of(rollout: &Rollout, member: &Member) -> u64 {
+    match member.canary {
+        true => rollout.spec.canary_soak,
+        false => rollout.spec.soak,
+    }
+}
+
+fn eligible(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option<Due> {
+    let since = member.since_s;
+    let waited = after(Some(since), now);
+    if member.maybe_delivered && member.delivered_s.is_none() && !member.heard_since {
+        let is_lost = waited >= patience(rollout, member) && !is_network;
+        let why = format!("not heard for {} min after a download", waited / 60);
+        return is_lost.then_some(Due::Lost(why));
+    }
+    if member.failure.is_some() {
+        return None;
+    }
+    let is_heard = member.heard_s.is_some_and(|heard| heard >= since);
+    let asks = member.asked_s.is_some_and(|asked| asked >= since);
+    // canaries are replaced
+    if !member.canary && is_heard && !asks && waited >= MAX_WAIT {
+        let why = "is heard, and does not ask for firmware: power-cycle it";
+        return Some(Due::NoData(why.to_owned()));
+    }
+    let is_in_vain = member.failed_tries >= MAX_TRIES && after(member.tried_s, now) >= TRIES_WITHIN;
+    let why = || {
+        let tries = member.failed_tries;
+        format!("was offered it, and did not get it in {tries} tries")
+    };
+    is_in_vain.then(|| Due::NoData(why()))
+}
+
+fn downloaded(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option<Due> {
+    let since = after(member.delivered_s, now);
+    let patience = patience(rollout, member);
+    if !member.heard_since {
+        let is_lost = since >= patience && !is_network;
+        let why = || format!("not heard for {} min after the download", since / 60);
+        return is_lost.then(|| Due::Lost(why()));
+    }
+    let longest = soak_of(rollout, member)
+        .max(MAX_WAIT)
+        .saturating_add(patience);
+    let is_due = since >= longest && member.failure.is_none();
+    let why = || match &member.other_build {
+        Some(build) => format!("has the build, is heard, and still runs {build}"),
+        None => String::from("has the build, is heard, and is not known to run it"),
+    };
+    is_due.then(|| Due::NoData(why()))
+}
+
+fn running(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
+    let soak = soak_of(rollout, member);
+    let ran = after(member.ran_s, now);
+    if ran < soak {
+        return None;
+    }
+    if is_heard_after(member, soak) {
+        return Some(Due::Soaked(true));
+    }
+    let is_missed = member
+        .usual_s
+        .is_some_and(|usual| after(member.heard_s, now) >= usual.saturating_mul(3));
+    if !member.rebooted && member.known_crashes == 0 && !is_missed {
+        return Some(Due::Soaked(false));
+    }
+    let is_due = ran >= soak.saturating_add(patience(rollout, member));
+    let why = "ran the build, and was not heard after its soak";
+    (is_due && member.failure.is_none()).then(|| Due::NoData(why.to_owned()))
+}
+
+fn presumed(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
+    let soak = soak_of(rollout, member);
+    if is_heard_after(member, soak) {
+        return Some(Due::Confirmed);
+    }
+    let longest = soak.saturating_add(patience(rollout, member).max(MAX_WAIT));
+    let is_due =
+        rollout.spec.confirmed && member.failure.is_none() && after(member.ran_s, now) >= longest;
+    let why = "ran the build, and was not heard after its soak to confirm it";
+    is_due.then(|| Due::NoData(why.to_owned()))
+}
+
+fn is_heard_after(member: &Member, soak: u64) -> bool {
+    let ended = member.ran_s.unwrap_or(0).saturating_add(soak);
+    member.heard_s.is_some_and(|heard| heard >= ended)
+}
+
+fn after_stop(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
+    let is_settled = matches!(member.state, MemberState::Back | MemberState::Stranded);
+    if !member.got_it() || is_settled || member.is_neutral() {
+        return None;
+    }
+    let stopped = rollout.phase_s;
+    let heard = member.heard_s.filter(|heard| *heard >= stopped);
+    let quiet = now.saturating_sub(heard.unwrap_or(stopped));
+    (quiet >= patience(rollout, member)).then_some(Due::Stranded)
 }

@@ -1,9 +1,9 @@
 //! The rules that pause or stop a rollout.
 
-use super::{Action, Facts, RULES, Rates, Work};
+use super::{Action, RULES, Rates, Work};
 use crate::rollouts::order::rounded_up;
 use crate::rollouts::poisson::p_value;
-use crate::store::rollouts::{Member, Pause, Phase, Rollout, Rule};
+use crate::store::rollouts::{Member, MemberState, Pause, Phase, Rollout, Rule};
 
 /// Of the devices that the build was released to, percent: so many failures stop it.
 const STOP_SHARE: f64 = 5.0;
@@ -23,36 +23,29 @@ pub(super) fn stops_at(rollout: &Rollout) -> usize {
 
 impl Work<'_> {
     /// Stops or pauses the rollout if devices failed.
-    pub(super) fn judge(&mut self, _: &Facts) {
-        if matches!(
-            self.rollout.phase,
-            Phase::Stopped | Phase::Cancelled | Phase::Done
-        ) {
+    pub(super) fn judge(&mut self) {
+        if !self.rollout.is_offering() {
             return;
         }
-        let open: Vec<Member> = self
-            .rollout
-            .members
-            .iter()
-            .filter(|m| is_open(m))
-            .cloned()
-            .collect();
-        let stopping = || {
-            open.iter()
-                .filter(|member| rule(member).is_some_and(Rule::stops))
-        };
-        let count = stopping().count();
-        if count >= stops_at(&self.rollout) {
+        let members = || self.rollout.members.iter().filter(|member| member.votes);
+        let open = || members().filter(|member| is_open(member));
+        // what a person accepted still counts when one more fails
+        let stopping = || members().filter(|member| rule(member).is_some_and(Rule::stops));
+        let is_new = open().any(|member| rule(member).is_some_and(Rule::stops));
+        if is_new && stopping().count() >= stops_at(&self.rollout) {
             let why = reason(&self.rollout, stopping());
             let crash = stopping().find_map(|member| member.failure.as_ref()?.crash.clone());
             return self.stop(RULES, &why, crash);
         }
-        if open.is_empty() || self.rollout.paused.is_some() {
+        if open().next().is_none() || self.rollout.paused.is_some() {
             return;
         }
-        let why = match count {
-            0 => reason(&self.rollout, open.iter()),
-            _ => reason(&self.rollout, stopping()),
+        let why = match is_new {
+            false => reason(&self.rollout, open()),
+            true => {
+                let stops = |member: &&Member| rule(member).is_some_and(Rule::stops);
+                reason(&self.rollout, open().filter(stops))
+            }
         };
         self.pause(RULES, &why);
     }
@@ -96,6 +89,9 @@ impl Work<'_> {
 
     /// No new offers until a person resumes it.
     pub(in crate::rollouts) fn pause(&mut self, by: &str, why: &str) {
+        if !self.rollout.is_offering() {
+            return;
+        }
         if self.rollout.paused.is_some() {
             self.log(by, format!("also: {why}"), None);
             return;
@@ -118,6 +114,11 @@ impl Work<'_> {
         self.rollout.waiting.clear();
         self.rollout.effect_due = true;
         self.phase(Phase::Stopped);
+        for at in 0..self.rollout.members.len() {
+            if let Some(MemberState::Eligible | MemberState::Offered) = self.state(at) {
+                self.set(at, MemberState::Held, "stopped before it got it");
+            }
+        }
         self.log(by, format!("stopped: {why}"), None);
         let why = why.to_owned();
         self.actions.push(Action::Stopped { why, crash });
@@ -145,18 +146,21 @@ fn reason<'a>(rollout: &Rollout, failed: impl Iterator<Item = &'a Member> + Clon
     let why = failed.clone().find_map(|member| member.failure.as_ref());
     let why = why.map_or("", |failure| failure.why.as_str());
     let count = failed.clone().count();
-    let mut names: Vec<&str> = failed
-        .take(NAMED)
-        .map(|member| member.device.as_str())
-        .collect();
-    let more = format!("{} more", count.saturating_sub(NAMED));
-    if count > NAMED {
-        names.push(&more);
-    }
     let of = rollout.released_members();
     let wave = match rollout.is_canary_wave() {
         true => String::from("canary"),
         false => format!("wave {}", rollout.released()),
     };
-    format!("{why} on {} ({wave}, {count} of {of})", names.join(", "))
+    format!("{why} on {} ({wave}, {count} of {of})", names(failed))
+}
+
+/// The first few, and how many more.
+pub(super) fn names<'a>(members: impl Iterator<Item = &'a Member> + Clone) -> String {
+    let more = members.clone().count().saturating_sub(NAMED);
+    let first = members.take(NAMED).map(|member| member.device.as_str());
+    let mut names: Vec<String> = first.map(str::to_owned).collect();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
 }

@@ -1,12 +1,11 @@
 //! Rollouts on disk: one file each. The last one of each model is in memory, and is never
 //! given out before it is on the disk.
 
+mod member;
 mod record;
 
-pub use record::{
-    Failure, LogEntry, Member, MemberState, NamedBuild, Pause, Phase, Rollout, Rule, SCHEMA, Spec,
-    Waiting, Wave,
-};
+pub use member::{Failure, Member, MemberState, Rule};
+pub use record::{LogEntry, NamedBuild, Pause, Phase, Rollout, SCHEMA, Spec, Waiting, Wave};
 
 use std::collections::BTreeMap;
 use std::fs;

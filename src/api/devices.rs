@@ -62,6 +62,21 @@ pub struct Device {
     pub retired_at: Option<String>,
     /// When it was first heard after that.
     pub retired_heard_at: Option<String>,
+    /// What it gets if it asks for firmware now; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gets: Option<Gets>,
+}
+
+/// What a device gets if it asks for firmware now.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Gets {
+    /// `null`: nothing.
+    pub build_id: Option<String>,
+    /// What people call it.
+    pub name: Option<String>,
+    /// The reasons; the one that decides comes first.
+    pub why: Vec<String>,
 }
 
 /// A build that a device ran, has or crashed with.

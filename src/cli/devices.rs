@@ -2,6 +2,7 @@
 
 mod import;
 mod list;
+mod show;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,13 @@ pub(super) enum Command {
     /// not heard for three usual intervals, and a day at least; `quiet` was not heard
     /// often enough yet to know how often is usual.
     List(list::ListArgs),
+    /// Show a device: what it runs, what it gets if it asks now, and why
+    Show {
+        /// Device key
+        key: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Register a device and print its token (shown only once)
     Add {
         /// Device key: 1 to 64 letters and digits
@@ -138,6 +146,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let path = |key: &str| format!("/api/devices/{}", segment(key));
     match command {
         Command::List(args) => list::run(&client, &args)?,
+        Command::Show { key, json } => show::run(&client, &key, json)?,
         Command::Import(args) => import::import(&client, &args)?,
         Command::Export => import::export(&client)?,
         Command::Add {

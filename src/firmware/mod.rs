@@ -6,6 +6,7 @@
 mod activation;
 mod add;
 mod delivered_ranges;
+mod explain;
 pub mod httpupdate;
 pub mod manage;
 mod model_state;
@@ -17,6 +18,7 @@ mod resolve_build;
 
 pub use add::{TakenIn, add_build, keep_free};
 pub use delivered_ranges::DeliveredRanges;
+pub use explain::{Explained, explain};
 pub use model_state::{ModelState, say_missing, state_of};
 pub use offer::{FromRollout, Question, Withheld, offer, offer_for, offer_now};
 pub use poll_after::poll_after;

@@ -120,7 +120,7 @@ pub(super) fn run(client: &Client, args: &ListArgs) -> Result<(), Failure> {
 }
 
 /// The version, else digits of the build or of its ELF, and how sure that is.
-fn runs(device: &Device) -> String {
+pub(super) fn runs(device: &Device) -> String {
     let Some(running) = &device.running else {
         return String::new();
     };

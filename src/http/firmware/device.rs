@@ -1,7 +1,7 @@
 //! Firmware routes for devices: `GET /api/iot/firmware` and related ones.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -462,20 +462,24 @@ pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Resu
     let (parts, _) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let device = device_caller::identify(&app, &parts, &query).await?;
-    let offered = tokio::task::spawn_blocking(move || -> Result<Option<Build>> {
+    let offered = tokio::task::spawn_blocking(move || -> Result<(Option<Build>, Duration)> {
         let Some(model) = &device.model else {
-            return Ok(None);
+            return Ok((None, firmware::poll_after(None, &device.key)));
         };
-        let rollout = from_rollout(&app, model, &device.key, Ask::Version, None);
-        match firmware::offer_now(&app.store, model, &device.key, rollout) {
-            Ok(build) => Ok(app.store.firmware.get(model, build)?),
-            Err(_) => Ok(None),
-        }
+        let from_rollout = from_rollout(&app, model, &device.key, Ask::Version, None);
+        let rollout = app.store.rollouts.of_model(model);
+        let poll_after = firmware::poll_after(rollout.as_deref(), &device.key);
+        let offered = firmware::offer_now(&app.store, model, &device.key, from_rollout);
+        let build = match offered {
+            Ok(build) => app.store.firmware.get(model, build)?,
+            Err(_) => None,
+        };
+        Ok((build, poll_after))
     });
-    let offered = offered.await??;
+    let (offered, poll_after) = offered.await??;
     Ok(Json(Offered {
         firmware_version: offered.as_ref().map(|build| build.version.to_string()),
         build_id: offered.map(|build| build.id().to_string()),
-        poll_after_s: firmware::poll_after().as_secs(),
+        poll_after_s: poll_after.as_secs(),
     }))
 }

@@ -10,7 +10,8 @@ use http::StatusCode;
 
 use super::device_view::{DeviceView, filter_of};
 use super::{condition, json_body, name};
-use crate::api::devices::{Change, Device as Shown, Pin};
+use crate::api::devices::{Change, Device as Shown, Gets, Pin};
+use crate::build_id::BuildId;
 use crate::device::DeviceKey;
 use crate::firmware;
 use crate::fleet::{devices as fleet, pins};
@@ -68,7 +69,28 @@ pub async fn show(
 }
 
 fn shown(app: &Arc<AppState>, key: &DeviceKey, device: &Device) -> Shown {
-    DeviceView::new(app).shown(key, device)
+    Shown {
+        gets: gets(app, key, device),
+        ..DeviceView::new(app).shown(key, device)
+    }
+}
+
+/// What a device gets if it asks now.
+fn gets(app: &AppState, key: &DeviceKey, device: &Device) -> Option<Gets> {
+    let code = device.model.as_ref()?;
+    let models = app.store.registry.models.read();
+    let model = models.models.get(code)?;
+    let name = |build: BuildId| firmware::shown_name(&app.store, code, &build.into());
+    let served = app.rollouts.serves(code, key);
+    let rollout = served
+        .as_ref()
+        .map(|(rollout, served)| (&**rollout, served));
+    let explained = firmware::explain(code, model, device, rollout, name);
+    Some(Gets {
+        build_id: explained.build.map(|build| build.to_string()),
+        name: explained.build.map(name),
+        why: explained.why,
+    })
 }
 
 fn no_device(key: &DeviceKey) -> Error {

@@ -66,6 +66,9 @@ fn changes(
     device: &Device,
 ) -> Vec<What> {
     let mut changes = Vec::new();
+    if device.is_retired() != (member.state == MemberState::Retired) {
+        changes.push(What::Retired(device.is_retired()));
+    }
     let is_pinned = device.pin.is_some();
     if is_pinned != (member.state == MemberState::Pinned) {
         changes.push(What::Pinned(is_pinned));

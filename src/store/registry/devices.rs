@@ -113,7 +113,7 @@ impl PartialEq for TokenIndex {
 impl Device {
     /// Whether it is out of use.
     pub fn is_retired(&self) -> bool {
-        false
+        self.retired.is_some()
     }
 }
 

@@ -4,6 +4,7 @@ use super::news::Earlier;
 use super::of_build::is_first;
 use super::{Crashes, Register, state_of};
 use crate::clock;
+use crate::store::compact::Fingerprint;
 use crate::store::crashes::{At, Group, Member, State};
 
 /// How a crash of a build relates to other builds.
@@ -29,9 +30,13 @@ pub struct Compared {
 
 impl Crashes {
     /// The group of a fingerprint, its text, and whether it is new with a build.
-    pub fn newness(&self, fingerprint: &str, build_id: &str) -> Option<(String, String, Newness)> {
+    pub fn newness(
+        &self,
+        fingerprint: &Fingerprint,
+        build_id: &str,
+    ) -> Option<(String, String, Newness)> {
         self.with(|register| {
-            let group = register.group_of(fingerprint)?;
+            let group = register.group_with(fingerprint)?;
             let newness = register.newness(group, fingerprint, build_id);
             Some((group.id.clone(), group.signature.clone(), newness))
         })
@@ -39,7 +44,7 @@ impl Crashes {
 
     /// Whether the blamed stack of a fingerprint has functions of the client that talks to
     /// the gateway.
-    pub fn has_gateway_client(&self, fingerprint: &str) -> bool {
+    pub fn has_gateway_client(&self, fingerprint: &Fingerprint) -> bool {
         self.with(|register| {
             let member = register.member(fingerprint);
             member.is_some_and(|member| member.gateway_client)
@@ -66,7 +71,7 @@ impl Crashes {
 }
 
 fn is_of(member: &Member, build: &str) -> bool {
-    member.builds.iter().any(|one| one == build)
+    member.builds.iter().any(|one| **one == *build)
 }
 
 fn count(group: &Group, build: &str) -> u64 {
@@ -80,14 +85,14 @@ fn count(group: &Group, build: &str) -> u64 {
 }
 
 impl Register {
-    fn newness(&self, group: &Group, fingerprint: &str, build_id: &str) -> Newness {
-        let state = state_of(group, At(clock::wall()));
+    fn newness(&self, group: &Group, fingerprint: &Fingerprint, build_id: &str) -> Newness {
+        let state = state_of(group, At::of(clock::wall()));
         if state == State::Regressed {
             return Newness::Regressed;
         }
         let members = group.fingerprints.values();
         let own =
-            members.filter(|member| is_of(member, build_id) || member.fingerprint == fingerprint);
+            members.filter(|member| is_of(member, build_id) || member.fingerprint == *fingerprint);
         let seen = own.flat_map(|member| member.devices.values());
         let Some(first) = seen.map(|seen| seen.first_seen).min() else {
             return Newness::Known;

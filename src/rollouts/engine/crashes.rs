@@ -44,14 +44,14 @@ impl Rollouts {
                 false => What::Judged {
                     sequence: entry.sequence,
                 },
-                true if entry.decode == DecodeState::Pending => {
-                    let dump = entry.id.clone();
+                true if entry.decode() == Some(DecodeState::Pending) => {
+                    let dump = entry.id.to_string();
                     events.push(event(&member.device, What::DumpCame { dump }));
                     // the next ones are judged after it
                     break;
                 }
                 true => What::Crashed {
-                    dump: entry.id.clone(),
+                    dump: entry.id.to_string(),
                     sequence: entry.sequence,
                     crash: self.judge(rollout, &entry),
                 },
@@ -92,12 +92,8 @@ impl Rollouts {
 
 /// Whether a dump is of a build.
 fn is_of(build: &Build, entry: &Entry) -> bool {
-    match entry
-        .app_elf_sha256
-        .as_deref()
-        .filter(|hash| !hash.is_empty())
-    {
+    match entry.app_elf_sha256().filter(|hash| !hash.is_empty()) {
         Some(hash) => build.made(hash),
-        None => entry.firmware_version.as_deref() == Some(build.version.as_str()),
+        None => entry.firmware_version() == Some(build.version.as_str()),
     }
 }

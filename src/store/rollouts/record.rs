@@ -1,4 +1,4 @@
-//! A rollout as it is stored: `rollouts/<id>.json`. The rules are in `crate::rollouts`.
+//! A rollout as it is stored: `rollouts/<id>.json`. The rules are in the module `rollouts`.
 //!
 //! Times named `.._s` are seconds on the rollout's own clock ([`Rollout::clock_s`]): it
 //! runs while the daemon runs, so that a time without a daemon is never taken for a time

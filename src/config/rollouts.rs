@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserializer, Error};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -18,21 +18,21 @@ pub struct Rollouts {
     /// Canaries.
     pub canary: u32,
     /// Cumulative shares of the devices, percent.
-    #[serde(deserialize_with = "by_shares")]
+    #[serde(deserialize_with = "by_shares", serialize_with = "as_shares")]
     pub waves: Vec<f64>,
-    #[serde(deserialize_with = "by_duration")]
+    #[serde(deserialize_with = "by_duration", serialize_with = "as_duration")]
     pub canary_soak: u64,
-    #[serde(deserialize_with = "by_duration")]
+    #[serde(deserialize_with = "by_duration", serialize_with = "as_duration")]
     pub soak: u64,
-    #[serde(deserialize_with = "by_duration")]
+    #[serde(deserialize_with = "by_duration", serialize_with = "as_duration")]
     pub watch: u64,
-    #[serde(deserialize_with = "by_duration")]
+    #[serde(deserialize_with = "by_duration", serialize_with = "as_duration")]
     pub return_within: u64,
     /// Downloads at once in one rollout.
     pub parallel: u32,
     /// Downloads at once in all rollouts.
     pub max_downloads: u32,
-    #[serde(deserialize_with = "by_window")]
+    #[serde(deserialize_with = "by_window", serialize_with = "as_window")]
     pub window: Option<Window>,
     pub gate: bool,
     pub confirmed: bool,
@@ -113,6 +113,28 @@ fn by_window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Window
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(None),
         text => window(text).map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// In one unit, without a rest.
+fn as_duration<S: Serializer>(seconds: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let units = [(DAY, 'd'), (HOUR, 'h'), (60, 'm')];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| *seconds > 0 && seconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or(&(1, 's'));
+    serializer.collect_str(&format_args!("{}{name}", seconds / unit))
+}
+
+fn as_shares<S: Serializer>(shares: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    let shares: Vec<String> = shares.iter().map(|share| format!("{share}%")).collect();
+    serializer.serialize_str(&shares.join(","))
+}
+
+fn as_window<S: Serializer>(window: &Option<Window>, serializer: S) -> Result<S::Ok, S::Error> {
+    match window {
+        Some(window) => serializer.collect_str(window),
+        None => serializer.serialize_str(""),
     }
 }
 
@@ -232,6 +254,27 @@ mod tests {
         assert_eq!(shares("10%, 50 %,100"), Ok(vec![10.0, 50.0, 100.0]));
         for text in ["", "50%,10%", "0%", "101%", "10%,10%", "x", "NaN"] {
             assert!(shares(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let settings = Rollouts {
+            waves: vec![0.5, 33.3, 100.0],
+            canary_soak: DAY,
+            soak: 5400,
+            watch: 61,
+            return_within: 0,
+            window: Some(window("22:30-05:00").unwrap()),
+            ..Rollouts::default()
+        };
+        for settings in [settings, Rollouts::default()] {
+            let text = toml::to_string(&settings).unwrap();
+            assert_eq!(
+                toml::from_str::<Rollouts>(&text).unwrap(),
+                settings,
+                "{text}"
+            );
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Model {
     pub activate: OpenEnum<Activate>,
     /// Whether the model is held: nothing new is served.
     pub held: bool,
+    /// Why the gateway itself holds it; `null` if a person does.
+    pub held_why: Option<String>,
     /// Name of the active build.
     pub active: Option<String>,
     /// Id of that build; `null` if it is not stored.
@@ -56,6 +58,7 @@ impl Model {
             id: model.id,
             activate: model.activate.into(),
             held: model.held,
+            held_why: model.held_why.clone(),
             active: model.active.as_ref().map(&name),
             active_build_id: model.active_id().map(|id| id.to_string()),
             state: state.to_owned(),

@@ -60,6 +60,8 @@ pub(super) enum Command {
 pub(super) enum Activate {
     /// Immediately
     OnUpload,
+    /// By a rollout that the upload starts; a model's first build immediately
+    Rollout,
     /// Only by `espgate firmware activate`
     Manual,
 }
@@ -69,6 +71,7 @@ impl Activate {
     fn change(self) -> Change {
         let activate = match self {
             Self::OnUpload => registry::Activate::OnUpload,
+            Self::Rollout => registry::Activate::Rollout,
             Self::Manual => registry::Activate::Manual,
         };
         Change {
@@ -156,6 +159,7 @@ fn list(client: &Client, json: Json) -> Result<(), Failure> {
     for model in &models {
         let uploads = match &model.activate {
             OpenEnum::Known(registry::Activate::OnUpload) => String::from("on upload"),
+            OpenEnum::Known(registry::Activate::Rollout) => String::from("rollout"),
             OpenEnum::Known(registry::Activate::Manual) => String::from("manual"),
             OpenEnum::Unknown(word) => word.clone(),
         };

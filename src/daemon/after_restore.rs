@@ -17,17 +17,22 @@ pub(super) fn wait_for_a_person(app: &AppState) -> Result<()> {
     let Some(restored) = Restored::read(&store.data_dir.state()) else {
         return Ok(());
     };
+    let made_at = restored.made_at.get(..16).unwrap_or(&restored.made_at);
+    let why = format!(
+        "restored from a backup of {} UTC",
+        made_at.replace('T', " ")
+    );
     let held = store.registry.models.change(|models| {
         let serving = models.models.iter_mut();
         let serving = serving.filter(|(_, model)| model.active.is_some() && !model.held);
         let held = serving.map(|(code, model)| {
             model.held = true;
+            model.held_why = Some(why.clone());
             code.to_string()
         });
         Ok::<_, Infallible>(held.collect::<Vec<_>>())
     })?;
     let held = held.unwrap_or_else(|never| match never {});
-    let why = format!("restored from a backup of {}", restored.made_at);
     if !held.is_empty() {
         Event::ModelChanged
             .entry()

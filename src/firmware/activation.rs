@@ -7,6 +7,8 @@ use crate::store::registry::{Activate, Model};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Activation {
     Active,
+    /// It goes out in a rollout, which is to be started.
+    ByRollout,
     /// The model's uploads are activated by a person.
     Manual,
     /// Devices could not run it: another chip, or a lower `secure_version`.
@@ -31,10 +33,15 @@ impl Activation {
             Self::Rollout
         } else if !suitable {
             Self::Unsuitable
-        } else if model.activate == Activate::Manual {
-            Self::Manual
         } else {
-            Self::Active
+            match model.activate {
+                Activate::OnUpload => Self::Active,
+                Activate::Manual => Self::Manual,
+                // there is nothing to go back to from a model's first build
+                Activate::Rollout if model.active.is_none() => Self::Active,
+                Activate::Rollout if model.active_id() == Some(build.id()) => Self::Active,
+                Activate::Rollout => Self::ByRollout,
+            }
         }
     }
 
@@ -48,7 +55,7 @@ impl Activation {
             Self::Rollout => Some(format!(
                 "a rollout of {model} is running: stored, not activated"
             )),
-            Self::Active | Self::Manual | Self::Unsuitable => None,
+            Self::Active | Self::ByRollout | Self::Manual | Self::Unsuitable => None,
         }
     }
 }

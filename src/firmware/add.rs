@@ -9,7 +9,7 @@ use crate::identity::Caller;
 use crate::journal::Event;
 use crate::store::disk_space::Space;
 use crate::store::dump_removal::free_asked;
-use crate::store::firmware::{Arrival, PublishError, Published};
+use crate::store::firmware::{Arrival, Build, PublishError, Published};
 use crate::store::publish::Temporary;
 use crate::store::{self, Store};
 
@@ -22,6 +22,8 @@ pub struct TakenIn {
     /// Whether it is active now.
     pub active: bool,
     pub warnings: Vec<String>,
+    /// It is to go out in a rollout, which nobody started yet.
+    pub for_rollout: Option<Build>,
 }
 
 /// What has to stay free for dumps, bytes.
@@ -88,6 +90,7 @@ pub fn add_build(
         version: build.version.clone(),
         active,
         warnings,
+        for_rollout: (activation == Activation::ByRollout).then(|| published.build.clone()),
     })
 }
 

@@ -33,6 +33,7 @@ pub fn put(
             "{actor} {done} model {code}: uploads become active {}{held}",
             match model.activate {
                 Activate::OnUpload => "at once",
+                Activate::Rollout => "by a rollout",
                 Activate::Manual => "by hand",
             }
         ));
@@ -50,7 +51,10 @@ fn apply(
     condition.check(is_known, || format!("DeviceModel {code}"))?;
     let model = models.ensure(code, now);
     model.activate = change.activate.unwrap_or(model.activate);
-    model.held = change.held.unwrap_or(model.held);
+    if let Some(held) = change.held {
+        model.held = held;
+        model.held_why = None;
+    }
     Ok((model.clone(), !is_known))
 }
 
@@ -72,6 +76,16 @@ mod tests {
         assert!(matches!(missing, Err(Error::Missing(_))));
         for (text, condition, expected) in [
             ("{}", Condition::Create, (Activate::OnUpload, false, true)),
+            (
+                r#"{"activate":"manual"}"#,
+                Condition::Change,
+                (Activate::Manual, false, false),
+            ),
+            (
+                r#"{"activate":"rollout"}"#,
+                Condition::Change,
+                (Activate::Rollout, false, false),
+            ),
             (
                 r#"{"activate":"manual"}"#,
                 Condition::Change,

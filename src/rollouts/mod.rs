@@ -12,5 +12,5 @@ pub mod serve;
 pub mod spec;
 mod view;
 
-pub use engine::{Ask, Error, Plan, Refusal, Request, Rollouts};
+pub use engine::{Ask, Automatic, Error, Plan, Refusal, Request, Rollouts};
 pub use running_downloads::RunningDownloads;

@@ -24,6 +24,7 @@ use crate::http::query::Query;
 use crate::http::server::Unread;
 use crate::identity::Caller;
 use crate::journal::{Event, chain};
+use crate::rollouts::Automatic;
 use crate::store::publish::Temporary;
 
 /// Bytes between checks of the free disk space.
@@ -211,6 +212,13 @@ fn publish(
 ) -> Result<Uploaded> {
     let config = app.config();
     let taken = firmware::add_build(&app.store, &config.coredumps, model, upload, given, actor)?;
+    let mut warnings = taken.warnings;
+    if let Some(build) = taken.for_rollout {
+        let outcome = app
+            .rollouts
+            .start_automatically(model, build, &actor.to_string());
+        warnings.push(in_sentence(outcome));
+    }
     let keep = config.firmware.keep_versions;
     if let Err(error) = firmware::remove::sweep(&app.store, keep, &Moment::now()) {
         log::warn!("cannot remove old firmware: {}", chain(&error));
@@ -221,6 +229,15 @@ fn publish(
         code: model.to_string(),
         firmware_version: taken.version.to_string(),
         active: taken.active,
-        warnings: taken.warnings,
+        warnings,
     })
+}
+
+fn in_sentence(outcome: Automatic) -> String {
+    match outcome {
+        Automatic::Started { id, devices } => format!(
+            "rollout {id} started to {devices} devices: the build becomes active at its end"
+        ),
+        Automatic::NotStarted(why) => format!("stored, not activated, no rollout started: {why}"),
+    }
 }

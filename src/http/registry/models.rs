@@ -63,7 +63,7 @@ fn shown(store: &Store, code: &ModelCode, model: &Model) -> Shown {
     })
 }
 
-/// `PUT /api/models/{code}` with `{"activate":"on-upload|manual","held":bool}`:
+/// `PUT /api/models/{code}` with `{"activate":"on-upload|rollout|manual","held":bool}`:
 /// creates or changes; with `If-None-Match: *` it only creates, with
 /// `If-Match: *` it only changes.
 ///

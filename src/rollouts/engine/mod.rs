@@ -1,6 +1,7 @@
 //! Rollouts meet the clock, the registers and the disk. What is decided here is decided by
 //! [`super::evaluate`]; here it is told what happened, and what it decided is done.
 
+mod automatic;
 mod crashes;
 mod effects;
 mod facts;
@@ -8,6 +9,7 @@ mod observe;
 mod show;
 mod start;
 
+pub use automatic::Automatic;
 pub use start::{Plan, Refusal, Request};
 
 use std::collections::{HashMap, HashSet};

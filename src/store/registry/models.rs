@@ -15,6 +15,8 @@ use crate::device::ModelCode;
 pub enum Activate {
     #[default]
     OnUpload,
+    /// An upload starts a rollout.
+    Rollout,
     Manual,
 }
 
@@ -44,6 +46,9 @@ pub struct Model {
     pub activate: Activate,
     /// Whether the model is held: nothing new is served.
     pub held: bool,
+    /// Why the gateway itself holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_why: Option<String>,
     /// The active build.
     pub active: Option<BuildRef>,
     /// What was active before, newest last; at most [`MAX_HISTORY`].

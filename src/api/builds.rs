@@ -31,6 +31,8 @@ pub struct Build {
     pub active: bool,
     /// `null`: it is not blocked.
     pub blocked: Option<Block>,
+    /// Ids of the rollouts of it, newest first.
+    pub rollouts: Vec<String>,
     /// Devices that run it now.
     pub devices: Devices,
     /// Hours that devices ran it, as far as their contacts show.

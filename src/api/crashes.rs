@@ -81,6 +81,8 @@ pub struct Detail {
     pub merged_from: Vec<String>,
     /// Id of the group that a person split this one from.
     pub split_from: Option<String>,
+    /// Ids of the rollouts in which a device failed by it, newest first.
+    pub rollouts: Vec<String>,
 }
 
 /// How often a group was seen in a build.

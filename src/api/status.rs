@@ -32,6 +32,8 @@ pub struct Status {
     pub counts: Counts,
     pub disk: Disk,
     pub ports: Vec<PortStatus>,
+    /// Live rollouts, a line each.
+    pub rollouts: Vec<String>,
     /// Whether all folders of dumps have been read.
     pub index_ready: bool,
     /// Warnings, a sentence each.

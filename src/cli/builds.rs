@@ -174,6 +174,7 @@ fn facts(build: &Build) -> Vec<(&'static str, String)> {
         ("Id", build.build_id.clone()),
         ("State", state(build).to_owned()),
         ("Blocked", known(&blocked)),
+        ("Rollouts", build.rollouts.join(", ")),
         ("Uploaded", uploaded),
         ("Warnings", build.warnings.join("; ")),
         ("Devices", running),

@@ -29,6 +29,7 @@ fn show(status: &Status) -> Result<(), Failure> {
         ("data", status.data_dir.display().to_string()),
         ("clock", status.clock.clone()),
         ("ports", ports(&status.ports)),
+        ("rollouts", status.rollouts.join(", ")),
         ("last dump", last_intake(status)),
         ("stored", counts(status.counts)),
         ("disk", disk(status.disk).unwrap_or_default()),

@@ -229,6 +229,8 @@ fn detail(register: &Register, group: &Group, dumps: Vec<(u64, Dump)>, now: At) 
         note: group.note.clone(),
         merged_from: group.merged_from.clone(),
         split_from: group.split_from.clone(),
+        // added by who knows of rollouts
+        rollouts: Vec::new(),
     }
 }
 

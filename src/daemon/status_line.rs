@@ -84,6 +84,10 @@ fn line(app: &AppState) -> String {
     if let Some((_, device, _)) = &intake.last {
         line.push_str(&format!(", last from {device}"));
     }
+    let rollouts = app.rollouts.lines();
+    if !rollouts.is_empty() {
+        line.push_str(&format!("; rollout {}", rollouts.join(", ")));
+    }
     if let Ok(space) = Space::of(app.store.coredumps.root())
         && let Some(percent) = (space.free.saturating_mul(100)).checked_div(space.total)
     {

@@ -15,6 +15,7 @@ use crate::device::ModelCode;
 use crate::firmware::known_model;
 use crate::fleet::build_use;
 use crate::store::firmware;
+use crate::store::rollouts::Rollout;
 
 /// Fewest digits of an id.
 const MIN_DIGITS: usize = 8;
@@ -31,10 +32,10 @@ pub async fn list(State(app): State<Arc<AppState>>, request: Request) -> Result<
             Some(code) => of_model(&app, known_model(&app.store, &code)?)?,
             None => all(&app)?,
         };
-        let dumps = dumps(&app, &stored);
+        let (dumps, rollouts) = (dumps(&app, &stored), app.store.rollouts.all());
         let builds = stored
             .iter()
-            .map(|(model, build)| shown(&app, model, build, &dumps));
+            .map(|(model, build)| shown(&app, model, build, &dumps, &rollouts));
         Ok(Json(List {
             builds: builds.collect(),
             next_cursor: None,
@@ -59,8 +60,8 @@ pub async fn show(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> R
         match found.as_slice() {
             [] => Err(Error::NotFound(format!("Build {id}"))),
             [(model, build)] => {
-                let dumps = dumps(&app, &found);
-                Ok(Json(shown(&app, model, build, &dumps)))
+                let (dumps, rollouts) = (dumps(&app, &found), app.store.rollouts.all());
+                Ok(Json(shown(&app, model, build, &dumps, &rollouts)))
             }
             _ => Err(Error::Conflict(format!(
                 "Build {id} is ambiguous: {}",
@@ -113,6 +114,7 @@ fn shown(
     code: &ModelCode,
     build: &firmware::Build,
     dumps: &HashMap<BuildId, u64>,
+    rollouts: &[Arc<Rollout>],
 ) -> Build {
     let id = build.id();
     let in_use = build_use::of(app.store.registry.devices.read().of_model(code), id);
@@ -137,6 +139,11 @@ fn shown(
             by: block.by.clone(),
             at: block.at.clone(),
         }),
+        rollouts: rollouts
+            .iter()
+            .filter(|rollout| rollout.target.build_id == id && rollout.model == *code)
+            .map(|rollout| rollout.id.clone())
+            .collect(),
         devices: Devices {
             exact: in_use.exact,
             likely: in_use.likely,

@@ -116,7 +116,9 @@ pub async fn show(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> R
 
 fn detail(app: &AppState, id: &str) -> Result<Detail> {
     let detail = app.ingest.crashes().detail(id, now());
-    detail.ok_or_else(|| no_group(id))
+    let mut detail = detail.ok_or_else(|| no_group(id))?;
+    detail.rollouts = app.rollouts.failed_by(&detail.id, &detail.merged_from);
+    Ok(detail)
 }
 
 fn no_group(id: &str) -> Error {

@@ -142,6 +142,7 @@ fn describe(app: &AppState) -> Status {
             total_bytes: space.map(|space| space.total),
         },
         ports: app.ports.list(),
+        rollouts: app.rollouts.lines(),
         index_ready: facts.index_ready,
         degraded,
         last_bad_end: facts.last_bad_end.map(UncleanShutdown::from),

@@ -94,13 +94,20 @@ fn going(rollout: &Rollout, now: Now<'_>) -> String {
         text.push_str(&left);
     }
     text.push('.');
-    let asked = |member: &&Member| {
-        member.state == MemberState::Eligible && member.asked_s.is_none_or(|at| at < member.since_s)
+    let within = rollout.spec.return_within;
+    let is_silent = |member: &&Member| {
+        let is_due = now.s.saturating_sub(member.since_s) >= within;
+        let not_asked = member.asked_s.is_none_or(|at| at < member.since_s);
+        member.state == MemberState::Eligible && is_due && not_asked
     };
-    let silent: Vec<&Member> = members.iter().filter(asked).collect();
+    let silent: Vec<&Member> = members.iter().filter(is_silent).collect();
     if !silent.is_empty() {
+        let (it, them) = match silent.len() {
+            1 => ("it", "it"),
+            _ => ("they", "them"),
+        };
         text.push_str(&format!(
-            " {} not asked since the release: if it should have by now, power-cycle it.",
+            " {} not asked since the release: if {it} should have by now, power-cycle {them}.",
             has(&silent)
         ));
     }
@@ -203,7 +210,8 @@ fn stopped(rollout: &Rollout, now: Now<'_>, local: &impl Fn(&str) -> String) -> 
         return text;
     }
     if rollout.spec.on_stop == OnStop::Stay {
-        text.push_str(&format!(" {} got it and keep it.", counted(got.len())));
+        let keep = if got.len() == 1 { "keeps" } else { "keep" };
+        text.push_str(&format!(" {} got it and {keep} it.", counted(got.len())));
         return text;
     }
     let in_state = |state: MemberState| {
@@ -224,8 +232,9 @@ fn stopped(rollout: &Rollout, now: Now<'_>, local: &impl Fn(&str) -> String) -> 
         ));
         return text;
     }
+    let go = if got.len() == 1 { "goes" } else { "go" };
     text.push_str(&format!(
-        " {} got it and go back to {base}",
+        " {} got it and {go} back to {base}",
         counted(got.len())
     ));
     if !back.is_empty() {

@@ -6,7 +6,7 @@ use super::serve::wave_of;
 use super::spec::shown;
 use crate::api::rollouts as api;
 use crate::config::OnStop;
-use crate::store::rollouts::{Member, MemberState, Rollout, Spec};
+use crate::store::rollouts::{Member, MemberState, Rollout, Rule, Spec};
 
 /// Its line in a list. `local` shows a time as people at the site read it.
 pub(super) fn summary(
@@ -44,9 +44,17 @@ pub(super) fn summary(
         released: rollout.released_members() as u64,
         confirmed: count(&|member| soaked(member) && member.confirmed),
         presumed: count(&|member| soaked(member) && !member.confirmed),
-        failed: count(&Member::is_failed),
+        failed: count(&has_failed),
         true_rate_up_to: (sentence::true_rate_up_to(good) * 10.0).round() / 10.0,
     }
+}
+
+/// Whether it failed; also of one that is back since, or not.
+fn has_failed(member: &Member) -> bool {
+    let failure = member.failure.as_ref();
+    let by_rule = failure.is_some_and(|failure| failure.rule != Rule::NoData);
+    let is_after_stop = matches!(member.state, MemberState::Back | MemberState::Stranded);
+    member.is_failed() || (is_after_stop && by_rule)
 }
 
 /// All of it.

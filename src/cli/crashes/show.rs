@@ -69,6 +69,7 @@ fn facts(group: &Detail) -> Vec<(&'static str, String)> {
         ("By the gateway", by_the_gateway(group)),
         ("First seen", moment(&group.first_seen)),
         ("Last seen", moment(&group.last_seen)),
+        ("Rollouts", group.rollouts.join(", ")),
         ("Remarks", notes.join("; ")),
         ("Note", known(&group.note)),
         ("Similar", similar.join(", ")),

@@ -55,14 +55,30 @@ impl Rollouts {
         Ok((self.shown(&rollout), warnings))
     }
 
-    /// Live rollouts in a line each, for the status: `r7 lamp 1.5.0: wave 2`.
+    /// Ids of the rollouts in which a device failed by a crash group, newest first; the group
+    /// may have had other ids before. Reads their files.
+    pub fn failed_by(&self, group: &str, before: &[String]) -> Vec<String> {
+        let is_it = |crash: &String| crash == group || before.contains(crash);
+        let failed = |rollout: &Rollout| {
+            let mut failures = rollout
+                .members
+                .iter()
+                .filter_map(|one| one.failure.as_ref());
+            failures.any(|failure| failure.crash.as_ref().is_some_and(is_it))
+        };
+        let all = self.store.rollouts.all().into_iter();
+        let failed = all.filter(|rollout| failed(rollout));
+        failed.map(|rollout| rollout.id.clone()).collect()
+    }
+
+    /// Live rollouts in a line each, for the status: `r7 of lamp 1.5.0: wave 2`.
     pub fn lines(&self) -> Vec<String> {
         let live = self.store.rollouts.all_latest().into_iter();
         let live = live.filter(|rollout| rollout.is_live());
         let lines = live.map(|rollout| {
             let state = self.at(&rollout, |now| sentence::state(&rollout, now));
             let (id, model, target) = (&rollout.id, &rollout.model, &rollout.target.name);
-            format!("rollout {id} of {model} {target}: {state}")
+            format!("{id} of {model} {target}: {state}")
         });
         lines.collect()
     }

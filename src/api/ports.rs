@@ -45,6 +45,8 @@ pub struct PortStatus {
     /// Application name, from the last boot messages.
     pub project: Option<String>,
     pub firmware_version: Option<String>,
+    /// Where an application is written over USB; known after a flash read.
+    pub app_slot: Option<AppSlot>,
     pub app_elf_sha256: Option<String>,
     /// Bytes received since the daemon started.
     pub bytes: u64,
@@ -60,6 +62,17 @@ pub struct PortStatus {
     pub last_line: Option<String>,
     pub last_data_at: Option<String>,
     pub last_crash: Option<LastCrash>,
+}
+
+/// Where an application is in a board's flash, by its partition table.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct AppSlot {
+    /// Start of the slot that the board starts unless another one is chosen.
+    pub offset: u32,
+    /// Where that choice is noted, if the board has several slots.
+    pub choice_offset: Option<u32>,
+    pub choice_size: Option<u32>,
 }
 
 /// What a port is doing.

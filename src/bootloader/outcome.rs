@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::partition::BadTable;
+use super::partition::{AppSlot, BadTable};
 use crate::device::{Chip, MacAddress};
 
 /// A coredump as it is in flash: header, payload and checksum, unverified.
@@ -123,6 +123,9 @@ pub struct ReadProgress {
     pub stage: ReadStage,
     /// The board's, once it was read.
     pub mac: Option<MacAddress>,
+    /// Where its application is, once the partition table was read; `None` also if its
+    /// flash is encrypted.
+    pub app: Option<AppSlot>,
     pub done: u32,
     pub total: u32,
 }

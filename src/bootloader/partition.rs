@@ -27,6 +27,16 @@ pub struct Partition {
     pub encrypted: bool,
 }
 
+/// Where an application is written so that the board starts it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AppSlot {
+    /// Start of the slot that is started unless another one is chosen.
+    pub offset: u32,
+    /// Offset and size of the partition that says which slot is chosen; erased, it chooses
+    /// none.
+    pub choice: Option<(u32, u32)>,
+}
+
 /// A table that is damaged or not there.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadTable {
@@ -79,6 +89,21 @@ impl PartitionTable {
             .find(|partition| (partition.kind, partition.subtype) == (DATA, COREDUMP))
     }
 
+    /// The slot that the bootloader starts by default: the factory application, else the
+    /// first of those that are updated over the air.
+    pub fn app_slot(&self) -> Option<AppSlot> {
+        let find = |kind, subtype| {
+            let is_it = |one: &&Partition| (one.kind, one.subtype) == (kind, subtype);
+            self.partitions.iter().find(is_it)
+        };
+        let slot = find(APP, FACTORY).or_else(|| find(APP, FIRST_OTA))?;
+        let choice = find(DATA, OTA_DATA).map(|choice| (choice.offset, choice.size));
+        Some(AppSlot {
+            offset: slot.offset,
+            choice,
+        })
+    }
+
     fn checksum(&self) -> [u8; 16] {
         self.digest.clone().finalize().into()
     }
@@ -102,7 +127,11 @@ fn parse(entry: &[u8]) -> Option<Partition> {
     })
 }
 
+const APP: u8 = 0x00;
+const FACTORY: u8 = 0x00;
+const FIRST_OTA: u8 = 0x10;
 const DATA: u8 = 0x01;
+const OTA_DATA: u8 = 0x00;
 const COREDUMP: u8 = 0x03;
 
 #[cfg(test)]
@@ -155,6 +184,47 @@ mod tests {
             }
         }
         Err(BadTable::Endless)
+    }
+
+    #[test]
+    fn an_application_is_written_to_the_slot_that_is_started_by_default() {
+        let slot = |entries: &[(u8, u8, u32, u32)]| {
+            let partitions = entries
+                .iter()
+                .map(|(kind, subtype, offset, size)| Partition {
+                    kind: *kind,
+                    subtype: *subtype,
+                    offset: *offset,
+                    size: *size,
+                    name: String::new(),
+                    encrypted: false,
+                });
+            let table = PartitionTable {
+                partitions: partitions.collect(),
+                ..PartitionTable::default()
+            };
+            table.app_slot()
+        };
+        let at = |offset, choice| Some(AppSlot { offset, choice });
+        let second = (0, 0x11, 0x20_0000, 0x10_0000);
+        let first = (0, 0x10, 0x11_0000, 0x10_0000);
+        let factory = (0, 0, 0x1_0000, 0x10_0000);
+        let choice = (1, 0, 0xD000, 0x2000);
+        for (entries, expected) in [
+            (&[][..], None),
+            (&[second], None),
+            (&[factory], at(0x1_0000, None)),
+            (
+                &[second, first, choice],
+                at(0x11_0000, Some((0xD000, 0x2000))),
+            ),
+            (
+                &[choice, factory, first, second],
+                at(0x1_0000, Some((0xD000, 0x2000))),
+            ),
+        ] {
+            assert_eq!(slot(entries), expected, "{entries:?}");
+        }
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl ReadSession {
         ReadProgress {
             stage: self.phase.stage(),
             mac: self.mac,
+            app: self.table.app_slot().filter(|_| !self.encrypting),
             done: self.dump.done(),
             total: self.dump.length,
         }

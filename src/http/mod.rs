@@ -20,6 +20,7 @@ pub mod ports;
 pub mod query;
 pub mod range_requests;
 pub mod registry;
+mod rollout_advice;
 pub mod rollouts;
 pub mod routes;
 pub mod server;

@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use super::app_state::AppState;
 use super::error::{Error, Result};
 use super::registry::json_body;
+use super::rollout_advice;
 use crate::api::rollouts::{Canary, Command as Body, List, Rollout, Start, Started};
 use crate::config;
 use crate::config::OnStop;
@@ -44,7 +45,13 @@ pub async fn show(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
 ) -> Result<Json<Rollout>> {
-    tokio::task::spawn_blocking(move || Ok(Json(app.rollouts.detail(&id)?))).await?
+    tokio::task::spawn_blocking(move || detail(&app, &id)).await?
+}
+
+fn detail(app: &AppState, id: &str) -> Result<Json<Rollout>> {
+    let mut rollout = app.rollouts.detail(id)?;
+    rollout_advice::add(&mut rollout, &app.ports.list());
+    Ok(Json(rollout))
 }
 
 /// `POST /api/rollouts`: starts one, or with `"dry_run":true` only says what would happen.
@@ -157,7 +164,7 @@ pub async fn command(
     let command = command_of(&what, body)?;
     tokio::task::spawn_blocking(move || {
         app.rollouts.command(&id, &command, &caller.to_string())?;
-        Ok(Json(app.rollouts.detail(&id)?))
+        detail(&app, &id)
     })
     .await?
 }

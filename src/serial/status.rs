@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::api::ports::LastCrash;
+use crate::api::ports::{AppSlot, LastCrash};
 pub use crate::api::ports::{PortStatus, State};
 use crate::bootloader::ReadProgress;
 use crate::clock::{Moment, iso8601};
@@ -36,6 +36,17 @@ impl ActiveRead {
     /// Sets the progress.
     pub(super) fn show(&self, progress: ReadProgress) {
         *lock(&self.0.reading) = Some(Some(progress));
+        if let Some(app) = progress.app {
+            let slot = AppSlot {
+                offset: app.offset,
+                choice_offset: app.choice.map(|(offset, _)| offset),
+                choice_size: app.choice.map(|(_, size)| size),
+            };
+            let known = lock(&self.0.status).app_slot;
+            if known != Some(slot) {
+                self.0.change(|status| status.app_slot = Some(slot));
+            }
+        }
     }
 }
 
@@ -178,6 +189,10 @@ impl PortMonitor {
     /// A new state; `note` says what is wrong, if anything.
     pub(super) fn enter(&self, state: State, note: Option<String>) {
         self.change(|status| {
+            if state == State::Absent {
+                // another board may come
+                status.app_slot = None;
+            }
             status.state = state.into();
             status.note = note;
         });
@@ -224,6 +239,39 @@ pub(super) mod tests {
         drop(reading);
         assert_eq!(monitor.read_progress(), None);
         assert!(monitor.start_read().is_some());
+    }
+
+    #[test]
+    fn where_an_application_is_written_is_known_until_the_board_is_gone() {
+        let (_, monitor) = port("/dev/ttyUSB0");
+        let slot = || monitor.status().app_slot;
+        let mut progress = ReadProgress {
+            stage: crate::bootloader::ReadStage::ReadingDump,
+            mac: None,
+            app: None,
+            done: 0,
+            total: 0,
+        };
+        let reading = monitor.start_read().unwrap();
+        reading.show(progress);
+        assert_eq!(slot(), None);
+        progress.app = Some(crate::bootloader::partition::AppSlot {
+            offset: 0x1_0000,
+            choice: Some((0xD000, 0x2000)),
+        });
+        reading.show(progress);
+        progress.app = None;
+        reading.show(progress);
+        drop(reading);
+        let found = slot().unwrap();
+        assert_eq!(
+            (found.offset, found.choice_offset),
+            (0x1_0000, Some(0xD000))
+        );
+        monitor.enter(State::Listening, None);
+        assert!(slot().is_some());
+        monitor.enter(State::Absent, None);
+        assert_eq!(slot(), None);
     }
 
     #[test]

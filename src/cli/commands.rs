@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use super::args::{Global, Json};
 use super::{
     backup, builds, config, coredumps, crashes, decode, devices, firmware, models, ports, restore,
-    tls, tokens,
+    rollouts, tls, tokens,
 };
 
 /// Collect and decode coredumps of ESP32 devices, and serve them firmware
@@ -48,6 +48,9 @@ pub(super) enum Command {
     /// Show who runs which build, and how it does
     #[command(subcommand)]
     Builds(builds::Command),
+    /// Give a build to devices in waves, and take it back by itself
+    #[command(subcommand)]
+    Rollouts(rollouts::Command),
     /// Manage models (product lines)
     #[command(subcommand)]
     Models(models::Command),
@@ -95,6 +98,8 @@ impl Command {
             Self::Crashes(crashes::Command::List(args)) => args.json.json,
             Self::Devices(devices::Command::List(args)) => args.json.json,
             Self::Coredumps(Coredumps::List(args)) => args.json.json,
+            Self::Rollouts(rollouts::Command::List(json)) => json.json,
+            Self::Rollouts(rollouts::Command::Show(args)) => args.json.json || args.watch,
             Self::Decode(args) => args.json || args.all,
             Self::Config(Config::Default) => false,
             _ => return false,

@@ -12,11 +12,13 @@ use clap::Subcommand;
 
 use super::args::{Global, Json};
 use super::client::{Client, segment};
+use super::confirm::agreed;
 use super::failure::{Failure, Outcome};
 use super::files::write_new;
 use super::output::{print_json, print_line};
 use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
+use crate::rollouts::evaluate::RULES;
 use crate::store::firmware::Kind;
 use crate::store::publish::{SECRET_MODE, Temporary};
 
@@ -69,12 +71,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
-    /// Unblock a version
+    /// Unblock a version; asks if a rollout blocked it
     Unblock {
         /// Model code
         model: String,
         /// Version, or digits of the build id
         version: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Delete a version that is neither active nor pinned, or all versions
     Delete {
@@ -87,7 +92,7 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "version")]
         all: bool,
     },
-    /// Download the bundle as it was uploaded
+    /// Download the bundle as it was uploaded, or with `-o FILE.bin` its image
     Export {
         /// Model code
         model: String,
@@ -170,7 +175,14 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
                 ))?;
             }
         }
-        Command::Unblock { model, version } => {
+        Command::Unblock {
+            model,
+            version,
+            yes,
+        } => {
+            if let Some(why) = stopped_by_rollout(&client, &model, &version)? {
+                agreed(yes, &format!("{version} of {model} is blocked ({why})"))?;
+            }
             let call = client.delete(of(&model, "blocked", &version));
             call.doing(format!("unblock {version} of {model}"))
                 .advice(see(&model))
@@ -185,6 +197,31 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         } => export(&client, &model, &version, output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a rollout blocked a build: nobody did who might know better.
+fn stopped_by_rollout(
+    client: &Client,
+    model: &str,
+    version: &str,
+) -> Result<Option<String>, Failure> {
+    let path = format!("/api/builds?model={}", segment(model));
+    let answer = client
+        .get(path)
+        .doing(format!("unblock {version} of {model}"));
+    let builds = answer.advice("see `espgate models list`").send()?;
+    let builds = builds.read::<crate::api::builds::List>()?.builds;
+    let is_meant = |build: &crate::api::builds::Build| {
+        build.name == version
+            || build.version == version
+            || (version.len() >= 8 && build.build_id.starts_with(version))
+    };
+    let mut blocks = builds
+        .into_iter()
+        .filter(is_meant)
+        .filter_map(|build| build.blocked);
+    let block = blocks.find(|block| block.by.as_deref() == Some(RULES));
+    Ok(block.and_then(|block| block.why))
 }
 
 fn delete(client: &Client, model: &str, version: Option<&str>) -> Result<(), Failure> {
@@ -276,6 +313,12 @@ fn add(
     Ok(())
 }
 
+/// Whether the image alone is to be written, which flash tools take.
+fn is_image(output: Option<&Path>) -> bool {
+    let ending = output.and_then(Path::extension);
+    ending.is_some_and(|ending| ending == "bin")
+}
+
 fn export(
     client: &Client,
     model: &str,
@@ -287,6 +330,7 @@ fn export(
     let is_meant = |build: &&Build| build.name == version || build.build_id.starts_with(version);
     let ending = match list.firmware.iter().find(is_meant) {
         Some(build) if build.kind == Kind::Bin => "bin",
+        _ if is_image(output.as_deref()) => "bin",
         _ => "zip",
     };
     let call = client

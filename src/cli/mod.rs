@@ -6,6 +6,7 @@ mod builds;
 mod client;
 mod commands;
 mod config;
+mod confirm;
 mod coredumps;
 mod crashes;
 pub mod decode;
@@ -22,6 +23,7 @@ mod port_users;
 mod ports;
 mod progress;
 mod restore;
+mod rollouts;
 mod serve;
 mod status;
 mod style;
@@ -63,6 +65,7 @@ pub fn run() -> ExitCode {
         Some(Command::Crashes(command)) => crashes::run(global, command),
         Some(Command::Firmware(command)) => firmware::run(global, command),
         Some(Command::Builds(command)) => builds::run(global, command),
+        Some(Command::Rollouts(command)) => rollouts::run(global, command),
         Some(Command::Models(command)) => models::run(global, command),
         Some(Command::Devices(command)) => devices::run(global, command),
         Some(Command::Tokens(command)) => tokens::run(global, command),

@@ -39,17 +39,22 @@ impl Style {
     /// The style of a word that says how something is.
     pub(super) fn of_word(word: &str) -> Self {
         match word {
-            "valid" | "done" | "active" | "synced" => Self::Good,
-            "repaired" | "pending" | "no-elf" | "truncated" | "held" | "unsynced" => {
-                Self::Attention
-            }
+            "valid" | "done" | "active" | "synced" | "confirmed" | "back" => Self::Good,
+            "repaired" | "pending" | "no-elf" | "truncated" | "held" | "unsynced" | "paused"
+            | "waiting" | "presumed" | "refused" => Self::Attention,
             "failed"
             | "checksum-mismatch"
             | "not-a-coredump"
             | "unsupported-version"
             | "unsupported-chip"
             | "blocked"
-            | "missing" => Self::Bad,
+            | "missing"
+            | "stopped"
+            | "crashed"
+            | "looping"
+            | "reverted"
+            | "lost"
+            | "stranded" => Self::Bad,
             _ => Self::Plain,
         }
     }

@@ -19,6 +19,7 @@ mod managing;
 mod moving;
 mod paging;
 mod ports;
+mod rollouts;
 mod screens;
 mod terminal;
 mod usage;

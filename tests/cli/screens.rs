@@ -5,6 +5,7 @@
 mod alone;
 mod gateway;
 mod help;
+pub(super) mod rollouts;
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Commands on a pseudo terminal of 24 lines and 80 columns.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,6 +30,15 @@ pub(crate) fn on_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> S
 
 /// What a command writes to a terminal, and its exit status.
 pub(crate) fn show(command: &mut Command) -> (String, i32) {
+    run(command, None)
+}
+
+/// The same, for a command that asks and is answered with `typed`.
+pub(crate) fn answered(command: &mut Command, typed: &str) -> (String, i32) {
+    run(command, Some(typed))
+}
+
+fn run(command: &mut Command, typed: Option<&str>) -> (String, i32) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).unwrap();
     grantpt(&master).unwrap();
@@ -45,14 +54,23 @@ pub(crate) fn show(command: &mut Command) -> (String, i32) {
         command.env("TERM", "xterm");
     }
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(match typed {
+            Some(_) => Stdio::from(terminal.try_clone().unwrap()),
+            None => Stdio::null(),
+        })
         .stderr(terminal.try_clone().unwrap())
         .stdout(terminal)
         .spawn()
         .unwrap();
     // The command holds the terminal open as long as it is kept.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut master = File::from(master);
+    if let Some(typed) = typed {
+        master.write_all(typed.as_bytes()).unwrap();
+    }
     let mut text = Vec::new();
     let mut block = [0; 4096];
     loop {

@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 
 use super::finding::{Finding, since};
 use super::firmware::{not_served, warned};
+use super::rollouts::{held, waiting};
 use crate::api::coredumps::{Coredump, List};
-use crate::api::{devices, firmware, models};
+use crate::api::{devices, firmware, models, rollouts};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::known;
 use crate::store::coredumps::{DecodeState, Sidecar};
@@ -20,7 +21,10 @@ pub(super) fn findings(client: &Client) -> Vec<Finding> {
     let mut findings = about_dumps(&dumps(client));
     let models: models::List = ask(client, "/api/models");
     let devices: devices::List = ask(client, "/api/devices");
+    let rollouts: rollouts::List = ask(client, "/api/rollouts");
+    findings.extend(waiting(&rollouts.rollouts));
     for model in &models.models {
+        findings.extend(held(model));
         findings.extend(not_served(model, &devices.devices));
         let path = format!("/api/models/{}/firmware", segment(&model.code));
         let builds: firmware::List = ask(client, &path);

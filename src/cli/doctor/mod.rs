@@ -11,6 +11,7 @@ mod dumps_and_firmware_offline;
 mod finding;
 mod firmware;
 mod journald;
+mod rollouts;
 mod serial;
 mod service;
 

@@ -1,6 +1,5 @@
 //! `espgate ports read`: the coredump in a board's flash, now.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::SEE_LIST;
 use crate::api::ports::{Read, Reading};
 use crate::cli::args::Json;
 use crate::cli::client::{Client, Reply, segment};
+use crate::cli::confirm::agreed;
 use crate::cli::failure::Failure;
 use crate::cli::output::{known, print_json, print_line};
 use crate::cli::progress::StatusLine;
@@ -17,11 +17,7 @@ const PULSE: Duration = Duration::from_millis(300);
 
 /// Asks first, since it resets the board; then waits for the dump.
 pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<(), Failure> {
-    if !yes && !agreed(port)? {
-        return Err(Failure::of(format_args!(
-            "not confirmed: reading resets the board on {port}; confirm with --yes"
-        )));
-    }
+    agreed(yes, &format!("Reading resets the board on {port}"))?;
     let answer = client.block_on(read(client, port))?;
     if json.json {
         return print_json(&answer);
@@ -40,20 +36,6 @@ pub(super) fn run(client: &Client, port: &str, yes: bool, json: Json) -> Result<
         "{state} coredump {id} of {}; see `espgate coredumps show {id}`",
         known(&read.device_key)
     ))
-}
-
-/// Asks on the terminal; false without one.
-fn agreed(port: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(
-        io::stderr(),
-        "Reading resets the board on {port}. Continue? [y/N] "
-    )?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
 async fn read(client: &Client, port: &str) -> Result<Reply, Failure> {

@@ -32,6 +32,8 @@ mod metrics;
 mod refused;
 mod reload;
 mod roles;
+mod rollout_starts;
+mod rollouts;
 mod signatures;
 mod stalled_disk;
 mod test_gateway;

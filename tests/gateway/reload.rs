@@ -129,6 +129,24 @@ const LIVE: &[(&str, Shown)] = &[
             it.request(head, b"").status != 200
         }),
     ),
+    (
+        "rollouts.canary",
+        In("how_rollouts_go_out_counts_after_a_reload"),
+    ),
+    ("rollouts.waves", With("rollouts.canary")),
+    ("rollouts.canary_soak", With("rollouts.canary")),
+    ("rollouts.soak", With("rollouts.canary")),
+    ("rollouts.watch", With("rollouts.canary")),
+    ("rollouts.return_within", With("rollouts.canary")),
+    ("rollouts.parallel", With("rollouts.canary")),
+    ("rollouts.window", With("rollouts.canary")),
+    ("rollouts.gate", With("rollouts.canary")),
+    ("rollouts.confirmed", With("rollouts.canary")),
+    ("rollouts.on_stop", With("rollouts.canary")),
+    (
+        "rollouts.max_downloads",
+        In("the_limit_of_all_downloads_counts_after_a_reload"),
+    ),
     // Looking for ports would open those of the machine that runs the tests.
     ("serial.discover", With("serial.port.path")),
     (
@@ -203,6 +221,7 @@ fn every_setting_is_in_force_after_a_reload_or_needs_a_restart() {
                     include_str!("reload.rs"),
                     include_str!("signatures.rs"),
                     include_str!("fleet_limits.rs"),
+                    include_str!("rollouts.rs"),
                 ];
                 let here = here
                     .iter()

@@ -63,7 +63,8 @@ fn every_route_asks_every_caller_for_its_role() {
             .replace("{id}", "0123456789ab")
             .replace("{key}", "nosuchdevice")
             .replace("{version}", "9.9")
-            .replace("{name}", "nosuchname");
+            .replace("{name}", "nosuchname")
+            .replace("{command}", "pause");
         for caller in &callers {
             let Asking { who, token, key } = caller;
             let allowed = caller.may(route.need, route.path);

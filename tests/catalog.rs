@@ -68,6 +68,7 @@ fn texts_refer_only_to_fields_that_entries_have() {
         "CRASH",
         "SIGNATURE",
         "BUILD",
+        "ROLLOUT",
     ];
     for (subject, body) in entries().into_values() {
         for field in body.split('@').skip(1).step_by(2) {
@@ -97,7 +98,7 @@ fn code(folder: &Path) -> String {
     all
 }
 
-/// The events that `code` says: `Event::X.entry()`, or `Event::X` as the value
+/// The events that `code` says: `Event::X.entry()`, `entry(Event::X)`, or `Event::X` as the value
 /// of an arm or in a tuple, which is handed to whoever says it. A comment, a
 /// pattern or a comparison says nothing.
 fn said(code: &str) -> HashSet<String> {
@@ -115,7 +116,11 @@ fn said(code: &str) -> HashSet<String> {
         let before = code[..at].trim_end();
         let after = code[at + begin.len() + name.len()..].trim_start();
         let is_value = before.ends_with("=>") || before.ends_with(',');
-        if after.starts_with(".entry()") || is_value && after.starts_with(',') {
+        let is_entry = before
+            .strip_suffix("entry(")
+            .is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            && after.starts_with(')');
+        if after.starts_with(".entry()") || is_entry || is_value && after.starts_with(',') {
             said.insert(name);
         }
     }
@@ -127,6 +132,8 @@ fn an_event_is_said_by_its_entry_or_as_a_value_and_not_by_being_mentioned() {
     let cases = [
         ("Event::DiskFull.entry().say(\"full\")", true),
         ("Event::DiskFull\n    .entry()", true),
+        ("Action::Full => entry(Event::DiskFull).say(\"full\")", true),
+        ("is_reentry(Event::DiskFull)", false),
         ("Self::Full { .. } => Event::DiskFull,", true),
         ("(State::Busy, Event::DiskFull, note)", true),
         ("/// As [`Event::DiskFull`].", false),

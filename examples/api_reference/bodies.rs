@@ -1,8 +1,8 @@
 //! An example of every body.
 
 use espgate::api::{
-    builds as build_bodies, coredumps, crashes, devices, firmware, models, ports, status, tls,
-    tokens,
+    builds as build_bodies, coredumps, crashes, devices, firmware, models, ports, rollouts, status,
+    tls, tokens,
 };
 use espgate::signature::{Explanation, FrameVerdict, Signature, Verdict};
 use espgate::store::coredumps::Source;
@@ -122,6 +122,7 @@ pub(crate) fn crash() -> crashes::Detail {
         decided_at: some(AT),
         resolved_builds: vec![text(BUILD)],
         note: some("ticket 123"),
+        rollouts: vec![text("r6")],
         ..crashes::Detail::default()
     }
 }
@@ -152,6 +153,7 @@ pub(crate) fn build() -> build_bodies::Build {
         },
         crash_free: Some(0.75),
         crash_free_devices: 8,
+        rollouts: vec![text("r6")],
         ..build_bodies::Build::default()
     }
 }
@@ -362,6 +364,7 @@ pub(crate) fn model() -> models::Model {
         id: 1,
         activate: Activate::OnUpload.into(),
         held: false,
+        held_why: None,
         active: some("1.2.3"),
         active_build_id: some(BUILD),
         state: text("served"),
@@ -431,6 +434,11 @@ pub(crate) fn device() -> devices::Device {
         state: None,
         retired_at: None,
         retired_heard_at: None,
+        gets: Some(devices::Gets {
+            build_id: some(OLDER_BUILD),
+            name: some("1.2.2"),
+            why: vec![text("pinned to 1.2.2")],
+        }),
         last_crash: Some(devices::LastCrash {
             at: text(AT),
             crash: text("c7k2fq"),
@@ -441,7 +449,10 @@ pub(crate) fn device() -> devices::Device {
 
 pub(crate) fn devices() -> devices::List {
     devices::List {
-        devices: vec![device()],
+        devices: vec![devices::Device {
+            gets: None,
+            ..device()
+        }],
         next_cursor: None,
     }
 }
@@ -676,6 +687,7 @@ pub(crate) fn status() -> status::Status {
             total_bytes: Some(31_138_512_896),
         },
         ports: Vec::new(),
+        rollouts: vec![text("r7 of thermostat 1.2.4: canary")],
         index_ready: true,
         degraded: Vec::new(),
         last_bad_end: Some(status::UncleanShutdown {
@@ -701,5 +713,97 @@ pub(crate) fn ready() -> status::Readiness {
     status::Readiness {
         ready: true,
         reasons: Vec::new(),
+    }
+}
+
+pub(crate) fn rollout_start() -> rollouts::Start {
+    rollouts::Start {
+        model: text("thermostat"),
+        build: text("1.2.4"),
+        canary: Some(rollouts::Canary::Text(text("kitchen3,office1"))),
+        waves: some("10%,50%,100%"),
+        canary_soak: some("24h"),
+        gate: Some(true),
+        dry_run: true,
+        ..rollouts::Start::default()
+    }
+}
+
+pub(crate) fn rollout_command() -> rollouts::Command {
+    rollouts::Command {
+        why: some("the relay clicks"),
+    }
+}
+
+fn rollout_summary() -> rollouts::Summary {
+    rollouts::Summary {
+        id: text("r7"),
+        model: text("thermostat"),
+        target: text(BUILD),
+        target_name: text("1.2.4"),
+        base: text(OLDER_BUILD),
+        base_name: text("1.2.3"),
+        state: text("canary"),
+        summary: text("Canaries: 1 of 2 run 1.2.4; 23h left of the soak."),
+        started_at: text(AT),
+        started_by: text("uid 1000"),
+        devices: 24,
+        released: 2,
+        true_rate_up_to: 100.0,
+        ..rollouts::Summary::default()
+    }
+}
+
+pub(crate) fn rollout_list() -> rollouts::List {
+    rollouts::List {
+        rollouts: vec![rollout_summary()],
+        next_cursor: None,
+    }
+}
+
+pub(crate) fn rollout() -> rollouts::Rollout {
+    rollouts::Rollout {
+        summary: rollout_summary(),
+        settings: rollouts::Settings {
+            canary_soak: text("24h"),
+            soak: text("2h"),
+            watch: text("7d"),
+            return_within: text("30m"),
+            parallel: 2,
+            window: some("01:00-05:00"),
+            gate: false,
+            confirmed: false,
+            on_stop: text("back"),
+        },
+        waves: vec![rollouts::Wave {
+            share: 8.3,
+            released_at: some(AT),
+            over_at: None,
+            members: 2,
+        }],
+        members: vec![rollouts::Member {
+            device: text("kitchen3"),
+            state: text("running"),
+            evidence: text("said so"),
+            at: text(AT),
+            wave: 1,
+            canary: true,
+            votes: true,
+            ..rollouts::Member::default()
+        }],
+        log: vec![rollouts::LogEntry {
+            at: text(AT),
+            by: text("uid 1000"),
+            what: text("started: 1.2.4 of thermostat to 24 devices, base 1.2.3"),
+            device: None,
+        }],
+    }
+}
+
+pub(crate) fn rollout_started() -> rollouts::Started {
+    rollouts::Started {
+        warnings: vec![text("no ELF is stored for this build")],
+        dry_run: true,
+        rollout: rollout(),
     }
 }

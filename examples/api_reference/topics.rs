@@ -65,6 +65,14 @@ pub(crate) const TOPICS: &[Topic] = &[
         others: &[],
     },
     Topic {
+        title: "Rollouts",
+        about: "A build goes to the devices of a model in waves, and is taken back by itself \
+                ([rollouts.md](rollouts.md)).",
+        entries: rollouts,
+        source: include_str!("../../src/api/rollouts.rs"),
+        others: &[],
+    },
+    Topic {
         title: "Models",
         about: "A model is a product line.",
         entries: models,
@@ -335,7 +343,8 @@ fn firmware() -> Vec<Entry> {
         .errors(&[(404, "if the device gets nothing")]),
         Entry::new(
             "POST /api/pipeline/models/{code}/firmware",
-            "Takes in a build. It becomes active, unless the model says `manual`. \
+            "Takes in a build. It becomes active, unless the model says `manual`; with \
+             `rollout` it starts a rollout, which a warning names. \
              `Expect: 100-continue` works.",
         )
         .takes_words(
@@ -381,7 +390,7 @@ fn firmware() -> Vec<Entry> {
         .answers("Activated", bodies::activated())
         .errors(&[
             (404, "for an unknown model or build"),
-            (409, "for a blocked build"),
+            (409, "for a blocked build, or while a rollout is running"),
         ]),
         Entry::new(
             "POST /api/models/{code}/rollback",
@@ -390,7 +399,7 @@ fn firmware() -> Vec<Entry> {
         .answers("Activated", bodies::rolled_back())
         .errors(&[
             (404, "for an unregistered model"),
-            (409, "if there is no previous build"),
+            (409, "if there is no previous build, or while a rollout is running"),
         ]),
         Entry::new(
             "PUT /api/models/{code}/blocked/{version}",
@@ -420,7 +429,7 @@ fn firmware() -> Vec<Entry> {
         .errors(&[
             (400, "if the digits match several builds"),
             (404, "for an unknown model or build"),
-            (409, "if the build is active or pinned"),
+            (409, "if the build is active, pinned, or needed by a rollout"),
         ]),
         Entry::new(
             "DELETE /api/models/{code}/firmware",
@@ -429,7 +438,40 @@ fn firmware() -> Vec<Entry> {
         .answers("Deleted", bodies::deleted())
         .errors(&[
             (404, "for an unregistered model"),
-            (409, "if a device is pinned to one"),
+            (409, "if a device is pinned to one, or while a rollout is running"),
+        ]),
+    ]
+}
+
+fn rollouts() -> Vec<Entry> {
+    vec![
+        Entry::new("GET /api/rollouts", "Lists rollouts, newest first.")
+            .answers("List", bodies::rollout_list()),
+        Entry::new("GET /api/rollouts/{id}", "Shows a rollout.")
+            .answers("Rollout", bodies::rollout())
+            .errors(&[(404, "for an unknown id")]),
+        Entry::new(
+            "POST /api/rollouts",
+            "Starts a rollout, or says what would happen.",
+        )
+        .takes("Start", bodies::rollout_start())
+        .answers("Started", bodies::rollout_started())
+        .errors(&[
+            (400, "for an invalid value"),
+            (404, "for an unknown model or build"),
+            (409, "with the reason why it cannot be started now"),
+        ]),
+        Entry::new(
+            "POST /api/rollouts/{id}/{command}",
+            "`pause`, `resume`, `release` (the next wave), `stop` (with `why`), `finish` (all \
+             waves at once) or `cancel` (before any device was told of it).",
+        )
+        .takes("Command", bodies::rollout_command())
+        .answers("Rollout", bodies::rollout())
+        .errors(&[
+            (400, "for `stop` without `why`"),
+            (404, "for an unknown id or command"),
+            (409, "if that cannot be done now"),
         ]),
     ]
 }

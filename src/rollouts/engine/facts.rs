@@ -22,14 +22,13 @@ impl Rollouts {
         facts
     }
 
-    /// Boards outside of the released waves that should have been heard by now.
+    /// Boards outside of the wave that is being updated that should have been heard by now.
     fn others(&self, rollout: &Rollout, facts: &mut Facts) {
-        let released = rollout.members.get(..rollout.released_members());
-        let released = released.unwrap_or_default();
+        let wave = rollout.latest_wave();
         let now = clock::monotonic_us() / 1_000_000;
         let within = rollout.spec.return_within;
         for (key, device) in &self.store.registry.devices.read().devices {
-            if released.iter().any(|member| member.device == *key) {
+            if wave.iter().any(|member| member.device == *key) {
                 continue;
             }
             let Some(usual) = contacts::usual_interval(&device.contacts) else {

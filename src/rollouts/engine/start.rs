@@ -114,6 +114,7 @@ impl Rollouts {
             ended_at: None,
             clock_s: 0,
             clock_unsure_until_s: None,
+            network_out_s: None,
             members,
             waves,
             waiting: std::collections::BTreeMap::new(),

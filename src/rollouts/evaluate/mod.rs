@@ -40,7 +40,7 @@ pub struct Now<'a> {
 pub struct Facts {
     /// Whether the next two were counted. Nobody is taken for lost before.
     pub others_known: bool,
-    /// Devices outside of the released waves whose usual contact fell in the last
+    /// Devices outside of the wave that is being updated whose usual contact fell in the last
     /// `return_within`, and how many of them were not heard.
     pub others_expected: u32,
     pub others_missed: u32,

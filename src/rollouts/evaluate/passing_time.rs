@@ -43,6 +43,9 @@ impl Work<'_> {
         // when half of the others are not heard either it is the network
         let is_missed = facts.others_expected > 0
             && facts.others_missed.saturating_mul(2) >= facts.others_expected;
+        if is_missed {
+            self.rollout.network_out_s = Some(self.now.s);
+        }
         let is_network = is_missed || !facts.others_known;
         for at in 0..self.rollout.members.len() {
             let Some(member) = self.rollout.members.get(at) else {
@@ -195,8 +198,9 @@ fn soak_of(rollout: &Rollout, member: &Member) -> u64 {
 fn eligible(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option<Due> {
     let since = member.since_s;
     let waited = after(Some(since), now);
+    let unheard = after(Some(since).max(rollout.network_out_s), now);
     if member.maybe_delivered && member.delivered_s.is_none() && !member.heard_since {
-        let is_lost = waited >= patience(rollout, member) && !is_network;
+        let is_lost = unheard >= patience(rollout, member) && !is_network;
         let why = format!("not heard for {} min after a download", waited / 60);
         return is_lost.then_some(Due::Lost(why));
     }
@@ -222,7 +226,8 @@ fn downloaded(rollout: &Rollout, member: &Member, now: u64, is_network: bool) ->
     let since = after(member.delivered_s, now);
     let patience = patience(rollout, member);
     if !member.heard_since {
-        let is_lost = since >= patience && !is_network;
+        let unheard = after(member.delivered_s.max(rollout.network_out_s), now);
+        let is_lost = unheard >= patience && !is_network;
         let why = || format!("not heard for {} min after the download", since / 60);
         return is_lost.then(|| Due::Lost(why()));
     }

@@ -147,6 +147,9 @@ pub struct Rollout {
     /// Nothing is offered before: the wall clock jumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_unsure_until_s: Option<u64>,
+    /// When half of the other devices were last not heard: then it is the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_out_s: Option<u64>,
     /// In the order in which they are updated; canaries first.
     pub members: Vec<Member>,
     pub waves: Vec<Wave>,
@@ -170,6 +173,15 @@ impl Rollout {
         let last = self.released().checked_sub(1);
         let last = last.and_then(|last| self.waves.get(last));
         last.map_or(0, |wave| wave.members.min(self.members.len()))
+    }
+
+    /// Members of the wave that was released last, without those of earlier waves.
+    pub fn latest_wave(&self) -> &[Member] {
+        let before = self.released().checked_sub(2);
+        let before = before.and_then(|before| self.waves.get(before));
+        let from = before.map_or(0, |wave| wave.members);
+        let members = self.members.get(from..self.released_members());
+        members.unwrap_or_default()
     }
 
     /// Whether the one released wave is that of the canaries.

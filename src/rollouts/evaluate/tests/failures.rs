@@ -128,7 +128,13 @@ fn lost_is_a_question_of_the_usual_interval_and_of_the_others() {
     assert_eq!(fleet.state("kitchen1"), "downloaded", "nobody has counted");
     fleet.facts.others_known = true;
     fleet.facts.others_missed = 1;
-    fleet.wait("1m");
+    fleet.wait("175m");
+    assert_eq!(
+        fleet.state("kitchen1"),
+        "downloaded",
+        "it has as long again"
+    );
+    fleet.wait("10m");
     assert_eq!(
         (fleet.state("kitchen1"), fleet.is()),
         ("lost", "paused".into())

@@ -65,6 +65,7 @@ impl Fleet {
             ended_at: None,
             clock_s: 0,
             clock_unsure_until_s: None,
+            network_out_s: None,
             members: (0..count).map(member).collect(),
             waves: waves(count, count.min(2), &[10.0, 50.0, 100.0]),
             waiting: Default::default(),

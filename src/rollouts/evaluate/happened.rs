@@ -174,7 +174,7 @@ impl Work<'_> {
             self.refuse(at, &why);
         } else {
             let why = format!("a download broke off at byte {offset}");
-            self.set(at, MemberState::Eligible, &why);
+            self.set(at, self.before_it(at), &why);
         }
     }
 
@@ -292,7 +292,7 @@ impl Work<'_> {
     }
 
     /// The state of a member that has nothing to do with the target yet.
-    fn before_it(&self, at: usize) -> MemberState {
+    pub(super) fn before_it(&self, at: usize) -> MemberState {
         let is_released = is_released(&self.rollout, at) && self.rollout.is_offering();
         match is_released {
             true => MemberState::Eligible,

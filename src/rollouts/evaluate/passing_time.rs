@@ -13,6 +13,8 @@ const COME_BACK_WITHIN: u64 = 7 * 24 * 3600;
 /// A device that tries in vain for so long, seconds, and so often is looked at by a person.
 const TRIES_WITHIN: u64 = 48 * 3600;
 const MAX_TRIES: u32 = 5;
+/// An outage is noted, and saved, once in so many seconds.
+const OUTAGE_STEP: u64 = 60;
 
 /// After so many seconds without a contact something may be wrong with a device.
 pub(super) fn patience(rollout: &Rollout, member: &Member) -> u64 {
@@ -43,8 +45,14 @@ impl Work<'_> {
         // when half of the others are not heard either it is the network
         let is_missed = facts.others_expected > 0
             && facts.others_missed.saturating_mul(2) >= facts.others_expected;
-        if is_missed {
+        if is_missed
+            && self
+                .rollout
+                .network_out_s
+                .is_none_or(|s| self.now.s.saturating_sub(s) >= OUTAGE_STEP)
+        {
             self.rollout.network_out_s = Some(self.now.s);
+            self.is_decision = true;
         }
         let is_network = is_missed || !facts.others_known;
         for at in 0..self.rollout.members.len() {
@@ -124,7 +132,7 @@ impl Work<'_> {
             member.failed_tries = member.failed_tries.saturating_add(1);
             member.progress_s = None;
         });
-        self.set(at, MemberState::Eligible, why);
+        self.set(at, self.before_it(at), why);
     }
 
     pub(super) fn no_data(&mut self, at: usize, why: &str) {
@@ -154,7 +162,16 @@ impl Work<'_> {
             back += usize::from(is_expected && member.state == MemberState::Back);
         }
         let is_over = self.now.s.saturating_sub(self.rollout.phase_s) >= COME_BACK_WITHIN;
-        if back < all && !is_over {
+        // the last byte of a download that is being cut may have arrived
+        let now = self.now.s;
+        let is_under_way = |one: &Member| {
+            let is_recent = one
+                .progress_s
+                .is_some_and(|s| now.saturating_sub(s) < IDLE_DOWNLOAD);
+            one.state == MemberState::Downloading && is_recent
+        };
+        let is_open = back < all || self.rollout.members.iter().any(is_under_way);
+        if is_open && !is_over {
             return;
         }
         self.rollout.ended_at = Some(self.now.wall.to_owned());

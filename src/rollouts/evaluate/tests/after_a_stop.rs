@@ -82,6 +82,18 @@ fn a_board_that_waits_for_its_night_is_not_back_before_it() {
 }
 
 #[test]
+fn the_last_byte_may_arrive_while_it_is_cut() {
+    for (words, is_live) in [("broke-off=500000", false), ("delivered", true)] {
+        let mut fleet = Fleet::of(5);
+        fleet.say("kitchen1: asks began");
+        fleet.person(&stop()).unwrap();
+        assert!(fleet.rollout.is_live(), "{words}");
+        fleet.say(&format!("kitchen1: {words}"));
+        assert_eq!(fleet.rollout.is_live(), is_live, "{words}");
+    }
+}
+
+#[test]
 fn a_retired_board_keeps_nobody_waiting() {
     let mut fleet = Fleet::of(5);
     fleet.say(&format!("kitchen1 kitchen2: {TAKES_IT}"));

@@ -162,6 +162,8 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
     if report.app.rollouts.is_cut_off(&report.model, report.build) {
         return Err(missing());
     }
+    let running = report.app.rollouts.downloads();
+    let running = running.begins(report.build, &report.device.key);
     let until_it_ends = cut_when_stopped(under_way, connection.as_ref());
     let before = connection.as_ref().map_or(0, |one| one.acknowledged());
     let mut response = answer(
@@ -172,7 +174,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         &file_name,
         move |answer, outcome| match connection {
             Some(connection) => connection.settle(outcome, before, move |arrival| {
-                drop(until_it_ends);
+                drop((until_it_ends, running));
                 report.say(answer, outcome, arrival);
             }),
             None => report.say(answer, outcome, Arrival::BrokenOff),

@@ -230,13 +230,18 @@ impl Rollouts {
         Ok(answer)
     }
 
+    /// Whether a sign of life was noted so long ago that the next is noted again.
+    fn is_old(&self, rollout: &Rollout, noted_s: Option<u64>) -> bool {
+        let now = self.clock_s(rollout);
+        noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
+    }
+
     /// Whether a request changes anything of a member.
     fn is_news(&self, rollout: &Rollout, device: &DeviceKey, gets: Option<Ask>) -> bool {
         let Some(member) = rollout.member(device) else {
             return false;
         };
-        let now = self.clock_s(rollout);
-        let is_old = |s: Option<u64>| s.is_none_or(|s| now.saturating_sub(s) >= NOTED_EVERY);
+        let is_old = |s| self.is_old(rollout, s);
         match (gets, member.state) {
             (Some(_), MemberState::Eligible | MemberState::Offered) => true,
             (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),

@@ -38,6 +38,12 @@ impl Rollouts {
                 let changes = changes(rollout, member, before.as_deref(), device);
                 events.extend(changes.into_iter().map(|what| event(&member.device, what)));
             }
+            // an image sent in one response keeps its place until its end
+            let target = rollout.target.build_id;
+            if self.is_old(rollout, member.progress_s) && self.downloads.has(target, &member.device)
+            {
+                events.push(event(&member.device, What::Progress));
+            }
             if is_looping(device) {
                 events.push(event(&member.device, What::Loops));
             }

@@ -15,11 +15,13 @@ impl Site {
                 self.speak(at);
             }
             Step::Fetch(at, life) if self.lives(at, life) => self.fetch(at),
-            Step::Progress(at, life) if self.lives(at, life) => {
-                if self.has_network && self.boards[at].download.is_some() {
-                    self.tell(at, vec![What::Progress]);
-                    self.plan(60, Step::Progress(at, life));
-                }
+            Step::Progress(at, life)
+                if self.lives(at, life)
+                    && self.has_network
+                    && self.boards[at].download.is_some() =>
+            {
+                self.tell(at, vec![What::Progress]);
+                self.plan(60, Step::Progress(at, life));
             }
             Step::DownloadEnds(at, life) if self.lives(at, life) => self.download_ends(at),
             Step::Boot(at, life) if self.lives(at, life) => self.boot(at),
@@ -59,12 +61,10 @@ impl Site {
                 }
             }
             Step::Power(is_back) => self.power(is_back),
-            Step::Restart => {
+            Step::Restart if self.has_power => {
                 // the sockets of downloads end with the daemon
-                if self.has_power {
-                    self.drop_downloads();
-                    self.gateway.restart(self.now);
-                }
+                self.drop_downloads();
+                self.gateway.restart(self.now);
             }
             Step::Clock => {
                 let until = self.now - self.gateway.down + HOUR;

@@ -22,7 +22,7 @@ pub use explain::{Explained, explain};
 pub use model_state::{ModelState, say_missing, state_of};
 pub use offer::{FromRollout, Question, Withheld, offer, offer_for, offer_now};
 pub use poll_after::poll_after;
-pub use range_sequence::Sequences;
+pub use range_sequence::{Part, Sequences};
 pub use resolve_build::{build_named, known_model, shown_name};
 
 use crate::bundle::Refusal;

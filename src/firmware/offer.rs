@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Sequences;
+use super::{Part, Sequences};
 use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::rollouts::serve::Gets;
@@ -77,8 +77,8 @@ pub struct Question<'a> {
     pub device: &'a DeviceKey,
     /// The build that it names itself.
     pub asked: Option<BuildId>,
-    /// Whether it asks for a part only.
-    pub is_range: bool,
+    /// What of the image it asks for.
+    pub part: Part,
     /// What a rollout gives it.
     pub rollout: Option<FromRollout>,
 }
@@ -102,7 +102,7 @@ pub fn offer_for(
     if question.asked.is_some() {
         return Ok(current);
     }
-    let build = sequences.build_for(question.device, question.is_range, current, now);
+    let build = sequences.build_for(question.device, question.part, current, now);
     match model.is_blocked(build) {
         true => Err(Withheld::Blocked),
         // the rollout was stopped meanwhile, or the device failed

@@ -7,6 +7,8 @@
 use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{Method, StatusCode};
 
+use crate::firmware::Part;
+
 /// The response to a `GET` or `HEAD` of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RangeAnswer {
@@ -75,6 +77,19 @@ pub fn decide(method: &Method, headers: &HeaderMap, length: u64, etag: &str) -> 
         range.within(length)
     } else {
         RangeAnswer::Full
+    }
+}
+
+/// What of a file a request asks for, whatever the file is. One byte alone is how some
+/// clients learn the length: it is a question like `HEAD`.
+pub fn part(method: &Method, headers: &HeaderMap) -> Part {
+    if *method != Method::GET || !headers.contains_key(RANGE) {
+        return Part::Whole;
+    }
+    match single(headers, RANGE).and_then(Range::parse) {
+        Some(Range::Between(0, 0)) => Part::Whole,
+        Some(Range::From(0) | Range::Between(0, _)) => Part::First,
+        _ => Part::Later,
     }
 }
 

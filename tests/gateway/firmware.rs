@@ -176,6 +176,16 @@ fn the_ranges_of_one_sequence_are_of_one_build() {
 }
 
 #[test]
+fn a_client_that_polls_by_a_range_from_the_first_byte_gets_the_next_build() {
+    let site = TestGateway::new();
+    let range = || site.device("GET /api/iot/firmware\r\nRange: bytes=0-", b"");
+    for build in ["1.0", "2.0"].map(version) {
+        assert_eq!(site.upload(&build.zip()).status, 200);
+        assert_eq!(range().body, build.bin());
+    }
+}
+
+#[test]
 fn people_decide_what_is_served() {
     let site = TestGateway::new();
     for v in ["1.0", "2.0", "3.0"] {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_NONE_MATCH, RANGE,
+    ETAG, IF_NONE_MATCH,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -22,7 +22,7 @@ use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::digest::Sha256;
 use crate::firmware::httpupdate::{Board, Update};
-use crate::firmware::{self, FromRollout, Question};
+use crate::firmware::{self, FromRollout, Part, Question};
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
@@ -80,7 +80,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         model: model.clone(),
         version: query.get("version").map(str::to_owned),
         board,
-        is_range: parts.method == Method::GET && parts.headers.contains_key(RANGE),
+        part: range_requests::part(&parts.method, &parts.headers),
         has: header(IF_NONE_MATCH.as_str()).map(str::to_owned),
         ask: match (what, &parts.method) {
             (What::Image, &Method::GET) => Ask::Image,
@@ -225,7 +225,7 @@ struct Wanted {
     version: Option<String>,
     /// What an Arduino board says of itself.
     board: Option<Board>,
-    is_range: bool,
+    part: Part,
     /// The ETags of what it has.
     has: Option<String>,
     /// What a rollout is told of the request.
@@ -293,13 +293,13 @@ impl Wanted {
         }
         let now = Instant::now();
         // a range goes on with what it began with
-        let begun = app.sequences.begun(&self.device, now);
-        let named = asked.or(begun.filter(|_| self.is_range));
+        let begun = app.sequences.begun(&self.device, self.part, now);
+        let named = asked.or(begun);
         let question = Question {
             model,
             device: &self.device,
             asked,
-            is_range: self.is_range,
+            part: self.part,
             rollout: from_rollout(app, model, &self.device, self.ask_of(app), named),
         };
         let offered = firmware::offer_for(&app.store, &app.sequences, &question, now);

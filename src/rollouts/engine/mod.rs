@@ -167,11 +167,12 @@ impl Rollouts {
         Some((rollout, served))
     }
 
-    /// Whether a rollout still decides what devices get: while it is live, and after a stop
-    /// that leaves devices where they are, until another build is active.
+    /// Whether a rollout still decides what devices get: while it is live, at its end until
+    /// its target is the active build, and after a stop that leaves devices where they are,
+    /// until another build is active.
     fn counts(&self, rollout: &Rollout) -> bool {
         use crate::config::OnStop;
-        if rollout.is_live() {
+        if rollout.is_live() || rollout.effect_due {
             return true;
         }
         let stays = rollout.phase == Phase::Stopped && rollout.spec.on_stop == OnStop::Stay;

@@ -47,6 +47,7 @@ pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Resu
         .await
         .map_err(|error| refused(None, error))?;
     let device = origin.device.clone();
+    let upload = app.rollouts.uploads().begin(&device);
 
     let limit = app.config().coredumps.max_upload_bytes;
     let announced = body.size_hint().exact();
@@ -61,7 +62,12 @@ pub async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Resu
     let slot = slot.ok_or_else(|| refused(Some(&device), Error::NoMemory))?;
     // hyper drops this handler when the connection breaks; a task of its own still stores
     // what was received
-    let task = store_body(Arc::clone(&app), body, announced, limit, origin, slot);
+    let storing = store_body(Arc::clone(&app), body, announced, limit, origin, slot);
+    let task = async move {
+        let stored = storing.await;
+        drop(upload);
+        stored
+    };
     let received = app.storing.spawn(task).await?;
     let received = received.map_err(|error| match error {
         Error::Invalid(_) => refused(Some(&device), error),

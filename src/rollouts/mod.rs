@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod order;
 pub mod poisson;
 mod running_downloads;
+mod running_uploads;
 mod sentence;
 pub mod serve;
 pub mod spec;
@@ -14,3 +15,4 @@ mod view;
 
 pub use engine::{Ask, Automatic, Error, Plan, Refusal, Request, Rollouts};
 pub use running_downloads::RunningDownloads;
+pub use running_uploads::{RunningUpload, RunningUploads};

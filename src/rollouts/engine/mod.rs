@@ -27,10 +27,10 @@ use crate::store::registry::Device;
 use crate::store::rollouts::{MemberState, Phase, Rollout, Save};
 use crate::store::{self, Store};
 
-use super::RunningDownloads;
 use super::by_person::{self, Command, Impossible};
 use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_rates};
 use super::serve::{Gets, Served, places_taken, serve};
+use super::{RunningDownloads, RunningUploads};
 
 /// A sign of life that repeats within this time is not noted again, seconds.
 const NOTED_EVERY: u64 = 10;
@@ -51,6 +51,7 @@ pub struct Rollouts {
     crashes: Arc<Crashes>,
     config: watch::Receiver<Arc<Config>>,
     downloads: RunningDownloads,
+    uploads: RunningUploads,
     memory: Mutex<Memory>,
 }
 
@@ -109,6 +110,7 @@ impl Rollouts {
             crashes,
             config,
             downloads: RunningDownloads::default(),
+            uploads: RunningUploads::default(),
             memory: Mutex::default(),
         }
     }
@@ -246,6 +248,8 @@ impl Rollouts {
         match (gets, member.state) {
             (Some(_), MemberState::Eligible | MemberState::Offered) => true,
             (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),
+            // it may run the target after all
+            (_, MemberState::Lost) => true,
             _ => is_old(member.asked_s),
         }
     }
@@ -327,6 +331,11 @@ impl Rollouts {
     /// The downloads under way.
     pub fn downloads(&self) -> &RunningDownloads {
         &self.downloads
+    }
+
+    /// The uploads of dumps under way.
+    pub fn uploads(&self) -> &RunningUploads {
+        &self.uploads
     }
 
     /// Whether nobody may get a build any more: it is blocked, or its rollout was stopped.

@@ -8,6 +8,7 @@ use crate::device::DeviceKey;
 use crate::fleet::contacts::{self, State};
 use crate::rollouts::evaluate::{Event, What};
 use crate::store::registry::Device;
+use crate::store::registry::activity::Contacts;
 use crate::store::registry::devices::Running;
 use crate::store::rollouts::{Member, MemberState, Rollout};
 
@@ -29,12 +30,25 @@ impl Rollouts {
                 }
                 continue;
             };
-            let key = member.device.clone();
-            let before = self.memory().seen.insert(key, Arc::clone(device));
+            let key = &member.device;
+            let before = self.memory().seen.get(key).map(Arc::clone);
             let is_same = before
                 .as_ref()
                 .is_some_and(|before| Arc::ptr_eq(before, device));
+            let mut is_awaited = member.got_it() && self.uploads.has(key);
+            if self.may_have_dumps(rollout, member, is_same) {
+                let dumps = self.dumps_of(rollout, member);
+                let is_pending = |event: &Event| matches!(event.what, What::DumpCame { .. });
+                is_awaited |= dumps.iter().any(is_pending);
+                events.extend(dumps);
+            }
+            if is_awaited {
+                // what else it says is taken over when its dump is judged
+                continue;
+            }
             if !is_same {
+                let seen = Arc::clone(device);
+                self.memory().seen.insert(key.clone(), seen);
                 let changes = changes(rollout, member, before.as_deref(), device);
                 events.extend(changes.into_iter().map(|what| event(&member.device, what)));
             }
@@ -44,24 +58,36 @@ impl Rollouts {
             {
                 events.push(event(&member.device, What::Progress));
             }
-            if is_looping(device) {
-                events.push(event(&member.device, What::Loops));
-            }
-            if only.is_none() && self.may_have_dumps(rollout, member, is_same) {
-                events.extend(self.dumps_of(rollout, member));
+            if self.is_looping(rollout, member, device) {
+                events.push(event(key, What::Loops));
             }
         }
         events
     }
+
+    /// Whether a device boots again and again since it has the target; what it did before
+    /// was not the target's doing.
+    fn is_looping(&self, rollout: &Rollout, member: &Member, device: &Device) -> bool {
+        let Some(delivered_s) = member.delivered_s else {
+            return false;
+        };
+        if !loops(&device.contacts) {
+            return false;
+        }
+        let now = clock::monotonic_us() / 1_000_000;
+        let since = now.saturating_sub(self.clock_s(rollout).saturating_sub(delivered_s));
+        let mut contacts = device.contacts.clone();
+        contacts.live.recent.retain(|boot| boot.at >= since);
+        loops(&contacts)
+    }
 }
 
-fn is_looping(device: &Device) -> bool {
+fn loops(contacts: &Contacts) -> bool {
     let now = clock::monotonic_us() / 1_000_000;
     let today = clock::iso8601(clock::wall());
     let today = today.get(..10).unwrap_or_default();
     // short of the register's own times of contact a device that loops is heard
-    let state = contacts::state_of(&device.contacts, None, now, today);
-    state == Some(State::Looping)
+    contacts::state_of(contacts, None, now, today) == Some(State::Looping)
 }
 
 /// What changed of a device; `before` is absent at the first look.

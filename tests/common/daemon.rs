@@ -279,7 +279,7 @@ impl Drop for Daemon {
 }
 
 /// The whole lines of the events files, oldest first.
-fn event_lines(data: &Path) -> Vec<String> {
+pub fn event_lines(data: &Path) -> Vec<String> {
     let files = fs::read_dir(data.join("events")).into_iter().flatten();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();

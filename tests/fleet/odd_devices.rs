@@ -1,0 +1,69 @@
+//! Devices that go silent, hang up, or say nothing of themselves.
+
+use serde_json::{Value, json};
+
+use crate::device::{Client, Fate};
+use crate::site::{BASE, Site, TARGET, fast, key, member, members, mixed};
+
+#[test]
+fn a_device_that_goes_silent_after_its_download_pauses_by_name_until_a_person_resumes() {
+    let mut site = Site::new();
+    site.fleet(10, mixed, &[(4, Fate::Dies)]);
+    let body = json!({ "return_within": "2s", "watch": "1h" });
+    let id = site.start(&fast(body));
+    let paused = site.until_state(&id, "paused");
+    assert_eq!(members(&paused, "lost"), [key(4)], "{paused:#}");
+    let why = paused["why"].as_str().unwrap();
+    assert!(why.contains(&key(4)) && why.contains("not heard"), "{why}");
+    site.command(&id, "resume");
+    let watching = site.until_state(&id, "watching");
+    assert_eq!(members(&watching, "soaked").len(), 9, "{watching:#}");
+    // somebody went there: it works after all
+    site.reset(&key(4));
+    site.until(&id, "all are soaked", |rollout| {
+        members(rollout, "soaked").len() == 10
+    });
+    assert!(site.events("RolloutStopped").is_empty());
+    site.no_errors();
+}
+
+#[test]
+fn a_device_that_hangs_up_at_one_place_is_refused_and_keeps_its_base() {
+    let mut site = Site::new();
+    site.fleet(10, mixed, &[(4, Fate::HangsUpAt(100_000))]);
+    let id = site.start(&fast(json!({})));
+    let done = site.until_state(&id, "done");
+    assert_eq!(members(&done, "refused"), [key(4)], "{done:#}");
+    assert_eq!(members(&done, "soaked").len(), 9);
+    let refused = member(&done, &key(4))["evidence"].as_str().unwrap();
+    assert!(refused.contains("partition"), "{refused}");
+    assert_eq!(site.seen(&key(4)).begun[TARGET], 3);
+    assert!(site.events("RolloutPaused").is_empty());
+    site.no_errors();
+}
+
+#[test]
+fn a_device_that_says_nothing_is_no_success_until_a_person_says_so() {
+    let mut site = Site::new();
+    let client = |number| match number {
+        3 => Client::Mute,
+        _ => Client::Asks,
+    };
+    site.fleet(6, client, &[]);
+    let id = site.start(&fast(json!({ "waves": "50%,100%" })));
+    site.until(&id, "it has it", |rollout| {
+        member(rollout, &key(3))["state"] == "downloaded"
+    });
+    site.all_ask_again();
+    let waits = site.rollout(&id);
+    assert_eq!(waits["state"], "wave 2", "{waits:#}");
+    site.command(&id, "release");
+    site.until(&id, "all others", |rollout| {
+        members(rollout, "soaked").len() == 5
+    });
+    let waits = site.rollout(&id);
+    assert_eq!(member(&waits, &key(3))["state"], "downloaded", "{waits:#}");
+    assert_eq!(site.versions()[TARGET], 6);
+    assert!(site.seen(&key(3)).begun.contains_key(BASE));
+    assert_eq!(waits["why"], Value::Null);
+}

@@ -32,8 +32,6 @@ use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_
 use super::serve::{Gets, Served, places_taken, serve};
 use super::{RunningDownloads, RunningUploads};
 
-/// A sign of life that repeats within this time is not noted again, seconds.
-const NOTED_EVERY: u64 = 10;
 /// A step of the wall clock beyond this is a jump, seconds.
 const JUMP: i128 = 300;
 /// A device that asks at boot only is made to boot if it does not ask within this time,
@@ -237,21 +235,6 @@ impl Rollouts {
     fn is_old(&self, rollout: &Rollout, noted_s: Option<u64>) -> bool {
         let now = self.clock_s(rollout);
         noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
-    }
-
-    /// Whether a request changes anything of a member.
-    fn is_news(&self, rollout: &Rollout, device: &DeviceKey, gets: Option<Ask>) -> bool {
-        let Some(member) = rollout.member(device) else {
-            return false;
-        };
-        let is_old = |s| self.is_old(rollout, s);
-        match (gets, member.state) {
-            (Some(_), MemberState::Eligible | MemberState::Offered) => true,
-            (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),
-            // it may run the target after all
-            (_, MemberState::Lost) => true,
-            _ => is_old(member.asked_s),
-        }
     }
 
     /// All of an image was delivered to a device.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Rollouts, event};
+use super::{Ask, Rollouts, event};
 use crate::clock;
 use crate::device::DeviceKey;
 use crate::fleet::contacts::{self, State};
@@ -12,7 +12,33 @@ use crate::store::registry::activity::Contacts;
 use crate::store::registry::devices::Running;
 use crate::store::rollouts::{Member, MemberState, Rollout};
 
+/// A sign of life that repeats within this time is not noted again, seconds.
+const NOTED_EVERY: u64 = 10;
+
 impl Rollouts {
+    /// Whether a request changes anything of a member.
+    pub(super) fn is_news(&self, rollout: &Rollout, device: &DeviceKey, gets: Option<Ask>) -> bool {
+        let Some(member) = rollout.member(device) else {
+            return false;
+        };
+        let is_old = |s| self.is_old(rollout, s);
+        match (gets, member.state) {
+            (Some(_), MemberState::Eligible | MemberState::Offered) => true,
+            (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),
+            // it may run the target after all
+            (_, MemberState::Lost) => true,
+            _ => is_old(member.asked_s) || self.runs_another(device),
+        }
+    }
+
+    /// Whether a device is known to run another build than at the last look.
+    fn runs_another(&self, device: &DeviceKey) -> bool {
+        let devices = self.store.registry.devices.read();
+        let of = |device: &Arc<Device>| device.running.as_ref().and_then(|known| known.build_id);
+        let memory = self.memory();
+        memory.seen.get(device).map(of) != devices.devices.get(device).map(of)
+    }
+
     /// Events of one member, or of all.
     pub(super) fn observe(&self, rollout: &Rollout, only: Option<&DeviceKey>) -> Vec<Event> {
         let devices = self.store.registry.devices.read();

@@ -20,8 +20,10 @@ fn is_blocked(site: &Site, tokens: impl Iterator<Item = impl AsRef<str>>) -> Val
 #[test]
 fn a_build_that_crashes_at_boot_stops_at_the_canaries() {
     let mut site = Site::new();
-    let crash = |number| (number, Fate::CrashesAtBoot);
-    let tokens = site.fleet(20, mixed, &(1..=20).map(crash).collect::<Vec<_>>());
+    let tokens = site.fleet(20, mixed);
+    for key in tokens.keys() {
+        site.fate(key, Fate::CrashesAtBoot);
+    }
     site.only(TARGET, [key(1), key(2)]);
     let id = site.start(&fast(json!({})));
     let stopped = site.until_state(&id, "stopped");
@@ -63,7 +65,7 @@ fn a_build_that_crashes_at_boot_stops_at_the_canaries() {
 #[test]
 fn a_build_that_crashes_while_it_runs_is_taken_back_from_the_canaries() {
     let mut site = Site::new();
-    site.fleet(6, |_| Client::Asks, &[]);
+    site.fleet(6, |_| Client::Asks);
     site.only(TARGET, [key(1), key(2)]);
     let id = site.start(&fast(json!({ "canary_soak": "1h" })));
     site.until_state(&id, "soaking");
@@ -83,20 +85,23 @@ fn a_build_that_crashes_while_it_runs_is_taken_back_from_the_canaries() {
 #[test]
 fn a_crash_in_a_later_wave_pauses_and_one_more_after_a_resume_ends_it() {
     let mut site = Site::new();
-    site.fleet(20, mixed, &[]);
-    site.only(TARGET, (1..=12).map(key));
-    let body = json!({ "waves": "60%,100%", "soak": "1h" });
+    site.fleet(20, mixed);
+    site.only(TARGET, [key(1), key(2)]);
+    let body = json!({ "waves": "60%,100%", "soak": "1h", "gate": true });
     let id = site.start(&fast(body));
+    site.release_after(&id, 1);
     site.until(&id, "wave 2 runs it", |rollout| {
         members(rollout, "running").len() == 10
     });
-    site.crash(&key(5));
+    let order = site.order(&id);
+    let (bad, next) = (order[4].clone(), order[8].clone());
+    site.crash(&bad);
     let paused = site.until_state(&id, "paused");
-    assert_eq!(members(&paused, "crashed"), [key(5)], "{paused:#}");
+    assert_eq!(members(&paused, "crashed"), [bad.clone()], "{paused:#}");
     let why = paused["why"].as_str().unwrap().to_owned();
-    assert!(why.contains(&key(5)) && why.contains("1 of 12"), "{why}");
+    assert!(why.contains(&bad) && why.contains("1 of 12"), "{why}");
     // it goes back at once, who runs it goes on, and nobody begins
-    let goes_back = |state: &State| state.devices[&key(5)].running == BASE;
+    let goes_back = |state: &State| state.devices[&bad].running == BASE;
     site.ledger.until("the bad one goes back", goes_back);
     site.all_ask_again();
     assert_eq!(site.versions()[TARGET], 11);
@@ -106,9 +111,9 @@ fn a_crash_in_a_later_wave_pauses_and_one_more_after_a_resume_ends_it() {
     site.all_ask_again();
     assert_eq!(site.versions()[TARGET], 11);
     assert_eq!(site.rollout(&id)["state"], "wave 2");
-    site.crash(&key(9));
+    site.crash(&next);
     let ended = site.until(&id, "one more", |rollout| rollout["state"] != "wave 2");
-    assert_eq!(members(&ended, "crashed"), [key(5), key(9)], "{ended:#}");
+    assert_eq!(members(&ended, "crashed"), [bad, next], "{ended:#}");
     site.nothing_leaked();
     site.no_errors();
 }
@@ -116,10 +121,13 @@ fn a_crash_in_a_later_wave_pauses_and_one_more_after_a_resume_ends_it() {
 #[test]
 fn two_crashes_in_a_later_wave_stop() {
     let mut site = Site::new();
-    let bad = [(4, Fate::CrashesAtBoot), (6, Fate::CrashesAtBoot)];
-    site.fleet(20, mixed, &bad);
-    site.only(TARGET, (1..=10).map(key));
-    let id = site.start(&fast(json!({})));
+    site.fleet(20, mixed);
+    site.only(TARGET, [key(1), key(2)]);
+    let id = site.start(&fast(json!({ "gate": true })));
+    for key in &site.order(&id)[4..6] {
+        site.fate(key, Fate::CrashesAtBoot);
+    }
+    site.release_after(&id, 1);
     let stopped = site.until(&id, "stopped", |rollout| rollout["state"] == "stopped");
     let why = stopped["why"].as_str().unwrap();
     assert!(
@@ -135,7 +143,8 @@ fn two_crashes_in_a_later_wave_stop() {
 #[test]
 fn a_bootloader_that_goes_back_is_found_without_a_dump() {
     let mut site = Site::new();
-    site.fleet(6, |_| Client::Asks, &[(2, Fate::RollsBack)]);
+    site.fleet(6, |_| Client::Asks);
+    site.fate(&key(2), Fate::RollsBack);
     site.only(TARGET, [key(1), key(2)]);
     let id = site.start(&fast(json!({ "canary_soak": "1h" })));
     let stopped = site.until_state(&id, "stopped");
@@ -146,6 +155,19 @@ fn a_bootloader_that_goes_back_is_found_without_a_dump() {
     assert_eq!(failed[0]["device_key"], key(2));
     let ended = site.until(&id, "ended", |rollout| !rollout["ended_at"].is_null());
     assert_eq!(member(&ended, &key(2))["state"], "back", "{ended:#}");
+    site.until_running(BASE, 6);
+    site.nothing_leaked();
+}
+
+#[test]
+fn a_build_that_boots_again_and_again_stops_without_a_dump() {
+    let mut site = Site::new();
+    site.fleet(6, |_| Client::Asks);
+    site.fate(&key(1), Fate::Loops);
+    site.only(TARGET, [key(1), key(2)]);
+    let id = site.start(&fast(json!({ "canary_soak": "1h" })));
+    let stopped = site.until_state(&id, "stopped");
+    assert_eq!(members(&stopped, "looping"), [key(1)], "{stopped:#}");
     site.until_running(BASE, 6);
     site.nothing_leaked();
 }

@@ -1,6 +1,5 @@
 //! One simulated device: a state machine around an update client.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +34,8 @@ pub(crate) enum Client {
     Ranges,
     /// `Range: bytes=0-`.
     Resumes,
+    /// Asks for nothing: the test does so in its name.
+    Never,
 }
 
 /// What becomes of a device with a build.
@@ -42,6 +43,8 @@ pub(crate) enum Client {
 pub(crate) enum Fate {
     /// Crashes at boot; the bootloader goes back, and the old build uploads the dump.
     CrashesAtBoot,
+    /// Boots again after each question, without a dump.
+    Loops,
     /// The bootloader goes back without a dump.
     RollsBack,
     /// Is not heard again until it is switched off and on; then it runs the build.
@@ -55,8 +58,6 @@ pub(crate) struct Device {
     pub(crate) key: String,
     pub(crate) token: String,
     pub(crate) client: Client,
-    /// By version; with all others it works.
-    pub(crate) fates: BTreeMap<String, Fate>,
     pub(crate) ca: Arc<Vec<u8>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) running: Arc<Firmware>,
@@ -113,8 +114,11 @@ impl Device {
             false => POLL,
         };
         if self.ledger.rest(&self.key, how_long) {
-            self.ledger.note(&self.key, |seen| seen.is_dead = false);
             self.boot("POWERON");
+            self.ledger.note(&self.key, |seen| {
+                seen.is_dead = false;
+                seen.resets += 1;
+            });
         }
     }
 
@@ -138,11 +142,15 @@ impl Device {
             self.crash();
             self.boot("PANIC");
         }
+        if self.fate(&self.running.version) == Some(Fate::Loops) {
+            self.boot("TASK_WDT");
+        }
         Ok(())
     }
 
     fn fate(&self, version: &str) -> Option<Fate> {
-        self.fates.get(version).copied()
+        let of = (self.key.clone(), version.to_owned());
+        self.ledger.state().fates.get(&of).copied()
     }
 
     fn crash(&mut self) {
@@ -239,6 +247,7 @@ impl Device {
     fn update(&mut self) -> io::Result<Option<Arc<Firmware>>> {
         let says = self.says();
         match self.client {
+            Client::Never => Ok(None),
             Client::Asks => {
                 let head = format!("GET /api/iot/firmware-version{says}");
                 let (head, body) = self.exchange(&head, b"")?;

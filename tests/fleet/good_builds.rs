@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::device::Client;
 use crate::site::{BASE, Site, TARGET, fast, key, members, mixed};
 
 #[test]
 fn a_good_build_reaches_all_devices_whatever_their_client() {
     let mut site = Site::new();
-    site.fleet(20, mixed, &[]);
+    site.fleet(20, mixed);
     let id = site.start(&fast(json!({})));
     let done = site.until_state(&id, "done");
     assert_eq!(members(&done, "soaked").len(), 20, "{done:#}");
@@ -37,4 +38,21 @@ fn a_good_build_reaches_all_devices_whatever_their_client() {
         assert_eq!(site.seen(&key(number)).flashed, [TARGET]);
     }
     site.no_errors();
+}
+
+#[test]
+fn boots_before_the_update_are_no_boot_loop() {
+    let mut site = Site::new();
+    site.fleet(4, |_| Client::Asks);
+    for boots in 1..=2 {
+        site.reset(&key(1));
+        site.ledger
+            .until("it boots", |state| state.devices[&key(1)].resets == boots);
+        site.all_ask_again();
+    }
+    let id = site.start(&fast(json!({})));
+    let done = site.until_state(&id, "done");
+    assert_eq!(members(&done, "soaked").len(), 4, "{done:#}");
+    let device = site.manage("GET /api/devices/d01", &Value::Null);
+    assert_eq!(device["boots_today"], 3, "{device:#}");
 }

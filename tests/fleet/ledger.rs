@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::device::Fate;
+
 /// What a test waits for, at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,6 +21,8 @@ pub(crate) struct Seen {
     /// How often it asked, and got an answer.
     pub(crate) polls: u64,
     pub(crate) dumps: u32,
+    /// How often it was switched off and on.
+    pub(crate) resets: u32,
     /// It is silent, until somebody switches it off and on.
     pub(crate) is_dead: bool,
     /// Answers that it did not expect.
@@ -31,6 +35,8 @@ pub(crate) struct State {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) is_over: bool,
     pub(crate) devices: BTreeMap<String, Seen>,
+    /// What becomes of which device with which version; with all others it works.
+    pub(crate) fates: BTreeMap<(String, String), Fate>,
     /// Who may be sent which version; what is not in it may go to all.
     pub(crate) only: BTreeMap<String, BTreeSet<String>>,
     /// Who was sent what it may not get.

@@ -8,7 +8,8 @@ use crate::site::{BASE, Site, TARGET, fast, key, member, members, mixed};
 #[test]
 fn a_device_that_goes_silent_after_its_download_pauses_by_name_until_a_person_resumes() {
     let mut site = Site::new();
-    site.fleet(10, mixed, &[(4, Fate::Dies)]);
+    site.fleet(10, mixed);
+    site.fate(&key(4), Fate::Dies);
     let body = json!({ "return_within": "2s", "watch": "1h" });
     let id = site.start(&fast(body));
     let paused = site.until_state(&id, "paused");
@@ -30,7 +31,8 @@ fn a_device_that_goes_silent_after_its_download_pauses_by_name_until_a_person_re
 #[test]
 fn a_device_that_hangs_up_at_one_place_is_refused_and_keeps_its_base() {
     let mut site = Site::new();
-    site.fleet(10, mixed, &[(4, Fate::HangsUpAt(100_000))]);
+    site.fleet(10, mixed);
+    site.fate(&key(4), Fate::HangsUpAt(100_000));
     let id = site.start(&fast(json!({})));
     let done = site.until_state(&id, "done");
     assert_eq!(members(&done, "refused"), [key(4)], "{done:#}");
@@ -49,14 +51,15 @@ fn a_device_that_says_nothing_is_no_success_until_a_person_says_so() {
         3 => Client::Mute,
         _ => Client::Asks,
     };
-    site.fleet(6, client, &[]);
-    let id = site.start(&fast(json!({ "waves": "50%,100%" })));
+    site.fleet(6, client);
+    let body = json!({ "canary": "d01,d02,d03", "waves": "100%" });
+    let id = site.start(&fast(body));
     site.until(&id, "it has it", |rollout| {
         member(rollout, &key(3))["state"] == "downloaded"
     });
     site.all_ask_again();
     let waits = site.rollout(&id);
-    assert_eq!(waits["state"], "wave 2", "{waits:#}");
+    assert_eq!(waits["state"], "canary", "{waits:#}");
     site.command(&id, "release");
     site.until(&id, "all others", |rollout| {
         members(rollout, "soaked").len() == 5

@@ -14,12 +14,12 @@ use crate::ledger::{Ledger, Seen, State};
 
 /// What a rollout is waited for, at most.
 const PATIENCE: Duration = Duration::from_secs(20);
+const CONFIG: &str = "[rollouts]\nmax_downloads = 40\n";
 pub(crate) const BASE: &str = "1.0.0";
 pub(crate) const TARGET: &str = "2.0.0";
 
 pub(crate) struct Site {
     daemon: Option<Daemon>,
-    config: String,
     pub(crate) ledger: Arc<Ledger>,
     known: Arc<Vec<Arc<Firmware>>>,
     ca: Arc<Vec<u8>>,
@@ -58,7 +58,7 @@ pub(crate) fn fast(more: Value) -> Value {
 impl Site {
     /// A gateway with a model `lamp`, an active base and a target in store.
     pub(crate) fn new() -> Self {
-        Self::on(Start::new("[rollouts]\nmax_downloads = 40\n"))
+        Self::on(Start::new(CONFIG))
     }
 
     pub(crate) fn on(start: Start) -> Self {
@@ -68,7 +68,6 @@ impl Site {
             ca: Arc::new(daemon.ca()),
             ledger: Arc::default(),
             known: Arc::new(known.into()),
-            config: String::from("[rollouts]\nmax_downloads = 40\n"),
             daemon: Some(daemon),
             threads: Vec::new(),
         };
@@ -130,26 +129,16 @@ impl Site {
     }
 
     /// Registers a device and switches it on; its token.
-    pub(crate) fn device(
-        &mut self,
-        model: &str,
-        key: &str,
-        client: Client,
-        fates: &[(&str, Fate)],
-    ) -> String {
+    pub(crate) fn device(&mut self, model: &str, key: &str, client: Client) -> String {
         let registered = json!({ "device_key": key, "model": model });
         let made = self.manage("POST /api/devices", &registered);
         let token = made["token"].as_str().unwrap().to_owned();
         let head = format!("GET /api/models/{model}");
         let active = self.manage(&head, &Value::Null)["active"].clone();
-        let fates = fates
-            .iter()
-            .map(|(version, fate)| ((*version).to_owned(), *fate));
         let device = Device {
             key: key.to_owned(),
             token: token.clone(),
             client,
-            fates: fates.collect(),
             ca: Arc::clone(&self.ca),
             ledger: Arc::clone(&self.ledger),
             running: Arc::clone(self.firmware(active.as_str().unwrap())),
@@ -166,22 +155,47 @@ impl Site {
         &mut self,
         count: usize,
         client: impl Fn(usize) -> Client,
-        fates: &[(usize, Fate)],
     ) -> BTreeMap<String, String> {
         let mut tokens = BTreeMap::new();
         for number in 1..=count {
-            let fate = fates.iter().filter(|(of, _)| *of == number);
-            let fate: Vec<_> = fate.map(|(_, fate)| (TARGET, *fate)).collect();
             let key = key(number);
-            tokens.insert(
-                key.clone(),
-                self.device("lamp", &key, client(number), &fate),
-            );
+            let token = self.device("lamp", &key, client(number));
+            tokens.insert(key, token);
         }
         self.ledger.until("all were heard", |state| {
             state.devices.values().all(|seen| seen.polls >= 2)
         });
         tokens
+    }
+
+    /// What becomes of a device with the target.
+    pub(crate) fn fate(&self, key: &str, fate: Fate) {
+        let of = (key.to_owned(), TARGET.to_owned());
+        self.ledger.change(|state| state.fates.insert(of, fate));
+    }
+
+    /// The devices of a rollout in their order.
+    pub(crate) fn order(&self, id: &str) -> Vec<String> {
+        let rollout = self.rollout(id);
+        let members = rollout["members"].as_array().unwrap().iter();
+        let keys = members.map(|member| member["device"].as_str().unwrap().to_owned());
+        keys.collect()
+    }
+
+    /// Waits until a wave, counted from 1, is over, and releases the next one: only its
+    /// devices and those before may get the target.
+    pub(crate) fn release_after(&self, id: &str, wave: usize) {
+        let rollout = self.until_over(id, wave);
+        let members = rollout["waves"][wave]["members"].as_u64().unwrap();
+        let released = self.order(id).into_iter().take(members.try_into().unwrap());
+        self.only(TARGET, released);
+        self.command(id, "release");
+    }
+
+    pub(crate) fn until_over(&self, id: &str, wave: usize) -> Value {
+        self.until(id, "a wave is over", |rollout| {
+            !rollout["waves"][wave - 1]["over_at"].is_null()
+        })
     }
 
     /// Starts a rollout; its id.
@@ -240,7 +254,7 @@ impl Site {
         let daemon = self.daemon.take().unwrap();
         let folder = Arc::clone(&daemon.folder);
         daemon.kill();
-        self.daemon = Some(Start::on(folder, &self.config).start());
+        self.daemon = Some(Start::on(folder, CONFIG).start());
         self.find();
     }
 
@@ -250,7 +264,7 @@ impl Site {
         let folder = Arc::clone(&daemon.folder);
         assert_eq!(daemon.stop(), Some(0));
         meanwhile(folder.path());
-        self.daemon = Some(Start::on(folder, &self.config).start());
+        self.daemon = Some(Start::on(folder, CONFIG).start());
         self.find();
     }
 
@@ -319,8 +333,18 @@ impl Site {
 
     /// No device got an answer that it did not expect.
     pub(crate) fn no_errors(&self) {
+        self.errors_are(|_| false);
+    }
+
+    /// The same, while the daemon was away now and then.
+    pub(crate) fn no_errors_but_of_connections(&self) {
+        self.errors_are(|error| error.starts_with("connection:"));
+    }
+
+    fn errors_are(&self, allowed: impl Fn(&str) -> bool) {
         for (key, seen) in &self.ledger.state().devices {
-            assert!(seen.errors.is_empty(), "{key}: {:?}", seen.errors);
+            let are_allowed = seen.errors.iter().all(|error| allowed(error));
+            assert!(are_allowed, "{key}: {:?}", seen.errors);
         }
     }
 }

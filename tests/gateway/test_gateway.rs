@@ -1,10 +1,8 @@
 //! A daemon with a model, a device and tokens.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::json;
 
+pub(crate) use crate::daemon::library;
 use crate::daemon::{Answer, Daemon, Start};
 use crate::dumps::{DumpSpec, xtensa};
 
@@ -83,18 +81,4 @@ pub(crate) fn dump(salt: u8) -> Vec<u8> {
 pub(crate) fn salted(mut spec: DumpSpec, salt: u8) -> DumpSpec {
     spec.segments.push((0x3ffc_0000, vec![salt; 16]));
     spec
-}
-
-/// `tests/common/NAME.c` as a library for `LD_PRELOAD`, made in `folder`.
-pub(crate) fn library(name: &str, folder: &Path) -> PathBuf {
-    let library = folder.join(format!("{name}.so"));
-    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-        .args([&library, &common.join(name).with_extension("c")])
-        .arg("-ldl")
-        .status()
-        .unwrap();
-    assert!(built.success());
-    library
 }

@@ -231,12 +231,6 @@ impl Rollouts {
         Ok(answer)
     }
 
-    /// Whether a sign of life was noted so long ago that the next is noted again.
-    fn is_old(&self, rollout: &Rollout, noted_s: Option<u64>) -> bool {
-        let now = self.clock_s(rollout);
-        noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
-    }
-
     /// All of an image was delivered to a device.
     pub fn delivered(&self, model: &ModelCode, device: &DeviceKey, build: BuildId) {
         self.download(model, device, build, What::Delivered);

@@ -31,6 +31,12 @@ impl Rollouts {
         }
     }
 
+    /// Whether a sign of life was noted so long ago that the next is noted again.
+    fn is_old(&self, rollout: &Rollout, noted_s: Option<u64>) -> bool {
+        let now = self.clock_s(rollout);
+        noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
+    }
+
     /// Whether a device is known to run another build than at the last look.
     fn runs_another(&self, device: &DeviceKey) -> bool {
         let devices = self.store.registry.devices.read();

@@ -56,6 +56,8 @@ impl Work<'_> {
             return;
         }
         let (device, votes) = (member.device.clone(), member.votes);
+        // whoever crashed with it has booted it
+        self.change(at, |member| member.booted_since = true);
         match crash {
             Crash::New { group, signature } => {
                 let why = format!("new crash {group} \"{signature}\" (coredump {dump})");

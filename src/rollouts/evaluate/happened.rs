@@ -306,8 +306,8 @@ impl Work<'_> {
             return;
         };
         let mark = match member.state {
-            MemberState::Downloaded | MemberState::Lost => &mut member.booted_since,
             MemberState::Running => &mut member.rebooted,
+            _ if member.got_it() => &mut member.booted_since,
             _ => return,
         };
         let is_first = !std::mem::replace(mark, true);

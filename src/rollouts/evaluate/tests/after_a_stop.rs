@@ -94,6 +94,21 @@ fn the_last_byte_may_arrive_while_it_is_cut() {
 }
 
 #[test]
+fn a_board_that_crashed_or_boots_after_the_stop_is_back_once_it_runs_the_base() {
+    let mut fleet = Fleet::of(5);
+    fleet.say("kitchen2: asks began delivered");
+    fleet.say("kitchen1: asks began delivered dump=d1 new-crash=d1");
+    assert_eq!(fleet.is(), "stopped");
+    fleet.say("kitchen1: runs-old");
+    assert_eq!(fleet.state("kitchen1"), "back");
+    fleet.wait("1h");
+    assert_eq!(fleet.state("kitchen2"), "stranded");
+    fleet.say("kitchen2: booted runs-old");
+    assert_eq!(fleet.state("kitchen2"), "back");
+    assert!(!fleet.rollout.is_live());
+}
+
+#[test]
 fn a_retired_board_keeps_nobody_waiting() {
     let mut fleet = Fleet::of(5);
     fleet.say(&format!("kitchen1 kitchen2: {TAKES_IT}"));

@@ -66,7 +66,8 @@ impl Rollouts {
             let entry = models.ensure(model, &now);
             match rollout.phase {
                 Phase::Done => entry.set_active(target.build_id),
-                Phase::Stopped => {
+                // who blocked it first said why
+                Phase::Stopped if !entry.is_blocked(target.build_id) => {
                     let why = rollout.why.as_deref().unwrap_or_default();
                     let why = format!("rollout {} stopped: {why}", rollout.id);
                     entry.set_blocked(target.build_id, &rollout.target_version, true);

@@ -59,7 +59,7 @@ struct Memory {
     seen: HashMap<DeviceKey, Arc<Device>>,
     /// Devices that were made to boot, or could not be, by rollout.
     nudged: HashSet<(String, DeviceKey)>,
-    /// The clocks at the last tick.
+    /// The clocks at the last tick, or at the start.
     last: Option<Moment>,
     /// Seconds since the start of the daemon, and what of them each rollout's clock has.
     clocks: HashMap<String, Clock>,
@@ -109,7 +109,10 @@ impl Rollouts {
             config,
             downloads: RunningDownloads::default(),
             uploads: RunningUploads::default(),
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory {
+                last: Some(Moment::now()),
+                ..Memory::default()
+            }),
         }
     }
 
@@ -424,8 +427,7 @@ impl Rollouts {
     /// A step of the wall clock: windows and dates mean something else now.
     fn look_at_clock(&self) {
         let now = Moment::now();
-        let before = self.memory().last.replace(now.clone());
-        let Some(before) = before else {
+        let Some(before) = self.memory().last.replace(now.clone()) else {
             return;
         };
         let wall = (now.wall - before.wall).whole_seconds();

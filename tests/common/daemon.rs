@@ -404,17 +404,3 @@ fn read_chunks(stream: &mut impl Read) -> Vec<u8> {
 pub fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
-
-/// `tests/common/NAME.c` as a library for `LD_PRELOAD`, made in `folder`.
-pub fn library(name: &str, folder: &Path) -> PathBuf {
-    let library = folder.join(format!("{name}.so"));
-    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-        .args([&library, &common.join(name).with_extension("c")])
-        .arg("-ldl")
-        .status()
-        .unwrap();
-    assert!(built.success());
-    library
-}

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::device::{Client, Fate};
+use crate::client::Client;
+use crate::device::Fate;
 use crate::ledger::State;
 use crate::site::{BASE, Site, TARGET, fast, key, member, members, mixed};
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::daemon::{Start, library, write};
-use crate::device::{Client, Fate};
+use crate::client::Client;
+use crate::daemon::{Start, write};
+use crate::device::Fate;
 use crate::ledger::State;
 use crate::link::Link;
+use crate::preload::library;
 use crate::site::{BASE, Site, TARGET, fast, key, member, mixed};
 
 #[test]
@@ -218,4 +220,34 @@ fn an_offer_that_cannot_be_noted_is_not_made() {
     assert_eq!(member(&site.rollout(&id), "d01")["state"], "eligible");
     std::fs::remove_file(&gate).unwrap();
     assert!(ask("GET /api/iot/firmware").body == site.firmware(TARGET).image);
+}
+
+#[test]
+fn all_rollouts_together_have_no_more_downloads_than_the_gateway_allows() {
+    let mut site = Site::on(Start::new("[rollouts]\nmax_downloads = 3\n"));
+    site.model("pump", &[BASE, TARGET]);
+    site.fleet(6, |_| Client::Asks);
+    for number in 1..=6 {
+        site.device("pump", &format!("p{number}"), Client::Asks);
+    }
+    site.all_ask_again();
+    site.ledger
+        .change(|state| state.held = Some(TARGET.to_owned()));
+    let all = |model: &str, canaries: &str| {
+        let body = json!({ "model": model, "canary": canaries });
+        site.start(&fast(body))
+    };
+    let lamp = all("lamp", "d01,d02,d03,d04,d05,d06");
+    let pump = all("pump", "p1,p2,p3,p4,p5,p6");
+    let in_middle = |state: &State| state.in_middle.get(TARGET).copied();
+    site.ledger
+        .until("three download", |state| in_middle(state) == Some(3));
+    site.rollout(&lamp);
+    site.ledger.change(|state| state.held = None);
+    for id in [&lamp, &pump] {
+        site.until_state(id, "done");
+    }
+    site.until_running(TARGET, 12);
+    assert_eq!(site.ledger.state().most[TARGET], 3);
+    site.no_errors();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::device::Client;
+use crate::client::Client;
 use crate::site::{BASE, Site, TARGET, fast, key, members, mixed};
 
 #[test]

@@ -11,8 +11,11 @@ mod daemon;
 mod dumps;
 #[path = "../common/firmware.rs"]
 mod firmware_files;
+#[path = "../common/preload.rs"]
+mod preload;
 
 mod bad_builds;
+mod client;
 mod device;
 mod downloads;
 mod firmware;
@@ -20,5 +23,6 @@ mod good_builds;
 mod ledger;
 mod link;
 mod odd_devices;
+mod people;
 mod restarts;
 mod site;

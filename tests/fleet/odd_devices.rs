@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::device::{Client, Fate};
+use crate::client::Client;
+use crate::device::Fate;
 use crate::site::{BASE, Site, TARGET, fast, key, member, members, mixed};
 
 #[test]
@@ -69,4 +70,37 @@ fn a_device_that_says_nothing_is_no_success_until_a_person_says_so() {
     assert_eq!(site.versions()[TARGET], 6);
     assert!(site.seen(&key(3)).begun.contains_key(BASE));
     assert_eq!(waits["why"], Value::Null);
+}
+
+#[test]
+fn a_device_that_does_not_take_what_it_was_sent_twice_gets_the_base() {
+    let mut site = Site::new();
+    site.fleet(6, |_| Client::Asks);
+    site.fate(&key(3), Fate::Rejects);
+    let id = site.start(&fast(json!({ "waves": "100%" })));
+    let done = site.until_state(&id, "done");
+    assert_eq!(members(&done, "refused"), [key(3)], "{done:#}");
+    assert_eq!(members(&done, "soaked").len(), 5);
+    // one more may begin before the second one is known to be delivered
+    assert!(matches!(site.seen(&key(3)).begun[TARGET], 2 | 3));
+    assert!(site.events("RolloutPaused").is_empty());
+}
+
+#[test]
+fn an_arduino_board_takes_part_and_one_without_room_does_not() {
+    let mut site = Site::new();
+    let client = |number| match number {
+        2 | 3 => Client::Arduino { free: 1 << 20 },
+        5 => Client::Arduino { free: 4096 },
+        _ => Client::Asks,
+    };
+    site.fleet(6, client);
+    let id = site.start(&fast(json!({})));
+    let done = site.until_state(&id, "done");
+    assert_eq!(members(&done, "incompatible"), [key(5)], "{done:#}");
+    assert_eq!(members(&done, "soaked").len(), 5);
+    site.until_running(TARGET, 5);
+    assert_eq!(site.seen(&key(5)).begun.len(), 0);
+    assert!(site.events("RolloutPaused").is_empty());
+    site.no_errors();
 }

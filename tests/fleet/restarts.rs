@@ -1,10 +1,15 @@
-//! The daemon is killed, and replaced from a backup, while a rollout is under way.
+//! The daemon is killed, replaced from a backup, and its clock steps, while a rollout is
+//! under way.
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::daemon::binary;
-use crate::device::{Client, Fate};
+use crate::client::Client;
+use crate::daemon::{Start, binary, write};
+use crate::device::Fate;
 use crate::ledger::State;
+use crate::preload::library;
 use crate::site::{BASE, Site, TARGET, fast, key, members, mixed};
 
 fn in_middle(state: &State) -> usize {
@@ -159,4 +164,35 @@ fn after_a_restore_nothing_moves_until_a_person_releases_it() {
     site.until_state(&id, "done");
     site.until_running(TARGET, 8);
     site.no_errors_but_of_connections();
+}
+
+#[test]
+fn a_step_of_the_clock_is_no_time_that_passed_and_stops_new_offers() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let step = folder.path().join("step");
+    let shim = library("shifted_clock", folder.path());
+    let start = Start::on(Arc::clone(&folder), "")
+        .environment("LD_PRELOAD", shim.to_str().unwrap())
+        .environment("CLOCK_STEP", step.to_str().unwrap());
+    let mut site = Site::on(start);
+    site.fleet(6, |_| Client::Asks);
+    site.only(TARGET, [key(1), key(2)]);
+    let id = site.start(&fast(json!({ "canary_soak": "1h", "return_within": "1h" })));
+    site.until_state(&id, "soaking");
+    write(&step, b"");
+    let waits = site.until_state(&id, "waiting");
+    assert!(
+        waits["why"].as_str().unwrap().contains("clock"),
+        "{waits:#}"
+    );
+    site.all_ask_again();
+    let waits = site.rollout(&id);
+    assert_eq!(members(&waits, "running"), [key(1), key(2)], "{waits:#}");
+    assert_eq!(site.versions()[TARGET], 2);
+    // a person may go on with a wave, but nothing is offered for an hour
+    site.command(&id, "release");
+    site.all_ask_again();
+    assert_eq!(site.versions()[TARGET], 2);
+    site.nothing_leaked();
+    site.no_errors();
 }

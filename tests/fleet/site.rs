@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::daemon::{Answer, Daemon, Start, event_lines};
-use crate::device::{Client, Device, Fate, Memory};
+use crate::device::{Device, Fate, Memory};
 use crate::firmware::Firmware;
 use crate::ledger::{Ledger, Seen, State};
 
@@ -133,11 +134,17 @@ impl Site {
         let registered = json!({ "device_key": key, "model": model });
         let made = self.manage("POST /api/devices", &registered);
         let token = made["token"].as_str().unwrap().to_owned();
+        self.board(model, key, client, &token);
+        token
+    }
+
+    /// Switches a device on that has this token.
+    pub(crate) fn board(&mut self, model: &str, key: &str, client: Client, token: &str) {
         let head = format!("GET /api/models/{model}");
         let active = self.manage(&head, &Value::Null)["active"].clone();
         let device = Device {
             key: key.to_owned(),
-            token: token.clone(),
+            token: token.to_owned(),
             client,
             ca: Arc::clone(&self.ca),
             ledger: Arc::clone(&self.ledger),
@@ -147,7 +154,6 @@ impl Site {
         };
         self.ledger.note(key, |_| {});
         self.threads.push(std::thread::spawn(move || device.live()));
-        token
     }
 
     /// Switches `count` devices of `lamp` on and waits until all were heard; their tokens.
@@ -275,6 +281,11 @@ impl Site {
         events
             .filter(|event: &Value| event["event"] == name)
             .collect()
+    }
+
+    /// Waits for an event of this name about a device.
+    pub(crate) fn until_event(&self, name: &str, key: &str) {
+        self.daemon().wait_for_event(name, key);
     }
 
     pub(crate) fn seen(&self, key: &str) -> Seen {

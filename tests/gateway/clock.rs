@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::daemon::Start;
-use crate::test_gateway::{TestGateway, dump, library};
+use crate::preload::library;
+use crate::test_gateway::{TestGateway, dump};
 
 /// Seconds since 1970 of a year's first of July, and the year.
 const CLOCKS: [(i64, &str); 4] = [

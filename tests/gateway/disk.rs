@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::daemon::{Start, write};
 use crate::firmware_files::Build;
-use crate::test_gateway::{TestGateway, dump, library};
+use crate::preload::library;
+use crate::test_gateway::{TestGateway, dump};
 
 /// A user without rights of its own, as whom a daemon started by root runs here.
 const NOBODY: u32 = 65534;

@@ -11,6 +11,8 @@ mod daemon;
 mod dumps;
 #[path = "../common/firmware.rs"]
 mod firmware_files;
+#[path = "../common/preload.rs"]
+mod preload;
 
 mod bodies;
 mod builds;

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::board::{Board, boot, dump as printed, panic};
 use crate::daemon::{Daemon, Start};
 use crate::dumps::xtensa;
-use crate::test_gateway::{TestGateway, dump, library};
+use crate::preload::library;
+use crate::test_gateway::{TestGateway, dump};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CRASHES: u64 = 30;

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-pub(crate) use crate::daemon::library;
 use crate::daemon::{Answer, Daemon, Start};
 use crate::dumps::{DumpSpec, xtensa};
 

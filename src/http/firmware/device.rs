@@ -22,7 +22,7 @@ use crate::build_id::BuildId;
 use crate::device::{DeviceKey, ModelCode};
 use crate::digest::Sha256;
 use crate::firmware::httpupdate::{Board, Update};
-use crate::firmware::{self, FromRollout, Part, Question};
+use crate::firmware::{self, FromRollout, Part, Question, Withheld};
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
@@ -295,14 +295,21 @@ impl Wanted {
         // a range goes on with what it began with
         let begun = app.sequences.begun(&self.device, self.part, now);
         let named = asked.or(begun);
-        let question = Question {
-            model,
-            device: &self.device,
-            asked,
-            part: self.part,
-            rollout: from_rollout(app, model, &self.device, self.ask_of(app), named),
+        let offer = || {
+            let question = Question {
+                model,
+                device: &self.device,
+                asked,
+                part: self.part,
+                rollout: from_rollout(app, model, &self.device, self.ask_of(app), named),
+            };
+            firmware::offer_for(&app.store, &app.sequences, &question, now)
         };
-        let offered = firmware::offer_for(&app.store, &app.sequences, &question, now);
+        let offered = match offer() {
+            // the rollout may have ended meanwhile, and its target be the active build
+            Err(Withheld::Rollout) if asked.is_none() => offer(),
+            offered => offered,
+        };
         let Ok(build) = offered else {
             return Ok(None);
         };

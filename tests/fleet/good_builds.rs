@@ -11,7 +11,7 @@ use crate::site::{BASE, Site, TARGET, fast, key, members, mixed};
 fn a_good_build_reaches_all_devices_whatever_their_client() {
     let mut site = Site::new();
     site.fleet(20, mixed);
-    let id = site.start(&fast(json!({})));
+    let id = site.start(&fast(json!({ "soak": "1s" })));
     let done = site.until_state(&id, "done");
     assert_eq!(members(&done, "soaked").len(), 20, "{done:#}");
     assert_eq!(site.versions(), BTreeMap::from([(TARGET.to_owned(), 20)]));

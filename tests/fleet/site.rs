@@ -48,7 +48,7 @@ pub(crate) fn mixed(number: usize) -> Client {
 pub(crate) fn fast(more: Value) -> Value {
     let mut body = json!({
         "model": "lamp", "build": TARGET, "canary": "d01,d02", "waves": "50%,100%",
-        "canary_soak": "1s", "soak": "1s", "watch": "2s", "return_within": "30s", "parallel": 20,
+        "canary_soak": "1s", "soak": "0s", "watch": "1s", "return_within": "30s", "parallel": 20,
     });
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();

@@ -3,18 +3,9 @@
 use super::{Action, Crash, RULES, Work};
 use crate::store::rollouts::{Failure, Member, MemberState, Rule, Waiting};
 
-/// Boots within this time, seconds, are taken for a loop.
-const LOOPS_WITHIN: u64 = 600;
-
 impl Work<'_> {
     pub(super) fn loops(&mut self, at: usize) {
         use MemberState::{Downloaded, Lost, Running, Soaked};
-        let member = self.rollout.members.get(at);
-        let delivered = member.map_or(0, |one| one.delivered_s.unwrap_or(one.since_s));
-        // the boots that were counted may be those of the build before
-        if self.now.s.saturating_sub(delivered) < LOOPS_WITHIN {
-            return;
-        }
         if let Some(Downloaded | Running | Soaked | Lost) = self.state(at) {
             let why = "boots again and again";
             self.fail(at, MemberState::Looping, Rule::Looping, why, None);

@@ -46,7 +46,7 @@ pub enum What {
     /// It booted since it was heard last. Comes before what the same request or banner says
     /// of the build.
     Booted,
-    /// It boots again and again.
+    /// It boots again and again since it has the target.
     Loops,
     /// A dump of the target came that is not decoded yet.
     DumpCame {

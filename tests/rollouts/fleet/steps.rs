@@ -247,7 +247,11 @@ impl Site {
             self.gateway.downloads(&key, false);
             match download.breaks {
                 Some(offset) => return self.tell(at, vec![What::BrokeOff { offset }]),
-                None => self.tell(at, vec![What::Delivered]),
+                None => {
+                    // what it did before was not the target's doing
+                    self.boards[at].boots.clear();
+                    self.tell(at, vec![What::Delivered]);
+                }
             }
             if self.noticed().is_none() && !self.reached.contains(&at) {
                 self.reached.push(at);

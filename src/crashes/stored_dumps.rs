@@ -32,7 +32,8 @@ impl Crashes {
     /// Numbers of stored dumps by the name of their fingerprint, with the group that one
     /// of them was in when it was written.
     pub(super) fn stored_dumps(&self) -> HashMap<Fingerprint, (u64, Option<Arc<str>>)> {
-        let mut stored = HashMap::new();
+        let known = self.with(|register| register.by_fingerprint.len());
+        let mut stored = HashMap::with_capacity(known);
         self.store.coredumps.collect(|_, entry| {
             match entry
                 .fingerprint

@@ -1,6 +1,6 @@
 //! Texts that very many records have, in few bytes: a number where they have the form
 //! that this program writes, the text itself where not. Each reads, displays and
-//! compares as its text.
+//! compares as its text. And the lists of such records.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -212,6 +212,14 @@ fn number_of(time: OffsetDateTime) -> Option<u64> {
 
 fn time_of(number: u64) -> Option<OffsetDateTime> {
     START.checked_add(time::Duration::microseconds(i64::try_from(number).ok()?))
+}
+
+/// Inserts into one of very many lists, which grow by less than a list usually does.
+pub fn insert<T>(list: &mut Vec<T>, at: usize, value: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 8);
+    }
+    list.insert(at, value);
 }
 
 #[cfg(test)]

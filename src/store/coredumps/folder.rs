@@ -14,7 +14,7 @@ use super::crash::{Crash, file_name};
 use super::entry::Entry;
 use super::records::{KnownCrash, Records};
 use super::sidecar::Sidecar;
-use crate::store::compact::{DumpId, Fingerprint, Stem};
+use crate::store::compact::{self, DumpId, Fingerprint, Stem};
 
 /// One device's dumps, oldest first.
 #[derive(Debug, Default)]
@@ -130,8 +130,8 @@ impl DeviceFolder {
         let at = self
             .entries
             .partition_point(|entry| entry.sequence < new.sidecar.sequence);
-        self.entries
-            .insert(at, Entry::of(stem, &new.sidecar, bytes));
+        let entry = Entry::of(stem, &new.sidecar, bytes);
+        compact::insert(&mut self.entries, at, entry);
         Ok(())
     }
 

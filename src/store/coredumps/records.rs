@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::crash::{Crash, file_name};
 use crate::journal::chain;
-use crate::store::compact::{Fingerprint, Stamp};
+use crate::store::compact::{self, Fingerprint, Stamp};
 use crate::store::{Error, Result};
 
 /// What the index holds of one crash.
@@ -89,7 +89,7 @@ impl Records {
                     *before = known;
                 }
             }
-            Err(at) => self.known.insert(at, known),
+            Err(at) => compact::insert(&mut self.known, at, known),
         }
         self.open.insert(fingerprint, crash);
     }
@@ -148,11 +148,6 @@ impl Records {
                 self.stale.contains(fingerprint) || self.is_unread(fingerprint)
             })
             .collect();
-    }
-
-    /// Gives back what growing took too much.
-    pub(super) fn shrink(&mut self) {
-        self.known.shrink_to_fit();
     }
 }
 

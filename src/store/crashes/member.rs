@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::group::{At, Origin};
 use super::seen_on::SeenOn;
-use crate::store::compact::Fingerprint;
+use crate::store::compact::{self, Fingerprint};
 use crate::store::open_enum::OpenEnum;
 use crate::store::shared::{self, Pool};
 
@@ -228,7 +228,7 @@ impl Members {
                     *before = member;
                 }
             }
-            Err(at) => self.0.insert(at, member),
+            Err(at) => compact::insert(&mut self.0, at, member),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::group::Seen;
-use crate::store::shared;
+use crate::store::{compact, shared};
 
 /// How often something was seen on each device, by the devices' keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,7 @@ impl SeenOn {
         *self = match std::mem::take(self) {
             Self::Several(none) if none.is_empty() => Self::One([new]),
             Self::Several(mut several) => {
-                several.insert(at, new);
+                compact::insert(&mut several, at, new);
                 Self::Several(several)
             }
             Self::One([one]) if at == 0 => Self::Several(vec![new, one]),

@@ -177,8 +177,9 @@ impl Register {
 
     /// Forgets a group that nothing was ever counted for.
     pub(super) fn forget_unused(&mut self, id: &str) {
-        let is_unused = |group: &Box<Group>| group.occurrences == 0 && group.decided.is_none();
-        if !self.on_disk.contains(id) && self.groups.get(id).is_some_and(is_unused) {
+        let is_unused = |group: &Group| group.occurrences == 0 && group.decided.is_none();
+        let group = self.groups.get(id).map(|group| &**group);
+        if !self.on_disk.contains(id) && group.is_some_and(is_unused) {
             self.groups.remove(id);
             self.dirty.remove(id);
             self.by_fingerprint.retain(|_, group| **group != *id);

@@ -169,8 +169,8 @@ fn load_crashes(
             let crash = records.open(&folder.path, fingerprint);
             crash.is_some_and(|crash| {
                 // counted in memory when the power went
-                entry.uploaded_at <= Stamp::from(&crash.last_seen)
-                    || crash.kept.iter().any(|kept| entry.id == *kept)
+                let last_seen = Stamp::from(&crash.last_seen);
+                entry.uploaded_at <= last_seen || crash.kept.iter().any(|kept| entry.id == *kept)
             })
         })
     };

@@ -105,40 +105,51 @@ impl Coredumps {
     ) -> Result<R> {
         let slot = Arc::clone(lock(&self.folders).entry(device.clone()).or_default());
         let mut slot = lock(&slot);
-        if let Slot(Some((folder, read_at))) = &mut *slot
+        let folder = self.folder(device, &mut slot)?;
+        let outcome = work(folder);
+        folder.records.close();
+        outcome
+    }
+
+    /// The folder in a slot, read if it was not yet, or not all of it. Apart from
+    /// [`Self::with`], which there are many of in the program.
+    fn folder<'a>(&self, device: &DeviceKey, slot: &'a mut Slot) -> Result<&'a mut DeviceFolder> {
+        if let Slot(Some((folder, read_at))) = slot
             && !folder.records.unread.is_empty()
             && read_at.elapsed() >= self.between_reads
             && folder.flush().is_ok()
         {
             slot.0 = None;
         }
-        let folder = match &mut slot.0 {
-            Some((folder, _)) => folder,
+        match &mut slot.0 {
+            Some((folder, _)) => Ok(folder),
             empty => {
-                let path = self.root.join(device.as_str());
-                let mut mended = Vec::new();
-                let read = repair::load(&path, &mut || self.sequence.next(), &mut mended);
-                for what in mended {
-                    Event::StoreRepaired
-                        .entry()
-                        .device(device)
-                        .say(format_args!("{device}: {what}"));
-                }
-                let mut folder = read?;
-                folder.commits = Arc::clone(&self.commits);
-                for error in &folder.records.unread {
-                    error
-                        .event()
-                        .entry()
-                        .device(device)
-                        .say(format_args!("file of {device} skipped: {}", chain(error)));
-                }
-                &mut empty.insert((folder, Instant::now())).0
+                let folder = self.read(device)?;
+                Ok(&mut empty.insert((folder, Instant::now())).0)
             }
-        };
-        let outcome = work(folder);
-        folder.records.close();
-        outcome
+        }
+    }
+
+    fn read(&self, device: &DeviceKey) -> Result<DeviceFolder> {
+        let path = self.root.join(device.as_str());
+        let mut mended = Vec::new();
+        let read = repair::load(&path, &mut || self.sequence.next(), &mut mended);
+        for what in mended {
+            Event::StoreRepaired
+                .entry()
+                .device(device)
+                .say(format_args!("{device}: {what}"));
+        }
+        let mut folder = read?;
+        folder.commits = Arc::clone(&self.commits);
+        for error in &folder.records.unread {
+            error
+                .event()
+                .entry()
+                .device(device)
+                .say(format_args!("file of {device} skipped: {}", chain(error)));
+        }
+        Ok(folder)
     }
 
     /// Removes what is left of a device without dumps; does nothing while it has some.

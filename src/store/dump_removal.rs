@@ -175,15 +175,11 @@ fn forget_crashes(store: &Store) {
             if folder.crashes().len() <= MAX_CRASHES {
                 return Ok(Vec::new());
             }
-            let with_dump: HashSet<&Fingerprint> = folder
-                .entries()
-                .iter()
-                .filter_map(|entry| entry.fingerprint.as_ref())
-                .collect();
+            let dumps = folder.entries().iter();
+            let with_dump: HashSet<_> = dumps.filter_map(|d| d.fingerprint.as_ref()).collect();
             let without = |crash: &&KnownCrash| !with_dump.contains(&crash.fingerprint);
             let without = folder.crashes().iter().filter(without).collect();
-            let surplus = folder.crashes().len() - MAX_CRASHES;
-            let surplus = surplus_crashes(without, surplus);
+            let surplus = surplus_crashes(without, folder.crashes().len() - MAX_CRASHES);
             if !surplus.is_empty() {
                 folder.forget_crashes(&surplus)?;
             }

@@ -2,7 +2,7 @@
 //! each of 10,000 calls, and deciding what a device is served.
 //!
 //!     cargo bench --bench rollouts
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

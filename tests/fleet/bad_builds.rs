@@ -98,7 +98,11 @@ fn a_crash_in_a_later_wave_pauses_and_one_more_after_a_resume_ends_it() {
     let (bad, next) = (order[4].clone(), order[8].clone());
     site.crash(&bad);
     let paused = site.until_state(&id, "paused");
-    assert_eq!(members(&paused, "crashed"), [bad.clone()], "{paused:#}");
+    assert_eq!(
+        members(&paused, "crashed"),
+        std::slice::from_ref(&bad),
+        "{paused:#}"
+    );
     let why = paused["why"].as_str().unwrap().to_owned();
     assert!(why.contains(&bad) && why.contains("1 of 12"), "{why}");
     // it goes back at once, who runs it goes on, and nobody begins

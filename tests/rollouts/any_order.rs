@@ -44,6 +44,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(What::HasIt { evidence: evidence() }),
         3 => Just(What::Booted),
         1 => Just(What::Loops),
+        1 => Just(What::TookBase),
         1 => (0..6u64).prop_map(|dump| What::DumpCame { dump: format!("d{dump}") }),
         1 => crash(|group| Crash::New { group, signature: String::from("abort") }),
         1 => crash(|group| Crash::Known { group }),

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use super::Rollouts;
 use crate::clock::{Moment, iso8601};
+use crate::config::OnStop;
 use crate::device::ModelCode;
 use crate::journal::{self, Event, chain};
 use crate::rollouts::evaluate::{Action, RULES};
@@ -39,7 +40,11 @@ pub(super) fn say(rollout: &Rollout, action: &Action) {
         Action::Stopped { why, crash } => entry(Event::RolloutStopped)
             .maybe("CRASH", crash.as_ref())
             .say(format_args!(
-                "rollout {id} of {model} {target} is stopped: {why}; devices go back to {base}"
+                "rollout {id} of {model} {target} is stopped: {why}; {}",
+                match rollout.spec.on_stop {
+                    OnStop::Back => format!("devices go back to {base}"),
+                    OnStop::Stay => String::from("devices that got it keep it"),
+                }
             )),
         Action::Back { back, stranded } => entry(Event::RolloutBack).say(format_args!(
             "rollout {id} of {model} {target} has ended: {back} devices are back, {stranded} are not"

@@ -254,9 +254,14 @@ impl Rollouts {
         let Some(rollout) = self.store.rollouts.live(model) else {
             return;
         };
-        if rollout.target.build_id != build || rollout.member(device).is_none() {
+        if rollout.member(device).is_none() {
             return;
         }
+        let what = match what {
+            what if rollout.target.build_id == build => what,
+            What::Delivered if rollout.base.build_id == build => What::TookBase,
+            _ => return,
+        };
         // what it said before is from before
         self.see(&rollout, device);
         self.tell(model, vec![event(device, what)], &Facts::default());

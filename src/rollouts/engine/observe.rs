@@ -178,7 +178,7 @@ fn is_news(member: &Member, before: Option<&Running>, running: &Running) -> bool
 }
 
 fn runs(rollout: &Rollout, running: &Running) -> Option<What> {
-    let evidence = running.from.clone();
+    let evidence = in_words(&running.from);
     if running.build_id == Some(rollout.target.build_id) {
         return Some(What::RunsTarget { evidence });
     }
@@ -193,6 +193,19 @@ fn runs(rollout: &Rollout, running: &Running) -> Option<What> {
         (None, None) => return None,
     };
     Some(What::RunsOther { build, evidence })
+}
+
+/// Evidence of the register, as people read it after "running: ".
+fn in_words(kind: &str) -> String {
+    let words = match kind {
+        "banner" => "boot messages on its console",
+        "running" => "it says so (running=)",
+        "update-client" => "headers of its update client",
+        "upload" => "version of its upload",
+        "hang-up" => "did not fetch it again",
+        other => other,
+    };
+    words.to_owned()
 }
 
 fn has_since<'a>(device: &'a Device, rollout: &Rollout) -> Option<&'a str> {

@@ -28,6 +28,8 @@ pub enum What {
     },
     /// All of the target was delivered.
     Delivered,
+    /// All of the base was delivered.
+    TookBase,
     /// The daemon ended while it downloaded: all of it may have arrived.
     Interrupted,
     /// It runs the target, by this evidence.

@@ -35,6 +35,7 @@ impl Work<'_> {
             }
             What::BrokeOff { offset } => self.broke_off(at, *offset),
             What::Delivered => self.delivered(at),
+            What::TookBase => self.took_base(at),
             What::Interrupted => {
                 if self.state(at) == Some(MemberState::Downloading) {
                     self.change(at, |member| member.maybe_delivered = true);
@@ -114,6 +115,24 @@ impl Work<'_> {
         });
         self.is_decision |= is_first;
         self.heard(at, true);
+        self.is_back(at);
+    }
+
+    /// After a stop: many devices never say what they run.
+    fn took_base(&mut self, at: usize) {
+        let is_stopped = self.rollout.phase == Phase::Stopped;
+        if is_stopped && self.has_got_it(at) {
+            self.change(at, |member| member.took_base = true);
+            self.is_decision = true;
+        }
+    }
+
+    /// Who took the base and asks again has booted in between.
+    fn is_back(&mut self, at: usize) {
+        let took_it = self.rollout.members.get(at).is_some_and(|m| m.took_base);
+        if took_it && self.state(at) != Some(MemberState::Back) {
+            self.set(at, MemberState::Back, "took the base, and asked again");
+        }
     }
 
     fn answered(&mut self, at: usize) {
@@ -252,7 +271,10 @@ impl Work<'_> {
             }
             // after a stop it went forward again
             S::Back | S::Stranded => {
-                self.change(at, |member| member.ran_s = Some(now));
+                self.change(at, |member| {
+                    member.ran_s = Some(now);
+                    member.took_base = false;
+                });
                 self.set(at, S::Running, evidence);
             }
             _ => {}

@@ -143,6 +143,9 @@ pub struct Member {
     /// When it was first told of the target, or began to download it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried_s: Option<u64>,
+    /// After a stop: all of the base was delivered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub took_base: bool,
     /// How often it did not fetch what it was told of, or a download came to nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_tries: u32,
@@ -199,6 +202,7 @@ impl Member {
             confirmed: false,
             failure: None,
             tried_s: None,
+            took_base: false,
             failed_tries: 0,
             pinned: state == MemberState::Pinned,
             retired: state == MemberState::Retired,

@@ -43,6 +43,20 @@ fn nobody_gets_it_any_more_and_all_come_back() {
 }
 
 #[test]
+fn who_never_says_what_it_runs_is_back_once_it_took_the_base_and_asks_again() {
+    let mut fleet = Fleet::of(5);
+    fleet.say("kitchen1: asks began delivered");
+    fleet.person(&stop()).unwrap();
+    fleet.say("kitchen1: asks");
+    assert_eq!(fleet.state("kitchen1"), "downloaded");
+    fleet.say("kitchen1: took-base");
+    assert_eq!(fleet.state("kitchen1"), "downloaded");
+    fleet.say("kitchen1: 5m asks");
+    assert_eq!(fleet.state("kitchen1"), "back");
+    assert!(!fleet.rollout.is_live());
+}
+
+#[test]
 fn who_is_not_heard_is_stranded_and_it_ends_after_a_week() {
     let mut fleet = Fleet::of(5);
     fleet.say(&format!("kitchen1 kitchen2: {TAKES_IT}"));

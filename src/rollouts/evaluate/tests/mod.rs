@@ -170,6 +170,7 @@ impl Fleet {
                 evidence: evidence(),
             },
             "booted" => What::Booted,
+            "took-base" => What::TookBase,
             "loops" => What::Loops,
             "dump" => What::DumpCame { dump: of },
             "new-crash" => crash(Crash::New {

@@ -170,7 +170,11 @@ impl Kept {
 
     fn restart(&mut self) {
         let text = serde_json::to_string(&self.saved).unwrap();
-        self.is = serde_json::from_str(&text).unwrap();
+        let before = std::mem::replace(&mut self.is, serde_json::from_str(&text).unwrap());
+        // the register knows it, and tells it at the first look
+        for (member, known) in self.is.members.iter_mut().zip(before.members) {
+            member.usual_s = known.usual_s;
+        }
         self.without_downloads();
         if self.is.is_live() {
             self.is.clock_s = self.now;

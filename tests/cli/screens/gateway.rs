@@ -100,6 +100,10 @@ fn coredumps_and_doctor() {
     let folder = Arc::new(folder());
     let daemon = Start::on(Arc::clone(&folder), OPEN).start();
     let mut screens = Screens::of(folder.path());
+    // until then the status says so
+    while daemon.control("GET /api/status", b"").json()["index_ready"] != true {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     machine(|| screens.show(&["status"]).are("status-of-a-new-gateway"));
     screens.show(&["coredumps", "list"]);
     done(&daemon, &["models", "add", "lamp"]);

@@ -125,9 +125,11 @@ impl PortTask {
     pub(super) async fn reset_on_request(&mut self, link: &mut SerialLink, plan: &PortPlan) {
         let path = plan.path.display();
         match flash_session::reset_into_app(link, &self.options(plan)).await {
-            Ok(_) => Event::BoardReset.entry().port(&path).say(format_args!(
+            Ok(true) => Event::BoardReset.entry().port(&path).say(format_args!(
                 "board on {path} was reset: a rollout offers it a build, and it did not ask"
             )),
+            // without modem lines it cannot be reset
+            Ok(false) => {}
             Err(error) => Event::PortTrouble.entry().port(&path).say(format_args!(
                 "cannot reset board on {path}: {}",
                 chain(&error)

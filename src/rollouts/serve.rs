@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::evaluate::Now;
+use crate::build_id::BuildId;
 use crate::config::{OnStop, Window};
 use crate::device::DeviceKey;
 use crate::store::rollouts::{Member, MemberState, Phase, Rollout};
@@ -143,6 +144,20 @@ pub fn serve(rollout: &Rollout, device: &DeviceKey, now: Now<'_>, free: usize) -
             wave: wave_of(rollout, member),
         }),
     }
+}
+
+/// Whether a device that fetches `build`, reads its description and hangs up shows by that
+/// that it runs it. A download of a build that it does not have, and that breaks off early,
+/// looks the same: of the target while it is given away, of any other build for a device
+/// that runs the target.
+pub fn hang_up_tells(rollout: &Rollout, device: &DeviceKey, build: BuildId) -> bool {
+    let runs_target = |member: &Member| match member.own_state() {
+        MemberState::HasIt => true,
+        MemberState::Reverted | MemberState::Back => false,
+        _ => member.ran_s.is_some(),
+    };
+    let runs_target = rollout.member(device).is_some_and(runs_target);
+    !rollout.is_live() || (build != rollout.target.build_id && !runs_target)
 }
 
 /// What keeps a rollout from new offers now, if anything.

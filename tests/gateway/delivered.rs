@@ -132,3 +132,28 @@ fn who_reads_all_has_it_and_proves_nothing_by_hanging_up_later() {
     });
     assert_eq!(self::device(&site)["running"], json!(null));
 }
+
+#[test]
+fn a_download_of_a_rollout_that_breaks_off_early_is_no_run() {
+    let site = TestGateway::new();
+    let get = |path: &str| site.daemon.control(&format!("GET {path}"), b"").json();
+    assert_eq!(site.upload(&image("1.0")).status, 200);
+    let manual = json!({ "activate": "manual" });
+    site.daemon.manage("PUT /api/models/lamp", &manual);
+    assert_eq!(site.upload(&image("2.0")).status, 200);
+    let wanted = json!({ "model": "lamp", "build": "2.0", "canary": "k1" });
+    site.daemon.manage("POST /api/rollouts", &wanted);
+    let member = || get("/api/rollouts/r1")["members"][0].clone();
+    for broken_off in ["1", "2"] {
+        hang_up(&site, "");
+        wait_for(&site, "a hang-up", |_| {
+            downloads(&site, "broken-off") == broken_off && member()["state"] == "eligible"
+        });
+        let evidence = member()["evidence"].to_string();
+        assert!(evidence.contains("broke off"), "{evidence}");
+    }
+    // who were known to run it would not be waited for after the delivery
+    assert_eq!(site.device("GET /api/iot/firmware", b"").status, 200);
+    wait_for(&site, "a delivery", |_| member()["state"] == "downloaded");
+    assert_eq!(device(&site)["running"], json!(null));
+}

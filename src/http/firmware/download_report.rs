@@ -12,6 +12,8 @@ use crate::http::device_caller::DeviceCaller;
 use crate::http::range_requests::RangeAnswer;
 use crate::http::server::{Arrival, Delivery};
 use crate::journal::Event;
+use crate::rollouts::serve::hang_up_tells;
+use crate::store::rollouts::Rollout;
 
 /// Bytes of a response, its head included, after which a client that compares hangs up: it
 /// has the image's description, and what was on its way meanwhile.
@@ -117,6 +119,12 @@ impl Report {
             return;
         };
         runtime.spawn_blocking(move || {
+            let rollout = self.app.store.rollouts.live(&self.model);
+            let is_told =
+                |rollout: &Rollout| hang_up_tells(rollout, &self.device.key, self.build);
+            if kind == Kind::HangUp && !rollout.as_deref().is_none_or(is_told) {
+                return;
+            }
             let contact = Contact {
                 device: &self.device.key,
                 model: Some(&self.model),

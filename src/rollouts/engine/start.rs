@@ -4,6 +4,7 @@ use super::{Error, Rollouts};
 use crate::clock::{self, Moment, iso8601};
 use crate::device::{DeviceKey, ModelCode};
 use crate::fleet::contacts;
+use crate::fleet::evidence::Kind;
 use crate::journal::Event;
 use crate::rollouts::evaluate::{Now, Work};
 use crate::rollouts::order::{self, Canaries, Candidate, may_vote};
@@ -284,7 +285,10 @@ fn candidate(key: &DeviceKey, device: &Device, target: &Build) -> Candidate {
 
 fn has_it(device: &Device, target: &Build) -> bool {
     let running = device.running.as_ref();
-    running.is_some_and(|running| running.build_id == Some(target.id()))
+    // a download that broke off early looks like a client that compared and hung up
+    running.is_some_and(|running| {
+        running.build_id == Some(target.id()) && running.from != Kind::HangUp.as_str()
+    })
 }
 
 fn member(

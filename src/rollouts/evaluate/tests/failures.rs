@@ -277,3 +277,29 @@ fn boards_of_a_fleet_token_decide_nothing() {
     fleet.wait("1m");
     assert_eq!(fleet.is(), "wave 3");
 }
+
+#[test]
+fn a_hang_up_tells_nothing_of_a_build_that_the_device_may_have_to_fetch() {
+    for (words, of_target, of_base) in [
+        ("asks", false, true),
+        ("asks began broke-off=150000", false, true),
+        ("asks began delivered", false, true),
+        ("asks began delivered booted runs", false, false),
+        ("runs", false, false),
+        ("asks began delivered booted runs-old", false, true),
+    ] {
+        let mut fleet = Fleet::of(5);
+        fleet.say(&format!("kitchen1: {words}"));
+        let tells = |build: &NamedBuild| {
+            let device = "kitchen1".parse().unwrap();
+            hang_up_tells(&fleet.rollout, &device, build.build_id)
+        };
+        let (target, base) = (&fleet.rollout.target, &fleet.rollout.base);
+        assert_eq!((tells(target), tells(base)), (of_target, of_base), "{words}");
+    }
+    // when it has ended the target is a build like any other
+    let mut fleet = Fleet::of(5);
+    fleet.rollout.ended_at = Some(WALL.to_owned());
+    let (device, target) = ("kitchen1".parse().unwrap(), fleet.rollout.target.build_id);
+    assert!(hang_up_tells(&fleet.rollout, &device, target));
+}

@@ -10,7 +10,7 @@ use crate::config::{self, duration};
 use crate::digest::Sha256;
 use crate::rollouts::by_person::{self, Command, Impossible};
 use crate::rollouts::order::waves;
-use crate::rollouts::serve::{Gets, Served, serve};
+use crate::rollouts::serve::{Gets, Served, hang_up_tells, serve};
 use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA};
 
 use super::{Action, Crash, Event, Facts, GroupRate, Now, Outcome, Rates, What, Work, evaluate};

@@ -40,25 +40,41 @@ impl Rollouts {
         });
         let mut events = Vec::new();
         for entry in dumps.unwrap_or_default() {
-            let what = match is_of(&target, &entry) {
-                false => What::Judged {
+            let others = || self.builds_beside(rollout);
+            let owner = owner(&target, others, &entry);
+            let what = match owner {
+                Owner::Another => What::Judged {
                     sequence: entry.sequence,
                 },
-                true if entry.decode() == Some(DecodeState::Pending) => {
+                _ if entry.decode() == Some(DecodeState::Pending) => {
                     let dump = entry.id.to_string();
                     events.push(event(&member.device, What::DumpCame { dump }));
                     // the next ones are judged after it
                     break;
                 }
-                true => What::Crashed {
+                Owner::Target | Owner::Unclear => What::Crashed {
                     dump: entry.id.to_string(),
                     sequence: entry.sequence,
-                    crash: self.judge(rollout, &entry),
+                    crash: match (owner, self.judge(rollout, &entry)) {
+                        (Owner::Unclear, Crash::New { group, .. }) => Crash::Unsure {
+                            why: format!("crash {group} of a program that other builds have too"),
+                            group: Some(group),
+                        },
+                        (_, crash) => crash,
+                    },
                 },
             };
             events.push(event(&member.device, what));
         }
         events
+    }
+
+    /// The model's builds apart from the target.
+    fn builds_beside(&self, rollout: &Rollout) -> Vec<Build> {
+        let builds = self.store.firmware.builds(&rollout.model);
+        let mut builds = builds.unwrap_or_default();
+        builds.retain(|build| build.id() != rollout.target.build_id);
+        builds
     }
 
     fn judge(&self, rollout: &Rollout, entry: &Entry) -> Crash {
@@ -90,10 +106,81 @@ impl Rollouts {
     }
 }
 
-/// Whether a dump is of a build.
-fn is_of(build: &Build, entry: &Entry) -> bool {
-    match entry.app_elf_sha256().filter(|hash| !hash.is_empty()) {
-        Some(hash) => build.made(hash),
-        None => entry.firmware_version() == Some(build.version.as_str()),
+/// Whose a dump is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owner {
+    Target,
+    Another,
+    /// Of a program that was signed again: the target's or another build's.
+    Unclear,
+}
+
+fn owner(target: &Build, others: impl FnOnce() -> Vec<Build>, entry: &Entry) -> Owner {
+    let version = entry.firmware_version();
+    let is_version_of = |build: &Build| version == Some(build.version.as_str());
+    let Some(hash) = entry.app_elf_sha256().filter(|hash| !hash.is_empty()) else {
+        return match is_version_of(target) {
+            true => Owner::Target,
+            false => Owner::Another,
+        };
+    };
+    if !target.made(hash) {
+        return Owner::Another;
+    }
+    let others: Vec<Build> = others().into_iter().filter(|one| one.made(hash)).collect();
+    match others.iter().any(is_version_of) {
+        _ if others.is_empty() || is_version_of(target) => Owner::Target,
+        true => Owner::Another,
+        false => Owner::Unclear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::store::coredumps::sample_sidecar;
+
+    fn build(version: &str, image: char, elf: char) -> Build {
+        let digest = |digit: char| digit.to_string().repeat(64);
+        let build = json!({
+            "schema": 1, "name": version, "version": version, "kind": "bin", "size": 1000,
+            "sha256": digest(image), "bin_size": 1000, "bin_sha256": digest(image),
+            "bin_appended_sha256": null, "app_elf_sha256": digest(elf), "elf_sha256": null,
+            "chip": null, "project": null, "idf_version": null, "git_commit": null,
+            "built_at": null, "secure_version": 0, "warnings": [], "uploaded_at": "",
+            "sequence": 1,
+        });
+        serde_json::from_value(build).unwrap()
+    }
+
+    fn dump(version: Option<&str>, elf: &str) -> Entry {
+        let mut sidecar = sample_sidecar("7b262063f782", 0);
+        sidecar.firmware_version = version.map(str::to_owned);
+        sidecar.app_elf_sha256 = (!elf.is_empty()).then(|| elf.to_owned());
+        Entry::of("coredump_7b262063f782", &sidecar, 1)
+    }
+
+    #[test]
+    fn a_program_that_several_builds_have_is_told_apart_by_its_version() {
+        let target = build("2.0", '1', 'a');
+        let signed_again = vec![build("1.0", '2', 'a'), build("0.9", '3', 'b')];
+        let only_one = vec![build("1.0", '2', 'c')];
+        let hash = "aaaaaaaaa";
+        for (others, version, elf, expected) in [
+            (&only_one, Some("1.0"), hash, Owner::Target),
+            (&only_one, Some("2.0"), "ccccccccc", Owner::Another),
+            (&only_one, Some("2.0"), "", Owner::Target),
+            (&only_one, None, "", Owner::Another),
+            (&signed_again, Some("2.0"), hash, Owner::Target),
+            (&signed_again, Some("1.0"), hash, Owner::Another),
+            (&signed_again, Some("0.9"), hash, Owner::Unclear),
+            (&signed_again, None, hash, Owner::Unclear),
+        ] {
+            let dump = dump(version, elf);
+            let owner = owner(&target, || others.clone(), &dump);
+            assert_eq!(owner, expected, "{version:?} {elf:?} of {}", others.len());
+        }
     }
 }

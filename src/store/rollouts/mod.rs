@@ -3,14 +3,19 @@
 
 mod member;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use member::{Failure, Member, MemberState, Rule};
 pub use record::{LogEntry, NamedBuild, Pause, Phase, Rollout, SCHEMA, Spec, Waiting, Wave};
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use serde_json::Value;
 
 use super::publish::{FILE_MODE, replace, set_aside};
 use super::{Error, Result};
@@ -59,7 +64,7 @@ impl Rollouts {
         self.latest.get_or_init(|| {
             let mut latest: BTreeMap<ModelCode, Latest> = BTreeMap::new();
             // oldest first
-            for rollout in self.read_all() {
+            for rollout in self.read_all(read) {
                 let latest_of = Latest {
                     is_saved: true,
                     rollout: Arc::new(rollout),
@@ -100,11 +105,10 @@ impl Rollouts {
         if number(id).is_none() {
             return Ok(None);
         }
-        let path = self.file(id);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().map(Arc::new)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::io("read", &path, source)),
+        match load(&self.file(id)) {
+            Ok(rollout) => Ok(Some(Arc::new(rollout))),
+            Err(Unusable::Unreadable(error)) if !is_missing(&error) => Err(error),
+            Err(_) => Ok(None),
         }
     }
 
@@ -115,7 +119,9 @@ impl Rollouts {
             let known = latest.iter().find(|known| known.id == rollout.id);
             known.map_or_else(|| Arc::new(rollout), Arc::clone)
         };
-        let mut all: Vec<_> = self.read_all().into_iter().map(in_memory).collect();
+        // what cannot be read was said when the last ones were read
+        let readable = self.read_all(|path| load(path).ok());
+        let mut all: Vec<_> = readable.into_iter().map(in_memory).collect();
         all.reverse();
         all
     }
@@ -135,7 +141,12 @@ impl Rollouts {
         if let Err(error) = check(before.as_deref()) {
             return Ok(Err(error));
         }
-        rollout.id = format!("r{}", self.last_number() + 1);
+        let id = format!("r{}", self.last_number() + 1);
+        if number(&id).is_none() {
+            let error = io::Error::other("all numbers of rollouts are given");
+            return Err(Error::io("begin", &self.file(&id), error));
+        }
+        rollout.id = id;
         self.write(&rollout)?;
         let rollout = Arc::new(rollout);
         self.put(Arc::clone(&rollout), true);
@@ -219,7 +230,7 @@ impl Rollouts {
     fn write(&self, rollout: &Rollout) -> Result<()> {
         let path = self.file(&rollout.id);
         let mut bytes = serde_json::to_vec(rollout)
-            .map_err(|error| Error::io("write", &path, std::io::Error::other(error)))?;
+            .map_err(|error| Error::io("write", &path, io::Error::other(error)))?;
         bytes.push(b'\n');
         let name = format!("{}.json", rollout.id);
         replace(&self.folder, &name, &bytes, FILE_MODE)
@@ -235,8 +246,8 @@ impl Rollouts {
         numbers.max().unwrap_or(0)
     }
 
-    /// All files, oldest first. One that is invalid is set aside, with an event.
-    fn read_all(&self) -> Vec<Rollout> {
+    /// All files that `read` can read, oldest first.
+    fn read_all(&self, read: impl Fn(&Path) -> Option<Rollout>) -> Vec<Rollout> {
         let names = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut found: Vec<(u64, PathBuf)> = names
             .filter_map(|entry| {
@@ -251,33 +262,68 @@ impl Rollouts {
     }
 }
 
-/// The number of an id: `r12`.
+/// The number of an id: `r12`. Longer ones were never given.
 fn number(id: &str) -> Option<u64> {
     let digits = id.strip_prefix('r')?;
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = (1..=MAX_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().ok())?
 }
 
+/// Why a file is no rollout.
+enum Unusable {
+    Unreadable(Error),
+    Invalid(String),
+}
+
+/// Reads a file. What is in it has to belong there: its id names the file that it is
+/// written to.
+fn load(path: &Path) -> std::result::Result<Rollout, Unusable> {
+    let bytes =
+        fs::read(path).map_err(|source| Unusable::Unreadable(Error::io("read", path, source)))?;
+    let invalid = |error: serde_json::Error| Unusable::Invalid(error.to_string());
+    let value: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
+    let schema = value.get("schema").and_then(Value::as_u64).unwrap_or(0);
+    if schema > u64::from(SCHEMA) {
+        let newer = format!("written by a newer espgate (schema {schema})");
+        let error = Error::io("read", path, io::Error::other(newer));
+        return Err(Unusable::Unreadable(error));
+    }
+    let rollout: Rollout = serde_json::from_value(value).map_err(invalid)?;
+    let name = path.file_stem().and_then(|name| name.to_str());
+    if name != Some(&rollout.id) {
+        return Err(Unusable::Invalid(format!("its id is {:?}", rollout.id)));
+    }
+    Ok(rollout)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Reads a file and says what is wrong with it. An invalid one is set aside.
 fn read(path: &Path) -> Option<Rollout> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(source) => {
-            let error = Error::io("read", path, source);
-            let entry = error.event().entry();
-            entry.say(format_args!("rollout skipped: {}", chain(&error)));
-            return None;
-        }
-    };
-    match serde_json::from_slice(&bytes) {
+    match load(path) {
         Ok(rollout) => Some(rollout),
-        Err(error) => {
+        Err(Unusable::Unreadable(error)) => {
+            let entry = error.event().entry();
+            let why = chain(&error);
+            entry.say(format_args!(
+                "rollout skipped, its devices get the active build: {why}"
+            ));
+            None
+        }
+        Err(Unusable::Invalid(why)) => {
             let aside = set_aside(path);
             let aside = aside.unwrap_or_else(|_| path.to_owned());
             Event::StoreRepaired.entry().say(format_args!(
-                "invalid rollout file ({error}), renamed to {}: its devices get the active build",
+                "invalid rollout file ({why}), renamed to {}: its devices get the active build",
                 aside.display()
             ));
             None
         }
     }
 }
+
+/// Digits of a rollout's number.
+const MAX_DIGITS: usize = 9;

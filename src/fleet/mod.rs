@@ -19,7 +19,7 @@ pub mod pins;
 mod registration_limit;
 pub mod reported;
 pub mod reset_reason;
-mod running;
+pub mod running;
 pub mod unregistered;
 
 use crate::device::{DeviceKey, ModelCode};

@@ -39,6 +39,21 @@ pub(super) fn was_delivered(device: &Device, build: BuildId) -> bool {
     builds.any(|seen| seen.build_id == Some(build) && seen.delivered_at.is_some())
 }
 
+/// Whether a device that sends a dump of `build` may run it still: nothing better than its
+/// uploads tells what it runs, or all of it was delivered since.
+pub fn may_run(device: &Device, build: BuildId) -> bool {
+    let Some(running) = &device.running else {
+        return true;
+    };
+    let mut builds = device.builds.iter();
+    let delivered_at = builds
+        .find(|seen| seen.build_id == Some(build))
+        .and_then(|seen| seen.delivered_at.as_deref());
+    running.build_id == Some(build)
+        || running.from == Kind::Upload.as_str()
+        || delivered_at.is_some_and(|delivered| delivered > running.at.as_str())
+}
+
 fn runs(device: &mut Device, finding: &Finding, now: &str) -> bool {
     let is_hang_up = finding.kind == Kind::HangUp;
     let delivered = finding.build_id.map(|build| was_delivered(device, build));
@@ -235,6 +250,31 @@ mod tests {
             (Kind::Delivery, new, "9", Likely),
             (Kind::HangUp, new, "9", Likely),
         ]);
+    }
+
+    #[test]
+    fn a_dump_of_another_build_is_no_run_of_it_unless_it_was_delivered_since() {
+        let (old, new) = (build('1', "1.0", 'a').id(), build('3', "1.1", 'c').id());
+        let likely = Certainty::Likely;
+        let upload = (Kind::Upload, Names::Version("1.1"), "1.1", likely);
+        let says = (Kind::Running, Names::Any("1.1"), "1.1", likely);
+        let delivery = (Kind::Delivery, Names::Build(old), "1.1", likely);
+        for (steps, expected) in [
+            (&[][..], true),
+            (&[upload][..], true),
+            (&[says][..], false),
+            (&[delivery, says], false),
+            (&[says, delivery], true),
+        ] {
+            // the delivery alone tells nothing of what runs
+            let steps = steps.iter().enumerate().map(|(at, step)| match step.0 {
+                Kind::Delivery if at == 0 => (step.0, step.1, "", step.3),
+                _ => *step,
+            });
+            let device = heard(&steps.collect::<Vec<_>>());
+            assert_eq!(may_run(&device, old), expected, "{:?}", device.builds);
+            assert!(may_run(&device, new));
+        }
     }
 
     #[test]

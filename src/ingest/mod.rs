@@ -23,9 +23,11 @@ use crate::coredump::{self, Examination, Verdict};
 use crate::crashes::Crashes;
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
+use crate::fleet::running;
 use crate::journal::{Event, chain};
 use crate::metrics::Metrics;
 use crate::store::coredumps::{DeviceFolder, NewDump, Sidecar, Source};
+use crate::store::firmware::Build;
 use crate::store::{self, Store, dump_removal};
 
 use describe::{Arriving, describe, occurrence};
@@ -256,8 +258,11 @@ impl Ingest {
             is_usb: origin.source != Source::Https,
         };
         let mut evidence = Vec::new();
-        // who uploads runs that version; a dump that is read may be an older build's
-        if let (Some(version), Source::Https) = (&origin.firmware_version, origin.source) {
+        // who uploads runs that version, if it is not that of the dump; a dump that is read
+        // may be an older build's
+        if let (Some(version), Source::Https) = (&origin.firmware_version, origin.source)
+            && self.is_of_uploader(origin, version, found.app_elf_sha256.as_deref())
+        {
             evidence.push((Kind::Upload, Names::Version(version)));
         }
         if let Some(hash) = &found.app_elf_sha256 {
@@ -265,6 +270,23 @@ impl Ingest {
             evidence.push((Kind::Dump, Names::AppElf { hash, version }));
         }
         last_contact::learned(&self.store, contact, &evidence);
+    }
+
+    /// Whether the version that came with a dump tells what its device runs.
+    fn is_of_uploader(&self, origin: &Origin, version: &str, hash: Option<&str>) -> bool {
+        let Some(hash) = hash else {
+            return true;
+        };
+        let devices = self.store.registry.devices.read();
+        let Some(device) = devices.get(&origin.device) else {
+            return true;
+        };
+        let model = origin.model.as_ref().or(device.model.as_ref());
+        let builds = model.map(|model| self.store.firmware.builds(model));
+        let builds = builds.and_then(Result::ok).unwrap_or_default();
+        let is_it = |build: &&Build| build.version.as_str() == version && build.made(hash);
+        let dump_of = builds.iter().find(is_it).map(Build::id);
+        dump_of.is_none_or(|build| running::may_run(device, build))
     }
 }
 

@@ -171,7 +171,7 @@ pub async fn command(
 
 fn command_of(what: &str, body: Body) -> Result<Command> {
     Ok(match what {
-        "pause" => Command::Pause,
+        "pause" => Command::Pause { why: None },
         "resume" => Command::Resume,
         "release" => Command::Release,
         "finish" => Command::Finish,

@@ -6,7 +6,10 @@ use crate::store::rollouts::{MemberState, Phase, Rollout};
 /// What a person asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
-    Pause,
+    /// With a reason also if it is paused already, for that reason then.
+    Pause {
+        why: Option<String>,
+    },
     Resume,
     /// The next wave, whether or not the one before is over.
     Release,
@@ -23,7 +26,7 @@ impl Command {
     /// The word of the command line and the API.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Pause => "pause",
+            Self::Pause { .. } => "pause",
             Self::Resume => "resume",
             Self::Release => "release",
             Self::Stop { .. } => "stop",
@@ -72,12 +75,16 @@ pub fn apply(
     let is_paused = before.paused.is_some();
     let mut work = Work::new(before, now);
     match command {
-        Command::Pause if is_paused && before.finishing_from.is_none() => {
+        Command::Pause { why: None } if is_paused && before.finishing_from.is_none() => {
             return Err(Impossible::PausedAlready(id()));
         }
-        Command::Pause => {
+        Command::Pause { why } => {
             work.take_finish_back(by);
-            work.pause(by, &format!("by {by}"));
+            if why.is_some() {
+                work.rollout.paused = None;
+            }
+            let by_whom = || format!("by {by}");
+            work.pause(by, &why.clone().unwrap_or_else(by_whom));
         }
         Command::Resume if !is_paused => return Err(Impossible::NotPaused(id())),
         Command::Resume => work.resume(by),

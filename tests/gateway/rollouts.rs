@@ -320,7 +320,10 @@ fn a_restart_changes_nothing_and_a_restore_makes_everything_wait() {
     };
     let site = Site { gateway, tokens };
     assert_eq!(site.state(&id), "paused");
-    assert!(site.show(&id)["why"].to_string().contains("2026-02-11"));
+    assert_eq!(
+        site.show(&id)["why"],
+        "restored from a backup of 2026-02-11 14:30 UTC"
+    );
     let model = site.get("/api/models/lamp");
     assert_eq!(model["held"], true);
     assert!(

@@ -59,7 +59,7 @@ fn what() -> impl Strategy<Value = What> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        Just(Command::Pause),
+        Just(Command::Pause { why: None }),
         Just(Command::Resume),
         Just(Command::Release),
         Just(Command::Finish),

@@ -211,7 +211,7 @@ fn whatever_happens_nobody_gets_it_out_of_turn() {
                 },
                 1 => Command::Finish,
                 2 => Command::Cancel,
-                3..5 => Command::Pause,
+                3..5 => Command::Pause { why: None },
                 5..7 => Command::Release,
                 _ => Command::Resume,
             };

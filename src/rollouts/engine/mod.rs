@@ -32,6 +32,8 @@ use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_
 use super::serve::{Gets, Served, places_taken, serve};
 use super::{RunningDownloads, RunningUploads};
 
+/// The name of a restore in logs.
+const RESTORE: &str = "restore";
 /// A step of the wall clock beyond this is a jump, seconds.
 const JUMP: i128 = 300;
 /// A device that asks at boot only is made to boot if it does not ask within this time,
@@ -364,7 +366,7 @@ impl Rollouts {
                 Ok(outcome) => {
                     // what people hold back is held back, whatever the disk says
                     let save = match command {
-                        Command::Pause | Command::Stop { .. } => Save::Try,
+                        Command::Pause { .. } | Command::Stop { .. } => Save::Try,
                         _ => Save::Must,
                     };
                     let after = outcome.rollout;
@@ -477,7 +479,7 @@ impl Rollouts {
     pub fn was_held(&self, model: &ModelCode, by: &str) {
         let live = self.store.rollouts.live(model);
         if let Some(rollout) = live.filter(|live| live.is_offering() && live.paused.is_none()) {
-            self.command_or_log(&rollout, &Command::Pause, by);
+            self.command_or_log(&rollout, &Command::Pause { why: None }, by);
         }
     }
 
@@ -506,8 +508,10 @@ impl Rollouts {
     /// known here.
     pub fn pause_all(&self, why: &str) {
         for rollout in self.store.rollouts.all_latest() {
-            if rollout.is_live() {
-                self.command_or_log(&rollout, &Command::Pause, why);
+            // what was stopped gives nothing away
+            if rollout.is_offering() {
+                let why = Some(why.to_owned());
+                self.command_or_log(&rollout, &Command::Pause { why }, RESTORE);
             }
         }
     }

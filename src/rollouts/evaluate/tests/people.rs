@@ -7,12 +7,12 @@ fn a_pause_lets_downloads_end_and_offers_nothing() {
     let mut fleet = Fleet::of(5);
     fleet.say("kitchen1: asks began");
     fleet.say("kitchen2: asks told");
-    fleet.person(&Command::Pause).unwrap();
+    fleet.person(&Command::Pause { why: None }).unwrap();
     assert_eq!(
         (fleet.gets("kitchen1"), fleet.gets("kitchen2")),
         (Gets::Target, Gets::Base)
     );
-    let again = fleet.person(&Command::Pause);
+    let again = fleet.person(&Command::Pause { why: None });
     assert_eq!(again, Err(Impossible::PausedAlready("r1".into())));
     assert_eq!(
         fleet.person(&Command::Release),
@@ -48,7 +48,7 @@ fn finish_releases_all_and_pause_takes_it_back() {
         if is_paused_by_rules {
             fleet.say("kitchen1: unsure-crash=d1");
         }
-        fleet.person(&Command::Pause).unwrap();
+        fleet.person(&Command::Pause { why: None }).unwrap();
         assert_eq!(fleet.state("kitchen8"), "held");
         assert_eq!(
             (fleet.state("kitchen20"), fleet.gets("kitchen9")),
@@ -70,7 +70,7 @@ fn a_device_that_got_it_out_of_turn_still_counts() {
     let mut fleet = Fleet::of(20);
     fleet.person(&Command::Finish).unwrap();
     fleet.say("kitchen9: asks told");
-    fleet.person(&Command::Pause).unwrap();
+    fleet.person(&Command::Pause { why: None }).unwrap();
     // the last byte was under way
     fleet.say("kitchen9: delivered 1m booted runs");
     assert_eq!(fleet.state("kitchen9"), "running");
@@ -109,7 +109,7 @@ fn cancel_is_possible_before_the_first_offer() {
         if expected {
             assert_eq!(fleet.gets("kitchen2"), Gets::Base);
             assert_eq!(
-                fleet.person(&Command::Pause),
+                fleet.person(&Command::Pause { why: None }),
                 Err(Impossible::Ended("r1".into()))
             );
         }
@@ -129,4 +129,16 @@ fn a_resume_accepts_what_failed() {
     fleet.say("kitchen3: new-crash=d1");
     assert_eq!(fleet.is(), "wave 3", "said again it is nothing new");
     assert_eq!(fleet.gets("kitchen3"), Gets::Base);
+}
+
+#[test]
+fn a_reason_to_pause_takes_the_place_of_another() {
+    let mut fleet = Fleet::of(5);
+    let why = Some(String::from("restored from a backup"));
+    fleet.person(&Command::Pause { why: None }).unwrap();
+    assert_eq!(fleet.why(), "by anna");
+    fleet.person(&Command::Pause { why }).unwrap();
+    assert_eq!(fleet.why(), "restored from a backup");
+    fleet.person(&Command::Resume).unwrap();
+    assert_eq!(fleet.is(), "canary");
 }

@@ -34,6 +34,7 @@ mod metrics;
 mod refused;
 mod reload;
 mod roles;
+mod rollout_evidence;
 mod rollout_starts;
 mod rollouts;
 mod signatures;

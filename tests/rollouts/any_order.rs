@@ -41,6 +41,10 @@ fn what() -> impl Strategy<Value = What> {
         8 => Just(What::Delivered),
         8 => Just(What::RunsTarget { evidence: evidence() }),
         2 => Just(What::RunsOther { build: evidence(), evidence: evidence() }),
+        2 => Just(What::NamesOther { build: evidence(), evidence: evidence() }),
+        1 => any::<bool>().prop_map(|is_stored| What::RunsUnknown {
+            build: evidence(), is_stored, evidence: evidence(),
+        }),
         1 => Just(What::HasIt { evidence: evidence() }),
         3 => Just(What::Booted),
         1 => Just(What::Loops),

@@ -120,8 +120,7 @@ impl Report {
         };
         runtime.spawn_blocking(move || {
             let rollout = self.app.store.rollouts.live(&self.model);
-            let is_told =
-                |rollout: &Rollout| hang_up_tells(rollout, &self.device.key, self.build);
+            let is_told = |rollout: &Rollout| hang_up_tells(rollout, &self.device.key, self.build);
             if kind == Kind::HangUp && !rollout.as_deref().is_none_or(is_told) {
                 return;
             }

@@ -204,10 +204,18 @@ impl Rollouts {
         };
         let wants_it = named.is_none_or(|named| named == rollout.target.build_id);
         let gets_it = served.gets == Gets::Target && wants_it;
-        if !rollout.is_live() || !self.is_news(&rollout, device, gets_it.then_some(ask)) {
+        // who shows its ETag has it, whatever its wave
+        let shows_it = ask == Ask::HasIt && wants_it;
+        let told = (gets_it || shows_it).then_some(ask);
+        if !rollout.is_live() || !self.is_news(&rollout, device, told) {
             return Ok(Some((rollout.target.build_id, served.gets)));
         }
         self.see(&rollout, device);
+        if shows_it {
+            let evidence = String::from("etag");
+            let has_it = event(device, What::HasIt { evidence });
+            self.tell(model, vec![has_it], &Facts::default());
+        }
         let free = self.free(&rollout);
         let answer = self.change(model, |rollout, now| {
             let mut events = vec![event(device, What::Asked)];
@@ -215,13 +223,9 @@ impl Rollouts {
             let served = serve(rollout, device, now, free);
             let gets_it = served.gets == Gets::Target && wants_it;
             match ask {
-                _ if !gets_it => {}
-                Ask::Version => events.push(event(device, What::Answered)),
-                Ask::Image => events.push(event(device, What::Began)),
-                Ask::HasIt => {
-                    let evidence = String::from("etag");
-                    events.push(event(device, What::HasIt { evidence }));
-                }
+                Ask::Version if gets_it => events.push(event(device, What::Answered)),
+                Ask::Image if gets_it => events.push(event(device, What::Began)),
+                Ask::Version | Ask::Image | Ask::HasIt => {}
             }
             let outcome = evaluate(rollout, &events, &Facts::default(), now);
             let save = match (gets_it && ask == Ask::Image, outcome.is_decision) {

@@ -6,6 +6,7 @@ use super::{Ask, Rollouts, event};
 use crate::clock;
 use crate::device::DeviceKey;
 use crate::fleet::contacts::{self, State};
+use crate::fleet::evidence::Kind;
 use crate::rollouts::evaluate::{Event, What};
 use crate::store::registry::Device;
 use crate::store::registry::activity::Contacts;
@@ -24,10 +25,11 @@ impl Rollouts {
         let is_old = |s| self.is_old(rollout, s);
         match (gets, member.state) {
             (Some(_), MemberState::Eligible | MemberState::Offered) => true,
+            (Some(Ask::HasIt), MemberState::Held | MemberState::Downloading) => true,
             (Some(Ask::Image), MemberState::Downloading) => is_old(member.progress_s),
             // it may run the target after all
             (_, MemberState::Lost) => true,
-            _ => is_old(member.asked_s) || self.runs_another(device),
+            _ => is_old(member.asked_s) || self.runs_another(rollout, member),
         }
     }
 
@@ -37,12 +39,23 @@ impl Rollouts {
         noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
     }
 
-    /// Whether a device is known to run another build than at the last look.
-    fn runs_another(&self, device: &DeviceKey) -> bool {
+    /// Whether a device is known to run another build than at the last look, or was seen
+    /// since then to run the target, which its state does not tell.
+    fn runs_another(&self, rollout: &Rollout, member: &Member) -> bool {
+        use MemberState::{Downloading, Eligible, Held, Incompatible, Offered, Refused};
         let devices = self.store.registry.devices.read();
-        let of = |device: &Arc<Device>| device.running.as_ref().and_then(|known| known.build_id);
         let memory = self.memory();
-        memory.seen.get(device).map(of) != devices.devices.get(device).map(of)
+        let was = memory.seen.get(&member.device);
+        let is = devices.devices.get(&member.device);
+        let build = |device: &Arc<Device>| Some(device.running.as_ref()?.build_id);
+        let at = |device: &Arc<Device>| Some(device.running.as_ref()?.at.clone());
+        let is_open = matches!(
+            member.state,
+            Held | Eligible | Offered | Downloading | Refused | Incompatible
+        );
+        let target = Some(Some(rollout.target.build_id));
+        was.map(build) != is.map(build)
+            || (is_open && is.and_then(build) == target && was.map(at) != is.map(at))
     }
 
     /// Events of one member, or of all.
@@ -154,7 +167,7 @@ fn changes(
             running,
         )
     {
-        changes.extend(runs(rollout, running));
+        changes.extend(runs(rollout, device, running));
     }
     if !member.got_it() && has_since(device, rollout) != before.and_then(|b| has_since(b, rollout))
     {
@@ -177,22 +190,56 @@ fn is_news(member: &Member, before: Option<&Running>, running: &Running) -> bool
     }
 }
 
-fn runs(rollout: &Rollout, running: &Running) -> Option<What> {
+/// What follows from the build that a device runs.
+fn runs(rollout: &Rollout, device: &Device, running: &Running) -> Option<What> {
     let evidence = in_words(&running.from);
     if running.build_id == Some(rollout.target.build_id) {
         return Some(What::RunsTarget { evidence });
     }
     let base = &rollout.base;
-    let build = match (running.build_id, &running.version) {
-        (Some(id), _) if id == base.build_id => base.name.clone(),
-        (Some(id), None) => id.short(),
-        (Some(_), Some(version)) => version.clone(),
+    let is_base = running.build_id == Some(base.build_id);
+    let build = match (running.build_id, &running.version, &running.app_elf_sha256) {
+        (Some(_), ..) if is_base => base.name.clone(),
+        (Some(id), None, _) => id.short(),
         // a version that several builds have: it may be the target
-        (None, Some(version)) if *version == rollout.target_version => return None,
-        (None, Some(version)) => version.clone(),
-        (None, None) => return None,
+        (None, Some(version), _) if *version == rollout.target_version => return None,
+        (_, Some(version), _) => version.clone(),
+        (None, None, Some(hash)) => format!("a build with ELF {hash}"),
+        (None, None, None) => return None,
     };
-    Some(What::RunsOther { build, evidence })
+    let had_it = is_base || ran_before(rollout, device, running);
+    Some(match (had_it, running.from == Kind::Upload.as_str()) {
+        (true, false) => What::RunsOther { build, evidence },
+        (true, true) => What::NamesOther { build, evidence },
+        (false, false) => What::RunsUnknown {
+            build,
+            is_stored: running.build_id.is_some(),
+            evidence,
+        },
+        // of a dump from long ago
+        (false, true) => return None,
+    })
+}
+
+/// Whether a device was seen to run the same before it got the target.
+fn ran_before(rollout: &Rollout, device: &Device, running: &Running) -> bool {
+    let target = Some(rollout.target.build_id);
+    let mut builds = device.builds.iter();
+    let got_at = builds
+        .find(|seen| seen.build_id == target)
+        .and_then(|seen| seen.delivered_at.as_deref())
+        .unwrap_or(&rollout.started_at);
+    device.builds.iter().any(|seen| {
+        let is_it = match running.build_id {
+            Some(_) => seen.build_id == running.build_id,
+            None => {
+                seen.build_id.is_none()
+                    && seen.version == running.version
+                    && seen.app_elf_sha256 == running.app_elf_sha256
+            }
+        };
+        is_it && seen.certainty.is_some() && seen.first.as_str() < got_at
+    })
 }
 
 /// Evidence of the register, as people read it after "running: ".

@@ -36,9 +36,20 @@ pub enum What {
     RunsTarget {
         evidence: String,
     },
-    /// It runs another build.
+    /// It runs the base, or what else it had before the target.
     RunsOther {
         build: String,
+        evidence: String,
+    },
+    /// The upload of a dump named such a build, which may be that of the dump only.
+    NamesOther {
+        build: String,
+        evidence: String,
+    },
+    /// It runs a build that it did not have before the target.
+    RunsUnknown {
+        build: String,
+        is_stored: bool,
         evidence: String,
     },
     /// It has the target's image already.

@@ -4,7 +4,7 @@
 use super::advance::released_s;
 use super::{Event, RULES, What, Work, is_released};
 use crate::device::DeviceKey;
-use crate::store::rollouts::{Member, MemberState, Phase, Rule};
+use crate::store::rollouts::{Member, MemberState};
 
 /// Whole deliveries without a run after which a device is not asked again.
 const MAX_DELIVERIES: u32 = 2;
@@ -44,6 +44,12 @@ impl Work<'_> {
             }
             What::RunsTarget { evidence } => self.runs_target(at, evidence),
             What::RunsOther { build, evidence } => self.runs_other(at, build, evidence),
+            What::NamesOther { build, evidence } => self.names_other(at, build, evidence),
+            What::RunsUnknown {
+                build,
+                is_stored,
+                evidence,
+            } => self.runs_unknown(at, build, *is_stored, evidence),
             What::HasIt { evidence } => self.has_it(at, evidence),
             What::Booted => self.booted(at),
             What::Loops => self.loops(at),
@@ -77,19 +83,19 @@ impl Work<'_> {
         }
     }
 
-    fn has_got_it(&self, at: usize) -> bool {
+    pub(super) fn has_got_it(&self, at: usize) -> bool {
         self.rollout.members.get(at).is_some_and(Member::got_it)
     }
 
     /// Whether the target came from here if the device has it.
     fn took_it(&self, at: usize) -> bool {
         let member = self.rollout.members.get(at);
-        // the acknowledgement of the last byte may be lost
-        member.is_some_and(|member| member.got_it() || !member.broke_off.is_empty())
+        // the acknowledgement of the last byte may be lost, or it came in a bundle
+        member.is_some_and(|member| member.got_it() || member.tried_s.is_some())
     }
 
     /// `is_return`: after a delivery this cannot be from before the restart.
-    fn heard(&mut self, at: usize, is_return: bool) {
+    pub(super) fn heard(&mut self, at: usize, is_return: bool) {
         let (now, released) = (self.now.s, released_s(&self.rollout));
         let mut is_news = false;
         self.change(at, |member| {
@@ -246,10 +252,12 @@ impl Work<'_> {
             S::Held | S::Eligible | S::Offered | S::Incompatible if !self.took_it(at) => {
                 self.set(at, S::HasIt, evidence);
             }
+            S::HasIt if !self.took_it(at) => {}
             S::Held
             | S::Eligible
             | S::Offered
             | S::Incompatible
+            | S::HasIt
             | S::Downloading
             | S::Downloaded
             | S::Lost
@@ -277,40 +285,13 @@ impl Work<'_> {
                 });
                 self.set(at, S::Running, evidence);
             }
+            S::Running | S::Soaked => self.change(at, |member| {
+                member.rebooted = false;
+                member.other_build = None;
+            }),
             _ => {}
         }
         self.heard(at, true);
-    }
-
-    fn runs_other(&mut self, at: usize, build: &str, evidence: &str) {
-        let Some(member) = self.rollout.members.get(at) else {
-            return;
-        };
-        let state = member.state;
-        let (booted, ran) = (member.booted_since, member.ran_s.is_some());
-        let waited = self.now.s.saturating_sub(member.delivered_s.unwrap_or(0));
-        self.heard(at, true);
-        if self.rollout.phase == Phase::Stopped {
-            // who has not booted since the delivery may boot into the target yet
-            let is_back = booted || ran || waited >= MAX_WAIT;
-            if self.has_got_it(at) && state != MemberState::Back && is_back {
-                self.set(at, MemberState::Back, evidence);
-            }
-            return;
-        }
-        match state {
-            MemberState::HasIt => self.set(at, self.before_it(at), evidence),
-            // no board changes what it runs without a boot
-            MemberState::Running | MemberState::Soaked => self.revert(at, build, evidence),
-            MemberState::Downloaded | MemberState::Lost => {
-                self.change(at, |member| member.other_build = Some(build.to_owned()));
-                // until it boots it may wait for its night
-                if booted {
-                    self.revert(at, build, evidence);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// The state of a member that has nothing to do with the target yet.
@@ -328,17 +309,12 @@ impl Work<'_> {
             return;
         };
         let mark = match member.state {
-            MemberState::Running => &mut member.rebooted,
+            MemberState::Running | MemberState::Soaked => &mut member.rebooted,
             _ if member.got_it() => &mut member.booted_since,
             _ => return,
         };
         let is_first = !std::mem::replace(mark, true);
         self.is_decision |= is_first;
-    }
-
-    fn revert(&mut self, at: usize, build: &str, evidence: &str) {
-        let why = format!("runs {build} again ({evidence})");
-        self.fail(at, MemberState::Reverted, Rule::Reverted, &why, None);
     }
 
     fn has_it(&mut self, at: usize, evidence: &str) {

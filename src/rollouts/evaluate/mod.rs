@@ -5,6 +5,7 @@ mod advance;
 mod crashed;
 mod event;
 mod happened;
+mod other_build;
 mod passing_time;
 #[cfg(test)]
 mod tests;

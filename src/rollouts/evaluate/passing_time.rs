@@ -265,6 +265,12 @@ fn running(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
     if ran < soak {
         return None;
     }
+    let is_overdue = ran >= soak.saturating_add(patience(rollout, member));
+    let is_due = is_overdue && member.failure.is_none();
+    if let Some(build) = &member.other_build {
+        let why = || format!("ran the build, and runs {build} now");
+        return is_due.then(|| Due::NoData(why()));
+    }
     if is_heard_after(member, soak) {
         return Some(Due::Soaked(true));
     }
@@ -274,14 +280,13 @@ fn running(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
     if !member.rebooted && member.known_crashes == 0 && !is_missed {
         return Some(Due::Soaked(false));
     }
-    let is_due = ran >= soak.saturating_add(patience(rollout, member));
     let why = "ran the build, and was not heard after its soak";
-    (is_due && member.failure.is_none()).then(|| Due::NoData(why.to_owned()))
+    is_due.then(|| Due::NoData(why.to_owned()))
 }
 
 fn presumed(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
     let soak = soak_of(rollout, member);
-    if is_heard_after(member, soak) {
+    if is_heard_after(member, soak) && member.other_build.is_none() {
         return Some(Due::Confirmed);
     }
     let longest = soak.saturating_add(patience(rollout, member).max(MAX_WAIT));

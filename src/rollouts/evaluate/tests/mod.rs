@@ -166,6 +166,15 @@ impl Fleet {
                 build: String::from("1.4.2"),
                 evidence: evidence(),
             },
+            "names-old" => What::NamesOther {
+                build: String::from("1.4.2"),
+                evidence: String::from("upload"),
+            },
+            "runs-unknown" => What::RunsUnknown {
+                build: of,
+                is_stored: false,
+                evidence: evidence(),
+            },
             "has-it" => What::HasIt {
                 evidence: evidence(),
             },

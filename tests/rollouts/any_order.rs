@@ -42,7 +42,7 @@ fn what() -> impl Strategy<Value = What> {
         8 => Just(What::RunsTarget { evidence: evidence() }),
         2 => Just(What::RunsOther { build: evidence(), evidence: evidence() }),
         2 => Just(What::NamesOther { build: evidence(), evidence: evidence() }),
-        1 => any::<bool>().prop_map(|is_stored| What::RunsUnknown {
+        1 => any::<bool>().prop_map(move |is_stored| What::RunsUnknown {
             build: evidence(), is_stored, evidence: evidence(),
         }),
         1 => Just(What::HasIt { evidence: evidence() }),

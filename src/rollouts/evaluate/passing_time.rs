@@ -199,7 +199,7 @@ fn due(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option
         }
         MemberState::Eligible => eligible(rollout, member, now, is_network),
         MemberState::Downloaded => downloaded(rollout, member, now, is_network),
-        MemberState::Running => running(rollout, member, now),
+        MemberState::Running => running(rollout, member, now, is_network),
         MemberState::Soaked if !member.confirmed => presumed(rollout, member, now),
         _ => None,
     }
@@ -259,13 +259,16 @@ fn downloaded(rollout: &Rollout, member: &Member, now: u64, is_network: bool) ->
     is_due.then(|| Due::NoData(why()))
 }
 
-fn running(rollout: &Rollout, member: &Member, now: u64) -> Option<Due> {
+fn running(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> Option<Due> {
     let soak = soak_of(rollout, member);
     let ran = after(member.ran_s, now);
     if ran < soak {
         return None;
     }
-    let is_overdue = ran >= soak.saturating_add(patience(rollout, member));
+    // as with those that are lost: when the others are not heard either it is the network
+    let ended = member.ran_s.map(|ran| ran.saturating_add(soak));
+    let unheard = after(ended.max(rollout.network_out_s), now);
+    let is_overdue = unheard >= patience(rollout, member) && !is_network;
     let is_due = is_overdue && member.failure.is_none();
     if let Some(build) = &member.other_build {
         let why = || format!("ran the build, and runs {build} now");

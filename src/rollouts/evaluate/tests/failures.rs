@@ -157,6 +157,31 @@ fn lost_is_a_question_of_the_usual_interval_and_of_the_others() {
 }
 
 #[test]
+fn a_soak_that_ends_while_the_network_is_out_tells_nothing() {
+    let mut fleet = Fleet::of(5);
+    fleet.say(&format!(
+        "kitchen1 kitchen2: usual=10m {TAKES_IT} 23h heard"
+    ));
+    fleet.facts.others_expected = 4;
+    fleet.facts.others_missed = 2;
+    fleet.wait("3h");
+    assert_eq!(
+        (fleet.state("kitchen1"), fleet.is()),
+        ("running", "soaking".into())
+    );
+    fleet.facts.others_missed = 1;
+    fleet.wait("25m");
+    assert_eq!(fleet.is(), "soaking", "it has as long again");
+    fleet.say("kitchen2: heard");
+    fleet.wait("10m");
+    assert_eq!(
+        (fleet.state("kitchen2"), fleet.is()),
+        ("soaked", "paused".into())
+    );
+    assert!(fleet.why().contains("on kitchen1"), "{}", fleet.why());
+}
+
+#[test]
 fn a_console_that_tells_of_the_update_is_no_return() {
     let mut fleet = Fleet::of(5);
     fleet.say("kitchen1: asks began delivered heard 30m");

@@ -143,12 +143,12 @@ fn changes(
     device: &Device,
 ) -> Vec<What> {
     let mut changes = Vec::new();
-    if device.is_retired() != (member.state == MemberState::Retired) {
-        changes.push(What::Retired(device.is_retired()));
+    let (is_retired, is_pinned) = (device.is_retired(), device.pin.is_some());
+    if is_retired && member.state != MemberState::Retired {
+        changes.push(What::Retired(true));
     }
-    let is_pinned = device.pin.is_some();
-    if is_pinned != (member.state == MemberState::Pinned) {
-        changes.push(What::Pinned(is_pinned));
+    if is_pinned && member.state != MemberState::Pinned {
+        changes.push(What::Pinned(true));
     }
     let usual = contacts::usual_interval(&device.contacts);
     if usual != member.usual_s {
@@ -173,6 +173,13 @@ fn changes(
     {
         let evidence = String::from("has the image (ETag)");
         changes.push(What::HasIt { evidence });
+    }
+    // what it ran until then is from the time in which it took no part
+    if !is_retired && member.state == MemberState::Retired {
+        changes.push(What::Retired(false));
+    }
+    if !is_pinned && (member.state == MemberState::Pinned || member.pinned) {
+        changes.push(What::Pinned(false));
     }
     let contact = |device: &Device| device.contacts.live.last_contact;
     if contact(device).is_some() && before.map(contact) != Some(contact(device)) {

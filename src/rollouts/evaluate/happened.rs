@@ -4,7 +4,7 @@
 use super::advance::released_s;
 use super::{Event, RULES, What, Work, is_released};
 use crate::device::DeviceKey;
-use crate::store::rollouts::{Member, MemberState};
+use crate::store::rollouts::{Member, MemberState, Phase};
 
 /// Whole deliveries without a run after which a device is not asked again.
 const MAX_DELIVERIES: u32 = 2;
@@ -88,7 +88,7 @@ impl Work<'_> {
     }
 
     /// Whether the target came from here if the device has it.
-    fn took_it(&self, at: usize) -> bool {
+    pub(super) fn took_it(&self, at: usize) -> bool {
         let member = self.rollout.members.get(at);
         // the acknowledgement of the last byte may be lost, or it came in a bundle
         member.is_some_and(|member| member.got_it() || member.tried_s.is_some())
@@ -234,6 +234,7 @@ impl Work<'_> {
         if let Some(Held | Eligible | Offered | Downloading | HasIt) = self.state(at) {
             self.set(at, Downloaded, "all of it was delivered");
         }
+        self.delivered_meanwhile(at);
         if is_refused && self.state(at) == Some(Downloaded) {
             self.refuse(
                 at,
@@ -249,6 +250,7 @@ impl Work<'_> {
         };
         let now = self.now.s;
         match state {
+            S::Pinned | S::Retired => self.ran_meanwhile(at, true),
             S::Held | S::Eligible | S::Offered | S::Incompatible if !self.took_it(at) => {
                 self.set(at, S::HasIt, evidence);
             }
@@ -308,7 +310,7 @@ impl Work<'_> {
         let Some(member) = self.member(at) else {
             return;
         };
-        let mark = match member.state {
+        let mark = match member.own_state() {
             MemberState::Running | MemberState::Soaked => &mut member.rebooted,
             _ if member.got_it() => &mut member.booted_since,
             _ => return,
@@ -342,47 +344,6 @@ impl Work<'_> {
             }
             _ => {}
         }
-    }
-
-    /// Pins and retirements come and go; what was known of the device stays.
-    fn takes_no_part(&mut self, at: usize, which: MemberState, yes: bool) {
-        use MemberState::{
-            Back, Crashed, HasIt, Incompatible, Looping, Lost, Pinned, Refused, Retired, Reverted,
-            Stranded,
-        };
-        let released = self.before_it(at);
-        let Some(member) = self.member(at) else {
-            return;
-        };
-        let was = (member.pinned, member.retired);
-        member.pinned |= member.state == Pinned;
-        member.retired |= member.state == Retired;
-        match which {
-            Retired => member.retired = yes,
-            _ => member.pinned = yes,
-        }
-        let is_new = was != (member.pinned, member.retired);
-        let is_out = matches!(member.state, Pinned | Retired);
-        let own = member.own_state();
-        let (state, evidence) = match (member.retired, member.pinned) {
-            (true, _) => (Retired, "retired"),
-            (false, true) => (Pinned, "pinned"),
-            (false, false) if !is_out => return,
-            (false, false) => match own {
-                // what it runs by now is not known
-                Crashed | Looping | Reverted | Lost | Refused | Incompatible | HasIt | Back
-                | Stranded => (own, "takes part again"),
-                _ => (released, "takes part again"),
-            },
-        };
-        let is_neutral = matches!(state, Pinned | Retired);
-        member.before = match is_neutral {
-            true if is_out => member.before,
-            true => Some(own),
-            false => None,
-        };
-        self.is_decision |= is_new;
-        self.set(at, state, evidence);
     }
 }
 

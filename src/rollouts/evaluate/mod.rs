@@ -7,6 +7,7 @@ mod event;
 mod happened;
 mod other_build;
 mod passing_time;
+mod takes_part;
 #[cfg(test)]
 mod tests;
 mod verdict;

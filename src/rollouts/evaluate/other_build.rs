@@ -15,6 +15,9 @@ impl Work<'_> {
         let (booted, ran) = (member.booted_since, member.ran_s.is_some());
         let waited = self.now.s.saturating_sub(member.delivered_s.unwrap_or(0));
         self.heard(at, true);
+        if matches!(state, MemberState::Pinned | MemberState::Retired) {
+            return self.ran_meanwhile(at, false);
+        }
         if self.rollout.phase == Phase::Stopped {
             // who has not booted since the delivery may boot into the target yet
             let is_back = booted || ran || waited >= MAX_WAIT;

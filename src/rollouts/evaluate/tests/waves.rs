@@ -264,3 +264,52 @@ fn half_of_the_devices_are_enough_and_fewer_are_a_question() {
     fleet.wait("48h");
     assert_eq!(fleet.rollout.released(), 1);
 }
+
+#[test]
+fn who_takes_part_again_is_where_it_was() {
+    for (words, state) in [
+        ("asks began delivered pinned unpinned", "downloaded"),
+        // a shelf is no place to be heard from
+        ("asks began delivered retired 3h unretired", "downloaded"),
+        ("asks began pinned delivered unpinned", "downloaded"),
+        ("asks began delivered 1m booted runs pinned unpinned", "running"),
+        (
+            "asks began delivered 1m booted runs retired pinned unretired unpinned",
+            "running",
+        ),
+        (
+            "asks began delivered 1m booted runs 2h heard pinned runs unpinned",
+            "soaked",
+        ),
+        ("asks began delivered pinned 1m booted runs unpinned", "running"),
+        ("pinned 1m booted runs unpinned", "has-it"),
+        ("has-it retired unretired", "has-it"),
+        ("has-it retired booted runs-old unretired", "eligible"),
+        ("asks told pinned unpinned", "eligible"),
+        ("asks began delivered pinned 1m booted runs-old unpinned", "eligible"),
+    ] {
+        let mut fleet = Fleet::of(20);
+        fleet.canaries_soak();
+        fleet.say(&format!("kitchen3: {words}"));
+        assert_eq!(fleet.state("kitchen3"), state, "{words}");
+        assert_eq!(fleet.gets("kitchen3"), Gets::Target, "{words}");
+        assert_eq!(fleet.is(), "wave 2", "{words}");
+        // also while nobody is offered it
+        fleet.person(&Command::Pause).unwrap();
+        let gets = match state {
+            "eligible" => Gets::Base,
+            _ => Gets::Target,
+        };
+        assert_eq!(fleet.gets("kitchen3"), gets, "{words}");
+    }
+}
+
+#[test]
+fn the_soak_stands_still_while_a_device_takes_no_part() {
+    let mut fleet = Fleet::of(20);
+    fleet.canaries_soak();
+    fleet.say(&format!("kitchen3: {TAKES_IT} 1h retired 5h unretired heard 59m"));
+    assert_eq!(fleet.state("kitchen3"), "running");
+    fleet.say("kitchen3: 1m heard");
+    assert_eq!(fleet.state("kitchen3"), "soaked");
+}

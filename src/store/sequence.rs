@@ -55,6 +55,12 @@ impl Sequence {
         state.next = state.next.max(used + 1);
     }
 
+    /// The newest number that may have been given: those that follow are larger.
+    pub fn last(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.next.saturating_sub(1)
+    }
+
     /// A number that was never given before.
     ///
     /// # Errors
@@ -87,9 +93,12 @@ mod tests {
         let mut last = 0;
         for _ in 0..3 {
             let sequence = Sequence::open(folder.path()).unwrap();
+            assert!(sequence.last() >= last);
             for _ in 0..1500 {
+                let newest = sequence.last();
                 let number = sequence.next().unwrap();
-                assert!(number > last);
+                assert!(number > last && number > newest);
+                assert_eq!(sequence.last(), number);
                 last = number;
             }
         }

@@ -24,7 +24,7 @@ use crate::crashes::Crashes;
 use crate::device::{DeviceKey, ModelCode};
 use crate::journal::chain;
 use crate::store::registry::Device;
-use crate::store::rollouts::{MemberState, Phase, Rollout, Save};
+use crate::store::rollouts::{Member, MemberState, Phase, Rollout, Save};
 use crate::store::{self, Store};
 
 use super::by_person::{self, Command, Impossible};
@@ -224,7 +224,15 @@ impl Rollouts {
             let gets_it = served.gets == Gets::Target && wants_it;
             match ask {
                 Ask::Version if gets_it => events.push(event(device, What::Answered)),
-                Ask::Image if gets_it => events.push(event(device, What::Began)),
+                Ask::Image if gets_it => {
+                    // of what it crashed with before its first download it was not served
+                    let is_first = rollout.member(device).is_some_and(is_untouched);
+                    if is_first {
+                        let sequence = self.store.coredumps.last_sequence();
+                        events.push(event(device, What::Judged { sequence }));
+                    }
+                    events.push(event(device, What::Began));
+                }
                 Ask::Version | Ask::Image | Ask::HasIt => {}
             }
             let outcome = evaluate(rollout, &events, &Facts::default(), now);
@@ -527,3 +535,8 @@ fn event(device: &DeviceKey, what: What) -> Event {
         what,
     }
 }
+/// Whether no download of the target to a device came far.
+fn is_untouched(member: &Member) -> bool {
+    !member.got_it() && member.broke_off.is_empty() && member.progress_s.is_none()
+}
+

@@ -90,7 +90,11 @@ impl Rollouts {
             .enumerate()
             .map(|(at, one)| {
                 let device = devices.get(&one.device);
-                member(one, at < canaries, device, &request.target, &now)
+                Member {
+                    // dumps of earlier trials are none of this rollout
+                    judged_to: self.store.coredumps.last_sequence(),
+                    ..member(one, at < canaries, device, &request.target, &now)
+                }
             })
             .collect();
         let waves = order::waves(members.len(), canaries, &request.spec.waves);

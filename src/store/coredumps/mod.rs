@@ -93,6 +93,12 @@ impl Coredumps {
         self.sequence.next()
     }
 
+    /// The newest number of the data directory's count: every dump that is stored already
+    /// has one up to it.
+    pub fn last_sequence(&self) -> u64 {
+        self.sequence.last()
+    }
+
     /// Does something with one device's folder, as its only user meanwhile.
     /// The folder is read first if necessary.
     ///

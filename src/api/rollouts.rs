@@ -106,6 +106,8 @@ pub struct Summary {
     pub started_at: String,
     pub started_by: String,
     pub ended_at: Option<String>,
+    /// What was decided last is in force, but could not be written: a restart undoes it.
+    pub unsaved: bool,
     /// Number of devices in it.
     pub devices: u64,
     /// Of these, in released waves.

@@ -14,6 +14,8 @@ use crate::store::rollouts::{Member, MemberState, Phase, Rollout};
 pub const RESERVATION: u64 = 600;
 /// A download without a sign of life for this time takes no place any more, seconds.
 pub const IDLE_DOWNLOAD: u64 = 120;
+/// Who asked within this time, seconds, and got nothing waits for a place.
+const WAITS_FOR: u64 = 3600;
 
 /// Which build a device gets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +49,10 @@ pub enum Why {
     AllPlacesTaken {
         downloads: usize,
     },
+    /// It did not fetch what it was told of, and others wait.
+    OthersFirst,
+    /// The disk does not take what would have to be noted first.
+    NotSaved,
     Stopped,
     /// It was stopped, and who got the target keeps it.
     StoppedStay,
@@ -73,6 +79,10 @@ impl fmt::Display for Why {
                     "{downloads} downloads at once are allowed, and under way"
                 )
             }
+            Self::OthersFirst => {
+                f.write_str("was told of it and did not fetch it: others that wait are told first")
+            }
+            Self::NotSaved => f.write_str("the rollout cannot be saved: see the disk"),
             Self::Stopped => f.write_str("stopped"),
             Self::StoppedStay => f.write_str("stopped; devices that got it keep it"),
             Self::Cancelled => f.write_str("cancelled"),
@@ -95,7 +105,7 @@ impl Served {
         }
     }
 
-    fn base(why: Why) -> Self {
+    pub(super) fn base(why: Why) -> Self {
         Self {
             gets: Gets::Base,
             why,
@@ -194,6 +204,21 @@ pub fn waits_for(rollout: &Rollout, now: Now<'_>) -> Option<Why> {
 pub fn places_taken(rollout: &Rollout, now_s: u64) -> usize {
     let takes_one = |member: &&Member| downloads(member, now_s) || is_reserved(member, now_s);
     rollout.members.iter().filter(takes_one).count()
+}
+
+/// Whether others are told of the target before a device: it let a place go unused, and one
+/// that did so less often asked lately and waits.
+pub fn goes_behind(rollout: &Rollout, device: &DeviceKey, now_s: u64) -> bool {
+    // one that was told and whose time is over has not been looked at yet
+    let tries = |one: &Member| one.failed_tries + u32::from(one.state == MemberState::Offered);
+    let Some(tried) = rollout.member(device).map(tries).filter(|tried| *tried > 0) else {
+        return false;
+    };
+    let is_recent = |asked: u64| now_s.saturating_sub(asked) < WAITS_FOR;
+    rollout.members.iter().any(|other| {
+        let waits = other.state == MemberState::Eligible && other.asked_s.is_some_and(is_recent);
+        waits && tries(other) < tried
+    })
 }
 
 /// Whether a download of it gave a sign of life lately. Devices that run the target may

@@ -40,6 +40,7 @@ pub(super) fn summary(
         started_at: rollout.started_at.clone(),
         started_by: rollout.started_by.clone(),
         ended_at: rollout.ended_at.clone(),
+        unsaved: false,
         devices: rollout.members.len() as u64,
         released: rollout.released_members() as u64,
         confirmed: count(&|member| soaked(member) && member.confirmed),

@@ -4,8 +4,24 @@ use super::finding::Finding;
 use crate::api::models::Model;
 use crate::api::rollouts::Summary;
 
-/// How live rollouts are.
+/// How live rollouts are, and which could not be written.
 pub(super) fn waiting(rollouts: &[Summary]) -> Vec<Finding> {
+    let unsaved = rollouts.iter().filter(|one| one.unsaved).map(unsaved);
+    live(rollouts).into_iter().chain(unsaved).collect()
+}
+
+fn unsaved(one: &Summary) -> Finding {
+    let (id, model, build) = (&one.id, &one.model, &one.target_name);
+    let what = format!(
+        "rollout {id} of {model} {build} is {}, which cannot be written: a restart undoes it",
+        one.state
+    );
+    let advice = "make room, or the folder rollouts of the data directory writable: the journal \
+                  has the error";
+    Finding::warning("rollouts", what, advice)
+}
+
+fn live(rollouts: &[Summary]) -> Vec<Finding> {
     let live = rollouts.iter().filter(|one| one.ended_at.is_none());
     let findings = live.filter_map(|one| {
         let (id, model, build) = (&one.id, &one.model, &one.target_name);
@@ -64,6 +80,13 @@ mod tests {
             let found = found.first().map(|finding| finding.severity);
             assert_eq!(found, expected, "{state}");
         }
+        let unsaved = Summary {
+            unsaved: true,
+            ..one("stopped", true)
+        };
+        let found = waiting(&[unsaved]);
+        let found = found.first().map(|finding| finding.severity);
+        assert_eq!(found, Some(Severity::Warning));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::store::{self, Store};
 
 use super::by_person::{self, Command, Impossible};
 use super::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate, wants_rates};
-use super::serve::{Gets, Served, places_taken, serve};
+use super::serve::{Gets, Served, Why, goes_behind, places_taken, serve};
 use super::{RunningDownloads, RunningUploads};
 
 /// The name of a restore in logs.
@@ -160,16 +160,40 @@ impl Rollouts {
             .saturating_sub(taken + own)
     }
 
-    /// What the model's last rollout says a device gets; `None` if it says nothing: then
+    /// What the model's last rollout says a device gets if it asks for a version; `None` if it says nothing: then
     /// the model's active build counts.
     pub fn serves(&self, model: &ModelCode, device: &DeviceKey) -> Option<(Arc<Rollout>, Served)> {
+        self.serves_for(model, device, Ask::Version)
+    }
+
+    fn serves_for(
+        &self,
+        model: &ModelCode,
+        device: &DeviceKey,
+        ask: Ask,
+    ) -> Option<(Arc<Rollout>, Served)> {
         let rollout = self.store.rollouts.of_model(model)?;
         if !self.counts(&rollout) {
             return None;
         }
-        let free = self.free(&rollout);
-        let served = self.at(&rollout, |now| serve(&rollout, device, now, free));
+        let served = self.at(&rollout, |now| self.served(&rollout, device, ask, now));
         Some((rollout, served))
+    }
+
+    /// What a rollout gives a device that asks now. Whoever gives a place away by it holds
+    /// the rollouts still: the places of all of them are counted.
+    fn served(&self, rollout: &Rollout, device: &DeviceKey, ask: Ask, now: Now<'_>) -> Served {
+        let served = serve(rollout, device, now, self.free(rollout));
+        let is_new = matches!(served.why, Why::Eligible | Why::Offered);
+        let is_fresh = served.gets == Gets::Target && is_new;
+        if is_fresh && self.store.rollouts.is_behind(&rollout.model) {
+            return Served::base(Why::NotSaved);
+        }
+        let is_promise = is_fresh && ask == Ask::Version && served.why == Why::Eligible;
+        match is_promise && goes_behind(rollout, device, now.s) {
+            true => Served::base(Why::OthersFirst),
+            false => served,
+        }
     }
 
     /// Whether a rollout still decides what devices get: while it is live, at its end until
@@ -199,7 +223,7 @@ impl Rollouts {
         ask: Ask,
         named: Option<BuildId>,
     ) -> store::Result<Option<(BuildId, Gets)>> {
-        let Some((rollout, served)) = self.serves(model, device) else {
+        let Some((rollout, served)) = self.serves_for(model, device, ask) else {
             return Ok(None);
         };
         let wants_it = named.is_none_or(|named| named == rollout.target.build_id);
@@ -216,11 +240,10 @@ impl Rollouts {
             let has_it = event(device, What::HasIt { evidence });
             self.tell(model, vec![has_it], &Facts::default());
         }
-        let free = self.free(&rollout);
         let answer = self.change(model, |rollout, now| {
             let mut events = vec![event(device, What::Asked)];
             // somebody else may have got the last place meanwhile
-            let served = serve(rollout, device, now, free);
+            let served = self.served(rollout, device, ask, now);
             let gets_it = served.gets == Gets::Target && wants_it;
             match ask {
                 Ask::Version if gets_it => events.push(event(device, What::Answered)),
@@ -402,6 +425,9 @@ impl Rollouts {
             if rollout.is_live() {
                 self.go_on(&rollout);
             }
+            if self.store.rollouts.is_behind(&rollout.model) {
+                self.save_again(&rollout);
+            }
         }
     }
 
@@ -409,13 +435,13 @@ impl Rollouts {
         let events = self.observe(rollout, None);
         let facts = self.facts(rollout, wants_rates(rollout));
         self.tell(&rollout.model, events, &facts);
-        let is_behind = self.store.rollouts.is_behind(&rollout.model);
-        if is_behind {
-            // the disk failed; it may be better now
-            let again = |before: &Rollout| Some((before.clone(), Save::Try, ()));
-            if let Err(error) = self.store.rollouts.change(&rollout.model, again) {
-                log::warn!("rollout {} is not saved: {}", rollout.id, chain(&error));
-            }
+    }
+
+    /// The disk failed; it may be better now.
+    fn save_again(&self, rollout: &Rollout) {
+        let again = |before: &Rollout| Some((before.clone(), Save::Try, ()));
+        if let Err(error) = self.store.rollouts.change(&rollout.model, again) {
+            log::warn!("rollout {} is not saved: {}", rollout.id, chain(&error));
         }
     }
 
@@ -529,14 +555,14 @@ impl Rollouts {
     }
 }
 
+/// Whether no download of the target to a device came far.
+fn is_untouched(member: &Member) -> bool {
+    !member.got_it() && member.broke_off.is_empty() && member.progress_s.is_none()
+}
+
 fn event(device: &DeviceKey, what: What) -> Event {
     Event {
         device: device.clone(),
         what,
     }
 }
-/// Whether no download of the target to a device came far.
-fn is_untouched(member: &Member) -> bool {
-    !member.got_it() && member.broke_off.is_empty() && member.progress_s.is_none()
-}
-

@@ -3,6 +3,7 @@
 use super::{Error, Request, Rollouts};
 use crate::api::rollouts as api;
 use crate::clock;
+use crate::rollouts::evaluate::Now;
 use crate::rollouts::{sentence, view};
 use crate::store::rollouts::Rollout;
 
@@ -16,9 +17,26 @@ impl Rollouts {
 
     /// One in a list.
     pub fn summary(&self, rollout: &Rollout) -> api::Summary {
-        self.at(rollout, |now| {
-            view::summary(rollout, now, clock::local_short)
-        })
+        let summary = |now: Now<'_>| view::summary(rollout, now, clock::local_short);
+        let mut summary = self.at(rollout, summary);
+        self.say_unsaved(rollout, &mut summary);
+        summary
+    }
+
+    fn is_unsaved(&self, rollout: &Rollout) -> bool {
+        let last = self.store.rollouts.of_model(&rollout.model);
+        let is_last = last.is_some_and(|last| last.id == rollout.id);
+        is_last && self.store.rollouts.is_behind(&rollout.model)
+    }
+
+    fn say_unsaved(&self, rollout: &Rollout, summary: &mut api::Summary) {
+        if self.is_unsaved(rollout) {
+            summary.unsaved = true;
+            summary.summary.push_str(
+                " NOT SAVED: it cannot be written, and a restart undoes what was decided last; \
+                 see \"espgate doctor\".",
+            );
+        }
     }
 
     /// One as it is shown.
@@ -32,9 +50,10 @@ impl Rollouts {
     }
 
     fn shown(&self, rollout: &Rollout) -> api::Rollout {
-        self.at(rollout, |now| {
-            view::detail(rollout, now, clock::local_short)
-        })
+        let detail = |now: Now<'_>| view::detail(rollout, now, clock::local_short);
+        let mut detail = self.at(rollout, detail);
+        self.say_unsaved(rollout, &mut detail.summary);
+        detail
     }
 
     /// What a start would do, and what it would warn of.
@@ -71,14 +90,19 @@ impl Rollouts {
         failed.map(|rollout| rollout.id.clone()).collect()
     }
 
-    /// Live rollouts in a line each, for the status: `r7 of lamp 1.5.0: wave 2`.
+    /// Rollouts that are live or not saved, in a line each, for the status:
+    /// `r7 of lamp 1.5.0: wave 2`.
     pub fn lines(&self) -> Vec<String> {
         let live = self.store.rollouts.all_latest().into_iter();
-        let live = live.filter(|rollout| rollout.is_live());
+        let live = live.filter(|rollout| rollout.is_live() || self.is_unsaved(rollout));
         let lines = live.map(|rollout| {
             let state = self.at(&rollout, |now| sentence::state(&rollout, now));
             let (id, model, target) = (&rollout.id, &rollout.model, &rollout.target.name);
-            format!("{id} of {model} {target}: {state}")
+            let unsaved = match self.is_unsaved(&rollout) {
+                true => ", NOT SAVED",
+                false => "",
+            };
+            format!("{id} of {model} {target}: {state}{unsaved}")
         });
         lines.collect()
     }

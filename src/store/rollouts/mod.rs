@@ -157,7 +157,8 @@ impl Rollouts {
     /// must be. One change at a time. `None` if the model has none. Blocks.
     ///
     /// # Errors
-    /// What the disk says, for [`Save::Must`]; nothing is changed then.
+    /// What the disk says, for [`Save::Must`]; nothing is changed then, but that
+    /// [`Self::is_behind`] tells of it until the file could be written.
     pub fn change<R>(
         &self,
         model: &ModelCode,
@@ -179,14 +180,20 @@ impl Rollouts {
             Save::Must | Save::Try => self.write(&next).map(|()| true),
         };
         match (saved, save) {
-            (Err(error), Save::Must) => return Err(error),
+            (Err(error), Save::Must) => {
+                self.put(before, false);
+                return Err(error);
+            }
             (Err(error), _) => {
-                let entry = error.event().entry();
-                entry.say(format_args!(
-                    "cannot save rollout {}: {}",
-                    next.id,
-                    chain(&error)
-                ));
+                // it is tried once a second: said once
+                if was_saved {
+                    let entry = error.event().entry();
+                    entry.say(format_args!(
+                        "cannot save rollout {}: {}; it is tried again",
+                        next.id,
+                        chain(&error)
+                    ));
+                }
                 self.put(Arc::new(next), false);
             }
             (Ok(saved), _) => self.put(Arc::new(next), saved || (was_saved && save == Save::Later)),
@@ -194,19 +201,22 @@ impl Rollouts {
         Ok(Some(answer))
     }
 
-    /// Whether the model's last rollout has decisions that are not on the disk.
+    /// Whether the model's last rollout could not be written when it was last tried: a power
+    /// cut undoes what was decided since.
     pub fn is_behind(&self, model: &ModelCode) -> bool {
         let latest = self.latest().read().unwrap_or_else(PoisonError::into_inner);
         latest.get(model).is_some_and(|latest| !latest.is_saved)
     }
 
-    /// Writes all live ones.
+    /// Writes all live ones, and those that could not be written.
     ///
     /// # Errors
     /// The first failure; the others are tried all the same.
     pub fn flush(&self) -> Result<()> {
         let models = self.all_latest();
-        let live = models.iter().filter(|rollout| rollout.is_live());
+        let live = models
+            .iter()
+            .filter(|rollout| rollout.is_live() || self.is_behind(&rollout.model));
         let mut outcome = Ok(());
         for rollout in live {
             let again = |before: &Rollout| Some((before.clone(), Save::Must, ()));

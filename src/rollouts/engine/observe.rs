@@ -150,6 +150,9 @@ fn changes(
     if is_pinned && member.state != MemberState::Pinned {
         changes.push(What::Pinned(true));
     }
+    if member.votes && loses_vote(rollout, before, device) {
+        changes.push(What::LosesVote);
+    }
     let usual = contacts::usual_interval(&device.contacts);
     if usual != member.usual_s {
         changes.push(What::Usual(usual));
@@ -186,6 +189,14 @@ fn changes(
         changes.push(What::Heard);
     }
     changes
+}
+
+/// Whether somebody else may be behind the key by now: a fleet token registered it again, or
+/// in place of a credential of its own.
+fn loses_vote(rollout: &Rollout, before: Option<&Device>, device: &Device) -> bool {
+    let had_its_own = before.is_some_and(|before| before.fleet_token.is_none());
+    let is_new = device.created_at > rollout.started_at;
+    device.fleet_token.is_some() && (is_new || had_its_own)
 }
 
 /// Whether a device was seen to run something since the last look, or, at the first look,

@@ -133,6 +133,9 @@ impl Work<'_> {
         }
         if is_new {
             let what = match last {
+                0 if good_of_all(&self.rollout).0 == 0 => {
+                    String::from("the canaries are over, none of them soaked")
+                }
                 0 => String::from("the canaries are soaked"),
                 _ => format!("wave {} is over", last + 1),
             };
@@ -150,7 +153,9 @@ impl Work<'_> {
     /// not; who resumes then goes on without the others.
     fn is_enough(&mut self) -> bool {
         let (good, all) = good_of_all(&self.rollout);
-        if good >= 1 && good * 2 >= all {
+        // nobody of it takes part: nothing is to be learned from it
+        let is_empty = released(&self.rollout).iter().all(Member::is_neutral);
+        if is_empty || (good >= 1 && good * 2 >= all) {
             return true;
         }
         let mut members = released(&self.rollout).iter();
@@ -165,7 +170,7 @@ impl Work<'_> {
             return false;
         }
         if wave.too_few_at.is_some() {
-            return good >= 1;
+            return true;
         }
         wave.too_few_at = Some(wall);
         let is_missing = |member: &&Member| {
@@ -173,7 +178,13 @@ impl Work<'_> {
         };
         let missing = released(&self.rollout).iter().filter(is_missing);
         let missing = names(missing);
-        let why = format!("only {good} of {all} released devices run the build; not {missing}");
+        let why = match all {
+            0 => String::from(
+                "what happens to the released devices decides nothing: they are known by a fleet \
+                 token alone, or take no part",
+            ),
+            _ => format!("only {good} of {all} released devices run the build; not {missing}"),
+        };
         self.pause(RULES, &why);
         false
     }
@@ -228,12 +239,13 @@ impl Work<'_> {
                 && !member.got_it()
                 && member.asked_s.is_none_or(|asked| asked < since)
                 && self.now.s.saturating_sub(since) >= ASK_WITHIN;
-            if !is_late && !member.is_neutral() {
+            if !is_late && !member.is_neutral() && member.votes {
                 continue;
             }
             let is_heard = member.heard_s.is_some_and(|heard| heard >= since);
             let why = match is_late {
                 true => String::from("it did not ask within 24 h"),
+                false if !member.votes => String::from("a fleet token registered it again"),
                 false => format!("it takes no part ({})", member.evidence),
             };
             let next = (count..self.rollout.members.len()).find(|next| {

@@ -81,6 +81,8 @@ pub enum What {
     },
     Pinned(bool),
     Retired(bool),
+    /// It is known by a fleet token alone now.
+    LosesVote,
     /// Its usual time between contacts, seconds.
     Usual(Option<u64>),
 }

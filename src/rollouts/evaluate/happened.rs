@@ -66,6 +66,10 @@ impl Work<'_> {
             What::Incompatible { why } => self.incompatible(at, why),
             What::Pinned(yes) => self.takes_no_part(at, MemberState::Pinned, *yes),
             What::Retired(yes) => self.takes_no_part(at, MemberState::Retired, *yes),
+            What::LosesVote => {
+                self.change(at, |member| member.votes = false);
+                self.log_member(at, "decides nothing now: a fleet token registered it again");
+            }
             What::Usual(seconds) => {
                 let seconds = *seconds;
                 self.change(at, |member| member.usual_s = seconds);

@@ -10,7 +10,7 @@ use crate::config::{self, duration};
 use crate::digest::Sha256;
 use crate::rollouts::by_person::{self, Command, Impossible};
 use crate::rollouts::order::waves;
-use crate::rollouts::serve::{Gets, Served, hang_up_tells, serve};
+use crate::rollouts::serve::{Gets, Served, goes_behind, hang_up_tells, serve};
 use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA};
 
 use super::{Action, Crash, Event, Facts, GroupRate, Now, Outcome, Rates, What, Work, evaluate};
@@ -198,6 +198,7 @@ impl Fleet {
             "unpinned" => What::Pinned(false),
             "retired" => What::Retired(true),
             "unretired" => What::Retired(false),
+            "loses-vote" => What::LosesVote,
             "usual" => What::Usual(Some(duration(&of).unwrap())),
             other => panic!("{other}"),
         }

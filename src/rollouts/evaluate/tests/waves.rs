@@ -256,13 +256,67 @@ fn half_of_the_devices_are_enough_and_fewer_are_a_question() {
     assert!(few.why().starts_with("only 3 of 10"), "{}", few.why());
     few.person(&Command::Resume).unwrap();
     assert_eq!(few.is(), "wave 3", "a person goes on without them");
-    // but never without a single one
+    // without a single one only a person goes on
     let mut fleet = Fleet::of(20);
     fleet.say("kitchen1 kitchen2: asks began delivered 5m asks began delivered");
-    assert_eq!(fleet.is(), "paused");
-    fleet.person(&Command::Resume).unwrap();
+    assert_eq!((fleet.is(), fleet.rollout.released()), ("paused".into(), 1));
+    assert!(fleet.why().starts_with("only 0 of 2"), "{}", fleet.why());
     fleet.wait("48h");
     assert_eq!(fleet.rollout.released(), 1);
+    fleet.person(&Command::Resume).unwrap();
+    assert_eq!(fleet.is(), "wave 2");
+}
+
+#[test]
+fn a_wave_of_which_nobody_takes_part_is_over() {
+    let mut fleet = Fleet::of(2);
+    fleet.say("kitchen1: has-it");
+    fleet.say("kitchen2: pinned 1m");
+    assert_eq!(fleet.is(), "watching");
+    // a canary that was lost, and that a person accepted
+    let mut fleet = Fleet::of(2);
+    fleet.say("kitchen1 kitchen2: asks began delivered 2h");
+    assert_eq!(fleet.is(), "paused");
+    fleet.person(&Command::Resume).unwrap();
+    assert!(fleet.why().starts_with("only 0 of 2"), "{}", fleet.why());
+    fleet.person(&Command::Resume).unwrap();
+    assert_eq!(fleet.is(), "watching");
+}
+
+#[test]
+fn a_canary_that_a_fleet_token_registers_again_makes_room_and_decides_nothing() {
+    let mut fleet = Fleet::of(20);
+    fleet.say("kitchen1: asks began delivered loses-vote new-crash=d1");
+    assert_eq!(fleet.is(), "canary");
+    assert!(fleet.member("kitchen3").canary && !fleet.member("kitchen1").canary);
+    // nobody is left to take its place
+    let mut fleet = Fleet::of(2);
+    fleet.say("kitchen1 kitchen2: loses-vote");
+    fleet.wait("24h");
+    assert_eq!(fleet.is(), "paused");
+    assert!(fleet.why().contains("fleet token"), "{}", fleet.why());
+    fleet.person(&Command::Resume).unwrap();
+    assert_eq!(fleet.is(), "watching");
+}
+
+#[test]
+fn who_did_not_fetch_what_it_was_told_of_lets_others_go_first() {
+    let mut fleet = Fleet::with(20, |rollout| rollout.spec.parallel = 1);
+    fleet.say("kitchen1: asks told");
+    fleet.say("kitchen2: asks");
+    let behind =
+        |fleet: &Fleet, key: &str| goes_behind(&fleet.rollout, &key.parse().unwrap(), fleet.s);
+    assert!(!behind(&fleet, "kitchen2"), "it waits");
+    fleet.say("kitchen1: 10m asks");
+    assert!(behind(&fleet, "kitchen1") && !behind(&fleet, "kitchen2"));
+    assert_eq!(fleet.gets("kitchen1"), Gets::Target, "it may fetch it");
+    fleet.say("kitchen2: told 10m asks");
+    assert!(!behind(&fleet, "kitchen1"), "both let a place go unused");
+    // nobody waits for one that is gone
+    fleet.say("kitchen1: told 10m asks");
+    assert!(behind(&fleet, "kitchen1"));
+    fleet.say("kitchen1: 1h asks");
+    assert!(!behind(&fleet, "kitchen1"));
 }
 
 #[test]
@@ -272,7 +326,10 @@ fn who_takes_part_again_is_where_it_was() {
         // a shelf is no place to be heard from
         ("asks began delivered retired 3h unretired", "downloaded"),
         ("asks began pinned delivered unpinned", "downloaded"),
-        ("asks began delivered 1m booted runs pinned unpinned", "running"),
+        (
+            "asks began delivered 1m booted runs pinned unpinned",
+            "running",
+        ),
         (
             "asks began delivered 1m booted runs retired pinned unretired unpinned",
             "running",
@@ -281,12 +338,18 @@ fn who_takes_part_again_is_where_it_was() {
             "asks began delivered 1m booted runs 2h heard pinned runs unpinned",
             "soaked",
         ),
-        ("asks began delivered pinned 1m booted runs unpinned", "running"),
+        (
+            "asks began delivered pinned 1m booted runs unpinned",
+            "running",
+        ),
         ("pinned 1m booted runs unpinned", "has-it"),
         ("has-it retired unretired", "has-it"),
         ("has-it retired booted runs-old unretired", "eligible"),
         ("asks told pinned unpinned", "eligible"),
-        ("asks began delivered pinned 1m booted runs-old unpinned", "eligible"),
+        (
+            "asks began delivered pinned 1m booted runs-old unpinned",
+            "eligible",
+        ),
     ] {
         let mut fleet = Fleet::of(20);
         fleet.canaries_soak();
@@ -308,7 +371,9 @@ fn who_takes_part_again_is_where_it_was() {
 fn the_soak_stands_still_while_a_device_takes_no_part() {
     let mut fleet = Fleet::of(20);
     fleet.canaries_soak();
-    fleet.say(&format!("kitchen3: {TAKES_IT} 1h retired 5h unretired heard 59m"));
+    fleet.say(&format!(
+        "kitchen3: {TAKES_IT} 1h retired 5h unretired heard 59m"
+    ));
     assert_eq!(fleet.state("kitchen3"), "running");
     fleet.say("kitchen3: 1m heard");
     assert_eq!(fleet.state("kitchen3"), "soaked");

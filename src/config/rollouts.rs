@@ -213,7 +213,8 @@ pub fn window(text: &str) -> Result<Window, String> {
     };
     let from = minute(from).ok_or_else(wrong)?;
     let to = minute(to).ok_or_else(wrong)?;
-    match from == to {
+    // midnight has two names
+    match from % (24 * 60) == to % (24 * 60) && (from, to) != (0, 24 * 60) {
         true => Err(format!("\"{text}\" is empty")),
         false => Ok(Window { from, to }),
     }
@@ -298,6 +299,7 @@ mod tests {
             "25:00-26:00",
             "01:60-02:00",
             "01:00-01:00",
+            "24:00-00:00",
             "65535:0-1:00",
         ] {
             assert!(window(text).is_err(), "{text}");

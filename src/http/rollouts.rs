@@ -100,12 +100,16 @@ fn canaries(body: &Start, defaults: &config::Rollouts) -> Result<Canaries> {
         let keys = keys.map_err(|error| Error::Invalid(format!("Invalid canary: {error}")))?;
         Ok(Canaries::Named(keys))
     };
+    let counted = |count: u32| match count {
+        0 => Err(Error::Invalid(String::from("Invalid canary: 0 devices"))),
+        count => Ok(Canaries::Count(count as usize)),
+    };
     match &body.canary {
         None => Ok(Canaries::Count(defaults.canary as usize)),
-        Some(Canary::Count(count)) => Ok(Canaries::Count(*count as usize)),
+        Some(Canary::Count(count)) => counted(*count),
         Some(Canary::Keys(keys)) => named(keys.clone()),
         Some(Canary::Text(text)) => match text.trim().parse::<u32>() {
-            Ok(count) if !text.contains(',') => Ok(Canaries::Count(count as usize)),
+            Ok(count) if !text.contains(',') => counted(count),
             _ => named(text.split(',').map(str::to_owned).collect()),
         },
     }

@@ -36,6 +36,7 @@ mod reload;
 mod roles;
 mod rollout_evidence;
 mod rollout_starts;
+mod rollout_troubles;
 mod rollouts;
 mod signatures;
 mod stalled_disk;

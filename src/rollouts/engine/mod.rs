@@ -391,6 +391,9 @@ impl Rollouts {
         let not_found = || Error::NotFound(id.to_owned());
         let rollout = self.store.rollouts.get(id)?.ok_or_else(not_found)?;
         let model = rollout.model.clone();
+        if *command == Command::Resume && self.is_held(&model) {
+            return Err(Refusal::Held(model).into());
+        }
         let changed = self.store.rollouts.change(&model, |last| {
             let outcome = match last.id == rollout.id {
                 true => self.at(last, |now| by_person::apply(last, command, by, now)),
@@ -519,6 +522,11 @@ impl Rollouts {
         if let Some(rollout) = live.filter(|live| live.is_offering() && live.paused.is_none()) {
             self.command_or_log(&rollout, &Command::Pause { why: None }, by);
         }
+    }
+
+    fn is_held(&self, model: &ModelCode) -> bool {
+        let models = self.store.registry.models.read();
+        models.models.get(model).is_some_and(|model| model.held)
     }
 
     fn command_or_log(&self, rollout: &Rollout, command: &Command, by: &str) {

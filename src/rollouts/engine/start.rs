@@ -126,7 +126,15 @@ impl Rollouts {
             log: Vec::new(),
             extra: serde_json::Map::new(),
         };
-        let warnings = warnings(&rollout, &registered);
+        let mut warnings = warnings(&rollout, &registered);
+        if let Canaries::Count(wanted) = request.canaries
+            && canaries < wanted
+        {
+            warnings.push(format!(
+                "{canaries} of {wanted} canaries: at most half of the devices that can be one are \
+                 chosen; name more (--canary KEY,KEY)"
+            ));
+        }
         Ok(Plan { rollout, warnings })
     }
 

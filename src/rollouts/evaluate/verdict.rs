@@ -1,6 +1,7 @@
 //! The rules that pause or stop a rollout.
 
 use super::{Action, RULES, Rates, Work};
+use crate::config::OnStop;
 use crate::rollouts::order::rounded_up;
 use crate::rollouts::poisson::p_value;
 use crate::store::rollouts::{Member, MemberState, Pause, Phase, Rollout, Rule};
@@ -114,12 +115,23 @@ impl Work<'_> {
         self.rollout.waiting.clear();
         self.rollout.effect_due = true;
         self.phase(Phase::Stopped);
+        let stays = self.rollout.spec.on_stop == OnStop::Stay;
         for at in 0..self.rollout.members.len() {
-            if let Some(MemberState::Eligible | MemberState::Offered) = self.state(at) {
-                self.set(at, MemberState::Held, "stopped before it got it");
+            match self.state(at) {
+                Some(MemberState::Eligible | MemberState::Offered) => {
+                    self.set(at, MemberState::Held, "stopped before it got it");
+                }
+                Some(MemberState::Downloading) if stays => {
+                    self.set(at, MemberState::Held, "its download was cut by the stop");
+                }
+                _ => {}
             }
         }
         self.log(by, format!("stopped: {why}"), None);
+        if stays {
+            // nobody is waited for
+            self.rollout.ended_at = Some(self.now.wall.to_owned());
+        }
         let why = why.to_owned();
         self.actions.push(Action::Stopped { why, crash });
     }

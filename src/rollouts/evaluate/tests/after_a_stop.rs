@@ -141,4 +141,6 @@ fn who_got_it_can_be_left_where_it_is() {
         (fleet.gets("kitchen1"), fleet.gets("kitchen2")),
         (Gets::Nothing, Gets::Base)
     );
+    assert!(!fleet.rollout.is_live(), "nobody is waited for");
+    assert!(fleet.rollout.effect_due, "and it is blocked");
 }

@@ -135,6 +135,23 @@ fn a_pin_that_comes_and_goes_moves_no_device_back() {
         member(&site, &id, "k1")["state"] == "running"
     });
     assert_eq!(site.offered(1), "2.0");
+    // one that got another build by its pin has that one, whatever it says
+    let pin = json!({ "version": "1.0" });
+    site.manage("PUT /api/devices/k1/pin", &pin);
+    until("it is pinned", || {
+        member(&site, &id, "k1")["state"] == "pinned"
+    });
+    site.device(1, "firmware");
+    let has_it = || {
+        let builds = site.get("/api/devices/k1")["builds"].clone();
+        let mut builds = builds.as_array().unwrap().clone().into_iter();
+        builds.any(|seen| seen["version"] == "1.0" && !seen["delivered_at"].is_null())
+    };
+    until("it has it", has_it);
+    site.manage("DELETE /api/devices/k1/pin", &json!({}));
+    until("it waits for its wave", || {
+        member(&site, &id, "k1")["state"] == "held"
+    });
 }
 
 #[test]

@@ -185,12 +185,12 @@ impl Rollouts {
     fn served(&self, rollout: &Rollout, device: &DeviceKey, ask: Ask, now: Now<'_>) -> Served {
         let served = serve(rollout, device, now, self.free(rollout));
         let is_new = matches!(served.why, Why::Eligible | Why::Offered);
-        let is_fresh = served.gets == Gets::Target && is_new;
-        if is_fresh && self.store.rollouts.is_behind(&rollout.model) {
+        let is_promise = served.gets == Gets::Target && is_new && ask == Ask::Version;
+        // a download is noted first, or does not begin
+        if is_promise && self.store.rollouts.is_behind(&rollout.model) {
             return Served::base(Why::NotSaved);
         }
-        let is_promise = is_fresh && ask == Ask::Version && served.why == Why::Eligible;
-        match is_promise && goes_behind(rollout, device, now.s) {
+        match is_promise && served.why == Why::Eligible && goes_behind(rollout, device, now.s) {
             true => Served::base(Why::OthersFirst),
             false => served,
         }

@@ -178,10 +178,20 @@ fn changes(
         changes.push(What::HasIt { evidence });
     }
     // what it ran until then is from the time in which it took no part
-    if !is_retired && member.state == MemberState::Retired {
+    let returns = !is_retired && member.state == MemberState::Retired;
+    let is_free = !is_pinned && (member.state == MemberState::Pinned || member.pinned);
+    if (returns || is_free)
+        && let Some(build) = got_another(rollout, member, device)
+    {
+        // one that says nothing runs it all the same, or soon
+        let evidence = String::from("got it while it took no part");
+        changes.push(What::Booted);
+        changes.push(What::RunsOther { build, evidence });
+    }
+    if returns {
         changes.push(What::Retired(false));
     }
-    if !is_pinned && (member.state == MemberState::Pinned || member.pinned) {
+    if is_free {
         changes.push(What::Pinned(false));
     }
     let contact = |device: &Device| device.contacts.live.last_contact;
@@ -271,6 +281,23 @@ fn in_words(kind: &str) -> String {
         other => other,
     };
     words.to_owned()
+}
+
+/// Digits of another build that was delivered to a device since it takes no part, if it did
+/// not get the target, or was seen to run it, after that.
+fn got_another(rollout: &Rollout, member: &Member, device: &Device) -> Option<String> {
+    let delivered = device.builds.iter().filter_map(|seen| {
+        let at = seen
+            .delivered_at
+            .as_deref()
+            .filter(|at| *at > &*member.at)?;
+        Some((at, seen.build_id?))
+    });
+    let (at, last) = delivered.max_by_key(|(at, _)| *at)?;
+    let target = rollout.target.build_id;
+    let mut running = device.running.iter();
+    let refused_it = running.any(|seen| seen.build_id == Some(target) && *seen.at > *at);
+    (last != target && !refused_it).then(|| last.short())
 }
 
 fn has_since<'a>(device: &'a Device, rollout: &Rollout) -> Option<&'a str> {

@@ -358,7 +358,7 @@ fn who_takes_part_again_is_where_it_was() {
         assert_eq!(fleet.gets("kitchen3"), Gets::Target, "{words}");
         assert_eq!(fleet.is(), "wave 2", "{words}");
         // also while nobody is offered it
-        fleet.person(&Command::Pause).unwrap();
+        fleet.person(&Command::Pause { why: None }).unwrap();
         let gets = match state {
             "eligible" => Gets::Base,
             _ => Gets::Target,

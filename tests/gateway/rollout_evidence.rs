@@ -83,7 +83,7 @@ fn a_build_that_is_not_stored_pauses_and_the_base_stops() {
     until("it is paused", || site.state(&id) == "paused");
     assert_eq!(
         site.show(&id)["why"],
-        "k1 runs 2.0-3-gabc-dirty, which is not stored here (running)"
+        "k1 runs 2.0-3-gabc-dirty, which is not stored here: it says so (running=)"
     );
     assert_eq!(member(&site, &id, "k1")["state"], "running");
     assert_eq!(site.command(&id, "resume").status, 200);

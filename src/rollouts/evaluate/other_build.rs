@@ -83,7 +83,7 @@ impl Work<'_> {
             true => "is neither the target nor what it ran before",
             false => "is not stored here",
         };
-        let why = format!("{device} runs {build}, which {what} ({evidence})");
+        let why = format!("{device} runs {build}, which {what}: {evidence}");
         match votes {
             true => self.pause(RULES, &why),
             false => self.log(RULES, why, Some(&device)),

@@ -2,6 +2,7 @@
 //! asks began delivered 1m booted runs"`.
 
 mod after_a_stop;
+mod evidence;
 mod failures;
 mod people;
 mod waves;

@@ -57,7 +57,7 @@ pub fn routes() -> Vec<Route> {
         route(POST, "/api/iot/coredump", Device, coredump_intake::receive),
         route(GET, "/api/iot/firmware", Device, firmware::device::image),
         route(GET, "/api/iot/firmware.zip", Device, firmware::device::bundle),
-        route(GET, "/api/iot/firmware-version", Device, firmware::device::version),
+        route(GET, "/api/iot/firmware-version", Device, firmware::offered::version),
         route(GET, "/api/iot/manifest.json", Device, firmware::manifest::manifest),
         route(GET, "/api/iot/config", Device, firmware::config::config),
 

@@ -53,6 +53,16 @@ fn who_says_that_it_runs_the_target_is_not_told_of_the_base_by_the_same_answer()
 }
 
 #[test]
+fn an_etag_that_fits_anything_shows_nothing() {
+    let site = Site::new();
+    let id = site.start(&json!({}))["id"].as_str().unwrap().to_owned();
+    assert_eq!(site.device(1, "firmware\r\nIf-None-Match: *").status, 304);
+    assert_eq!(site.offered(1), "2.0");
+    let state = member(&site, &id, "k1")["state"].clone();
+    assert!(state == "downloading" || state == "offered", "{state}");
+}
+
+#[test]
 fn who_shows_the_target_s_etag_has_it_whatever_its_wave() {
     let site = Site::new();
     let id = site.start(&json!({}))["id"].as_str().unwrap().to_owned();

@@ -1,39 +1,31 @@
 //! Firmware routes for devices: `GET /api/iot/firmware` and related ones.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_NONE_MATCH,
-};
+use http::header::IF_NONE_MATCH;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::download_report::Report;
-use crate::api::firmware::Offered;
-use crate::build_id::BuildId;
+use super::file_response::{answer, etag};
+use super::offered::from_rollout;
 use crate::device::{DeviceKey, ModelCode};
-use crate::digest::Sha256;
 use crate::firmware::httpupdate::{Board, Update};
-use crate::firmware::{self, FromRollout, Part, Question, Withheld};
+use crate::firmware::{self, Part, Question, Withheld};
 use crate::fleet::evidence::{Kind, Names};
 use crate::fleet::last_contact::{self, Contact};
 use crate::http::app_state::AppState;
 use crate::http::device_caller;
 use crate::http::error::{Error, Result};
 use crate::http::query::Query;
-use crate::http::range_requests::{self, RangeAnswer};
-use crate::http::server::{Arrival, Connection, Delivery, from_file, from_memory};
+use crate::http::range_requests;
+use crate::http::server::{Arrival, Connection};
 use crate::journal::{Event, chain};
 use crate::rollouts::Ask;
-use crate::rollouts::serve::Gets;
 use crate::store::firmware::{Build, OpenedFile};
 
 /// `GET`/`HEAD /api/iot/firmware?version=V`: the image.
@@ -146,6 +138,8 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
     };
     let file_name = format!("firmware-{model}.{extension}");
     let says_running = device.says_running || is_arduino;
+    let shown = parts.headers.get(IF_NONE_MATCH);
+    let shows_etag = shown.is_some_and(|shown| shown.as_bytes() != b"*");
     let report = Report {
         app,
         device,
@@ -155,6 +149,7 @@ async fn serve(app: Arc<AppState>, parts: Parts, what: What) -> Result<Response>
         is_image: what == What::Image,
         size: stored.size,
         says_running,
+        shows_etag,
     };
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
     let under_way = report.app.rollouts.downloads().of(report.build);
@@ -362,133 +357,4 @@ impl Wanted {
             update,
         }))
     }
-}
-
-/// What the model's rollout gives a device, noted before it gets it.
-pub(super) fn from_rollout(
-    app: &AppState,
-    model: &ModelCode,
-    device: &DeviceKey,
-    ask: Ask,
-    named: Option<BuildId>,
-) -> Option<FromRollout> {
-    let asked = app.rollouts.ask(model, device, ask, named);
-    // without a note of it on the disk the target is not given away
-    let asked = asked.unwrap_or_else(|error| {
-        let entry = error.event().entry().device(device).model(model);
-        entry.say(format_args!(
-            "cannot save the rollout of {model}: {}: {device} gets the base",
-            chain(&error)
-        ));
-        let rollout = app.store.rollouts.live(model);
-        rollout.map(|rollout| (rollout.target.build_id, Gets::Base))
-    });
-    asked.map(|(target, gets)| FromRollout { gets, target })
-}
-
-/// The ETag of a file.
-fn etag(digest: Sha256) -> String {
-    format!("\"{}\"", digest.short(32))
-}
-
-/// Responds with a stored file or a part of it. `done` is called when the transfer
-/// ends.
-///
-/// # Errors
-/// None of its own; header values are all made here.
-pub(super) fn answer(
-    parts: &Parts,
-    stored: OpenedFile,
-    image: Option<Arc<Vec<u8>>>,
-    kind: &'static str,
-    file_name: &str,
-    done: impl FnOnce(RangeAnswer, Delivery) + Send + 'static,
-) -> Result<Response> {
-    let etag = etag(stored.sha256);
-    let decision = range_requests::decide(&parts.method, &parts.headers, stored.size, &etag);
-    let slice = decision.slice(stored.size);
-    let mut headers = HeaderMap::new();
-    let mut set = |name, value: String| -> Result<()> {
-        let value = HeaderValue::try_from(value).map_err(|error| Error::internal(&error))?;
-        headers.insert(name, value);
-        Ok(())
-    };
-    set(ETAG, etag)?;
-    set(ACCEPT_RANGES, String::from("bytes"))?;
-    set(CACHE_CONTROL, String::from("no-cache"))?;
-    if let Some(range) = decision.content_range(stored.size) {
-        set(CONTENT_RANGE, range)?;
-    }
-    if let Some((_, length)) = slice {
-        set(CONTENT_TYPE, kind.to_owned())?;
-        set(
-            CONTENT_DISPOSITION,
-            format!("attachment; filename={file_name}"),
-        )?;
-        set(CONTENT_LENGTH, length.to_string())?;
-    } else if decision == RangeAnswer::Unsatisfiable {
-        set(CONTENT_LENGTH, String::from("0"))?;
-    }
-    let body = match slice {
-        Some((start, length)) if parts.method == Method::GET => {
-            let done = move |outcome| done(decision, outcome);
-            match image.and_then(|image| part_of(image, start, length)) {
-                Some(part) => from_memory(part, done),
-                None => from_file(stored.file, start, length, done),
-            }
-        }
-        _ => {
-            if decision == RangeAnswer::NotModified {
-                done(decision, Delivery::Complete { sent: 0 });
-            }
-            Body::empty()
-        }
-    };
-    Ok((decision.status(), headers, body).into_response())
-}
-
-/// Part of an image that stays in memory as long as the part does.
-fn part_of(image: Arc<Vec<u8>>, start: u64, length: u64) -> Option<Bytes> {
-    struct Shared(Arc<Vec<u8>>);
-    impl AsRef<[u8]> for Shared {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    let (start, end) = (
-        usize::try_from(start).ok()?,
-        usize::try_from(start.checked_add(length)?).ok()?,
-    );
-    let whole = Bytes::from_owner(Shared(image));
-    (end <= whole.len()).then(|| whole.slice(start..end))
-}
-
-/// `GET /api/iot/firmware-version`: what the device would be served.
-///
-/// # Errors
-/// 401, 403.
-pub async fn version(State(app): State<Arc<AppState>>, request: Request) -> Result<Json<Offered>> {
-    let (parts, _) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let device = device_caller::identify(&app, &parts, &query).await?;
-    let offered = tokio::task::spawn_blocking(move || -> Result<(Option<Build>, Duration)> {
-        let Some(model) = &device.model else {
-            return Ok((None, firmware::poll_after(None, &device.key)));
-        };
-        let from_rollout = from_rollout(&app, model, &device.key, Ask::Version, None);
-        let rollout = app.store.rollouts.of_model(model);
-        let poll_after = firmware::poll_after(rollout.as_deref(), &device.key);
-        let offered = firmware::offer_now(&app.store, model, &device.key, from_rollout);
-        let build = match offered {
-            Ok(build) => app.store.firmware.get(model, build)?,
-            Err(_) => None,
-        };
-        Ok((build, poll_after))
-    });
-    let (offered, poll_after) = offered.await??;
-    Ok(Json(Offered {
-        firmware_version: offered.as_ref().map(|build| build.version.to_string()),
-        build_id: offered.map(|build| build.id().to_string()),
-        poll_after_s: poll_after.as_secs(),
-    }))
 }

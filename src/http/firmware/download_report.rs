@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) size: u64,
     /// The request said what the device runs: what it does then proves nothing more.
     pub(super) says_running: bool,
+    /// It names what it has; `*` would fit anything.
+    pub(super) shows_etag: bool,
 }
 
 impl Report {
@@ -39,7 +41,9 @@ impl Report {
         let metrics = &self.app.metrics;
         if answer == RangeAnswer::NotModified {
             metrics.download("not-modified", 0);
-            self.learn(Kind::Etag);
+            if self.shows_etag {
+                self.learn(Kind::Etag);
+            }
             return;
         }
         let (Delivery::Complete { sent } | Delivery::BrokenOff { sent }) = outcome;

@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use super::device::answer;
+use super::file_response::answer;
 use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Version};
 use crate::device::ModelCode;

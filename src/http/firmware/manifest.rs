@@ -15,7 +15,7 @@ use crate::http::query::Query;
 use crate::rollouts::Ask;
 use crate::store::firmware::Build;
 
-use super::device::from_rollout;
+use super::offered::from_rollout;
 
 /// Handles the request.
 ///

@@ -192,10 +192,19 @@ impl Crashes {
             news
         };
         for event in news {
-            event.say();
+            event.say(self.rollout_of(&event).as_deref());
             self.memory().register.told(&event);
         }
         self.flush()
+    }
+
+    /// The rollout that gives out the build of an event.
+    fn rollout_of(&self, news: &news::News) -> Option<String> {
+        let build = news.build.as_deref()?;
+        let latest = self.store.rollouts.all_latest().into_iter();
+        let mut live = latest.filter(|rollout| rollout.is_live());
+        let found = live.find(|rollout| rollout.target.build_id.to_string() == build)?;
+        Some(found.id.clone())
     }
 
     /// Writes the groups that changed.

@@ -26,8 +26,8 @@ pub struct News {
 }
 
 impl News {
-    /// Writes the event.
-    pub fn say(&self) {
+    /// Writes the event. `rollout` is the id of the rollout that gives its build out.
+    pub fn say(&self, rollout: Option<&str>) {
         let (entry, what) = match self.is_back {
             false => (Event::CrashNew.entry(), "new crash"),
             true => (Event::CrashRegressed.entry(), "resolved crash is back"),
@@ -40,13 +40,15 @@ impl News {
             .maybe("DEVICE_KEY", self.device.as_ref())
             .maybe("BUILD", self.build.as_ref())
             .maybe("FINGERPRINT", self.fingerprint.as_ref())
+            .maybe("ROLLOUT", rollout)
             .say(format_args!(
-                "{what} {}: {} (model {}, device {}, build {})",
+                "{what} {}: {} (model {}, device {}, build {}{})",
                 self.group,
                 self.signature,
                 self.model.as_deref().unwrap_or("unknown"),
                 self.device.as_deref().unwrap_or("unknown"),
                 self.build.as_deref().map_or("unknown", short),
+                rollout.map_or(String::new(), |id| format!(", rollout {id}")),
             ));
     }
 }

@@ -265,6 +265,8 @@ fn a_new_crash_of_a_canary_stops_it_and_is_named() {
     );
     let event = site.daemon.wait_for_event("RolloutStopped", group);
     assert!(event.to_string().contains("\"r1\""), "{event}");
+    let event = site.daemon.wait_for_event("CrashNew", group);
+    assert!(event.to_string().contains("\"r1\""), "{event}");
     assert_eq!(get("/api/models/lamp")["blocked"], json!(["1.1.0"]));
     let offered = site.device("GET /api/iot/firmware-version", b"").json();
     assert_eq!(offered["firmware_version"], "1.0.0");

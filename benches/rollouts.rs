@@ -4,7 +4,6 @@
 //!     cargo bench --bench rollouts
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use espgate::rollouts::by_person::{self, Command};
 use espgate::rollouts::evaluate::{Event, Facts, Now, What, evaluate, evaluate_owned};
 use espgate::rollouts::order::waves;
 use espgate::rollouts::serve::serve;
-use espgate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA, Spec};
+use espgate::store::rollouts::{Member, MemberState, NamedBuild, Rollout, Spec};
 
 const DEVICES: usize = 500;
 const EVENTS: usize = 10_000;
@@ -41,31 +40,16 @@ fn rollout() -> Rollout {
     };
     let new = |at| Member::new(key(at), MemberState::Held, "", WALL, at < 2, true, None);
     let rollout = Rollout {
-        schema: SCHEMA,
         id: String::from("r1"),
-        model: "lamp".parse().unwrap(),
-        target: build("1.5.0"),
-        target_version: String::from("1.5.0"),
-        base: build("1.4.2"),
-        has_symbols: true,
-        spec: Spec::from(&config::Rollouts::default()),
-        started_at: WALL.to_owned(),
-        started_by: String::from("anna"),
-        phase: Phase::Canary,
-        phase_s: 0,
-        paused: None,
-        finishing_from: None,
-        why: None,
-        effect_due: false,
-        ended_at: None,
-        clock_s: 0,
-        clock_unsure_until_s: None,
-        network_out_s: None,
-        members: (0..DEVICES).map(new).collect(),
-        waves: waves(DEVICES, 2, &[10.0, 50.0, 100.0]),
-        waiting: BTreeMap::new(),
-        log: Vec::new(),
-        extra: serde_json::Map::new(),
+        ..Rollout::planned(
+            "lamp".parse().unwrap(),
+            build("1.5.0"),
+            build("1.4.2"),
+            Spec::from(&config::Rollouts::default()),
+            (0..DEVICES).map(new).collect(),
+            waves(DEVICES, 2, &[10.0, 50.0, 100.0]),
+            WALL,
+        )
     };
     let released = by_person::apply(&rollout, &Command::Release, "anna", at(0)).unwrap();
     let all = by_person::apply(&released.rollout, &Command::Finish, "anna", at(0)).unwrap();

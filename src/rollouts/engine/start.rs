@@ -11,7 +11,7 @@ use crate::rollouts::order::{self, Canaries, Candidate, may_vote};
 use crate::rollouts::spec::shown;
 use crate::store::firmware::Build;
 use crate::store::registry::Device;
-use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA, Spec};
+use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, Spec};
 use std::sync::Arc;
 
 /// What a person asks for.
@@ -100,31 +100,18 @@ impl Rollouts {
         let waves = order::waves(members.len(), canaries, &request.spec.waves);
         let target = &request.target;
         let rollout = Rollout {
-            schema: SCHEMA,
-            id: String::new(),
-            model: request.model.clone(),
-            target: named(target),
             target_version: target.version.to_string(),
-            base: named(&base),
             has_symbols: target.elf_sha256.is_some(),
-            spec: request.spec.clone(),
-            started_at: now,
             started_by: request.by.clone(),
-            phase: Phase::Canary,
-            phase_s: 0,
-            paused: None,
-            finishing_from: None,
-            why: None,
-            effect_due: false,
-            ended_at: None,
-            clock_s: 0,
-            clock_unsure_until_s: None,
-            network_out_s: None,
-            members,
-            waves,
-            waiting: std::collections::BTreeMap::new(),
-            log: Vec::new(),
-            extra: serde_json::Map::new(),
+            ..Rollout::planned(
+                request.model.clone(),
+                named(target),
+                named(&base),
+                request.spec.clone(),
+                members,
+                waves,
+                &now,
+            )
         };
         let mut warnings = warnings(&rollout, &registered);
         if let Canaries::Count(wanted) = request.canaries

@@ -162,6 +162,46 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// One that nothing has happened in yet, of a target with symbols whose name is its
+    /// version. Without an id, and by nobody.
+    pub fn planned(
+        model: ModelCode,
+        target: NamedBuild,
+        base: NamedBuild,
+        spec: Spec,
+        members: Vec<Member>,
+        waves: Vec<Wave>,
+        at: &str,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            id: String::new(),
+            model,
+            target_version: target.name.clone(),
+            target,
+            base,
+            has_symbols: true,
+            spec,
+            started_at: at.to_owned(),
+            started_by: String::new(),
+            phase: Phase::Canary,
+            phase_s: 0,
+            paused: None,
+            finishing_from: None,
+            why: None,
+            effect_due: false,
+            ended_at: None,
+            clock_s: 0,
+            clock_unsure_until_s: None,
+            network_out_s: None,
+            members,
+            waves,
+            waiting: BTreeMap::new(),
+            log: Vec::new(),
+            extra: Map::new(),
+        }
+    }
+
     /// Waves that were released.
     pub fn released(&self) -> usize {
         let released = |wave: &&Wave| wave.released_s.is_some();

@@ -9,7 +9,7 @@ use espgate::rollouts::by_person::{self, Command};
 use espgate::rollouts::evaluate::{Action, Event, Facts, Now, Outcome, What, evaluate_owned};
 use espgate::rollouts::order::waves;
 use espgate::rollouts::serve::{Gets, serve};
-use espgate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA, Spec};
+use espgate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, Spec};
 
 use super::board::Board;
 
@@ -55,32 +55,18 @@ pub(crate) fn rollout(boards: &[Board], canaries: usize, set: impl FnOnce(&mut S
     });
     let mut spec = Spec::from(&config::Rollouts::default());
     set(&mut spec);
+    let waves = waves(boards.len(), canaries, &spec.waves);
     Rollout {
-        schema: SCHEMA,
         id: String::from("r1"),
-        model: "lamp".parse().unwrap(),
-        target: build("1.5.0"),
-        target_version: String::from("1.5.0"),
-        base: build("1.4.2"),
-        has_symbols: true,
-        waves: waves(boards.len(), canaries, &spec.waves),
-        spec,
-        started_at: WALL.to_owned(),
-        started_by: String::from("anna"),
-        phase: Phase::Canary,
-        phase_s: 0,
-        paused: None,
-        finishing_from: None,
-        why: None,
-        effect_due: false,
-        ended_at: None,
-        clock_s: 0,
-        clock_unsure_until_s: None,
-        network_out_s: None,
-        members: members.collect(),
-        waiting: BTreeMap::new(),
-        log: Vec::new(),
-        extra: serde_json::Map::new(),
+        ..Rollout::planned(
+            "lamp".parse().unwrap(),
+            build("1.5.0"),
+            build("1.4.2"),
+            spec,
+            members.collect(),
+            waves,
+            WALL,
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use crate::digest::Sha256;
 use crate::rollouts::by_person::{self, Command, Impossible};
 use crate::rollouts::order::waves;
 use crate::rollouts::serve::{Gets, Served, goes_behind, hang_up_tells, serve};
-use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout, SCHEMA};
+use crate::store::rollouts::{Member, MemberState, NamedBuild, Phase, Rollout};
 
 use super::{Action, Crash, Event, Facts, GroupRate, Now, Outcome, Rates, What, Work, evaluate};
 
@@ -47,31 +47,16 @@ impl Fleet {
             Member::new(key, state, "", WALL, at < 2, true, None)
         };
         let mut rollout = Rollout {
-            schema: SCHEMA,
             id: String::from("r1"),
-            model: "lamp".parse().unwrap(),
-            target: build("1.5.0"),
-            target_version: String::from("1.5.0"),
-            base: build("1.4.2"),
-            has_symbols: true,
-            spec: (&config::Rollouts::default()).into(),
-            started_at: WALL.to_owned(),
-            started_by: String::from("anna"),
-            phase: Phase::Canary,
-            phase_s: 0,
-            paused: None,
-            finishing_from: None,
-            why: None,
-            effect_due: false,
-            ended_at: None,
-            clock_s: 0,
-            clock_unsure_until_s: None,
-            network_out_s: None,
-            members: (0..count).map(member).collect(),
-            waves: waves(count, count.min(2), &[10.0, 50.0, 100.0]),
-            waiting: Default::default(),
-            log: Vec::new(),
-            extra: Default::default(),
+            ..Rollout::planned(
+                "lamp".parse().unwrap(),
+                build("1.5.0"),
+                build("1.4.2"),
+                (&config::Rollouts::default()).into(),
+                (0..count).map(member).collect(),
+                waves(count, count.min(2), &[10.0, 50.0, 100.0]),
+                WALL,
+            )
         };
         set(&mut rollout);
         let mut fleet = Self {

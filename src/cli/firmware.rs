@@ -18,7 +18,6 @@ use super::files::write_new;
 use super::output::{print_json, print_line};
 use crate::api::builds::Reason;
 use crate::api::firmware::{Activated, Blocked, Build, Deleted, List, Named, Uploaded};
-use crate::rollouts::evaluate::RULES;
 use crate::store::firmware::Kind;
 use crate::store::publish::{SECRET_MODE, Temporary};
 
@@ -216,12 +215,12 @@ fn stopped_by_rollout(
             || build.version == version
             || (version.len() >= 8 && build.build_id.starts_with(version))
     };
-    let mut blocks = builds
-        .into_iter()
-        .filter(is_meant)
-        .filter_map(|build| build.blocked);
-    let block = blocks.find(|block| block.by.as_deref() == Some(RULES));
-    Ok(block.and_then(|block| block.why))
+    let mut reasons = builds.into_iter().filter(is_meant).filter_map(|build| {
+        let why = build.blocked?.why?;
+        let stopped = |id: &String| why.starts_with(&format!("rollout {id} stopped"));
+        build.rollouts.iter().any(stopped).then_some(why)
+    });
+    Ok(reasons.next())
 }
 
 fn delete(client: &Client, model: &str, version: Option<&str>) -> Result<(), Failure> {

@@ -11,7 +11,8 @@ pub struct Candidate {
     pub hw: Option<String>,
     /// Whether it may decide anything: see [`may_vote`].
     pub votes: bool,
-    /// It is pinned, or has the target already: it can be no canary.
+    /// It is pinned, has the target already, or runs another build than the base: it is no
+    /// canary unless it is named.
     pub is_neutral: bool,
     /// Whether it is heard regularly.
     pub is_regular: bool,

@@ -58,10 +58,11 @@ pub(super) fn sentence(rollout: &Rollout, now: Now<'_>, local: impl Fn(&str) -> 
             local(rollout.ended_at.as_deref().unwrap_or(&rollout.started_at))
         ),
         Phase::Done => format!(
-            "Done {}: {target} is active for {}; {}.",
+            "Done {}: {target} is active for {}; {}.{}",
             local(rollout.ended_at.as_deref().unwrap_or(&rollout.started_at)),
             rollout.model,
-            progress(rollout, &rollout.members)
+            progress(rollout, &rollout.members),
+            kept(rollout)
         ),
         _ => match &rollout.paused {
             Some(pause) => format!(
@@ -227,9 +228,10 @@ fn stopped(rollout: &Rollout, now: Now<'_>, local: &impl Fn(&str) -> String) -> 
         .collect();
     if back.len() == got.len() {
         text.push_str(&format!(
-            " All that got it ({}) are back on {base}.",
+            " All that got it ({}) run another build again.",
             names(&back)
         ));
+        text.push_str(&next_step(rollout));
         return text;
     }
     let go = if got.len() == 1 { "goes" } else { "go" };
@@ -256,6 +258,38 @@ fn stopped(rollout: &Rollout, now: Now<'_>, local: &impl Fn(&str) -> String) -> 
         ));
     }
     text
+}
+
+/// What a person does about a build that was stopped.
+fn next_step(rollout: &Rollout) -> String {
+    format!(
+        " {} is blocked: upload another version, or \"espgate firmware unblock {} {}\".",
+        rollout.target.name, rollout.model, rollout.target.name
+    )
+}
+
+/// The devices that failed and are pinned to the base at the end.
+fn kept(rollout: &Rollout) -> String {
+    use MemberState as S;
+    let failed = [
+        S::Crashed,
+        S::Looping,
+        S::Reverted,
+        S::Refused,
+        S::Incompatible,
+    ];
+    let members = rollout.members.iter();
+    let kept: Vec<&Member> = members
+        .filter(|member| failed.contains(&member.state))
+        .collect();
+    match kept.is_empty() {
+        true => String::new(),
+        false => format!(
+            " Pinned to {} since they failed: {}.",
+            rollout.base.name,
+            names(&kept)
+        ),
+    }
 }
 
 fn counted(count: usize) -> String {

@@ -117,10 +117,35 @@ fn a_crash_in_a_later_wave_pauses_and_one_more_after_a_resume_ends_it() {
     assert_eq!(site.versions()[TARGET], 11);
     assert_eq!(site.rollout(&id)["state"], "wave 2");
     site.crash(&next);
-    let ended = site.until(&id, "one more", |rollout| rollout["state"] != "wave 2");
+    let ended = site.until(&id, "one more", |rollout| {
+        ["paused", "stopped"]
+            .iter()
+            .any(|state| rollout["state"] == *state)
+    });
     assert_eq!(members(&ended, "crashed"), [bad, next], "{ended:#}");
     site.nothing_leaked();
     site.no_errors();
+}
+
+#[test]
+fn a_board_that_failed_keeps_the_base_when_the_target_is_active() {
+    let mut site = Site::new();
+    site.fleet(6, |_| Client::Asks);
+    site.fate(&key(6), Fate::RollsBack);
+    site.only(TARGET, [key(1), key(2)]);
+    let id = site.start(&fast(json!({ "waves": "100%" })));
+    let paused = site.until_state(&id, "paused");
+    assert_eq!(members(&paused, "reverted"), [key(6)], "{paused:#}");
+    site.command(&id, "resume");
+    site.until_active("lamp", TARGET);
+    let head = format!("GET /api/devices/{}", key(6));
+    let device = site.daemon().control(&head, b"").json();
+    assert_eq!(device["pin"], BASE, "{device:#}");
+    site.all_ask_again();
+    site.until_running(TARGET, 5);
+    assert_eq!(site.seen(&key(6)).running, BASE);
+    let summary = site.rollout(&id)["summary"].to_string();
+    assert!(summary.contains(&key(6)), "{summary}");
 }
 
 #[test]

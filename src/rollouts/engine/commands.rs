@@ -68,7 +68,8 @@ impl Rollouts {
     pub fn was_held(&self, model: &ModelCode, by: &str) {
         let live = self.store.rollouts.live(model);
         if let Some(rollout) = live.filter(|live| live.is_offering() && live.paused.is_none()) {
-            self.command_or_log(&rollout, &Command::Pause { why: None }, by);
+            let why = format!("{by} held model {model} (espgate models unhold {model})");
+            self.command_or_log(&rollout, &Command::Pause { why: Some(why) }, by);
         }
     }
 

@@ -8,7 +8,8 @@ use crate::config::OnStop;
 use crate::device::ModelCode;
 use crate::journal::{self, Event, chain};
 use crate::rollouts::evaluate::{Action, RULES};
-use crate::store::rollouts::{Phase, Rollout, Save};
+use crate::store;
+use crate::store::rollouts::{Member, MemberState, Phase, Rollout, Save};
 
 /// Writes the event of an action.
 pub(super) fn say(rollout: &Rollout, action: &Action) {
@@ -56,7 +57,50 @@ pub(super) fn say(rollout: &Rollout, action: &Action) {
     }
 }
 
+/// Whether a device would fail again with the target, once that is active.
+fn fails_again(member: &Member) -> bool {
+    use MemberState::{Crashed, Incompatible, Looping, Refused, Reverted};
+    matches!(
+        member.state,
+        Crashed | Looping | Reverted | Refused | Incompatible
+    )
+}
+
 impl Rollouts {
+    /// At the end of a good rollout: pins the devices that failed to the base, since the
+    /// active build is about to be the one that they failed with.
+    fn keep_failed(&self, rollout: &Rollout) -> store::Result<()> {
+        let failed = rollout.members.iter().filter(|member| fails_again(member));
+        let failed: Vec<&Member> = failed.collect();
+        if failed.is_empty() || rollout.phase != Phase::Done {
+            return Ok(());
+        }
+        let base = &rollout.base;
+        let pinned = self.store.registry.devices.change(|devices| {
+            let mut pinned = Vec::new();
+            for member in failed {
+                let device = devices.get_mut(&member.device);
+                if let Some(device) = device.filter(|device| device.pin.is_none()) {
+                    device.pin = Some(base.build_id.into());
+                    pinned.push(member);
+                }
+            }
+            Ok::<_, Infallible>(pinned)
+        })?;
+        for member in pinned.unwrap_or_else(|never| match never {}) {
+            let entry = Event::DeviceChanged.entry().at(log::Level::Warn);
+            entry
+                .device(&member.device)
+                .model(&rollout.model)
+                .maybe("ROLLOUT", Some(&rollout.id))
+                .say(format_args!(
+                    "device {} is pinned to {}: {} is active now, and it failed there ({})",
+                    member.device, base.name, rollout.target.name, member.evidence
+                ));
+        }
+        Ok(())
+    }
+
     /// Does what the end of a rollout asks for: its target is blocked, or active.
     pub(super) fn settle(&self, model: &ModelCode) {
         let Some(rollout) = self.store.rollouts.of_model(model) else {
@@ -67,20 +111,25 @@ impl Rollouts {
         }
         let now = iso8601(Moment::now().wall);
         let target = &rollout.target;
-        let changed = self.store.registry.models.change(|models| {
-            let entry = models.ensure(model, &now);
-            match rollout.phase {
-                Phase::Done => entry.set_active(target.build_id),
-                // who blocked it first said why
-                Phase::Stopped if !entry.is_blocked(target.build_id) => {
-                    let why = rollout.why.as_deref().unwrap_or_default();
-                    let why = format!("rollout {} stopped: {why}", rollout.id);
-                    entry.set_blocked(target.build_id, &rollout.target_version, true);
-                    entry.explain_block(target.build_id, RULES, &now, Some(&why));
+        let mut log = rollout.log.iter().rev();
+        let stop = log.find(|entry| entry.what.starts_with("stopped"));
+        let by = stop.map_or(RULES, |entry| entry.by.as_str());
+        let changed = self.keep_failed(&rollout).and_then(|()| {
+            self.store.registry.models.change(|models| {
+                let entry = models.ensure(model, &now);
+                match rollout.phase {
+                    Phase::Done => entry.set_active(target.build_id),
+                    // who blocked it first said why
+                    Phase::Stopped if !entry.is_blocked(target.build_id) => {
+                        let why = rollout.why.as_deref().unwrap_or_default();
+                        let why = format!("rollout {} stopped: {why}", rollout.id);
+                        entry.set_blocked(target.build_id, &rollout.target_version, true);
+                        entry.explain_block(target.build_id, by, &now, Some(&why));
+                    }
+                    _ => {}
                 }
-                _ => {}
-            }
-            Ok::<_, Infallible>(())
+                Ok::<_, Infallible>(())
+            })
         });
         let noted = changed.and_then(|_| {
             self.store.rollouts.change(model, |before| {

@@ -39,8 +39,8 @@ impl Rollouts {
         noted_s.is_none_or(|noted| now.saturating_sub(noted) >= NOTED_EVERY)
     }
 
-    /// Whether a device is known to run another build than at the last look, or was seen
-    /// since then to run the target, which its state does not tell.
+    /// Whether a device is known to have booted, or to run another build, since the last look,
+    /// or was seen since then to run the target, which its state does not tell.
     fn runs_another(&self, rollout: &Rollout, member: &Member) -> bool {
         use MemberState::{Downloading, Eligible, Held, Incompatible, Offered, Refused};
         let devices = self.store.registry.devices.read();
@@ -48,6 +48,10 @@ impl Rollouts {
         let was = memory.seen.get(&member.device);
         let is = devices.devices.get(&member.device);
         let build = |device: &Arc<Device>| Some(device.running.as_ref()?.build_id);
+        let booted = |device: &Arc<Device>| device.contacts.live.booted;
+        if was.map(booted) != is.map(booted) {
+            return true;
+        }
         let at = |device: &Arc<Device>| Some(device.running.as_ref()?.at.clone());
         let is_open = matches!(
             member.state,

@@ -81,7 +81,7 @@ impl Rollouts {
             .collect();
         let candidates = registered
             .iter()
-            .map(|(key, device)| candidate(key, device, &request.target));
+            .map(|(key, device)| candidate(key, device, &request.target, &base));
         let (ordered, canaries) =
             order::order(candidates.collect(), &request.canaries).map_err(Refusal::from)?;
         let now = iso8601(Moment::now().wall);
@@ -256,7 +256,7 @@ fn other_chip(target: &Build, base: &Build) -> Option<(String, String)> {
     chips.filter(|(target, base)| target != base)
 }
 
-fn candidate(key: &DeviceKey, device: &Device, target: &Build) -> Candidate {
+fn candidate(key: &DeviceKey, device: &Device, target: &Build, base: &Build) -> Candidate {
     let now = clock::wall();
     let created = clock::parse(&device.created_at);
     let days = created.map_or(0, |created| (now - created).whole_days());
@@ -276,10 +276,18 @@ fn candidate(key: &DeviceKey, device: &Device, target: &Build) -> Candidate {
             u64::try_from(days).unwrap_or(0),
             was_updated,
         ),
-        is_neutral: device.pin.is_some() || has_it(device, target),
+        is_neutral: device.pin.is_some() || has_it(device, target) || is_elsewhere(device, base),
         is_regular: contacts::usual_interval(&device.contacts).is_some(),
         unheard: unheard.and_then(|seconds| u64::try_from(seconds).ok()),
     }
+}
+
+/// Whether a device runs another build than the one that all should run now: something is
+/// wrong with it before the rollout begins.
+fn is_elsewhere(device: &Device, base: &Build) -> bool {
+    let running = device.running.as_ref();
+    let build = running.and_then(|running| running.build_id);
+    build.is_some_and(|build| build != base.id())
 }
 
 fn has_it(device: &Device, target: &Build) -> bool {

@@ -4,6 +4,7 @@
 use super::happened::MAX_WAIT;
 use super::{Action, Facts, RULES, Work};
 use crate::rollouts::serve::{IDLE_DOWNLOAD, RESERVATION};
+use crate::rollouts::spec::shown;
 use crate::store::rollouts::{Failure, Member, MemberState, Phase, Rollout, Rule};
 
 /// A dump is decoded within this time, or is never.
@@ -218,7 +219,7 @@ fn eligible(rollout: &Rollout, member: &Member, now: u64, is_network: bool) -> O
     let unheard = after(Some(since).max(rollout.network_out_s), now);
     if member.maybe_delivered && member.delivered_s.is_none() && !member.heard_since {
         let is_lost = unheard >= patience(rollout, member) && !is_network;
-        let why = format!("not heard for {} min after a download", waited / 60);
+        let why = format!("not heard for {} after a download", shown(waited));
         return is_lost.then_some(Due::Lost(why));
     }
     if member.failure.is_some() {
@@ -245,7 +246,7 @@ fn downloaded(rollout: &Rollout, member: &Member, now: u64, is_network: bool) ->
     if !member.heard_since {
         let unheard = after(member.delivered_s.max(rollout.network_out_s), now);
         let is_lost = unheard >= patience && !is_network;
-        let why = || format!("not heard for {} min after the download", since / 60);
+        let why = || format!("not heard for {} after the download", shown(since));
         return is_lost.then(|| Due::Lost(why()));
     }
     let longest = soak_of(rollout, member)

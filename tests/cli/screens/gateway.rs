@@ -132,6 +132,9 @@ fn coredumps_and_doctor() {
         .show(&["coredumps", "delete", &second])
         .are("coredumps");
     machine(|| screens.show(&["status"]).are("status"));
+    ports::until("it is decoded again", || {
+        json(&daemon, &["status", "--json"])["counts"]["not_decoded_yet"] == 0
+    });
     findings(&mut screens);
     screens.are("doctor");
     daemon.stop();

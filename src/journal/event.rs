@@ -92,6 +92,7 @@ events! {
     FirmwareIncompatible Warn "42d45e44f1c144cea5ec4cdaccaa956d",
     ModelChanged Info "ea44bd0d405e43118b68dba7a2bb831d",
     RolloutStarted Info "be6532c843014d61902c7f182a8c4510",
+    RolloutChanged Info "f84af4020db449218c01e699fef7b852",
     RolloutWave Info "806a085de9e94f1b8ef7296cb7b16d74",
     RolloutDeviceFailed Warn "7144381779cf4675b164b6178b4e9a13",
     RolloutPaused Warn "a7786b8e85f4455cbef09fd8c716f205",

@@ -153,7 +153,11 @@ fn post(client: &Client, args: &StartArgs, dry_run: bool) -> Result<Reply, Failu
         .post("/api/rollouts")
         .json(&args.body(dry_run))
         .doing(format!("start a rollout of {} {}", args.model, args.build))
-        .advice(format!("see `espgate firmware list {}`", args.model))
+        .advice(format!(
+            "see `espgate rollouts list`, `espgate firmware list {0}` and `espgate devices list \
+             --model {0}`",
+            args.model
+        ))
         .send()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Error, Refusal, Rollouts};
 use crate::build_id::BuildId;
 use crate::device::ModelCode;
-use crate::journal::chain;
+use crate::journal::{Event, chain};
 use crate::rollouts::by_person::{self, Command, Impossible};
 use crate::store::rollouts::{Rollout, Save};
 
@@ -44,6 +44,7 @@ impl Rollouts {
             })
         })?;
         let (after, actions) = changed.ok_or_else(not_found)??;
+        say(&after, command, by);
         self.follow(&after, &actions);
         self.store.rollouts.get(id)?.ok_or_else(not_found)
     }
@@ -95,4 +96,26 @@ impl Rollouts {
             }
         }
     }
+}
+
+/// Who did what; what follows from it has events of its own.
+fn say(rollout: &Rollout, command: &Command, by: &str) {
+    let what = match command {
+        Command::Pause { .. } => "paused",
+        Command::Resume => "resumed",
+        Command::Release => "released the next wave of",
+        Command::Stop { .. } => "stopped",
+        Command::Finish => "released all waves of",
+        Command::Cancel => "cancelled",
+    };
+    Event::RolloutChanged
+        .entry()
+        .model(&rollout.model)
+        .version(&rollout.target.name)
+        .actor(&by)
+        .maybe("ROLLOUT", Some(&rollout.id))
+        .say(format_args!(
+            "{by} {what} rollout {} of {} {}",
+            rollout.id, rollout.model, rollout.target.name
+        ));
 }

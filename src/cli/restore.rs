@@ -19,7 +19,7 @@ use super::failure::Outcome;
 use super::output::print_line;
 use super::paths;
 use crate::clock::{Moment, iso8601};
-use crate::store::backup::Restored;
+use crate::store::restored::Restored;
 use destination::Destination;
 use settings::Settings;
 use staging::Staging;

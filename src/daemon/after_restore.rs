@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use crate::http::app_state::AppState;
 use crate::journal::Event;
 use crate::store::Result;
-use crate::store::backup::Restored;
+use crate::store::restored::Restored;
 
 /// Holds all models and pauses all rollouts if the data was restored.
 ///

@@ -17,6 +17,7 @@ mod open_store;
 pub mod publish;
 mod rebuild_registry;
 pub mod registry;
+pub mod restored;
 pub mod retention;
 pub mod rollouts;
 pub mod sequence;

@@ -19,10 +19,11 @@ use zip::ZipArchive;
 
 use super::archive::{Entry, is_private};
 use super::destination::{Destination, empty, must_be_empty};
-use crate::store::backup::{Restored, STAGING};
+use crate::store::backup::STAGING;
 use crate::store::publish::{
     FILE_MODE, FOLDER_MODE, SECRET_FOLDER_MODE, SECRET_MODE, make_folder, replace, sync_folder,
 };
+use crate::store::restored::Restored;
 
 /// In the staging folder of a data directory: the other folders that the restore
 /// fills, with a zero byte between them. No entry of a backup has such a name.

@@ -41,8 +41,8 @@ impl Rollouts {
             .saturating_sub(taken + own)
     }
 
-    /// What the model's last rollout says a device gets if it asks for a version; `None` if it says nothing: then
-    /// the model's active build counts.
+    /// What the model's last rollout says a device gets if it asks for a version; `None` if
+    /// it says nothing: then the model's active build counts.
     pub fn serves(&self, model: &ModelCode, device: &DeviceKey) -> Option<(Arc<Rollout>, Served)> {
         self.serves_for(model, device, Ask::Version)
     }

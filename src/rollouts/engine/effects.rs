@@ -53,7 +53,6 @@ pub(super) fn say(rollout: &Rollout, action: &Action) {
         Action::Done => entry(Event::RolloutDone).say(format_args!(
             "rollout {id} of {model} is done: {target} is active"
         )),
-        Action::Offered { .. } => {}
     }
 }
 

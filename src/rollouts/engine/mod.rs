@@ -193,7 +193,14 @@ impl Rollouts {
     /// What is due once a second.
     pub fn tick(&self) {
         self.look_at_clock();
-        for rollout in self.store.rollouts.all_latest() {
+        let latest = self.store.rollouts.all_latest();
+        if !latest.iter().any(|rollout| rollout.is_live()) {
+            // devices that are held here are copied when they change
+            let mut memory = self.memory();
+            memory.seen.clear();
+            memory.nudged.clear();
+        }
+        for rollout in latest {
             if rollout.effect_due {
                 self.settle(&rollout.model);
             }

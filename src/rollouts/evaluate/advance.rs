@@ -206,10 +206,6 @@ impl Work<'_> {
         for member in before..end {
             if self.rollout.members.get(member).map(|m| m.state) == Some(MemberState::Held) {
                 self.set(member, MemberState::Eligible, "its wave is released");
-                if let Some(member) = self.rollout.members.get(member) {
-                    let device = member.device.clone();
-                    self.actions.push(Action::Offered { device });
-                }
             }
         }
         self.phase(match at {
@@ -284,7 +280,6 @@ impl Work<'_> {
         }
         let what = format!("{new_key} is a canary in place of {old_key}: {why}");
         self.log(RULES, what, Some(&new_key));
-        self.actions.push(Action::Offered { device: new_key });
     }
 
     fn end_watch(&mut self) {

@@ -268,15 +268,7 @@ impl Work<'_> {
             | S::Downloaded
             | S::Lost
             | S::Refused => {
-                self.change(at, |member| {
-                    member.delivered_s.get_or_insert(now);
-                    member.progress_s = None;
-                    member.ran_s = Some(now);
-                    member.rebooted = false;
-                    member.other_build = None;
-                    // it works after all
-                    member.failure = None;
-                });
+                self.change(at, |member| member.begins_to_run(now));
                 let text = match state {
                     S::Lost => format!("{evidence}, after it was taken for lost"),
                     _ => evidence.to_owned(),

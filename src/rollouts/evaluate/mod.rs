@@ -95,10 +95,6 @@ pub enum Action {
         stranded: usize,
     },
     Done,
-    /// The device may get the target now.
-    Offered {
-        device: DeviceKey,
-    },
 }
 
 /// The rollout afterwards.

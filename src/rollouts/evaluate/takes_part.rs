@@ -91,12 +91,7 @@ impl Work<'_> {
             return;
         }
         if next == Running {
-            member.delivered_s.get_or_insert(now);
-            member.progress_s = None;
-            member.ran_s = Some(now);
-            member.rebooted = false;
-            member.other_build = None;
-            member.failure = None;
+            member.begins_to_run(now);
         }
         member.before = Some(next);
         self.is_decision = true;

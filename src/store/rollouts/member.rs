@@ -219,6 +219,16 @@ impl Member {
         }
     }
 
+    /// It is known to run the target since `now`: it works after all.
+    pub fn begins_to_run(&mut self, now: u64) {
+        self.delivered_s.get_or_insert(now);
+        self.progress_s = None;
+        self.ran_s = Some(now);
+        self.rebooted = false;
+        self.other_build = None;
+        self.failure = None;
+    }
+
     /// Whether the device has the target from this gateway, as far as is known.
     pub fn got_it(&self) -> bool {
         self.delivered_s.is_some() || self.maybe_delivered

@@ -21,6 +21,14 @@ pub(crate) fn hash(version: &str) -> &'static str {
     Sha256::of(&app(version)).short(9).leak()
 }
 
+/// Uploads 1.0.0, which is active, and 1.1.0, which is not.
+pub(crate) fn base_and_target(site: &TestGateway) {
+    upload(site, "1.0.0");
+    let manual = json!({ "activate": "manual" });
+    site.daemon.manage("PUT /api/models/lamp", &manual);
+    upload(site, "1.1.0");
+}
+
 /// Uploads a build of the application; its id.
 pub(crate) fn upload(site: &TestGateway, version: &str) -> String {
     let elf = app(version);

@@ -105,10 +105,7 @@ fn a_build_that_is_not_stored_pauses_and_the_base_stops() {
 fn a_dump_of_the_base_that_the_target_sends_is_no_revert() {
     let site = TestGateway::new();
     let get = |path: &str| site.daemon.control(&format!("GET {path}"), b"").json();
-    builds::upload(&site, "1.0.0");
-    let manual = json!({ "activate": "manual" });
-    site.daemon.manage("PUT /api/models/lamp", &manual);
-    builds::upload(&site, "1.1.0");
+    builds::base_and_target(&site);
     let body = json!({ "model": "lamp", "build": "1.1.0", "canary": "k1" });
     site.daemon.manage("POST /api/rollouts", &body);
     assert_eq!(site.device("GET /api/iot/firmware", b"").status, 200);

@@ -82,10 +82,7 @@ fn the_limit_of_all_downloads_holds_for_devices_that_ask_at_once() {
 fn dumps_of_an_earlier_trial_do_not_count() {
     let site = TestGateway::new();
     let get = |path: &str| site.daemon.control(&format!("GET {path}"), b"").json();
-    builds::upload(&site, "1.0.0");
-    let manual = json!({ "activate": "manual" });
-    site.daemon.manage("PUT /api/models/lamp", &manual);
-    builds::upload(&site, "1.1.0");
+    builds::base_and_target(&site);
     let crash = |salt| {
         let crash = salted(crash_of_app(builds::hash("1.1.0")), salt).image(0x0102, true);
         let head = "POST /api/iot/coredump?chip=esp32c3&firmware_version=1.1.0";

@@ -231,10 +231,7 @@ fn a_stop_blocks_the_build_and_sends_devices_back() {
 fn a_new_crash_of_a_canary_stops_it_and_is_named() {
     let site = TestGateway::new();
     let get = |path: &str| site.daemon.control(&format!("GET {path}"), b"").json();
-    builds::upload(&site, "1.0.0");
-    let manual = json!({ "activate": "manual" });
-    site.daemon.manage("PUT /api/models/lamp", &manual);
-    builds::upload(&site, "1.1.0");
+    builds::base_and_target(&site);
     let body = json!({ "model": "lamp", "build": "1.1.0", "canary": "k1" });
     site.daemon.manage("POST /api/rollouts", &body);
     assert_eq!(site.device("GET /api/iot/firmware", b"").status, 200);
